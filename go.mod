@@ -1,0 +1,3 @@
+module github.com/pgscope/pgscope-proxy
+
+go 1.26.0

@@ -1,0 +1,101 @@
+package scope
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Database is the scope that a session works in: what its role names are prefixed with, and the marker that says
+// which roles are its own.
+type Database struct {
+	OID      uint32
+	Name     string
+	Prefix   string  // without the separator
+	Marker   Cluster // the marker's name; where Enrolled is false, the name that it will get
+	Enrolled bool    // whether the marker exists
+}
+
+// NewDatabase returns the scope of a database that has no marker yet. An empty prefix means the database's name.
+func NewDatabase(oid uint32, name, prefix string) Database {
+	if prefix == "" {
+		prefix = name
+	}
+	marker := Cluster(markerPrefix + name)
+	if len(marker) > MaxName {
+		marker = Cluster(markerPrefix + strconv.FormatUint(uint64(oid), 10))
+	}
+	return Database{OID: oid, Name: name, Prefix: prefix, Marker: marker}
+}
+
+// Qualify returns the cluster name of a role of this database. It fails with name_too_long where the whole is longer
+// than MaxName, since the server would cut it and two roles might become one, and with reserved_name where the whole
+// begins as PostgreSQL's or this project's own roles do.
+func (d Database) Qualify(name Short) (Cluster, *Error) {
+	c := Cluster(d.Prefix + Separator + string(name))
+	switch {
+	case len(c) > MaxName:
+		return "", &Error{
+			Code:    CodeNameTooLong,
+			Message: fmt.Sprintf(`role name "%s" is too long`, name),
+			Detail: fmt.Sprintf(`With the prefix of database "%s" it has %d bytes; the server keeps %d.`,
+				d.Name, len(c), MaxName),
+			Hint: fmt.Sprintf("Use a name of at most %d bytes, or configure a shorter prefix for this database.",
+				max(0, MaxName-len(d.Prefix)-len(Separator))),
+		}
+	case Predefined(c) || markerRole(c):
+		return "", &Error{
+			Code:    CodeReservedName,
+			Message: fmt.Sprintf(`role name "%s" is reserved`, name),
+			Detail:  fmt.Sprintf(`With the prefix of database "%s" it begins as reserved names do.`, d.Name),
+			Hint:    "Configure another prefix for this database.",
+		}
+	}
+	return c, nil
+}
+
+// Localize returns the short name of a role that carries this database's prefix. Whether the role belongs to the
+// database, only its membership in the marker says: see [View].
+func (d Database) Localize(c Cluster) (Short, bool) {
+	s, ok := strings.CutPrefix(string(c), d.Prefix+Separator)
+	return Short(s), ok && s != ""
+}
+
+// markerComment is the comment on a marker role. The field order is part of the format: [Inquiry] finds a marker by
+// the first characters, {"oid":N, and, in a cluster restored from a dump, where the OID is another, by the name.
+type markerComment struct {
+	OID      uint32 `json:"oid"`
+	Database string `json:"database"`
+	Prefix   string `json:"prefix"`
+	Version  int    `json:"version"`
+}
+
+const markerVersion = 1
+
+// Comment returns the text of the marker's comment.
+func (d Database) Comment() string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // the server compares the name with its own to_json, which escapes as little as it may
+	if err := enc.Encode(markerComment{d.OID, d.Name, d.Prefix, markerVersion}); err != nil {
+		panic(err) // a struct of numbers and strings
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// parseMarker reads a marker's comment; false where it is not one that this project wrote.
+func parseMarker(comment string) (markerComment, bool) {
+	var m markerComment
+	err := json.Unmarshal([]byte(comment), &m)
+	return m, err == nil && m.OID != 0 && m.Prefix != "" && m.Version >= 1
+}
+
+// EnrolSQL returns one statement that makes the marker, atomically in and out of transactions. It does nothing where
+// another session was faster: the loser waits for the winner's transaction and finds the role there.
+func (d Database) EnrolSQL() string {
+	body := fmt.Sprintf("BEGIN CREATE ROLE %s NOLOGIN; COMMENT ON ROLE %[1]s IS %s; "+
+		"EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END",
+		d.Marker.Ident(), QuoteLiteral(d.Comment()))
+	return "DO LANGUAGE plpgsql " + QuoteLiteral(body)
+}

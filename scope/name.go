@@ -1,0 +1,53 @@
+package scope
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Short is a role name as a client of one database says it: unquoted, after case folding.
+type Short string
+
+// Cluster is a role name as the server stores it, unique in the cluster.
+type Cluster string
+
+const (
+	// MaxName is the longest role name in bytes: NAMEDATALEN - 1, src/include/pg_config_manual.h.
+	MaxName = 63
+	// Separator stands between prefix and short name.
+	Separator = "_"
+	// Reserved begins the names of all roles that this project makes for itself.
+	Reserved = "pgscope_"
+	// markerPrefix begins the name of a database's marker.
+	markerPrefix = Reserved + "db_"
+)
+
+// Predefined reports whether PostgreSQL keeps the name for itself: pg_* (IsReservedName, src/backend/catalog/catalog.c).
+func Predefined[N Short | Cluster](name N) bool { return strings.HasPrefix(string(name), "pg_") }
+
+// markerRole reports whether the name is one that only this project gives to a role.
+func markerRole(name Cluster) bool { return strings.HasPrefix(string(name), Reserved) }
+
+// Ident returns the name as a quoted SQL identifier.
+func (c Cluster) Ident() string { return QuoteIdent(string(c)) }
+
+// Literal returns the name as an SQL string constant that reads the same whatever standard_conforming_strings is.
+func (c Cluster) Literal() string { return QuoteLiteral(string(c)) }
+
+// QuoteIdent quotes s as an SQL identifier. s holds no NUL, as no name in PostgreSQL does.
+func QuoteIdent(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+// QuoteLiteral quotes s as an SQL string constant that reads the same whatever standard_conforming_strings is:
+// with a backslash in it, in the E” form, as quote_literal() does.
+func QuoteLiteral(s string) string {
+	q := `'` + strings.ReplaceAll(s, `'`, `''`) + `'`
+	if strings.Contains(s, `\`) {
+		q = ` E` + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q
+}
+
+// doesNotExist is what the server says of a role that is not there (get_role_oid, src/backend/utils/adt/acl.c).
+func doesNotExist(name Short) *Error {
+	return &Error{Code: CodeUndefinedObject, Message: fmt.Sprintf(`role "%s" does not exist`, name)}
+}
