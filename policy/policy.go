@@ -1,0 +1,97 @@
+package policy
+
+import (
+	_ "embed"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/pgscope/pgscope-proxy/config/yamlfile"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Verdict is what becomes of an action.
+type Verdict string
+
+// The verdicts, as they stand in a policy file and in audit records.
+const (
+	Allow Verdict = "allow"
+	Deny  Verdict = "deny"
+	Warn  Verdict = "warn" // allowed, and talked about
+)
+
+// Session is who wants something.
+type Session struct {
+	Database    string
+	User        string     // the login's short name
+	Client      netip.Addr // the zero Addr on a Unix socket
+	Application string
+}
+
+// Decision is the answer to one action.
+type Decision struct {
+	Verdict Verdict
+	Rule    string // the name of the rule that decided; "rule 3" where the third of the file has none
+	// Err is for the client where the verdict is Deny, else nil.
+	Err *scope.Error
+	// Warning is for the client where the verdict is Warn, else nil: the fields of a WARNING that the statement goes with.
+	Warning *scope.Error
+}
+
+// Policy is an ordered list of rules. It does not change, and is safe for concurrent use.
+type Policy struct {
+	rules []rule // ends in one that matches everything
+}
+
+// Load reads a policy file. The error tells all mistakes in it, each with file:line:column.
+func Load(path string) (*Policy, error) {
+	f, err := yamlfile.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return build(f)
+}
+
+// Parse is [Load] for the contents of a file; name stands for it in errors.
+func Parse(name string, data []byte) (*Policy, error) { return build(yamlfile.Parse(name, data)) }
+
+func build(f *yamlfile.File) (*Policy, error) {
+	rules := readRules(f)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return &Policy{rules: slices.Concat(rules, defaults())}, nil
+}
+
+//go:embed default.yaml
+var defaultYAML []byte
+
+// defaults returns the built-in rules.
+var defaults = sync.OnceValue(func() []rule {
+	f := yamlfile.Parse("default.yaml", defaultYAML)
+	rules := readRules(f)
+	if err := f.Err(); err != nil {
+		panic(err) // part of the program
+	}
+	for i := range rules {
+		rules[i].name = builtIn + rules[i].name
+		rules[i].origin = "the built-in policy"
+	}
+	return rules
+})
+
+// Default returns the policy of the built-in rules alone. Their names begin with "default/", as in default/no-superuser.
+func Default() *Policy { return &Policy{rules: defaults()} }
+
+// DefaultSource returns the built-in rules as a policy file.
+func DefaultSource() string { return string(defaultYAML) }
+
+// Decide returns what the first rule that matches says.
+func (p *Policy) Decide(s Session, a Action) Decision {
+	for i := range p.rules {
+		if r := &p.rules[i]; r.matches(&s, &a) {
+			return r.decision(&a)
+		}
+	}
+	panic("policy: the built-in rules end in one that matches everything")
+}

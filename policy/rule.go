@@ -1,0 +1,80 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// rule is one rule of a policy.
+type rule struct {
+	name          string
+	origin        string // where it stands, for the client: policy.yaml:12
+	verdict       Verdict
+	message, hint string // instead of the usual ones; may be empty
+	conditions    []condition
+}
+
+// matches reports whether all conditions hold.
+func (r *rule) matches(s *Session, a *Action) bool {
+	for _, holds := range r.conditions {
+		switch holds(s, a) {
+		case yes:
+		case no:
+			return false
+		case unknown: // fail closed
+			if r.verdict != Deny {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (r *rule) decision(a *Action) Decision {
+	d := Decision{Verdict: r.verdict, Rule: r.name}
+	switch r.verdict {
+	case Deny:
+		d.Err = &scope.Error{
+			Code:    scope.CodeInsufficientPriv,
+			Message: cmp.Or(r.message, "permission denied by policy: "+describe(a)),
+			Detail:  fmt.Sprintf(`Rule "%s" of %s denies it.`, r.name, r.origin),
+			Hint:    cmp.Or(r.hint, "Who keeps the policy can allow it by a rule in front of this one."),
+		}
+	case Warn:
+		const warning = "01000"
+		d.Warning = &scope.Error{
+			Code:    warning,
+			Message: cmp.Or(r.message, "policy warns of: "+describe(a)),
+			Detail:  fmt.Sprintf(`Rule "%s" of %s warns of it.`, r.name, r.origin),
+			Hint:    r.hint,
+		}
+	case Allow:
+	}
+	return d
+}
+
+// describe tells an action in the words of a rule: grant role "pg_monitor" to "customer".
+func describe(a *Action) string {
+	var b strings.Builder
+	b.WriteString(string(a.Kind))
+	if a.Object != "" {
+		b.WriteString(" on " + a.Object)
+	}
+	if a.Role.Name != "" {
+		fmt.Fprintf(&b, ` "%s"`, a.Role.Name)
+	}
+	if a.Grantee.Name != "" {
+		to := "to"
+		if a.Kind == RevokePrivilege || a.Kind == RevokeMembership {
+			to = "from"
+		}
+		fmt.Fprintf(&b, ` %s "%s"`, to, a.Grantee.Name)
+	}
+	if a.Mode != "" {
+		fmt.Fprintf(&b, ` "%s"`, a.Mode)
+	}
+	return b.String()
+}

@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// admin is the proxy's own connection to the server, for what must be known before a session has begun. One is enough:
+// its answers are cached, see directory.
+type admin struct {
+	config *pgconn.Config
+
+	mu   sync.Mutex
+	conn *pgconn.PgConn
+}
+
+// ask puts an inquiry to the server. A connection that broke since the last one is made anew, once.
+func (a *admin) ask(ctx context.Context, q scope.Inquiry, prefix string) (*scope.View, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	reused := a.conn != nil
+	rows, err := a.query(ctx, q)
+	if err != nil && reused && a.conn == nil {
+		rows, err = a.query(ctx, q)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return q.Answer(rows, prefix)
+}
+
+func (a *admin) query(ctx context.Context, q scope.Inquiry) ([][]string, error) {
+	if a.conn == nil {
+		conn, err := pgconn.ConnectConfig(ctx, a.config)
+		if err != nil {
+			return nil, err
+		}
+		a.conn = conn
+	}
+	sql, params := q.SQL()
+	values := make([][]byte, len(params))
+	for i, p := range params {
+		values[i] = []byte(p)
+	}
+	result := a.conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
+	if a.conn.IsClosed() {
+		a.conn = nil
+	}
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	rows := make([][]string, len(result.Rows))
+	for i, r := range result.Rows {
+		rows[i] = make([]string, len(r))
+		for j, v := range r {
+			rows[i][j] = string(v)
+		}
+	}
+	return rows, nil
+}
+
+func (a *admin) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		_ = a.conn.Close(ctx) // the process ends
+		a.conn = nil
+	}
+}

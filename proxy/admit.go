@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Everything between accept and a session: encryption requests, the TLS handshake, and the packet that says what the
+// client wants. It follows ProcessStartupPacket of src/backend/tcop/backend_startup.c, in order and in words.
+//
+//	0x16 ──────────────▶ TLS handshake, ALPN "postgresql" ─┐
+//	SSLRequest ──▶ S ──▶ TLS handshake ────────────────────┼─▶ StartupMessage ──▶ visitor
+//	           └─▶ N ──────────────────────────────────────┤
+//	GSSENCRequest ──▶ N ───────────────────────────────────┴─▶ CancelRequest ───▶ visitor with cancel
+//
+// Nothing is buffered: each step reads exactly its own bytes. What somebody in the middle put behind an SSLRequest is
+// read by the handshake, and fails it.
+
+// visitor is a client that has said what it wants, and was not let in yet.
+type visitor struct {
+	conn     net.Conn             // the client's connection; *tls.Conn where it uses TLS
+	tls      *tls.ConnectionState // nil without TLS
+	deadline time.Time            // set on conn: by then the login must be done. The session clears it
+	startup  wire.Startup
+	cancel   *wire.CancelRequest // instead of startup
+}
+
+// admitOptions is what admit needs to know of the configuration. It is made once, by newAdmitOptions, and shared.
+type admitOptions struct {
+	mode    TLSMode
+	tls     *tls.Config
+	timeout time.Duration // from accept to the end of the login
+}
+
+// newAdmitOptions returns options for clients. The configuration names the certificate, and the authorities of clients'
+// certificates if they are wanted; it is copied. It may be nil with TLSOff.
+func newAdmitOptions(mode TLSMode, config *tls.Config, timeout time.Duration) admitOptions {
+	if config != nil {
+		config = config.Clone()
+		config.NextProtos = []string{alpnPostgres}
+	}
+	return admitOptions{mode: mode, tls: config, timeout: timeout}
+}
+
+// admit finds out what a client wants. It gives the connection a deadline, and answers what is to be answered, also
+// where it fails; in that case the connection has still to be closed, as it has at the end of ctx.
+func admit(ctx context.Context, conn net.Conn, o admitOptions) (*visitor, error) {
+	v := &visitor{conn: conn, deadline: time.Now().Add(o.timeout)}
+	if err := conn.SetDeadline(v.deadline); err != nil {
+		return nil, clientGone(err)
+	}
+	defer interruptWith(ctx, conn)()
+
+	code, body, failure := v.firstPacket(ctx, o)
+	for requests := map[uint32]bool{}; failure == nil && v.mayRequest(code, requests); {
+		requests[code] = true
+		if failure = v.encrypt(ctx, code, o); failure == nil {
+			code, body, failure = v.nextPacket(v.conn)
+		}
+	}
+	if failure == nil {
+		failure = v.understand(code, body, o)
+	}
+	if failure != nil {
+		return nil, failure
+	}
+	return v, nil
+}
+
+// firstPacket reads the first packet, after the handshake if the connection begins with one.
+func (v *visitor) firstPacket(ctx context.Context, o admitOptions) (uint32, []byte, error) {
+	var first [1]byte
+	if _, err := io.ReadFull(v.conn, first[:]); err != nil {
+		return 0, nil, clientGone(err)
+	}
+	if first[0] != firstTLSByte {
+		return v.nextPacket(io.MultiReader(bytes.NewReader(first[:]), v.conn))
+	}
+	if !v.offersTLS(o) {
+		return 0, nil, clientGone(errors.New("direct SSL connection rejected"))
+	}
+	v.conn = &replayConn{Conn: v.conn, head: first[:]}
+	if failure := v.handshake(ctx, o); failure != nil {
+		return 0, nil, failure
+	}
+	if v.tls.NegotiatedProtocol != alpnPostgres {
+		return 0, nil, clientGone(errors.New("received direct SSL connection request without ALPN protocol negotiation extension"))
+	}
+	return v.nextPacket(v.conn)
+}
+
+func (v *visitor) nextPacket(r io.Reader) (uint32, []byte, error) {
+	code, body, err := wire.ReadStartup(r)
+	if err != nil {
+		return 0, nil, clientGone(err)
+	}
+	return code, body, nil
+}
+
+// mayRequest reports whether the code is a request for encryption that has a place here: each once, and none inside of
+// TLS. Elsewhere it is taken for a protocol version, and refused as such.
+func (v *visitor) mayRequest(code uint32, before map[uint32]bool) bool {
+	return (code == wire.SSLRequestCode || code == wire.GSSENCRequestCode) && !before[code] && v.tls == nil
+}
+
+func (v *visitor) offersTLS(o admitOptions) bool {
+	return o.mode != TLSOff && o.tls != nil && !onUnixSocket(v.conn)
+}
+
+// encrypt answers a request for encryption.
+func (v *visitor) encrypt(ctx context.Context, code uint32, o admitOptions) error {
+	accept := code == wire.SSLRequestCode && v.offersTLS(o)
+	answer := []byte{'N'}
+	if accept {
+		answer = []byte{'S'}
+	}
+	if _, err := v.conn.Write(answer); err != nil {
+		return clientGone(err)
+	}
+	if accept {
+		return v.handshake(ctx, o)
+	}
+	return nil
+}
+
+func (v *visitor) handshake(ctx context.Context, o admitOptions) error {
+	c := tls.Server(v.conn, o.tls)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return clientGone(fmt.Errorf("could not accept SSL connection: %w", err))
+	}
+	v.conn, v.tls = c, tlsState(c)
+	return nil
+}
+
+// understand reads the packet that is not about encryption.
+func (v *visitor) understand(code uint32, body []byte, o admitOptions) error {
+	if code == wire.CancelRequestCode {
+		c, err := wire.DecodeCancel(body)
+		if err != nil {
+			return clientGone(err)
+		}
+		v.cancel = &c
+		return nil
+	}
+	if version := wire.Version(code); version.Major() != wire.Version30.Major() {
+		return v.refuse(&scope.Error{
+			Code: scope.CodeFeatureNotSupported,
+			Message: fmt.Sprintf("unsupported frontend protocol %v: server supports %v to %v",
+				version, wire.Version30, wire.Version32),
+		})
+	}
+	var err error
+	if v.startup, err = wire.DecodeStartup(code, body); err != nil {
+		return v.refuse(&scope.Error{Code: scope.CodeProtocolViolation, Message: err.Error()})
+	}
+	if v.startup.User() == "" {
+		return v.refuse(&scope.Error{
+			Code: scope.CodeInvalidAuthorization, Message: "no PostgreSQL user name specified in startup packet",
+		})
+	}
+	if o.mode == TLSRequire && v.tls == nil && !onUnixSocket(v.conn) {
+		return v.refuse(&scope.Error{
+			Code: scope.CodeInvalidAuthorization, Message: "this server accepts only connections with SSL encryption",
+			Hint: "Connect with sslmode=require, or a stricter mode.",
+		})
+	}
+	return nil
+}
+
+// refuse tells the client why it is not let in.
+func (v *visitor) refuse(e *scope.Error) error { return refuseClient(v.conn, nil, e) }

@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// fresh is how long the list of a database's roles is believed. Names in statements are asked about each time; the list
+// serves logins and the texts of errors. What this proxy's own sessions change is seen at once.
+const fresh = 30 * time.Second
+
+// directories keeps what the proxy knows of each database's roles. They are caches: the server is the truth, and a
+// database that is not in it is only asked about once more.
+type directories struct {
+	prefixes map[string]string // configured, by database
+
+	mu         sync.Mutex
+	byDatabase map[string]*directory
+}
+
+// of returns the directory of a database. It must only be asked for databases that a session was admitted to: names
+// that clients make up must not fill it.
+func (d *directories) of(database string) *directory {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e := d.byDatabase[database]
+	if e == nil {
+		prefix := d.prefixes[database]
+		e = &directory{
+			prefix: prefix, db: scope.NewDatabase(0, database, prefix),
+			roles: make(map[scope.Cluster]scope.Role), admitted: make(map[admission]struct{}),
+		}
+		if d.byDatabase == nil {
+			d.byDatabase = make(map[string]*directory)
+		}
+		d.byDatabase[database] = e
+	}
+	return e
+}
+
+// known returns the directory of a database if there is one.
+func (d *directories) known(database string) *directory {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.byDatabase[database]
+}
+
+// directory is what the proxy knows of one database's roles: engine.Directory.
+type directory struct {
+	prefix string
+
+	mu     sync.RWMutex
+	db     scope.Database
+	roles  map[scope.Cluster]scope.Role
+	listed time.Time // when all of them were listed; zero when they must be anew
+	// admitted are the logins that the server has confirmed since then.
+	admitted map[admission]struct{}
+}
+
+type admission struct {
+	role scope.Cluster
+	name scope.Short
+}
+
+func (d *directory) Prefix() string { return d.prefix }
+
+func (d *directory) Database() scope.Database {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.db
+}
+
+func (d *directory) Own(c scope.Cluster) (scope.Short, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	r, ok := d.roles[c]
+	return r.Name, ok
+}
+
+func (d *directory) Stale() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return time.Since(d.listed) > fresh
+}
+
+func (d *directory) Admit(c scope.Cluster, name scope.Short) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.admitted[admission{c, name}] = struct{}{}
+}
+
+func (d *directory) Admitted(c scope.Cluster, name scope.Short) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, ok := d.admitted[admission{c, name}]
+	return ok
+}
+
+func (d *directory) Learn(v *scope.View) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.db = v.DB
+	if v.Whole {
+		clear(d.roles)
+		d.listed = time.Now()
+		clear(d.admitted)
+	}
+	for c, r := range v.Roles() {
+		d.roles[c] = r
+	}
+}
+
+func (d *directory) Changed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.listed = time.Time{}
+}
+
+// login tells whether a role of the database logs in under the name; ok is false when the list is too old to tell.
+func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if time.Since(d.listed) > fresh {
+		return "", false
+	}
+	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login {
+		return c, true
+	}
+	return scope.Cluster(name), true
+}
+
+// unscoped is the directory of a session without role names: physical replication.
+type unscoped struct{}
+
+func (unscoped) Database() scope.Database                 { return scope.Database{} }
+func (unscoped) Prefix() string                           { return "" }
+func (unscoped) Own(scope.Cluster) (scope.Short, bool)    { return "", false }
+func (unscoped) Admit(scope.Cluster, scope.Short)         {}
+func (unscoped) Admitted(scope.Cluster, scope.Short) bool { return true }
+func (unscoped) Stale() bool                              { return false }
+func (unscoped) Learn(*scope.View)                        {}
+func (unscoped) Changed()                                 {}

@@ -1,0 +1,18 @@
+// Package proxy accepts PostgreSQL clients, logs them in to the server under the roles of their database, and relays
+// their sessions.
+//
+// A session, and the files in reading order:
+//
+//	server.go     accepts, stops            Server.Listen, Server.Run
+//	session.go    one client's story        session.serve:
+//	admit.go        what does it want?        TLS, startup packet, cancel request
+//	session.go      who is it?                loginNames: app, or orders_app
+//	upstream.go     to the server             TLS, several hosts
+//	login.go        is it let in?             authentication, relayed (login_auth.go)
+//	relay.go        its statements            two goroutines around an engine.Engine
+//	session.go      the end                   farewell: last words to both sides
+//
+// What a statement means is not decided here: package engine, below this one, is the protocol core, and does no I/O.
+// cancel.go brings cancel requests to the server, admin.go asks it what must be known before a login, directory.go keeps
+// the answers for a while.
+package proxy

@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"bytes"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives. Every
+// message that a server may send after authentication is named.
+func (e *Engine) backendBegin(typ byte, size int, _ *Out) (verdict, error) {
+	if e.pending.first().awaits == ownQuestion && !asynchronous(typ) {
+		return gather, nil
+	}
+	switch typ {
+	case wire.ErrorResponse, wire.NoticeResponse, wire.ReadyForQuery, wire.ParameterStatus, wire.BackendKeyData:
+		if size > e.cfg.MaxMessage {
+			return drop, serverViolation("invalid message length", typ)
+		}
+		return gather, nil
+	case wire.ParseComplete:
+		e.pending.answered(parsed)
+	case wire.BindComplete:
+		e.pending.answered(bound)
+	case wire.CloseComplete:
+		e.pending.answered(closed)
+	case wire.RowDescription, wire.NoData:
+		e.pending.answered(described)
+	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
+		e.pending.answered(executed)
+	case wire.CopyInResponse:
+		e.pending.copying()
+	case wire.ParameterDescription, wire.DataRow, wire.FunctionCallResponse, wire.NotificationResponse,
+		wire.CopyOutResponse, wire.CopyBothResponse, wire.CopyData, wire.CopyDone:
+	default: // Authentication and NegotiateProtocolVersion too: that is over
+		return drop, serverViolation("unexpected message", typ)
+	}
+	return pass, nil
+}
+
+// asynchronous reports whether a server may send the message at any time.
+func asynchronous(typ byte) bool {
+	return typ == wire.ParameterStatus || typ == wire.NotificationResponse
+}
+
+// backendWhole sees the messages that backendBegin wanted whole.
+func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
+	typ, body := frame[0], frame[wire.HeaderSize:]
+	if e.pending.first().awaits == ownQuestion && !asynchronous(typ) {
+		return e.answer(frame, out)
+	}
+	switch typ {
+	case wire.ReadyForQuery:
+		if len(body) != 1 {
+			return drop, serverViolation("invalid message length", typ)
+		}
+		e.status = body[0]
+		e.pending.ready()
+		if e.changing && e.status == wire.TxIdle {
+			e.changing = false
+			e.cfg.Directory.Changed()
+		}
+		if !e.started && e.asksFirst() {
+			e.askDirectory(out)
+			return drop, nil
+		}
+		e.started = true
+	case wire.BackendKeyData:
+		e.key = bytes.Clone(body)
+	case wire.ParameterStatus:
+		return e.parameterStatus(frame, out)
+	case wire.NoticeResponse:
+		return e.report(frame, e.pending.first().text, out)
+	case wire.ErrorResponse:
+		t := e.pending.first().text
+		if e.pending.failed() {
+			e.question.skipped, e.question.done = true, true
+		}
+		return e.report(frame, t, out)
+	}
+	return pass, nil
+}
+
+// answer gives a message to the proxy's question that it answers.
+func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
+	q := &e.question
+	if err := q.take(frame); err != nil {
+		return drop, err
+	}
+	if frame[0] == wire.ErrorResponse && !q.sync {
+		// The pipeline that the question stood in has failed with it: the error is the answer to the statement.
+		e.pending.failed()
+		q.skipped, q.done = true, true
+		return e.report(frame, nil, out)
+	}
+	if q.done {
+		e.pending.pop()
+		if frame[0] == wire.ReadyForQuery && len(frame) == wire.HeaderSize+1 {
+			e.status = frame[wire.HeaderSize]
+		}
+		if !e.started {
+			return drop, e.start(out)
+		}
+	}
+	return drop, nil
+}
+
+// parameterStatus notes the parameters that matter here, and gives the client the short name for its role.
+func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
+	name, rest, ok := cutString(frame[wire.HeaderSize:])
+	value, _, ok2 := cutString(rest)
+	if !ok || !ok2 {
+		return drop, serverViolation("invalid string", frame[0])
+	}
+	switch string(name) {
+	case "client_encoding":
+		e.options.Encoding = string(value)
+	case "standard_conforming_strings":
+		e.options.StandardStrings = string(value) == "on"
+	case "server_version":
+		e.options.ServerVersion = serverVersion(string(value))
+	case "session_authorization":
+		if short, ok := e.own(scope.Cluster(value)); ok {
+			out.Client.write(appendParameterStatus(string(name), string(short)))
+			return drop, nil
+		}
+	}
+	return pass, nil
+}
+
+func appendParameterStatus(name, value string) []byte {
+	b := wire.Begin(nil, wire.ParameterStatus)
+	b = append(append(b, name...), 0)
+	return wire.End(append(append(b, value...), 0), 0)
+}
+
+// serverVersion reads server_version ("15.4 (Debian …)", "18beta1") as server_version_num has it for the major version.
+func serverVersion(s string) int {
+	major := 0
+	for _, c := range s {
+		if c < '0' || c > '9' || major > 1000 {
+			break
+		}
+		major = major*10 + int(c-'0')
+	}
+	return major * 10000
+}

@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Directory is what the proxy knows of the session's database beside the session: a cache that all sessions of the
+// database share. It is safe for concurrent use.
+type Directory interface {
+	// Database returns the scope as it was last seen; whether it still is, each answer of the server tells.
+	Database() scope.Database
+	// Prefix is what the database's roles shall be prefixed with when it gets enrolled; empty for its name.
+	Prefix() string
+	// Own tells the short name of a role of this database.
+	Own(scope.Cluster) (scope.Short, bool)
+	// Stale reports whether the list of the database's roles should be asked for with the next question.
+	Stale() bool
+	// Admit notes that the role may log in here under that name; Admitted reports whether that is known.
+	Admit(scope.Cluster, scope.Short)
+	Admitted(scope.Cluster, scope.Short) bool
+	// Learn takes what an answer of the server says.
+	Learn(*scope.View)
+	// Changed tells that the session has changed roles, and that others can see it.
+	Changed()
+}
+
+// Config is what an engine works with.
+type Config struct {
+	Directory Directory
+	Mode      scope.Mode // unless the session has another by its own wish
+	Switching bool       // it said so when it began
+	// Decide is asked about each action of a role statement; an error refuses the statement.
+	Decide func(policy.Action) *scope.Error
+	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
+	MaxMessage int
+	// Login is the role that the session logged in as, and what the client calls it.
+	Login     scope.Cluster
+	LoginName scope.Short
+	// Saw, if any, is told of each statement that named roles: what the client wrote and what became of it. It must not
+	// block, and not keep the result.
+	Saw func(client string, result *rewrite.Result)
+}
+
+// Engine is the protocol core of one session, from the server's AuthenticationOk on. Its methods must not be called
+// concurrently.
+type Engine struct {
+	cfg     Config
+	client  stream // what the client sends
+	server  stream // what the server sends
+	pending pending
+
+	question question // the proxy's own in the client's session
+	held     *held    // the client's statement that waits for its answer
+
+	options   rewrite.Options // what of the session changes how a text is read
+	rewritten rewritten       // prepared statements and portals whose texts are not the client's
+
+	started   bool   // the client has seen the first ReadyForQuery
+	status    byte   // of the last ReadyForQuery: I, T or E; 0 before the first
+	key       []byte // the body of BackendKeyData
+	crowded   bool   // the client is held because it runs too far ahead
+	changing  bool   // the transaction under way changes roles
+	switching bool   // the session spoke of pgscope.*: its mode may not be the configured one
+	goodbye   bool   // the client sent Terminate
+	fatal     bool   // the server ended the session by an error
+}
+
+// New returns the engine of a session that has just been authenticated.
+func New(cfg Config) *Engine {
+	e := &Engine{cfg: cfg, switching: cfg.Switching}
+	e.options.StandardStrings = true
+	e.client = stream{begin: e.frontendBegin, whole: e.frontendWhole}
+	e.server = stream{begin: e.backendBegin, whole: e.backendWhole, fromServer: true}
+	return e
+}
+
+// own tells the short name of a role, for the texts that the client reads.
+func (e *Engine) own(c scope.Cluster) (scope.Short, bool) {
+	if c == e.cfg.Login {
+		return e.cfg.LoginName, string(c) != string(e.cfg.LoginName)
+	}
+	return e.cfg.Directory.Own(c)
+}
+
+// Client takes bytes that came from the client and says in out what is to be written. It returns how many bytes it
+// took: where that is not all of them, the client is held, and the rest shall be given again, with whatever came after
+// it, when [Engine.Held] says that it no longer is. Until then the driver does not read from the client.
+//
+// An error ends the session; [Error.Field] tells what to say to the client. The output before it is still to be written.
+func (e *Engine) Client(in []byte, out *Out) (taken int, err error) {
+	out.Reset()
+	if err := e.resume(out); err != nil {
+		return 0, err
+	}
+	if e.Held() {
+		return 0, nil
+	}
+	return e.client.pump(in, &out.Server, out)
+}
+
+// Server takes bytes that came from the server, all of them, and says in out what is to be written. It writes to the
+// server only before [Engine.Started].
+func (e *Engine) Server(in []byte, out *Out) error {
+	out.Reset()
+	_, err := e.server.pump(in, &out.Client, out)
+	if e.crowded && !e.pending.full() {
+		e.crowded = false
+	}
+	return err
+}
+
+// Started reports whether the client was told that it may begin. Until then the driver does not read from the client.
+func (e *Engine) Started() bool { return e.started }
+
+// Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
+// ahead of the server. Only a call of [Engine.Server] ends that.
+func (e *Engine) Held() bool { return e.crowded || e.held != nil && !e.question.done }
+
+// Idle reports whether the session is at rest between two transactions: nothing is asked, nothing is half said.
+func (e *Engine) Idle() bool {
+	return e.status == wire.TxIdle && e.pending.n == 0 && e.held == nil && e.client.between() && e.server.between()
+}
+
+// Waiting reports whether the server is at work for the client.
+func (e *Engine) Waiting() bool { return e.pending.n > 0 || e.held != nil }
+
+// ClientAtBoundary reports whether a message of the proxy may be put behind what the client was sent.
+func (e *Engine) ClientAtBoundary() bool { return e.server.between() }
+
+// ServerAtBoundary reports whether a message of the proxy may be put behind what the server was sent.
+func (e *Engine) ServerAtBoundary() bool { return e.client.between() }
+
+// CancelKey returns the body of BackendKeyData, nil where the server sent none.
+func (e *Engine) CancelKey() []byte { return e.key }
+
+// Fatal reports whether the client was told by the server that the session is over.
+func (e *Engine) Fatal() bool { return e.fatal }
+
+// Goodbye reports whether the client has ended the session by Terminate.
+func (e *Engine) Goodbye() bool { return e.goodbye }

@@ -1,0 +1,389 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// book is a directory that knows what it is told, and is never stale.
+type book struct {
+	db    scope.Database
+	roles map[scope.Cluster]scope.Short
+	stale bool
+}
+
+func newBook() *book {
+	db := scope.NewDatabase(16384, "orders", "")
+	db.Enrolled = true
+	return &book{db: db, roles: map[scope.Cluster]scope.Short{}}
+}
+
+func (b *book) Database() scope.Database { return b.db }
+func (b *book) Prefix() string           { return "" }
+func (b *book) Own(c scope.Cluster) (scope.Short, bool) {
+	s, ok := b.roles[c]
+	return s, ok
+}
+func (b *book) Stale() bool                              { return b.stale }
+func (b *book) Admit(scope.Cluster, scope.Short)         {}
+func (b *book) Admitted(scope.Cluster, scope.Short) bool { return true }
+func (b *book) Changed()                                 {}
+func (b *book) Learn(v *scope.View) {
+	for c, r := range v.Roles() {
+		b.roles[c] = r.Name
+	}
+}
+
+// session is an engine under test, with what it has written.
+type session struct {
+	t                *testing.T
+	e                *Engine
+	toServer, toUser bytes.Buffer
+	rest             []byte // of the client's input, not taken yet
+	chunk            func(int) int
+}
+
+func newTestSession(t *testing.T, b *book) *session {
+	e := New(Config{
+		Directory: b, Mode: scope.Transparent, MaxMessage: 1 << 20, Login: "postgres", LoginName: "postgres",
+		Decide: func(policy.Action) *scope.Error { return nil },
+	})
+	e.started, e.status = true, wire.TxIdle
+	return &session{t: t, e: e, chunk: func(n int) int { return n }}
+}
+
+func (s *session) client(messages ...pgproto3.FrontendMessage) *session {
+	s.t.Helper()
+	for _, m := range messages {
+		b, err := m.Encode(nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.rest = append(s.rest, b...)
+	}
+	s.pump()
+	return s
+}
+
+func (s *session) pump() {
+	s.t.Helper()
+	for {
+		var out Out
+		n := s.chunk(len(s.rest))
+		taken, err := s.e.Client(s.rest[:n], &out)
+		s.rest = s.rest[taken:]
+		s.collect(&out)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if s.e.Held() || len(s.rest) == 0 {
+			return
+		}
+	}
+}
+
+func (s *session) server(messages ...pgproto3.BackendMessage) *session {
+	s.t.Helper()
+	var in []byte
+	for _, m := range messages {
+		var err error
+		if in, err = m.Encode(in); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for len(in) > 0 {
+		var out Out
+		n := s.chunk(len(in))
+		err := s.e.Server(in[:n], &out)
+		s.collect(&out)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		in = in[n:]
+	}
+	s.pump()
+	return s
+}
+
+func (s *session) collect(out *Out) {
+	for _, b := range out.Server.Bufs {
+		s.toServer.Write(b)
+	}
+	for _, b := range out.Client.Bufs {
+		s.toUser.Write(b)
+	}
+}
+
+// wants compares what was written since the last call with lines such as "Q CREATE ROLE x|".
+func (s *session) wants(leg *bytes.Buffer, lines ...string) *session {
+	s.t.Helper()
+	if diff := cmp.Diff(lines, describe(s.t, leg.Bytes())); diff != "" {
+		s.t.Errorf("written (-want +got):\n%s", diff)
+	}
+	leg.Reset()
+	return s
+}
+
+func describe(t *testing.T, b []byte) []string {
+	t.Helper()
+	var lines []string
+	for len(b) > 0 {
+		h, more, err := wire.ParseHeader(b)
+		if err != nil || more || len(b) < h.Frame() {
+			t.Fatalf("not a message: %q", b)
+		}
+		body := strings.ReplaceAll(string(b[wire.HeaderSize:h.Frame()]), "\x00", "|")
+		if strings.Contains(body, "current_setting") {
+			body = "the names?"
+		}
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%c %s", h.Type, body)))
+		b = b[h.Frame():]
+	}
+	return lines
+}
+
+// question and its answer, in Sync and in Flush mode.
+var (
+	askSync  = []string{"C Spgscope_question|", "P the names?", "B", "E", "C Ppgscope_question|", "C Spgscope_question|", "S"}
+	askFlush = append(slices.Clone(askSync[:6]), "H")
+)
+
+// names is the server's answer to a question about names.
+func names(rows ...[4]string) []pgproto3.BackendMessage {
+	list := []pgproto3.BackendMessage{&pgproto3.CloseComplete{}, &pgproto3.ParseComplete{}, &pgproto3.BindComplete{}}
+	for _, r := range rows {
+		list = append(list, &pgproto3.DataRow{Values: [][]byte{[]byte(r[0]), []byte(r[1]), []byte(r[2]), []byte(r[3])}})
+	}
+	return append(list, &pgproto3.CommandComplete{CommandTag: []byte("SELECT")}, &pgproto3.CloseComplete{}, &pgproto3.CloseComplete{})
+}
+
+const ordersMarker = `{"oid":16384,"database":"orders","prefix":"orders","version":1}`
+
+var (
+	enrolled = [][4]string{{"database", "orders", "16384", ""}, {"marker", "pgscope_db_orders", "16385", ordersMarker}}
+	idle     = &pgproto3.ReadyForQuery{TxStatus: 'I'}
+)
+
+func (s *session) wantsQuestion(mode []string) *session {
+	s.t.Helper()
+	got := describe(s.t, s.toServer.Bytes())
+	for i := range got {
+		if got[i][0] == 'B' || got[i][0] == 'E' {
+			got[i] = got[i][:1]
+		}
+	}
+	if diff := cmp.Diff(mode, got); diff != "" {
+		s.t.Errorf("question (-want +got):\n%s", diff)
+	}
+	s.toServer.Reset()
+	return s
+}
+
+func TestUntouchedStatementsPass(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: "SELECT 1"}).wants(&s.toServer, "Q SELECT 1|")
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, idle).wants(&s.toUser, "C SELECT 1|", "Z I")
+	if !s.e.Idle() {
+		t.Error("not idle after the answer")
+	}
+}
+
+func TestCreateRoleIsHeldAskedAndSent(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: "CREATE ROLE reader"}).wantsQuestion(askSync)
+	if !s.e.Held() {
+		t.Fatal("the client is not held")
+	}
+	s.server(append(names(enrolled...), idle)...).
+		wants(&s.toServer, `Q CREATE ROLE "orders_reader" IN ROLE "pgscope_db_orders"|`).
+		wants(&s.toUser)
+	s.server(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "42710", Message: `role "orders_reader" already exists`, Routine: "CreateRole"}, idle).
+		wants(&s.toUser, `E SERROR|VERROR|C42710|Mrole "reader" already exists|RCreateRole||`, "Z I")
+}
+
+func TestQuestionInPipelineEndsInFlush(t *testing.T) {
+	s := newTestSession(t, newBook())
+	parse := func(sql string) []pgproto3.FrontendMessage {
+		return []pgproto3.FrontendMessage{&pgproto3.Parse{Query: sql}, &pgproto3.Bind{}, &pgproto3.Execute{}}
+	}
+	s.client(parse("SELECT 1")...)
+	s.toServer.Reset()
+	s.client(append(parse("DROP ROLE reader"), &pgproto3.Sync{})...).wantsQuestion(askFlush)
+	s.server(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}).
+		wants(&s.toUser, "1", "2", "C SELECT 1|")
+	s.server(names(enrolled...)...).wants(&s.toUser).
+		wants(&s.toServer, `P |DROP ROLE "orders_reader"|||`, "B ||||||||", "E |||||", "S")
+	if s.e.pending.n != 4 {
+		t.Errorf("%d answers awaited", s.e.pending.n)
+	}
+}
+
+func TestErrorBeforeTheQuestionDropsTheStatement(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Parse{Query: "SELECT nosuch"}, &pgproto3.Parse{Name: "r", Query: "DROP ROLE reader"}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	s.toServer.Reset()
+	failed := &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "42703", Message: "no"}
+	s.server(failed).wants(&s.toUser, "E SERROR|VERROR|C42703|Mno||").wants(&s.toServer, "E |||||", "S")
+	s.server(idle).wants(&s.toUser, "Z I")
+	if s.e.Waiting() {
+		t.Error("still waiting")
+	}
+}
+
+func TestRefusalTakesThePlaceOfTheServersError(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: "SELECT 1; CREATE ROLE pg_mine"}).wantsQuestion(askSync)
+	s.server(append(names(enrolled...), idle)...).
+		wants(&s.toServer, "Q SELECT 1; SELECT pg_catalog.pgscope_refused_0()|")
+	s.server(
+		&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")},
+		&pgproto3.ErrorResponse{Severity: "FEHLER", SeverityUnlocalized: "ERROR", Code: "42883", Message: "Funktion pg_catalog.pgscope_refused_0() existiert nicht", Position: 18},
+		idle,
+	).wants(&s.toUser, "C SELECT 1|",
+		`E SFEHLER|VERROR|C42939|Mrole name "pg_mine" is reserved|DRole names starting with "pg_" are reserved.||`, "Z I")
+}
+
+func TestOtherErrorsOfARefusedStatementPass(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: "CREATE ROLE pg_mine"})
+	s.server(append(names(enrolled...), &pgproto3.ReadyForQuery{TxStatus: 'I'})...)
+	s.server(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "57014", Message: "canceling statement due to user request"}, idle).
+		wants(&s.toUser, "E SERROR|VERROR|C57014|Mcanceling statement due to user request||", "Z I")
+}
+
+func TestFailedQuestionIsTheAnswer(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: "DROP ROLE reader"})
+	s.toServer.Reset()
+	aborted := &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "25P02", Message: "aborted"}
+	failed := &pgproto3.ReadyForQuery{TxStatus: 'E'}
+	s.server(&pgproto3.CloseComplete{}, aborted, failed).
+		wants(&s.toUser).
+		wants(&s.toServer, "Q SELECT pg_catalog.pgscope_refused_0()|")
+	s.server(aborted, failed).wants(&s.toUser, "E SERROR|VERROR|C25P02|Maborted||", "Z E")
+}
+
+func TestCopyInIgnoresSync(t *testing.T) {
+	s := newTestSession(t, newBook())
+	// As libpq's PQexecParams does: Sync before it knows that the statement is a COPY, and again behind CopyDone.
+	s.client(&pgproto3.Parse{Query: "COPY t FROM STDIN"}, &pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	s.server(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.NoData{}, &pgproto3.CopyInResponse{})
+	s.client(&pgproto3.CopyData{Data: []byte("1\n")}, &pgproto3.CopyDone{}, &pgproto3.Sync{})
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("COPY 1")}, idle)
+	if !s.e.Idle() {
+		t.Errorf("%d answers awaited after COPY", s.e.pending.n)
+	}
+}
+
+func TestStartAsksForTheDirectory(t *testing.T) {
+	b := newBook()
+	b.stale = true
+	s := newTestSession(t, b)
+	s.e.started = false
+	s.server(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 2}}, idle).
+		wants(&s.toUser, "K |||\x01|||\x02").
+		wantsQuestion(askSync)
+	rows := append(slices.Clone(enrolled), [4]string{"own", "orders_reader", "true", "pgscope_db_orders"},
+		[4]string{"role", "postgres", "true", ""})
+	s.server(append(names(rows...), idle)...).wants(&s.toUser, "Z I")
+	if !s.e.Started() || b.roles["orders_reader"] != "reader" {
+		t.Error("the directory was not learned")
+	}
+}
+
+func TestParameterStatusShowsTheShortName(t *testing.T) {
+	b := newBook()
+	b.roles["orders_reader"] = "reader"
+	s := newTestSession(t, b)
+	s.server(&pgproto3.ParameterStatus{Name: "session_authorization", Value: "orders_reader"}).
+		wants(&s.toUser, "S session_authorization|reader|")
+}
+
+func TestViolationsEndTheSession(t *testing.T) {
+	for name, in := range map[string]string{
+		"unknown type":        "y\x00\x00\x00\x04",
+		"password afterwards": "p\x00\x00\x00\x05\x00",
+		"lying length":        "Q\x00\x00\x00\x03",
+		"4 GB":                "d\xff\xff\xff\xff",
+		"no terminator":       "Q\x00\x00\x00\x05x",
+		"two strings":         "Q\x00\x00\x00\x08a\x00b\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out Out
+			if _, err := newTestSession(t, newBook()).e.Client([]byte(in), &out); err == nil {
+				t.Error("accepted")
+			}
+		})
+	}
+}
+
+// conversation has something of everything, for tests that vary how it is cut.
+func conversation(s *session) {
+	s.client(&pgproto3.Query{String: "SELECT 1"}, &pgproto3.Query{String: "GRANT reader TO postgres"}, &pgproto3.Query{String: "SELECT 2"})
+	s.server(&pgproto3.RowDescription{}, &pgproto3.DataRow{Values: [][]byte{bytes.Repeat([]byte("x"), 9000)}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, idle)
+	s.server(append(names(append(slices.Clone(enrolled), [4]string{"role", "postgres", "true", ""})...), idle)...)
+	s.server(&pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: `role "orders_reader"`}, &pgproto3.CommandComplete{CommandTag: []byte("GRANT ROLE")}, idle)
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, idle)
+	s.client(&pgproto3.Parse{Query: "SET ROLE reader"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Flush{}, &pgproto3.Sync{}, &pgproto3.Terminate{})
+	s.server(append(names(enrolled...), idle)...)
+	s.server(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.CommandComplete{CommandTag: []byte("SET")}, idle)
+}
+
+// TestChunks checks that what is written does not depend on how the bytes arrive.
+func TestChunks(t *testing.T) {
+	whole := newTestSession(t, newBook())
+	conversation(whole)
+	for seed := range uint64(200) {
+		s := newTestSession(t, newBook())
+		r := rand.New(rand.NewPCG(seed, 0))
+		s.chunk = func(n int) int { return min(n, 1+r.IntN(1+r.IntN(40))) }
+		conversation(s)
+		if diff := cmp.Diff(whole.toServer.String(), s.toServer.String()); diff != "" {
+			t.Fatalf("to the server, seed %d:\n%s", seed, diff)
+		}
+		if diff := cmp.Diff(whole.toUser.String(), s.toUser.String()); diff != "" {
+			t.Fatalf("to the client, seed %d:\n%s", seed, diff)
+		}
+	}
+}
+
+// TestUntouchedAllocatesNothing keeps the byte path free of garbage.
+func TestUntouchedAllocatesNothing(t *testing.T) {
+	e := newTestSession(t, newBook()).e
+	var ask, answer []byte
+	for _, m := range []pgproto3.FrontendMessage{
+		&pgproto3.Parse{Query: "SELECT a FROM t WHERE b = $1"}, &pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{},
+		&pgproto3.Query{String: "SELECT a FROM t WHERE role = 'owner'"},
+	} {
+		ask, _ = m.Encode(ask)
+	}
+	for _, m := range []pgproto3.BackendMessage{
+		&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.RowDescription{}, &pgproto3.DataRow{}, &pgproto3.CommandComplete{}, idle,
+		&pgproto3.RowDescription{}, &pgproto3.CommandComplete{}, idle,
+	} {
+		answer, _ = m.Encode(answer)
+	}
+	var out Out
+	n := testing.AllocsPerRun(100, func() {
+		if _, err := e.Client(ask, &out); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Server(answer, &out); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 || e.Waiting() {
+		t.Errorf("%v allocations, waiting: %v", n, e.Waiting())
+	}
+}

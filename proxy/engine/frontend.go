@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// frontendBegin decides what becomes of a message of the client, and notes the answer that it will have. Every message
+// that a client may send is named; what is not is refused, as SocketBackend (src/backend/tcop/postgres.c) does.
+func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
+	if e.pending.full() {
+		e.crowded = true
+		return hold, nil
+	}
+	switch typ {
+	case wire.Query, wire.Parse:
+		if size > e.cfg.MaxMessage {
+			e.refuseLong(typ, size, out)
+			return drop, nil
+		}
+		return gather, nil
+	case wire.Bind, wire.Execute, wire.Close:
+		if e.rewritten.any() && size <= e.cfg.MaxMessage {
+			return gather, nil // which of them it is about
+		}
+		e.pending.push(asks[typ], nil)
+		return pass, nil
+	case wire.Describe, wire.Sync, wire.FunctionCall, wire.CopyDone, wire.CopyFail:
+		e.pending.push(asks[typ], nil)
+		return pass, nil
+	case wire.Flush, wire.CopyData:
+		return pass, nil
+	case wire.Terminate:
+		e.goodbye = true
+		return pass, nil
+	default: // PasswordMessage and its kin too: authentication is over
+		return drop, &Error{Report: scope.Error{
+			Code:    scope.CodeProtocolViolation,
+			Message: fmt.Sprintf("invalid frontend message type %d", typ),
+		}}
+	}
+}
+
+// asks tells what answer a message of the client has.
+var asks = [256]awaited{
+	wire.Query:        readyQuery,
+	wire.Parse:        parsed,
+	wire.Bind:         bound,
+	wire.Describe:     described,
+	wire.Execute:      executed,
+	wire.Close:        closed,
+	wire.Sync:         readySync,
+	wire.FunctionCall: readyCall,
+	wire.CopyDone:     copyEnded,
+	wire.CopyFail:     copyEnded,
+}
+
+// frontendWhole sees the messages that frontendBegin wanted whole.
+func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
+	typ, body := frame[0], frame[wire.HeaderSize:]
+	switch typ {
+	case wire.Query:
+		sql, rest, ok := cutString(body)
+		if !ok || len(rest) > 0 {
+			return drop, protocolViolation("invalid string", typ)
+		}
+		return e.statement(statement{typ: typ, sql: sql}, out)
+	case wire.Parse:
+		name, rest, ok := cutString(body)
+		sql, rest, ok2 := cutString(rest)
+		if !ok || !ok2 {
+			return drop, protocolViolation("invalid string", typ)
+		}
+		delete(e.rewritten.statements, string(name))
+		return e.statement(statement{typ: typ, name: name, sql: sql, types: rest}, out)
+	case wire.Bind:
+		portal, rest, ok := cutString(body)
+		name, _, ok2 := cutString(rest)
+		if !ok || !ok2 {
+			return drop, protocolViolation("invalid string", typ)
+		}
+		e.pending.push(bound, e.rewritten.bind(string(portal), string(name)))
+	case wire.Execute:
+		portal, _, ok := cutString(body)
+		if !ok {
+			return drop, protocolViolation("invalid string", typ)
+		}
+		e.pending.push(executed, e.rewritten.portals[string(portal)])
+	case wire.Close:
+		if len(body) > 0 {
+			name, _, _ := cutString(body[1:])
+			e.rewritten.close(body[0], string(name))
+		}
+		e.pending.push(closed, nil)
+	}
+	return pass, nil
+}
+
+// refuseLong answers a statement that is too long to be read.
+func (e *Engine) refuseLong(typ byte, size int, out *Out) {
+	e.refuse(statement{typ: typ}, &rewrite.Error{Error: scope.Error{
+		Code:    scope.CodeProgramLimitExceeded,
+		Message: "statement is too long",
+		Detail:  fmt.Sprintf("It has %d bytes; the proxy reads at most %d.", size, e.cfg.MaxMessage),
+		Hint:    "Send the data by COPY or as parameters, or raise max-statement-size.",
+	}}, out)
+}
+
+// cutString cuts a NUL-terminated string off b.
+func cutString(b []byte) (s, rest []byte, ok bool) {
+	for i, c := range b {
+		if c == 0 {
+			return b[:i], b[i+1:], true
+		}
+	}
+	return nil, nil, false
+}

@@ -1,0 +1,159 @@
+package engine
+
+// pending is the queue of answers that the client (or the proxy itself) waits for, in the order of the messages that
+// asked for them. It tells whose answer a message of the server is: so that errors find the text that they are about,
+// and the proxy's own questions are answered to the proxy.
+type pending struct {
+	ring []entry // a ring of a power of two
+	head int
+	n    int
+
+	unsynced bool // extended-protocol messages were sent since the last Sync or Query
+	skipping bool // the server discards everything until the next Sync
+	copyIn   bool // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
+}
+
+// awaited is what the server still owes.
+type awaited uint8
+
+const (
+	none        awaited = iota
+	readyQuery          // Query: ends with ReadyForQuery
+	readySync           // Sync: ReadyForQuery
+	readyCall           // FunctionCall: ends with ReadyForQuery
+	parsed              // Parse: ParseComplete
+	bound               // Bind: BindComplete
+	described           // Describe: RowDescription or NoData
+	executed            // Execute: CommandComplete, EmptyQueryResponse or PortalSuspended
+	closed              // Close: CloseComplete
+	copyEnded           // CopyDone or CopyFail: no answer of its own; a mark
+	ownQuestion         // the proxy's own question: see inquiry.go
+	maxAwaited  = 1 << 16
+)
+
+type entry struct {
+	awaits awaited
+	text   *text // the rewritten text that an error would be about; nil where it went as it was written
+}
+
+// full reports that the client runs too far ahead of the server. A server that is asked this much has answered some.
+func (p *pending) full() bool { return p.n >= maxAwaited }
+
+// push notes that a message went to the server.
+func (p *pending) push(a awaited, t *text) {
+	switch a {
+	case readySync:
+		if p.copyIn {
+			return // CopyGetData (src/backend/commands/copyfromparse.c) ignores Sync
+		}
+		p.unsynced, p.skipping = false, false
+	case readyQuery, readyCall:
+		p.unsynced = false
+	case copyEnded:
+		if p.copyIn {
+			p.copyIn = false
+			return
+		}
+	case parsed, bound, described, executed, closed:
+		p.unsynced = true
+	}
+	if p.skipping {
+		return // PostgresMain (src/backend/tcop/postgres.c) discards it unanswered
+	}
+	if p.n == len(p.ring) {
+		p.grow()
+	}
+	p.ring[(p.head+p.n)&(len(p.ring)-1)] = entry{a, t}
+	p.n++
+}
+
+func (p *pending) grow() {
+	ring := make([]entry, max(8, 2*len(p.ring)))
+	for i := range p.n {
+		ring[i] = *p.at(i)
+	}
+	p.ring, p.head = ring, 0
+}
+
+func (p *pending) at(i int) *entry { return &p.ring[(p.head+i)&(len(p.ring)-1)] }
+
+// first returns what the server's next answer is about. Marks that nothing waits for are passed over.
+func (p *pending) first() entry {
+	for p.n > 0 && p.at(0).awaits == copyEnded {
+		p.pop()
+	}
+	if p.n == 0 {
+		return entry{}
+	}
+	return *p.at(0)
+}
+
+func (p *pending) pop() {
+	*p.at(0) = entry{} // let go of the text
+	p.head = (p.head + 1) & (len(p.ring) - 1)
+	p.n--
+	if p.n == 0 && len(p.ring) > 64 {
+		p.ring, p.head = nil, 0
+	}
+}
+
+// answered pops the first entry if it awaits a.
+func (p *pending) answered(a awaited) {
+	if p.first().awaits == a {
+		p.pop()
+	}
+}
+
+// ready accounts for ReadyForQuery: everything up to the message that it ends is answered.
+func (p *pending) ready() {
+	for p.n > 0 {
+		a := p.at(0).awaits
+		p.pop()
+		if a == readyQuery || a == readySync || a == readyCall {
+			return
+		}
+	}
+}
+
+// failed accounts for ErrorResponse. After an error in the extended protocol the server discards what it was sent up
+// to the next Sync; own reports that the proxy's question was among that.
+func (p *pending) failed() (own bool) {
+	p.copyIn = false
+	switch p.first().awaits {
+	case none, readyQuery, readyCall:
+		return false // asynchronous, or ReadyForQuery follows
+	}
+	for p.n > 0 {
+		switch p.at(0).awaits {
+		case readySync:
+			return own
+		case ownQuestion:
+			own = true
+		}
+		p.pop()
+	}
+	p.skipping = true
+	return own
+}
+
+// copying accounts for CopyInResponse: what the client sent meanwhile of Syncs, the server ignores until the CopyDone.
+func (p *pending) copying() {
+	p.copyIn = true
+	kept := 1 // the statement itself
+	for i := 1; i < p.n; i++ {
+		e := *p.at(i)
+		switch {
+		case p.copyIn && e.awaits == readySync:
+			continue
+		case p.copyIn && e.awaits == copyEnded:
+			p.copyIn = false
+			continue
+		}
+		*p.at(kept) = e
+		kept++
+	}
+	for p.n > kept {
+		p.n--
+		*p.at(p.n) = entry{}
+	}
+}

@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// text is a text that went to the server otherwise than the client wrote it.
+type text struct {
+	client string
+	result *rewrite.Result
+	names  map[scope.Cluster]scope.Short // what the client calls the roles in it
+	// instead are the fields of an error that answers the failure of a text that was sent to fail: the server's own
+	// answer to a question of the proxy, which the client's statement could not go without.
+	instead []byte
+}
+
+// maxRewritten bounds how many prepared statements and portals are remembered; of more, positions in errors that come
+// after Parse point into the text that the server has.
+const maxRewritten = 1 << 10
+
+// rewritten remembers prepared statements and portals whose texts are not the client's: utility statements are analysed
+// at Execute, and their errors have positions then. Most sessions have none.
+type rewritten struct {
+	statements, portals map[string]*text
+}
+
+func (r *rewritten) any() bool { return len(r.statements)+len(r.portals) > 0 }
+
+func (r *rewritten) prepare(name string, t *text) {
+	if r.statements == nil {
+		r.statements = make(map[string]*text)
+	}
+	if len(r.statements) < maxRewritten {
+		r.statements[name] = t
+	}
+}
+
+// bind notes what a portal runs, and returns it.
+func (r *rewritten) bind(portal, statement string) *text {
+	t := r.statements[statement]
+	switch {
+	case t == nil:
+		delete(r.portals, portal)
+	case len(r.portals) < maxRewritten:
+		if r.portals == nil {
+			r.portals = make(map[string]*text)
+		}
+		r.portals[portal] = t
+	}
+	return t
+}
+
+// close forgets a prepared statement ('S') or a portal ('P').
+func (r *rewritten) close(what byte, name string) {
+	switch what {
+	case 'S':
+		delete(r.statements, name)
+	case 'P':
+		delete(r.portals, name)
+	}
+}

@@ -1,0 +1,205 @@
+package engine
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// statement is a message of the client that carries a text: Query, or Parse with the prepared statement's name and the
+// parameter types behind the text. The slices are the reader's.
+type statement struct {
+	typ       byte
+	name, sql []byte
+	types     []byte
+}
+
+func (s statement) clone() statement {
+	s.name, s.sql, s.types = bytes.Clone(s.name), bytes.Clone(s.sql), bytes.Clone(s.types)
+	return s
+}
+
+// held is a statement that waits: the server is being asked whose the names in it are.
+type held struct {
+	statement
+	analysis *rewrite.Analysis
+	db       scope.Database  // as it was believed to be when the question was put
+	names    []scope.Cluster // what was asked about
+	enrolled bool            // the question was about making the marker; the names must be asked about anew
+	attempts int
+}
+
+// maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
+// has another prefix than was believed, the next that it is not enrolled, and the last must then do.
+const maxAttempts = 4
+
+// statement decides about a text of the client. Most name no role, and pass.
+func (e *Engine) statement(s statement, out *Out) (verdict, error) {
+	if e.pending.skipping {
+		return drop, nil // as the server would
+	}
+	if e.cfg.Mode == scope.Off && !e.switching {
+		e.switching = mentionsSettings(s.sql)
+	}
+	if e.cfg.Mode == scope.Off && !e.switching || !rewrite.MayNameRole(s.sql) {
+		e.pending.push(asks[s.typ], nil)
+		return pass, nil
+	}
+	analysis, err := rewrite.Analyze(string(s.sql), e.options)
+	switch {
+	case err != nil:
+		e.refuse(s, err, out)
+		return drop, nil
+	case analysis == nil:
+		e.pending.push(asks[s.typ], nil)
+		return pass, nil
+	}
+	e.held = &held{statement: s.clone(), analysis: analysis, db: e.cfg.Directory.Database()}
+	e.askNames(out)
+	return hold, nil
+}
+
+// mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
+func mentionsSettings(sql []byte) bool {
+	const word = "pgscope"
+	for i := 0; i+len(word) <= len(sql); i++ {
+		if sql[i]|0x20 == word[0] && strings.EqualFold(string(sql[i:i+len(word)]), word) {
+			return true
+		}
+	}
+	return false
+}
+
+// askNames asks the server about the names of the held statement.
+func (e *Engine) askNames(out *Out) {
+	h := e.held
+	h.names = h.names[:0]
+	for _, name := range h.analysis.Names() {
+		h.names = append(h.names, h.db.Candidates(name)...)
+	}
+	h.attempts++
+	h.enrolled = false
+	sql, params := scope.Inquiry{Database: h.db.Name, Names: h.names, Own: e.cfg.Directory.Stale()}.SQL()
+	e.ask(sql, params, out)
+}
+
+// resume goes on with the held statement when the proxy's question was answered.
+func (e *Engine) resume(out *Out) error {
+	h := e.held
+	if h == nil || !e.question.done {
+		return nil
+	}
+	switch {
+	case e.question.skipped: // an error before it: the server discards what follows, up to Sync
+		e.held = nil
+		return nil
+	case e.question.failure != nil: // it is the answer to the statement
+		e.held = nil
+		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure}, out)
+		return nil
+	case h.enrolled:
+		e.askNames(out)
+		return nil
+	}
+	view, err := scope.Inquiry{Database: h.db.Name, Names: h.names}.Answer(e.question.rows, e.cfg.Directory.Prefix())
+	if err != nil {
+		return serverViolation(err.Error(), wire.DataRow)
+	}
+	if view.DB.Prefix != h.db.Prefix && h.attempts < maxAttempts {
+		h.db = view.DB
+		e.askNames(out)
+		return nil
+	}
+	e.cfg.Directory.Learn(view)
+	mode := e.mode(view)
+	if mode == scope.Off {
+		e.held = nil
+		e.send(h.statement, nil, string(h.sql), out)
+		return nil
+	}
+	result := h.analysis.Rewrite(view, mode, e.cfg.Decide)
+	if result.Enrol && h.attempts < maxAttempts {
+		h.enrolled = true
+		e.ask(view.DB.EnrolSQL(), nil, out)
+		return nil
+	}
+	e.held = nil
+	if result.Enrol {
+		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(view.DB)}, out)
+		return nil
+	}
+	if e.cfg.Saw != nil {
+		e.cfg.Saw(string(h.sql), result)
+	}
+	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles)
+	e.send(h.statement, &text{client: string(h.sql), result: result, names: named(h.analysis, view)}, result.SQL, out)
+	return nil
+}
+
+func changesRoles(a policy.Action) bool {
+	switch a.Kind {
+	case policy.CreateRole, policy.AlterRole, policy.RenameRole, policy.DropRole:
+		return true
+	default:
+		return false
+	}
+}
+
+// named tells what a statement's names became, where the server may mention them: roles of the database, and names that
+// no role has.
+func named(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short {
+	names := make(map[scope.Cluster]scope.Short)
+	for _, name := range a.Names() {
+		if c, home, err := view.ResolveOwn(name); err == nil && (home == scope.Own || home == scope.Missing) {
+			names[c] = name
+		}
+	}
+	return names
+}
+
+// mode is the mode that the session is in: the one that it asked for, if it may, else the configured one.
+func (e *Engine) mode(view *scope.View) scope.Mode {
+	want, ok := scope.ParseMode(string(view.Mode))
+	if !ok || want == e.cfg.Mode {
+		return e.cfg.Mode
+	}
+	if e.cfg.Decide(policy.Action{Kind: policy.SetMode, Mode: want}) != nil {
+		return e.cfg.Mode
+	}
+	return want
+}
+
+// send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
+func (e *Engine) send(s statement, t *text, sql string, out *Out) {
+	if t != nil && t.client == sql && t.instead == nil {
+		t = nil
+	}
+	if s.typ == wire.Parse && t != nil {
+		e.rewritten.prepare(string(s.name), t)
+	}
+	e.pending.push(asks[s.typ], t)
+	frame := wire.Begin(make([]byte, 0, wire.HeaderSize+len(s.name)+len(sql)+len(s.types)+2), s.typ)
+	if s.typ == wire.Parse {
+		frame = append(append(frame, s.name...), 0)
+	}
+	frame = append(append(frame, sql...), 0)
+	frame = wire.End(append(frame, s.types...), 0)
+	out.Server.write(frame)
+}
+
+// refuse answers a statement with an error, in the way that the package's doc tells.
+func (e *Engine) refuse(s statement, err *rewrite.Error, out *Out) {
+	e.sendToFail(s, &text{client: string(s.sql), result: &rewrite.Result{Refusals: []*rewrite.Error{err}}}, out)
+}
+
+func (e *Engine) sendToFail(s statement, t *text, out *Out) {
+	if s.typ == wire.Parse {
+		s.types = []byte{0, 0}
+	}
+	e.send(s, t, rewrite.RefusalSQL(0), out)
+}

@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// verdict says what becomes of a message.
+type verdict uint8
+
+const (
+	pass   verdict = iota // forward it as it is, without looking inside
+	gather                // collect it whole, then ask again
+	drop                  // do not forward it
+	hold                  // take nothing more until the engine is resumed
+)
+
+// stream cuts the bytes of one direction into messages. Those that only pass are never copied: they stay in the
+// reader's buffer, and a run of them is one piece of output. Those that must be understood are collected as they
+// arrive, whatever length they claim.
+type stream struct {
+	// begin sees the type of a message and the length of its body. It answers pass, gather, drop, or hold: the message
+	// was not taken, and begin will be asked again. What it writes itself goes before the message.
+	begin func(typ byte, size int, out *Out) (verdict, error)
+	// whole sees a gathered message from its type byte on. It answers pass, drop, or hold: the message was taken. What it
+	// writes itself goes before the message. It must not keep the slice.
+	whole func(frame []byte, out *Out) (verdict, error)
+
+	fromServer bool
+
+	head []byte  // a header that came in pieces, so far
+	open bool    // a message is under way:
+	fate verdict // … what becomes of it
+	left int     // … how many bytes of it are still to come
+	buf  []byte  // … what was gathered of it
+}
+
+// between reports whether the stream is at a boundary between two messages.
+func (s *stream) between() bool { return !s.open && len(s.head) == 0 }
+
+// pump takes bytes from in, gives lane those that pass, and returns how many it took: all, but for a hold. After an
+// error the stream must not be used again.
+func (s *stream) pump(in []byte, lane *Lane, out *Out) (taken int, err error) {
+	w := window{in: in, lane: lane}
+	for {
+		if !s.open {
+			if ok, err := s.start(&w, out); !ok {
+				w.flush()
+				return w.at, err
+			}
+		}
+		n := min(s.left, len(in)-w.at)
+		s.left -= n
+		var frame []byte
+		borrowed := s.left == 0 && len(s.buf) == 0 // it lies whole in the reader's buffer
+		switch {
+		case s.fate == pass:
+			w.pass(n)
+		case s.fate == drop:
+			w.skip(n)
+		case borrowed:
+			frame = w.skip(n)
+		default:
+			s.buf = append(s.buf, w.skip(n)...)
+			frame = s.buf
+		}
+		if s.left > 0 {
+			w.flush()
+			return w.at, nil
+		}
+		s.open = false
+		if s.fate != gather {
+			continue
+		}
+		v, err := s.whole(frame, out)
+		if v == pass && err == nil {
+			if borrowed {
+				w.unskip(n)
+			} else {
+				lane.write(frame)
+			}
+		}
+		s.buf = s.buf[:0]
+		if cap(s.buf) > keepOwn {
+			s.buf = nil // the lane may have it now
+		}
+		if v == hold || err != nil {
+			w.flush()
+			return w.at, err
+		}
+	}
+}
+
+// start reads the header of the next message; false where it is not all there, or the message is held.
+func (s *stream) start(w *window, out *Out) (bool, error) {
+	head := w.peek(wire.HeaderSize)
+	if head == nil || len(s.head) > 0 {
+		n := min(wire.HeaderSize-len(s.head), len(w.in)-w.at)
+		s.head = append(s.head, w.skip(n)...)
+		if len(s.head) < wire.HeaderSize {
+			return false, nil
+		}
+		head = s.head
+	}
+	h, _, err := wire.ParseHeader(head)
+	if err != nil {
+		return false, &Error{Report: scope.Error{Code: scope.CodeProtocolViolation, Message: err.Error()}, Server: s.fromServer}
+	}
+	w.flush()
+	fate, err := s.begin(h.Type, h.Body, out)
+	if err != nil || fate == hold {
+		return false, err
+	}
+	s.open, s.fate, s.left = true, fate, h.Frame()
+	if len(s.head) > 0 { // the header has left the reader's buffer
+		s.left = h.Body
+		switch fate {
+		case pass:
+			w.lane.write(head)
+		case gather:
+			s.buf = append(s.buf, head...)
+		}
+		s.head = s.head[:0]
+	}
+	return true, nil
+}
+
+// window walks over the input of one call: what lies between from and at passes, and is not in the lane yet.
+type window struct {
+	in       []byte
+	lane     *Lane
+	from, at int
+}
+
+func (w *window) peek(n int) []byte {
+	if len(w.in)-w.at < n {
+		return nil
+	}
+	return w.in[w.at : w.at+n]
+}
+
+func (w *window) pass(n int) { w.at += n }
+
+// skip steps over n bytes that do not pass, and returns them.
+func (w *window) skip(n int) []byte {
+	w.flush()
+	b := w.in[w.at : w.at+n : w.at+n]
+	w.at += n
+	w.from = w.at
+	return b
+}
+
+// unskip lets the last n bytes pass after all.
+func (w *window) unskip(n int) { w.from -= n }
+
+func (w *window) flush() {
+	w.lane.pass(w.in, w.from, w.at)
+	w.from = w.at
+}

@@ -1,0 +1,440 @@
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// A login is the server's exchange with the client, relayed: the proxy holds no secret. What it changes on the way is in
+// this file and in login_auth.go:
+//
+//	client                        proxy                                      server
+//	  │ StartupMessage user=app ───▶ user=orders_app, _pq_.* taken out ────────▶ │
+//	  │ ◀── NegotiateProtocolVersion   of both sides' findings ◀──────────────── │
+//	  │ ◀── AuthenticationSASL         without SCRAM-SHA-256-PLUS ◀───────────── │
+//	  │ SASLInitialResponse … ───▶     as it is ───────────────────────────────▶ │
+//	  │ ◀── AuthenticationOk           held back until the next message ◀─────── │
+//
+// The user may stand for several names of the cluster, where the proxy has not learned yet which of them exists. Then
+// they are tried, each with a connection of its own, as long as the client notices nothing of it: see choose and again.
+
+// loginNames are the names in the cluster that the client's user may stand for.
+type loginNames struct {
+	candidates []scope.Cluster // in the order in which they are tried; one where it is certain
+	prefer     int             // which of them to log in as when the server asks for an exchange that cannot be repeated
+}
+
+// loginOptions are the parts of a login that the caller decides.
+type loginOptions struct {
+	// params are added to the client's startup parameters, or take the place of those of the same name.
+	params []wire.Parameter
+	// localize returns a frame of an error or notice in the words of a client who is logged in as user.
+	localize func(user scope.Cluster, frame []byte) []byte
+}
+
+// loggedIn is a session that has begun: the client has been sent AuthenticationOk, and nothing that came after it.
+type loggedIn struct {
+	server    *serverLink
+	user      scope.Cluster
+	candidate int          // the user's place in loginNames
+	version   wire.Version // what both sides speak
+	rest      []byte       // what the server has sent after AuthenticationOk and the client has not got: one frame
+}
+
+// loginRounds bounds the messages of a server in a login. SCRAM has five.
+const loginRounds = 20
+
+// loginRelay is a login under way.
+type loginRelay struct {
+	visitor  *visitor
+	upstream *Upstream
+	names    loginNames
+	loginOptions
+
+	version wire.Version // that the server is asked for
+	refused []bool       // per candidate: the server does not let it in
+	greeted bool         // NegotiateProtocolVersion had its time
+	out     []byte       // frames for the client that wait for the next flush
+
+	// password is the client's answer to a request for a password in clear text, kept while there is another name to
+	// offer it for. It is wiped in the end.
+	password []byte
+}
+
+// login lets the client talk to the server until the server lets it in. It sets the visitor's deadline on the server's
+// connection too, and leaves it there. When it fails, the client has been told what is to be told, and the server's
+// connection is closed; the client's has still to be closed. The error is a *loginError.
+func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o loginOptions) (*loggedIn, error) {
+	ctx, cancel := context.WithDeadline(ctx, v.deadline)
+	defer cancel()
+	defer interruptWith(ctx, v.conn)()
+	l := &loginRelay{
+		visitor: v, upstream: u, names: names, loginOptions: o,
+		version: min(v.startup.Version, wire.Version32),
+		refused: make([]bool, len(names.candidates)),
+	}
+	defer l.forget()
+
+	a, err := l.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for range loginRounds {
+		if a.answer.refused != "" {
+			if a, err = l.again(ctx, a); err != nil {
+				return nil, err
+			}
+		}
+		if a.answer.code == wire.AuthOk {
+			return l.enter(ctx, a)
+		}
+		if err := l.exchange(a); err != nil {
+			return nil, l.abandon(a, err)
+		}
+	}
+	return nil, l.abandon(a, a.serverBroke("authentication does not come to an end"))
+}
+
+// choose finds the name to log in as: the first that the server does not turn down at once. When the server asks for
+// something that can be answered but once, it is the preferred name that is asked for.
+func (l *loginRelay) choose(ctx context.Context) (*loginAttempt, error) {
+	for pick := 0; ; {
+		a, err := l.open(ctx, pick)
+		if err != nil {
+			return nil, err
+		}
+		next := pick
+		switch {
+		case a.answer.refused == scope.CodeInvalidAuthorization:
+			l.refused[pick] = true
+			next = l.other()
+		case a.answer.refused == "" && !a.answer.repeatable() && !l.refused[l.names.prefer]:
+			next = l.names.prefer
+		}
+		if next == pick || next < 0 {
+			return a, nil
+		}
+		a.close()
+		pick = next
+	}
+}
+
+// other returns a candidate that was not refused yet; -1 where none is left.
+func (l *loginRelay) other() int {
+	for i, refused := range l.refused {
+		if !refused {
+			return i
+		}
+	}
+	return -1
+}
+
+// again is for an attempt that was refused: it offers the password that the client gave to the other names, as long as
+// the server asks for no more than that. Otherwise the client is sent the refusal.
+func (l *loginRelay) again(ctx context.Context, a *loginAttempt) (*loginAttempt, error) {
+	const invalidPassword = "28P01"
+	wrongName := a.answer.refused == invalidPassword || a.answer.refused == scope.CodeInvalidAuthorization
+	l.refused[a.candidate] = true
+	for next := l.other(); l.password != nil && wrongName && next >= 0; next = l.other() {
+		l.refused[next] = true
+		b, err := l.open(ctx, next)
+		if err != nil {
+			a.close()
+			return nil, err
+		}
+		if b.answer.refused == "" && b.answer.code == wire.AuthCleartextPassword && b.version == a.version {
+			if err := b.reply(l.password); err != nil {
+				a.close()
+				return nil, l.abandon(b, err)
+			}
+		}
+		if b.answer.refused == "" && b.answer.code == wire.AuthOk && b.version == a.version {
+			a.close()
+			return b, nil
+		}
+		b.close()
+	}
+	return nil, l.turnAway(a)
+}
+
+// turnAway sends the client the server's refusal.
+func (l *loginRelay) turnAway(a *loginAttempt) error {
+	defer a.close()
+	l.greet(a)
+	refusal := a.answer.frame
+	if a.answer.after != nil {
+		l.out = append(l.out, refusal...) // AuthenticationOk
+		refusal = a.answer.after
+	}
+	cause := fmt.Errorf("server refuses %q: %s", a.user, wire.Field(refusal, 'M'))
+	l.out = append(l.out, l.localize(a.user, refusal)...)
+	return &loginError{
+		side: byServer, sqlstate: a.answer.refused, candidate: a.candidate,
+		cause: errors.Join(cause, l.flush()),
+	}
+}
+
+// enter ends the login: the client is let in.
+func (l *loginRelay) enter(ctx context.Context, a *loginAttempt) (*loggedIn, error) {
+	l.greet(a)
+	l.out = append(l.out, a.answer.frame...)
+	if err := l.flush(); err != nil {
+		return nil, l.abandon(a, err)
+	}
+	if !a.stop() {
+		return nil, l.abandon(a, &loginError{side: byShutdown, cause: ctx.Err()})
+	}
+	return &loggedIn{
+		server: a.server, user: a.user, candidate: a.candidate, version: a.version, rest: a.answer.after,
+	}, nil
+}
+
+// abandon ends an attempt after an error.
+func (l *loginRelay) abandon(a *loginAttempt, err error) error {
+	a.close()
+	return l.fail(a.candidate, err)
+}
+
+// fail makes err a *loginError, and tells the client what it was not told yet.
+func (l *loginRelay) fail(candidate int, err error) error {
+	var failed *loginError
+	if !errors.As(err, &failed) {
+		told := &scope.Error{
+			Code: scope.CodeConnectionFailure, Message: "the server closed the connection during the login",
+			Hint: "Try again. The proxy's log says more.",
+		}
+		var unreachable *dialError
+		var own *scope.Error
+		switch {
+		case errors.As(err, &unreachable):
+			told = unreachable.forClient()
+		case errors.As(err, &own):
+			told = own
+		}
+		failed = refuseClient(l.visitor.conn, l.out, told)
+		failed.side, failed.cause = byServer, err
+	}
+	failed.candidate = candidate
+	return failed
+}
+
+// greet puts what comes before the first request of the server: NegotiateProtocolVersion, if the client asked for what
+// it does not get, and the server's notices. The client is asked for nothing before, and greeted once.
+func (l *loginRelay) greet(a *loginAttempt) {
+	if !l.greeted {
+		l.greeted = true
+		unknown := l.visitor.startup.ProtocolOptions()
+		if a.version < l.visitor.startup.Version || len(unknown) > 0 {
+			l.out = wire.AppendNegotiate(l.out, a.version, unknown)
+		}
+	}
+	for _, notice := range a.notices {
+		l.out = append(l.out, l.localize(a.user, notice)...)
+	}
+	a.notices = nil
+}
+
+// flush writes what is to go to the client.
+func (l *loginRelay) flush() error {
+	out := l.out
+	l.out = nil
+	if len(out) == 0 {
+		return nil
+	}
+	if _, err := l.visitor.conn.Write(out); err != nil {
+		return clientGone(err)
+	}
+	return nil
+}
+
+// forget wipes the password.
+func (l *loginRelay) forget() {
+	clear(l.password)
+	l.password = nil
+}
+
+// startup returns the StartupMessage for the server: the client's, with the name that the user has in the cluster, and
+// without the protocol's options, which would be between the client and the proxy.
+func (l *loginRelay) startup(user scope.Cluster) wire.Startup {
+	own := map[string]bool{"user": true, "database": true}
+	for _, p := range l.params {
+		own[p.Name] = true
+	}
+	s := wire.Startup{Version: l.version, Parameters: []wire.Parameter{
+		{Name: "user", Value: string(user)},
+		{Name: "database", Value: l.visitor.startup.Database()},
+	}}
+	for _, p := range l.visitor.startup.Parameters {
+		if !own[p.Name] && !strings.HasPrefix(p.Name, wire.ProtocolOption) {
+			s.Parameters = append(s.Parameters, p)
+		}
+	}
+	s.Parameters = append(s.Parameters, l.params...)
+	return s
+}
+
+// loginAttempt is a connection to the server that asks for one of the names.
+type loginAttempt struct {
+	server    *serverLink
+	candidate int
+	user      scope.Cluster
+	version   wire.Version // as negotiated so far
+	notices   [][]byte     // that came before the answer
+	answer    loginAnswer
+	stop      func() bool // of interruptWith
+}
+
+// loginAnswer is what a server says when it is its turn: a request, AuthenticationOk, or an error.
+type loginAnswer struct {
+	frame   []byte
+	code    uint32 // of a request
+	after   []byte // the frame that follows AuthenticationOk
+	refused string // SQLSTATE, where frame or after is an error
+}
+
+// repeatable reports whether the answer leaves the choice of the name open: nothing that the client does for it depends
+// on the name or on the connection.
+func (a loginAnswer) repeatable() bool {
+	return a.code == wire.AuthOk || a.code == wire.AuthCleartextPassword
+}
+
+// open connects to the server, asks it for a candidate, and waits for the first answer.
+func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, error) {
+	user := l.names.candidates[candidate]
+	packet, err := wire.AppendStartup(nil, l.startup(user))
+	if err != nil { // the strings come from a packet, or are the proxy's own: none holds a NUL
+		return nil, refuseClient(l.visitor.conn, nil, &scope.Error{
+			Code: scope.CodeProgramLimitExceeded, Message: "startup packet is too long",
+			Detail: fmt.Sprintf("With what the proxy adds, it would have more than %d bytes.", wire.MaxStartup),
+		})
+	}
+	from, to, ok := 0, len(l.upstream.entries), true
+	var last *loginAttempt // whose refusal stands if the way that is tried instead of it leads nowhere
+	for ok {
+		link, err := l.upstream.dialAny(ctx, from, to)
+		if err != nil {
+			if last != nil {
+				return last, nil
+			}
+			return nil, l.fail(candidate, err)
+		}
+		if last != nil {
+			last.close()
+		}
+		a := &loginAttempt{
+			server: link, candidate: candidate, user: user, version: l.version, stop: interruptWith(ctx, link),
+		}
+		if err := a.start(l.visitor, packet); err != nil {
+			return nil, l.abandon(a, err)
+		}
+		last = a
+		if a.answer.after != nil {
+			break
+		}
+		from, to, ok = l.upstream.retry(link, a.answer.refused)
+	}
+	return last, nil
+}
+
+// start sends the startup packet.
+func (a *loginAttempt) start(v *visitor, packet []byte) error {
+	if err := a.server.SetDeadline(v.deadline); err != nil {
+		return err
+	}
+	return a.reply(packet)
+}
+
+// reply sends a frame to the server and waits for the answer. A server that does not take it may have said why: so a
+// failed write is not looked at before the answer.
+func (a *loginAttempt) reply(frame []byte) error {
+	_, failed := a.server.Write(frame)
+	if err := a.next(); err != nil {
+		return errors.Join(failed, err)
+	}
+	return nil
+}
+
+// next reads the server's next answer, and what comes before it.
+func (a *loginAttempt) next() error {
+	for range loginRounds {
+		frame, err := wire.ReadFrame(a.server, wire.MaxAuthToken)
+		if err != nil {
+			return err
+		}
+		switch frame[0] {
+		case wire.NoticeResponse:
+			a.notices = append(a.notices, frame)
+		case wire.NegotiateProtocolVersion:
+			if err := a.negotiate(wire.Body(frame)); err != nil {
+				return err
+			}
+		case wire.ErrorResponse:
+			a.answer = loginAnswer{frame: frame, refused: sqlstateOf(frame)}
+			return nil
+		case wire.Authentication:
+			return a.request(frame)
+		default:
+			return a.serverBroke(fmt.Sprintf("message of type %q during the login", frame[0]))
+		}
+	}
+	return a.serverBroke("authentication does not come to an end")
+}
+
+// request reads an Authentication message, and with AuthenticationOk what follows it: the server sends both at once, and
+// with trust authentication an error there is the first that it says of a role that does not exist.
+func (a *loginAttempt) request(frame []byte) error {
+	body := wire.Body(frame)
+	if len(body) < 4 {
+		return a.serverBroke("authentication request without a code")
+	}
+	a.answer = loginAnswer{frame: frame, code: binary.BigEndian.Uint32(body)}
+	if a.answer.code != wire.AuthOk {
+		return nil
+	}
+	after, err := wire.ReadFrame(a.server, wire.MaxAuthToken)
+	if err != nil {
+		return err
+	}
+	a.answer.after = after
+	if after[0] == wire.ErrorResponse {
+		a.answer.refused = sqlstateOf(after)
+	}
+	return nil
+}
+
+// negotiate reads the server's NegotiateProtocolVersion. The names of options in it are not looked at: none were sent.
+func (a *loginAttempt) negotiate(body []byte) error {
+	if len(body) < 8 {
+		return a.serverBroke("NegotiateProtocolVersion message is too short")
+	}
+	v := wire.Version(binary.BigEndian.Uint32(body))
+	if v.Major() != a.version.Major() || v > a.version {
+		return a.serverBroke(fmt.Sprintf("server offers protocol %v where %v was asked for", v, a.version))
+	}
+	a.version = v
+	return nil
+}
+
+func (a *loginAttempt) serverBroke(what string) error {
+	return &scope.Error{Code: scope.CodeProtocolViolation, Message: "the server broke the protocol: " + what}
+}
+
+func (a *loginAttempt) close() {
+	a.stop()
+	_ = a.server.Close() // an attempt that is given up: nothing that was written matters
+}
+
+// sqlstateOf returns the SQLSTATE of an error; one without is an internal error.
+func sqlstateOf(frame []byte) string {
+	if code := wire.Field(frame, 'C'); len(code) > 0 {
+		return string(code)
+	}
+	const internalError = "XX000"
+	return internalError
+}

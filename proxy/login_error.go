@@ -1,0 +1,32 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// loginError says why a connection did not become a session. The client has been told already what it is to know.
+type loginError struct {
+	side      side
+	sqlstate  string // of the error that the client was sent; empty where it was sent none
+	candidate int    // which of the user's names the server was asked for in the end; -1 where none was
+	cause     error  // for the log: it may hold addresses and cluster names
+}
+
+func (e *loginError) Error() string { return fmt.Sprintf("%s: %v", e.side, e.cause) }
+func (e *loginError) Unwrap() error { return e.cause }
+
+// clientGone is for clients that left, and those that get no answer.
+func clientGone(cause error) error { return &loginError{side: byClient, candidate: -1, cause: cause} }
+
+// refuseClient tells the client a fatal error of the proxy's own. before is sent ahead of it, in the same write.
+func refuseClient(conn net.Conn, before []byte, e *scope.Error) *loginError {
+	_, err := conn.Write(wire.AppendError(before, wire.Fields{
+		Severity: wire.SeverityFatal, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint,
+	}))
+	return &loginError{side: byClient, sqlstate: e.Code, candidate: -1, cause: errors.Join(e, err)}
+}

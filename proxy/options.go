@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Options are what a [Server] works with. The zero value of a field that has a default stands for it.
+type Options struct {
+	// Listen are the addresses to listen on: host:port, or the path of a Unix socket.
+	Listen []string
+	// Upstream is where the PostgreSQL server is.
+	Upstream *Upstream
+	// Admin is a connection for the proxy's own questions before a session has begun; nil for none. Without it the proxy
+	// learns the roles of a database from the first session in it.
+	Admin *pgconn.Config
+
+	// Mode is the mode of databases that Databases does not name; empty for transparent.
+	Mode      scope.Mode
+	Databases map[string]DatabaseOptions
+
+	// Policy decides about role statements.
+	Policy *policy.Policy
+
+	// ClientTLS says what clients are offered; TLS holds the certificate, and the authorities of clients' certificates.
+	ClientTLS TLSMode
+	TLS       *tls.Config
+
+	// LoginTimeout bounds the time from accept to the end of the login; 0 means a minute, as authentication_timeout.
+	LoginTimeout time.Duration
+	// Grace is how long open transactions may go on when the server stops.
+	Grace time.Duration
+	// MaxStatement bounds the text of a statement in bytes; 0 means 64 MiB.
+	MaxStatement int
+
+	Log *zap.Logger
+	// Metrics is where the proxy's metrics are registered; nil for nowhere.
+	Metrics prometheus.Registerer
+}
+
+// DatabaseOptions are what is set for one database.
+type DatabaseOptions struct {
+	Prefix string     // of its roles, when it gets enrolled; empty for its name
+	Mode   scope.Mode // empty for the proxy's
+}
+
+func (o Options) withDefaults() Options {
+	if o.Mode == "" {
+		o.Mode = scope.Transparent
+	}
+	if o.ClientTLS == "" {
+		o.ClientTLS = TLSOff
+	}
+	if o.LoginTimeout == 0 {
+		o.LoginTimeout = time.Minute
+	}
+	if o.MaxStatement == 0 {
+		o.MaxStatement = 64 << 20
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	return o
+}
+
+// mode returns the mode that sessions in a database begin in.
+func (o Options) mode(database string) scope.Mode {
+	if m := o.Databases[database].Mode; m != "" {
+		return m
+	}
+	return o.Mode
+}

@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
+)
+
+// readBuffer is what one leg reads at a time, in bytes. PostgreSQL itself sends in pieces of 8 KiB (PQ_SEND_BUFFER_SIZE,
+// src/backend/libpq/pqcomm.c); more serves COPY and large rows.
+const readBuffer = 16 << 10
+
+// relay moves the bytes of one session: two goroutines, one for each direction, and the engine between them.
+//
+//	client ── fromClient ──▶ engine ──▶ server
+//	client ◀── fromServer ── engine ◀── server
+//
+// Each goroutine alone writes to the leg opposite to the one that it reads, so neither waits for the other's writes.
+type relay struct {
+	client, server net.Conn
+
+	mu       sync.Mutex // guards what follows
+	engine   *engine.Engine
+	draining bool
+	waiting  bool // fromClient waits until the client is no longer held
+
+	resumed chan struct{} // it no longer is
+	ended   chan struct{} // closed when the session is over
+	once    sync.Once
+	end     ending // why; set before ended is closed
+	torn    bool   // the client was left within a message: nothing can be said to it any more. fromServer's
+}
+
+// ending says why a session is over.
+type ending struct {
+	side side
+	err  error
+}
+
+// side is where a session's end came from.
+type side string
+
+const (
+	byClient   side = "client"
+	byServer   side = "server"
+	byShutdown side = "shutdown"
+)
+
+func newRelay(client, server net.Conn, e *engine.Engine) *relay {
+	return &relay{
+		client: client, server: server, engine: e,
+		resumed: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+}
+
+// start relays what the server says before the client may speak, and sends it the proxy's own question. rest is what
+// was read already. It returns false where the session ended with that.
+func (r *relay) start(rest []byte) bool {
+	var out engine.Out
+	buf := make([]byte, readBuffer)
+	for ok := r.take(rest, nil, &out); !r.engine.Started(); ok = r.hear(buf, &out) {
+		if !ok {
+			return false
+		}
+		if err := write(r.server, out.Server.Bufs); err != nil {
+			r.finish(ending{byServer, err})
+			return false
+		}
+	}
+	r.mu.Lock() // as drain and kill do: their deadline must stay
+	defer r.mu.Unlock()
+	select {
+	case <-r.ended:
+		return false
+	default:
+	}
+	// The login is over, and its deadline with it. A connection that cannot be given another is closed.
+	never := time.Time{}
+	_ = r.client.SetDeadline(never)
+	_ = r.server.SetDeadline(never)
+	return true
+}
+
+// run relays until the session is over and both goroutines have ended. The connections are still open then.
+func (r *relay) run() {
+	var other sync.WaitGroup
+	other.Go(r.fromClient)
+	r.fromServer()
+	other.Wait()
+}
+
+// finish ends the session; the first cause counts. Any goroutine may call it.
+func (r *relay) finish(e ending) {
+	r.once.Do(func() {
+		r.end = e
+		close(r.ended)
+		// Wake whoever reads or writes. A connection that cannot be woken so is closed, and awake.
+		past := time.Unix(1, 0)
+		_ = r.client.SetDeadline(past)
+		_ = r.server.SetDeadline(past)
+	})
+}
+
+// drain ends the session as soon as no transaction is open.
+func (r *relay) drain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	r.drained()
+}
+
+// kill ends the session now.
+func (r *relay) kill() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.finish(ending{side: byShutdown})
+}
+
+// drained ends a draining session that is at rest.
+func (r *relay) drained() {
+	if r.draining && r.engine.Idle() {
+		r.finish(ending{side: byShutdown})
+	}
+}
+
+func (r *relay) fromServer() {
+	var out engine.Out
+	buf := make([]byte, readBuffer)
+	for r.hear(buf, &out) {
+	}
+}
+
+// hear reads from the server once, and writes to the client what comes of it; false when the session is over.
+func (r *relay) hear(buf []byte, out *engine.Out) bool {
+	n, err := r.server.Read(buf)
+	return r.take(buf[:n], err, out)
+}
+
+// take gives the server's bytes to the engine; err is how the reading ended.
+func (r *relay) take(in []byte, err error, out *engine.Out) bool {
+	r.mu.Lock()
+	violation := r.engine.Server(in, out)
+	r.drained()
+	if r.waiting && !r.engine.Held() {
+		r.waiting = false
+		r.resumed <- struct{}{}
+	}
+	r.mu.Unlock()
+	if err := write(r.client, out.Client.Bufs); err != nil {
+		r.torn = true
+		r.finish(ending{byClient, err})
+		return false
+	}
+	switch {
+	case violation != nil:
+		r.finish(ending{byServer, violation})
+		return false
+	case err != nil:
+		r.finish(ending{byServer, err})
+		return false
+	}
+	return true
+}
+
+func (r *relay) fromClient() {
+	var out engine.Out
+	buf := make([]byte, readBuffer)
+	for {
+		n, err := r.client.Read(buf)
+		if !r.say(buf[:n], &out) {
+			return
+		}
+		if err != nil {
+			r.finish(ending{byClient, err})
+			return
+		}
+	}
+}
+
+// say gives the client's bytes to the engine until it has taken them all, and writes to the server what comes of them;
+// false when the client has nothing more to say.
+func (r *relay) say(in []byte, out *engine.Out) bool {
+	for {
+		r.mu.Lock()
+		select {
+		case <-r.ended:
+			r.mu.Unlock()
+			return false
+		default:
+		}
+		taken, violation := r.engine.Client(in, out)
+		in = in[taken:]
+		r.waiting = r.engine.Held()
+		held, goodbye := r.waiting, r.engine.Goodbye()
+		r.mu.Unlock()
+
+		if err := write(r.server, out.Server.Bufs); err != nil {
+			// The server has closed. What it said before is for the other goroutine to read.
+			_ = r.server.SetReadDeadline(time.Now().Add(lastWords)) // fails where there is nothing to wait for
+			return false
+		}
+		switch {
+		case violation != nil:
+			r.finish(ending{byClient, violation})
+			return false
+		case goodbye: // the server closes when it has done what it was told
+			return false
+		case !held:
+			return true
+		}
+		select {
+		case <-r.resumed:
+		case <-r.ended:
+			return false
+		}
+	}
+}
+
+// lastWords is how long a leg is listened to, or spoken to, when the session is over.
+const lastWords = 5 * time.Second
+
+// write writes the pieces to a leg.
+func write(c net.Conn, pieces [][]byte) error {
+	switch len(pieces) {
+	case 0:
+		return nil
+	case 1:
+		_, err := c.Write(pieces[0])
+		return err
+	}
+	b := net.Buffers(pieces)
+	_, err := b.WriteTo(c)
+	return err
+}

@@ -1,0 +1,228 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"go.uber.org/zap"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Server accepts clients and runs their sessions.
+type Server struct {
+	o           Options
+	admission   admitOptions
+	directories directories
+	admin       *admin
+	metrics     *metrics
+	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
+
+	listeners []net.Listener
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	draining bool
+	running  sync.WaitGroup
+}
+
+// guess is a login of which the proxy does not know whose role is meant.
+type guess struct {
+	database string
+	user     scope.Short
+}
+
+// maxGuesses bounds what clients can make the proxy remember.
+const maxGuesses = 1 << 12
+
+// New returns a server that does not listen yet.
+func New(o Options) (*Server, error) {
+	o = o.withDefaults()
+	if o.Upstream == nil {
+		return nil, errors.New("proxy: no upstream")
+	}
+	if o.Policy == nil {
+		return nil, errors.New("proxy: no policy")
+	}
+	if o.ClientTLS != TLSOff && (o.TLS == nil || len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil) {
+		return nil, errors.New("proxy: TLS for clients needs a certificate")
+	}
+	guesses, err := lru.New[guess, int](maxGuesses)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		o: o, metrics: newMetrics(o.Metrics), guesses: guesses,
+		admission: newAdmitOptions(o.ClientTLS, o.TLS, o.LoginTimeout),
+		sessions:  make(map[*session]struct{}),
+	}
+	s.directories.prefixes = make(map[string]string)
+	for name, d := range o.Databases {
+		s.directories.prefixes[name] = d.Prefix
+	}
+	if o.Admin != nil {
+		s.admin = &admin{config: o.Admin}
+	}
+	return s, nil
+}
+
+// Listen opens the addresses. [Server.Run] closes them.
+func (s *Server) Listen(ctx context.Context) error {
+	for _, address := range s.o.Listen {
+		l, err := listen(ctx, address)
+		if err != nil {
+			s.closeListeners()
+			return fmt.Errorf("listen on %s: %w", address, err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+// Addresses returns what the server listens on, with the ports that the system chose.
+func (s *Server) Addresses() []string {
+	var list []string
+	for _, l := range s.listeners {
+		list = append(list, l.Addr().String())
+	}
+	return list
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	path := strings.TrimPrefix(address, "unix:")
+	if !strings.HasPrefix(path, "/") {
+		return new(net.ListenConfig).Listen(ctx, "tcp", address)
+	}
+	if err := removeStale(ctx, path); err != nil {
+		return nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	// As unix_socket_permissions of PostgreSQL: who may connect, the login decides.
+	if err := os.Chmod(path, 0o777); err != nil { //nolint:gosec // see above
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// removeStale removes the socket of a process that is gone.
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is not a socket", path)
+	}
+	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+		return errors.Join(errors.New("another process listens there"), c.Close())
+	}
+	return os.Remove(path)
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.o.Log.Warn("listener did not close", zap.Error(err))
+		}
+	}
+}
+
+// Run accepts clients until ctx ends, then lets open transactions end within the grace period, ends the rest, and
+// returns when every session has ended and every listener is closed.
+func (s *Server) Run(ctx context.Context) error {
+	if s.admin != nil {
+		defer s.admin.close()
+	}
+	// Sessions end by drain and kill, not with ctx.
+	sessions, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+
+	var accepting sync.WaitGroup
+	for _, l := range s.listeners {
+		accepting.Go(func() { s.accept(sessions, l) })
+	}
+	<-ctx.Done()
+	s.closeListeners()
+	accepting.Wait()
+	s.drain(stop)
+	return nil
+}
+
+// accept starts a session for each client.
+func (s *Server) accept(ctx context.Context, l net.Listener) {
+	const pause = 50 * time.Millisecond
+	for {
+		conn, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // out of descriptors, or the client is gone already: the others need not be
+			s.o.Log.Warn("accept failed", zap.Error(err))
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		x := newSession(ctx, s, conn)
+		s.mu.Lock()
+		s.sessions[x] = struct{}{}
+		s.running.Add(1)
+		s.mu.Unlock()
+		go func() {
+			defer s.running.Done()
+			defer s.forget(x)
+			x.serve()
+		}()
+	}
+}
+
+func (s *Server) forget(x *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, x)
+}
+
+// drain ends all sessions: those at rest at once, those in a transaction when it ends, and all when the time is up.
+func (s *Server) drain(stop func()) {
+	s.mu.Lock()
+	s.draining = true
+	for x := range s.sessions {
+		x.drain()
+	}
+	s.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	grace := time.NewTimer(s.o.Grace)
+	defer grace.Stop()
+	select {
+	case <-done:
+		return
+	case <-grace.C:
+	}
+	s.mu.Lock()
+	for x := range s.sessions {
+		x.kill()
+	}
+	s.mu.Unlock()
+	stop() // logins, and connections to servers, under way
+	<-done
+}

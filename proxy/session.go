@@ -1,0 +1,349 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// session is the story of one connection: admit → names → login → relay → close.
+type session struct {
+	server *Server
+	conn   net.Conn // as accepted
+	log    *zap.Logger
+
+	ctx    context.Context // of the login, and of what is asked of the server for the session
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	relay   *relay // once the client is logged in
+	leaving bool
+}
+
+func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
+	x := &session{server: s, conn: conn, log: s.o.Log.With(zap.Stringer("client", conn.RemoteAddr()))}
+	x.ctx, x.cancel = context.WithCancel(ctx)
+	return x
+}
+
+// serve runs the session to its end, and closes the client's connection.
+func (x *session) serve() {
+	s, ctx := x.server, x.ctx
+	defer x.cancel()
+	s.metrics.sessions.Inc()
+	defer s.metrics.sessions.Dec()
+	defer x.close(x.conn)
+
+	v, err := admit(ctx, x.conn, s.admission)
+	if err != nil {
+		x.turnedAway(err)
+		return
+	}
+	if v.cancel != nil {
+		s.metrics.cancels.Inc()
+		if err := s.o.Upstream.forwardCancel(ctx, *v.cancel); err != nil {
+			x.log.Warn("cancel request was not delivered", zap.Error(err))
+		}
+		return
+	}
+	x.log = x.log.With(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
+	in, err := x.login(ctx, v)
+	if err != nil {
+		x.turnedAway(err)
+		return
+	}
+	defer x.close(in.server)
+	s.metrics.logins.WithLabelValues("accepted").Inc()
+	x.run(ctx, v, in)
+}
+
+func (x *session) close(c net.Conn) {
+	if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		x.log.Debug("connection did not close well", zap.Error(err))
+	}
+}
+
+// turnedAway notes why a connection did not become a session. The client knows already.
+func (x *session) turnedAway(err error) {
+	x.server.metrics.logins.WithLabelValues("refused").Inc()
+	var failed *loginError
+	errors.As(err, &failed)
+	if failed != nil && failed.sqlstate == "" && failed.side == byClient {
+		x.log.Debug("client left before the login", zap.Error(failed.cause)) // port scans and health checks too
+		return
+	}
+	x.log.Warn("login failed", zap.Error(err))
+}
+
+// login finds the role that the client's user means, and relays the login.
+func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
+	s := x.server
+	database, user := v.startup.Database(), scope.Short(v.startup.User())
+	names, err := x.loginNames(ctx, v, user)
+	if err != nil {
+		return nil, err
+	}
+	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
+	if x.scoped(v) {
+		o.params = sessionSettings(v, s.o.mode(database))
+	}
+	in, err := login(ctx, v, s.o.Upstream, names, o)
+	if len(names.candidates) > 1 {
+		x.learnGuess(guess{database, user}, names, err)
+	}
+	return in, err
+}
+
+// scoped reports whether the session has role names: a physical replication connection is in no database.
+func (x *session) scoped(v *visitor) bool {
+	switch strings.ToLower(v.startup.Get("replication")) {
+	case "", "database", "off", "false", "no", "0":
+		return true
+	default:
+		return false
+	}
+}
+
+// sessionSettings are the parameters by which a session can read what the proxy does with its names. A mode that the
+// client asks for at once stays.
+func sessionSettings(v *visitor, mode scope.Mode) []wire.Parameter {
+	params := []wire.Parameter{{Name: scope.DatabaseSetting, Value: v.startup.Database()}}
+	if v.startup.Get(scope.ModeSetting) == "" {
+		params = append(params, wire.Parameter{Name: scope.ModeSetting, Value: string(mode)})
+	}
+	return params
+}
+
+// loginNames tells what roles of the cluster the user may be: one where that is known.
+func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) (loginNames, error) {
+	s := x.server
+	database := v.startup.Database()
+	plain := scope.Cluster(user)
+	if !x.scoped(v) || s.o.mode(database) == scope.Off {
+		return loginNames{candidates: []scope.Cluster{plain}}, nil
+	}
+	if d := s.directories.known(database); d != nil {
+		if c, ok := d.login(user); ok {
+			return loginNames{candidates: []scope.Cluster{c}}, nil
+		}
+	}
+	db := scope.NewDatabase(0, database, s.directories.prefixes[database])
+	if s.admin != nil {
+		c, refused, err := x.askLogin(ctx, db, user)
+		if refused != nil {
+			return loginNames{}, v.refuse(refused)
+		}
+		if err == nil {
+			return loginNames{candidates: []scope.Cluster{c}}, nil
+		}
+		x.log.Warn("the admin connection could not tell whose role logs in", zap.Error(err))
+	}
+	own, err := db.Qualify(user)
+	if err != nil {
+		return loginNames{candidates: []scope.Cluster{plain}}, nil
+	}
+	names := loginNames{candidates: []scope.Cluster{own, plain}, prefer: 1}
+	if last, ok := s.guesses.Get(guess{database, user}); ok {
+		names.prefer = last
+	}
+	return names, nil
+}
+
+// askLogin asks the server, by the admin connection, which role logs in to a database under a name.
+func (x *session) askLogin(ctx context.Context, db scope.Database, user scope.Short) (c scope.Cluster, refused *scope.Error, err error) {
+	s := x.server
+	view, err := s.admin.ask(ctx, scope.Inquiry{Database: db.Name, Names: db.Candidates(user), Own: true}, db.Prefix)
+	if err != nil {
+		return "", nil, err
+	}
+	if view.DB.Prefix != db.Prefix {
+		return x.askLogin(ctx, view.DB, user) // the marker has another: it does not change
+	}
+	if view.DB.OID != 0 { // there is such a database
+		s.directories.of(db.Name).Learn(view)
+	}
+	c, refused = view.Login(user)
+	if refused != nil {
+		refused.Code = scope.CodeInvalidAuthorization
+	}
+	return c, refused, nil
+}
+
+// learnGuess notes which role a login was tried as that could not be told, so that after a failure the next attempt
+// tries the other.
+func (x *session) learnGuess(g guess, names loginNames, err error) {
+	var failed *loginError
+	switch {
+	case err == nil:
+		x.server.guesses.Remove(g)
+	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0:
+		x.server.guesses.Add(g, (failed.candidate+1)%len(names.candidates))
+	}
+}
+
+// localizeLogin makes an error of a login speak of the user as the client called it.
+func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
+	if string(c) == string(user) {
+		return frame
+	}
+	own := func(name scope.Cluster) (scope.Short, bool) { return user, name == c }
+	prefix := strings.TrimSuffix(string(c), scope.Separator+string(user))
+	localized, err := engine.Localize(frame, rewrite.Localizer{Prefix: prefix, Own: own})
+	if err != nil {
+		return frame
+	}
+	return localized
+}
+
+// run relays until the session is over.
+func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) {
+	s := x.server
+	began := time.Now()
+	e := engine.New(x.engineConfig(v, in))
+	r := newRelay(v.conn, in.server, e)
+	x.begin(r)
+	if r.start(in.rest) {
+		r.run()
+	}
+	end := r.end
+	x.farewell(ctx, r, in)
+	s.metrics.ended.WithLabelValues(string(end.side)).Inc()
+	fields := []zap.Field{zap.String("ended by", string(end.side)), zap.Duration("after", time.Since(began))}
+	if orderly(end.err) || e.Goodbye() || e.Fatal() {
+		x.log.Info("session ended", fields...)
+	} else {
+		x.log.Warn("session ended", append(fields, zap.Error(end.err))...)
+	}
+}
+
+// orderly reports whether an end is one that needs no attention.
+func orderly(err error) bool { return err == nil || errors.Is(err, io.EOF) }
+
+func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
+	s := x.server
+	database := v.startup.Database()
+	c := engine.Config{
+		Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.o.MaxStatement,
+		Login: in.user, LoginName: scope.Short(v.startup.User()),
+	}
+	if !x.scoped(v) {
+		return c
+	}
+	c.Directory, c.Mode = s.directories.of(database), s.o.mode(database)
+	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
+	who := policy.Session{
+		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),
+	}
+	c.Decide = func(a policy.Action) *scope.Error { return x.decide(who, a) }
+	c.Saw = func(_ string, result *rewrite.Result) {
+		what := "forwarded"
+		if len(result.Refusals) > 0 {
+			what = "refused"
+		}
+		s.metrics.statements.WithLabelValues(what).Inc()
+	}
+	return c
+}
+
+func (x *session) decide(who policy.Session, a policy.Action) *scope.Error {
+	d := x.server.o.Policy.Decide(who, a)
+	if d.Verdict == policy.Warn {
+		x.log.Warn("role statement", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
+	}
+	return d.Err
+}
+
+func addressOf(c net.Conn) netip.Addr {
+	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{} // a Unix socket
+	}
+	return a.Addr().Unmap()
+}
+
+// farewell tells both sides that the session is over, as far as they can still be told, and cancels what the server does
+// for a client that is gone.
+func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
+	e := r.engine
+	until := time.Now().Add(lastWords)
+	_ = r.client.SetDeadline(until) // fails where nothing can be told
+	_ = r.server.SetDeadline(until)
+	if last := lastError(r); last != nil && !r.torn && e.ClientAtBoundary() && !e.Fatal() && !e.Goodbye() {
+		_, _ = r.client.Write(wire.AppendError(nil, *last)) // the client may be gone as well
+	}
+	if r.end.side == byServer {
+		return
+	}
+	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
+		if c, err := wire.DecodeCancel(key); err == nil {
+			if err := x.server.o.Upstream.cancelQuery(ctx, in.server, c); err != nil {
+				x.log.Warn("the query of a client that is gone was not cancelled", zap.Error(err))
+			}
+		}
+	}
+	if e.ServerAtBoundary() {
+		_, _ = r.server.Write(wire.AppendHeader(nil, wire.Terminate, 0)) // the server may be gone as well
+	}
+}
+
+// lastError is what the client is told about the end of its session; nil where it knows, or is gone.
+func lastError(r *relay) *wire.Fields {
+	f := wire.Fields{Severity: wire.SeverityFatal}
+	var violation *engine.Error
+	switch {
+	case errors.As(r.end.err, &violation):
+		f.Code, f.Message, f.Detail, f.Hint = violation.Report.Code, violation.Report.Message, violation.Report.Detail, violation.Report.Hint
+	case r.end.side == byShutdown:
+		f.Code, f.Message = scope.CodeAdminShutdown, "terminating connection due to administrator command"
+	case r.end.side == byServer:
+		f.Code, f.Message = scope.CodeConnectionFailure, "server closed the connection unexpectedly"
+		f.Hint = "The server or its host may have stopped. Connect again."
+	default:
+		return nil
+	}
+	return &f
+}
+
+// begin makes the relay known to drain and kill.
+func (x *session) begin(r *relay) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.relay = r
+	if x.leaving {
+		r.drain()
+	}
+}
+
+// drain ends the session when no transaction is open; one that is not logged in yet, at once.
+func (x *session) drain() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.leaving = true
+	if x.relay != nil {
+		x.relay.drain()
+	} else {
+		x.cancel()
+	}
+}
+
+// kill ends the session now.
+func (x *session) kill() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.relay != nil {
+		x.relay.kill()
+	}
+}

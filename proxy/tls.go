@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"net"
+)
+
+// TLSMode says what the proxy offers its clients.
+type TLSMode string
+
+const (
+	TLSOff     TLSMode = "off"     // no TLS: an SSLRequest is answered with N
+	TLSAllow   TLSMode = "allow"   // as the client wants it
+	TLSRequire TLSMode = "require" // who does not use TLS is refused, but on Unix sockets, which have none
+)
+
+// ParseTLSMode returns the mode that s names; false where it names none.
+func ParseTLSMode(s string) (TLSMode, bool) {
+	switch m := TLSMode(s); m {
+	case TLSOff, TLSAllow, TLSRequire:
+		return m, true
+	default:
+		return "", false
+	}
+}
+
+// alpnPostgres is the protocol's name in TLS: PG_ALPN_PROTOCOL, src/include/libpq/pqcomm.h.
+const alpnPostgres = "postgresql"
+
+// firstTLSByte begins a TLS connection: the record type of a ClientHello. As the first byte of a startup packet it would
+// stand for one of hundreds of megabytes (ProcessSSLStartup, src/backend/tcop/backend_startup.c).
+const firstTLSByte = 0x16
+
+// replayConn is a connection of which some bytes were read already; they are read again first.
+type replayConn struct {
+	net.Conn
+	head []byte
+}
+
+func (c *replayConn) Read(b []byte) (int, error) {
+	if len(c.head) > 0 {
+		n := copy(b, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+// onUnixSocket reports whether the connection is local to the machine, where PostgreSQL has no TLS.
+func onUnixSocket(c net.Conn) bool { return c.LocalAddr().Network() == "unix" }
+
+// tlsState returns the state of a connection that has made its handshake; nil where it has no TLS.
+func tlsState(c net.Conn) *tls.ConnectionState {
+	t, ok := c.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	s := t.ConnectionState()
+	return &s
+}

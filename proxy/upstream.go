@@ -1,0 +1,245 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Upstream is where the server is, and how to get there: the hosts, ports and TLS settings of a libpq connection string.
+// User, password, database and session settings in the string are not used: clients bring their own. It is safe for
+// concurrent use.
+type Upstream struct {
+	entries []upstreamEntry // in the order in which they are tried, those of one host together
+	direct  bool            // sslnegotiation=direct: TLS from the first byte
+	timeout time.Duration   // for one entry
+}
+
+// upstreamEntry is one way to one host. sslmode=prefer makes two of a host, with TLS and without; allow the same two the
+// other way round.
+type upstreamEntry struct {
+	network, address string
+	tls              *tls.Config // nil: without TLS
+}
+
+func (e upstreamEntry) String() string {
+	if e.tls == nil {
+		return e.address + " without TLS"
+	}
+	return e.address + " with TLS"
+}
+
+// defaultConnectTimeout is for connection strings without connect_timeout. libpq would wait as long as the kernel does,
+// and the other hosts of the string with it.
+const defaultConnectTimeout = 10 * time.Second
+
+// NewUpstream reads a libpq URI or key/value string. As in libpq, what it does not say is taken from PG* environment
+// variables. Errors do not show the string, which may hold a password.
+func NewUpstream(dsn string) (*Upstream, error) {
+	c, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("upstream: %w", withoutDSN(err))
+	}
+	for _, refused := range []struct {
+		set  bool
+		name string
+	}{ // what decides about a server only after a login cannot be decided here: the logins are the clients'
+		{c.ValidateConnect != nil, "target_session_attrs"},
+		{c.ChannelBinding == "require", "channel_binding=require"},
+		{c.SSLCertMode == "require", "sslcertmode=require"},
+		{c.RequireAuth != "", "require_auth"},
+	} {
+		if refused.set {
+			return nil, fmt.Errorf("upstream: %s is not supported here", refused.name)
+		}
+	}
+	u := &Upstream{direct: c.SSLNegotiation == "direct", timeout: c.ConnectTimeout}
+	if u.timeout == 0 {
+		u.timeout = defaultConnectTimeout
+	}
+	u.add(c.Host, c.Port, c.TLSConfig)
+	for _, f := range c.Fallbacks {
+		u.add(f.Host, f.Port, f.TLSConfig)
+	}
+	if strings.Contains(u.String(), "@") {
+		return nil, errors.New("upstream: a host has an @ in it: in a URI, the one in a password is written %40")
+	}
+	return u, nil
+}
+
+func (u *Upstream) add(host string, port uint16, config *tls.Config) {
+	network, address := pgconn.NetworkAddress(host, port)
+	u.entries = append(u.entries, upstreamEntry{network, address, config})
+}
+
+// withoutDSN takes the connection string out of an error. Where the string could not be taken apart, no part of it is
+// shown: what looks like a keyword may be the rest of a password.
+func withoutDSN(err error) error {
+	var parse *pgconn.ParseConfigError
+	if !errors.As(err, &parse) {
+		return errors.New("the connection string cannot be used")
+	}
+	blank := *parse
+	blank.ConnString = ""
+	text := strings.TrimPrefix(blank.Error(), "cannot parse ``: ")
+	if strings.HasPrefix(text, "failed to parse as ") {
+		return errors.New("neither a PostgreSQL URI nor a list of keyword=value")
+	}
+	return errors.New(text)
+}
+
+// String returns the addresses, for logs.
+func (u *Upstream) String() string {
+	var list []string
+	for i := 0; i < len(u.entries); i = u.hostEnd(i) {
+		list = append(list, u.entries[i].address)
+	}
+	return strings.Join(list, ", ")
+}
+
+// hostEnd returns the index of the first entry after i that is of another host.
+func (u *Upstream) hostEnd(i int) int {
+	at := u.entries[i].address
+	for i < len(u.entries) && u.entries[i].address == at {
+		i++
+	}
+	return i
+}
+
+// serverLink is a connection to the server on which nothing was said yet, but about encryption.
+type serverLink struct {
+	net.Conn                      // *tls.Conn where it uses TLS
+	tls      *tls.ConnectionState // nil without TLS
+	entry    int                  // of the Upstream
+}
+
+// dialError says that no server could be reached: each entry that was tried, and why it failed.
+type dialError struct{ causes []error }
+
+func (e *dialError) Error() string   { return errors.Join(e.causes...).Error() }
+func (e *dialError) Unwrap() []error { return e.causes }
+
+// forClient is what a client may know of it: no addresses.
+func (e *dialError) forClient() *scope.Error {
+	return &scope.Error{
+		Code:    scope.CodeCannotConnect,
+		Message: "could not connect to the server",
+		Hint:    "The proxy cannot reach the PostgreSQL server. The proxy's log says why.",
+	}
+}
+
+// dial connects to the first host that can be reached. The error is a *dialError.
+func (u *Upstream) dial(ctx context.Context) (*serverLink, error) {
+	return u.dialAny(ctx, 0, len(u.entries))
+}
+
+// dialAny is dial among the entries from ≤ i < to.
+func (u *Upstream) dialAny(ctx context.Context, from, to int) (*serverLink, error) {
+	var failed dialError
+	for i := from; i < to; i++ {
+		link, err := u.dialEntry(ctx, i)
+		if err == nil {
+			return link, nil
+		}
+		failed.causes = append(failed.causes, fmt.Errorf("%v: %w", u.entries[i], err))
+	}
+	return nil, &failed
+}
+
+// retry returns the entries that are worth a new attempt after the server on a link refused a startup packet at once: the
+// other encryption on the same host where pg_hba.conf refused this one, as in libpq, and the other hosts where this one
+// does not take connections now.
+func (u *Upstream) retry(link *serverLink, sqlstate string) (from, to int, ok bool) {
+	const cannotConnectNow = "57P03"
+	end := u.hostEnd(link.entry)
+	switch sqlstate {
+	case scope.CodeInvalidAuthorization:
+		from, to = link.entry+1, end
+	case cannotConnectNow:
+		from, to = end, len(u.entries)
+	}
+	return from, to, from < to
+}
+
+// dialEntry makes one connection, and its TLS handshake.
+func (u *Upstream) dialEntry(ctx context.Context, i int) (*serverLink, error) {
+	ctx, cancel := context.WithTimeout(ctx, u.timeout)
+	defer cancel()
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true}}
+	e := u.entries[i]
+	conn, err := dialer.DialContext(ctx, e.network, e.address) // TCP_NODELAY is Go's default
+	if err != nil {
+		return nil, err
+	}
+	link := &serverLink{Conn: conn, entry: i}
+	if e.tls == nil {
+		return link, nil
+	}
+	err = link.encrypt(ctx, e.tls, u.direct)
+	if errors.Is(err, errServerRefusesTLS) && i+1 < u.hostEnd(i) && u.entries[i+1].tls == nil {
+		link.entry++ // sslmode=prefer: the next entry is this connection as it is
+		err = nil
+	}
+	if err == nil {
+		err = link.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = conn.Close() // the first error says more
+		return nil, err
+	}
+	return link, nil
+}
+
+var errServerRefusesTLS = errors.New("server does not support SSL, but SSL was required")
+
+// encrypt makes the link a TLS connection. It sets a deadline and leaves it there.
+func (l *serverLink) encrypt(ctx context.Context, config *tls.Config, direct bool) error {
+	deadline, _ := ctx.Deadline()
+	if err := l.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if !direct {
+		defer interruptWith(ctx, l.Conn)()
+		if _, err := l.Write(wire.AppendRequest(nil, wire.SSLRequestCode)); err != nil {
+			return err
+		}
+		// One byte exactly: what somebody in the middle put behind it is read by the handshake, and fails it.
+		var answer [1]byte
+		if _, err := io.ReadFull(l, answer[:]); err != nil {
+			return fmt.Errorf("no answer to SSLRequest: %w", err)
+		}
+		switch answer[0] {
+		case 'S':
+		case 'N':
+			return errServerRefusesTLS
+		default:
+			return fmt.Errorf("received invalid response to SSL negotiation: %q", answer[0])
+		}
+	}
+	c := tls.Client(l.Conn, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	l.Conn, l.tls = c, tlsState(c)
+	if direct && l.tls.NegotiatedProtocol != alpnPostgres {
+		return errors.New("direct SSL connection was established without ALPN protocol negotiation extension")
+	}
+	return nil
+}
+
+// interruptWith ends all reading and writing on the connection when ctx ends. The returned function stops it.
+func interruptWith(ctx context.Context, c net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		_ = c.SetDeadline(time.Unix(1, 0)) // fails where the connection is closed, and needs no interruption
+	})
+}

@@ -1,0 +1,261 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+func TestNewUpstream(t *testing.T) {
+	for _, test := range []struct{ dsn, want string }{
+		{"host=a port=1 sslmode=disable", "a:1 without TLS"},
+		{"postgres://u:secret@a:1/d?sslmode=require", "a:1 with TLS"},
+		{"postgresql://a:1,b:2/d?sslmode=prefer", "a:1 with TLS; a:1 without TLS; b:2 with TLS; b:2 without TLS"},
+		{"host=a port=1 sslmode=allow", "a:1 without TLS; a:1 with TLS"},
+		{"host=/run/pg port=1 sslmode=require", "/run/pg/.s.PGSQL.1 without TLS"},
+		{"host=/run/pg,a port=1,2 sslmode=verify-full", "/run/pg/.s.PGSQL.1 without TLS; a:2 with TLS"},
+		{"host=::1 port=1 sslmode=disable connect_timeout=3", "[::1]:1 without TLS"},
+		{"host=a port=1 sslnegotiation=direct", "a:1 with TLS"},
+	} {
+		u, err := NewUpstream(test.dsn)
+		if err != nil {
+			t.Errorf("%s: %v", test.dsn, err)
+			continue
+		}
+		var got []string
+		for _, e := range u.entries {
+			got = append(got, e.String())
+		}
+		if strings.Join(got, "; ") != test.want {
+			t.Errorf("%s: %s", test.dsn, got)
+		}
+	}
+	if u := testUpstream(t, "postgres://u:secret@a:1,b:2/d?sslmode=prefer"); u.String() != "a:1, b:2" {
+		t.Errorf("String: %s", u)
+	}
+}
+
+func TestNewUpstreamRefuses(t *testing.T) {
+	const password = "secret" // of which no part is shown
+	for _, test := range []struct{ dsn, want string }{
+		{"host=a password=secret target_session_attrs=read-write", "target_session_attrs"},
+		{"host=a password=secret channel_binding=require", "channel_binding"},
+		{"host=a password=secret sslcertmode=require", "sslcertmode"},
+		{"host=a password=secret require_auth=scram-sha-256", "require_auth"},
+		{"host=a password=secret sslmode=maybe", "sslmode is invalid"},
+		{"host=a password=secret port=0", "invalid port"},
+		{"host=a password=secret sslmode=verify-ca sslrootcert=/nowhere", "/nowhere"},
+		{"host=a password=my secret", "neither a PostgreSQL URI nor"},
+		{"host=a password=my secret x=1", "neither a PostgreSQL URI nor"},
+		{"host=a password='secret", "neither a PostgreSQL URI nor"},
+		{"postgres://u:secret@a:1/d?%zz", "neither a PostgreSQL URI nor"},
+		{"postgres://u:secret@[a", "neither a PostgreSQL URI nor"},
+		{"postgres://u:my/secret@a:1/d", "invalid port"},
+		{"postgres://u:my@secret@a/d", "written %40"},
+	} {
+		u, err := NewUpstream(test.dsn)
+		if err == nil {
+			t.Errorf("%s is %s", test.dsn, u)
+		} else if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), password) {
+			t.Errorf("%s: %v", test.dsn, err)
+		}
+	}
+}
+
+// TestDial connects to a real server in every way that a connection string can ask for.
+func TestDial(t *testing.T) {
+	withTLS := pgtest.Start(t, pgtest.Options{TLS: true})
+	without := pgtest.Shared(t)
+	unreachable := unusedPort(t)
+	for _, test := range []struct {
+		name, dsn string
+		tls       bool
+		entry     int
+		err       string
+	}{
+		{name: "Unix socket", dsn: fmt.Sprintf("host=%s port=%d sslmode=require", withTLS.SocketDir, withTLS.Port)},
+		{name: "disable", dsn: withTLS.DSN("sslmode=disable")},
+		{name: "verify-full", dsn: withTLS.DSN(), tls: true},
+		{name: "prefer", dsn: withTLS.DSN("sslmode=prefer"), tls: true},
+		{name: "prefer, no TLS there", dsn: without.DSN("sslmode=prefer"), entry: 1},
+		{name: "require, no TLS there", dsn: without.DSN("sslmode=require"), err: "server does not support SSL, but SSL was required"},
+		{name: "allow", dsn: withTLS.DSN("sslmode=allow")},
+		{name: "the second host", dsn: fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d sslmode=disable", unreachable, without.Port), entry: 1},
+		{name: "the second host, prefer", dsn: fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d sslmode=prefer", unreachable, withTLS.Port), entry: 2, tls: true},
+		{name: "nobody there", dsn: fmt.Sprintf("host=127.0.0.1 port=%d sslmode=disable", unreachable), err: "connection refused"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			link, err := testUpstream(t, test.dsn).dial(context.Background())
+			if test.err != "" {
+				var unreachable *dialError
+				if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), test.err) {
+					t.Fatalf("%v", err)
+				}
+				if e := unreachable.forClient(); e.Code != scope.CodeCannotConnect || strings.Contains(fmt.Sprint(*e), "127.0.0.1") {
+					t.Errorf("the client is told %+v", e)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer link.Close()
+			if (link.tls != nil) != test.tls || link.entry != test.entry {
+				t.Errorf("TLS %v, entry %d", link.tls != nil, link.entry)
+			}
+			// The link is where a startup packet goes next.
+			if _, err := link.Write(startupPacket(t, wire.Version30, "user", "postgres")); err != nil {
+				t.Fatal(err)
+			}
+			if frame, err := wire.ReadFrame(link, wire.MaxAuthToken); err != nil || frame[0] != wire.Authentication {
+				t.Errorf("the server says %q, %v", frame, err)
+			}
+		})
+	}
+}
+
+// unusedPort returns a port of 127.0.0.1 that nobody listens on.
+func unusedPort(t *testing.T) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return netip.MustParseAddrPort(l.Addr().String()).Port()
+}
+
+// TestDialHostile connects to servers that misbehave before the startup packet.
+func TestDialHostile(t *testing.T) {
+	cert, err := testCertificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := string(wire.AppendRequest(nil, wire.SSLRequestCode))
+	serves := func(alpn ...string) step {
+		return func(c net.Conn) (net.Conn, error) {
+			s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: alpn})
+			err := s.Handshake()
+			return s, err
+		}
+	}
+	for _, test := range []struct {
+		name, params string
+		steps        []step
+		err          string
+	}{
+		{"closes", "sslmode=require", []step{hears(request)}, "no answer to SSLRequest"},
+		{"an error message", "sslmode=require", []step{hears(request), says([]byte("Etoo many connections\x00"))}, `received invalid response to SSL negotiation: 'E'`},
+		{"an answer that it cannot give", "sslmode=prefer", []step{hears(request), says([]byte("G"))}, `received invalid response to SSL negotiation: 'G'`},
+		{"data in clear behind S", "sslmode=require", []step{hears(request), says(append([]byte("S"), authFrame(wire.AuthOk, "")...)), swallows}, "first record does not look like a TLS handshake"},
+		{"closes in the handshake", "sslmode=require", []step{hears(request), says([]byte("S"))}, "EOF"},
+		{"not a server of TLS", "sslnegotiation=direct sslmode=require", []step{says([]byte("NNNNNNNN")), swallows}, "first record does not look like a TLS handshake"},
+		{"direct TLS without ALPN", "sslnegotiation=direct sslmode=require", []step{serves(), swallows}, "without ALPN protocol negotiation extension"},
+		{"direct TLS", "sslnegotiation=direct sslmode=require", []step{serves("postgresql"), swallows}, "-"},
+		{"TLS", "sslmode=require", []step{hears(request), says([]byte("S")), serves(), swallows}, "-"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sessions sync.WaitGroup
+			sessions.Go(func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					sessions.Go(func() {
+						defer c.Close()
+						next := c
+						for _, s := range test.steps {
+							if next, err = s(next); err != nil {
+								return // what the dialer makes of it is the test
+							}
+						}
+					})
+				}
+			})
+			defer sessions.Wait()
+			defer l.Close()
+			u := testUpstream(t, listenerDSN(l, test.params))
+			link, err := u.dialAny(context.Background(), 0, 1)
+			if link != nil {
+				link.Close()
+			}
+			switch {
+			case test.err == "-" && err != nil, test.err != "-" && err == nil:
+				t.Errorf("error %v", err)
+			case err != nil && !strings.Contains(err.Error(), test.err):
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestDialEndsWithContext(t *testing.T) {
+	asked := make(chan struct{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if _, err := io.ReadFull(c, make([]byte, 8)); err == nil {
+			close(asked)
+			_, _ = swallows(c) // and answers nothing
+		}
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-asked
+		cancel()
+	}()
+	u := testUpstream(t, listenerDSN(l, "sslmode=require"))
+	if _, err := u.dial(ctx); err == nil {
+		t.Error("connected")
+	}
+}
+
+// TestLoginNextHost logs in past a host that does not take connections now.
+func TestLoginNextHost(t *testing.T) {
+	starting := scriptServer(t, says(wire.AppendError(nil, wire.Fields{
+		Severity: wire.SeverityFatal, Code: "57P03", Message: "the database system is starting up",
+	})))
+	server := pgtest.Shared(t)
+	u := testUpstream(t, server.DSN("sslmode=disable"))
+	both := &Upstream{entries: append(starting.entries[:1:1], u.entries...), timeout: patience}
+	p := startLoginProxy(t, both, TLSOff, loginNames{candidates: []scope.Cluster{"postgres"}})
+	c, err := connect(t, p.dsn("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, c, "SHOW port"); got != fmt.Sprint(server.Port) {
+		t.Errorf("port %s", got)
+	}
+
+	// Where all of them do so, the client is told what the last of them said.
+	p = startLoginProxy(t, starting, TLSOff, loginNames{candidates: []scope.Cluster{"postgres"}})
+	said, err := play(p.dial(t), says(startupPacket(t, wire.Version30, "user", "postgres")))
+	if err != nil || !bytes.Contains(said, []byte("C57P03\x00")) {
+		t.Errorf("%q, %v", said, err)
+	}
+}

@@ -1,0 +1,73 @@
+package rewrite
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// edit replaces the bytes [start, end) of the client's text.
+type edit struct {
+	start, end int
+	text       string
+}
+
+// Edits says how the text that is sent differs from the client's: replacements in ascending order, none overlapping
+// another. The zero value says that it does not.
+type Edits []edit
+
+func (e Edits) sort() {
+	slices.SortStableFunc(e, func(a, b edit) int { return a.start - b.start })
+}
+
+// apply returns the text with the edits made.
+func (e Edits) apply(sql string) string {
+	if len(e) == 0 {
+		return sql
+	}
+	var b strings.Builder
+	size := len(sql)
+	for _, r := range e {
+		size += len(r.text) - (r.end - r.start)
+	}
+	b.Grow(size)
+	done := 0
+	for _, r := range e {
+		b.WriteString(sql[done:r.start])
+		b.WriteString(r.text)
+		done = r.end
+	}
+	b.WriteString(sql[done:])
+	return b.String()
+}
+
+// Position maps a position that the server reports, a 1-based character in the text that was sent (the P field of an
+// ErrorResponse), to the client's text. A position inside a replacement maps to the replacement's start.
+func (e Edits) Position(client, sent string, p int) int {
+	if p <= 0 || len(e) == 0 {
+		return p
+	}
+	b := byteOffset(sent, p)
+	shift := 0 // how far the sent text is behind the client's, in bytes
+	for _, r := range e {
+		start := r.start + shift
+		if b < start {
+			break
+		}
+		if b < start+len(r.text) {
+			return utf8.RuneCountInString(client[:r.start]) + 1
+		}
+		shift += len(r.text) - (r.end - r.start)
+	}
+	return utf8.RuneCountInString(client[:min(b-shift, len(client))]) + 1
+}
+
+// byteOffset returns where the 1-based character p of s begins, at most len(s).
+func byteOffset(s string, p int) int {
+	b := 0
+	for ; p > 1 && b < len(s); p-- {
+		_, n := utf8.DecodeRuneInString(s[b:])
+		b += n
+	}
+	return b
+}

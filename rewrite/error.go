@@ -1,0 +1,54 @@
+package rewrite
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// SQLSTATEs that only this package raises, with their names of PostgreSQL's appendix A.
+const (
+	codeSyntaxError     = "42601" // syntax_error
+	codeCantChangeParam = "55P02" // cant_change_runtime_param
+	codeTooComplex      = "54001" // statement_too_complex
+)
+
+// Error answers a statement, or a whole text, that is refused.
+type Error struct {
+	scope.Error
+	Position int // 1-based character in the client's text, as the P field of an ErrorResponse; 0 for none
+}
+
+// at returns the error with the position of a byte of the text.
+func at(err scope.Error, sql string, byteOffset int) *Error {
+	if byteOffset < 0 {
+		return &Error{Error: err}
+	}
+	return &Error{Error: err, Position: utf8.RuneCountInString(sql[:byteOffset]) + 1}
+}
+
+const refusedFunction = "pgscope_refused_"
+
+// RefusalSQL returns the statement that stands in for the nth refused statement of a text, counted from 0. It calls a
+// function that does not exist, so it fails at the server, and what follows the failure (the transaction's state, what
+// is skipped, what is undone) is the server's own doing: docs/adr/0003-a-refusal-is-a-statement-that-fails.md.
+func RefusalSQL(n int) string {
+	return "SELECT pg_catalog." + refusedFunction + strconv.Itoa(n) + "()"
+}
+
+// RefusedBy returns the n of the RefusalSQL(n) that a server's error message complains of. The message may be in any
+// language; the function's name in it is not translated.
+func RefusedBy(message string) (n int, ok bool) {
+	_, rest, found := strings.Cut(message, refusedFunction)
+	if !found {
+		return 0, false
+	}
+	end := 0
+	for end < len(rest) && '0' <= rest[end] && rest[end] <= '9' {
+		end++
+	}
+	n, err := strconv.Atoi(rest[:end])
+	return n, err == nil
+}

@@ -1,0 +1,192 @@
+package rewrite
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// corpus is the texts of the golden files.
+func corpus(tb testing.TB) (list []string) {
+	files, err := filepath.Glob("testdata/*.sqltest")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range files {
+		content, err := os.ReadFile(f)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, c := range cases(tb, string(content)) {
+			list = append(list, c.sql())
+		}
+	}
+	return list
+}
+
+// checkRewrite holds what is true of every text, in every mode.
+func checkRewrite(tb testing.TB, sql string, o Options, mode scope.Mode) {
+	a, err := Analyze(sql, o)
+	if err != nil {
+		if a != nil || len(err.Code) != 5 || err.Message == "" || err.Position < 0 || err.Position > len(sql)+1 {
+			tb.Errorf("%q: %#v", sql, err)
+		}
+		return
+	}
+	checkPrefilter(tb, sql)
+	if a == nil {
+		return
+	}
+	res := a.Rewrite(view(tb, a, true), mode, nil)
+	checkTree(tb, sql, res, o)
+	checkForeign(tb, sql, res)
+	if got := res.Edits.apply(sql); got != res.SQL {
+		tb.Errorf("%q: the edits make %q of it, but %q is sent", sql, got, res.SQL)
+	}
+	for i := 1; i < len(res.Edits); i++ {
+		if res.Edits[i].start < res.Edits[i-1].end {
+			tb.Errorf("%q: overlapping edits %v", sql, res.Edits)
+		}
+	}
+	for p := range len(res.SQL) + 2 {
+		if q := res.Edits.Position(sql, res.SQL, p); q < 0 || q > len(sql)+1 {
+			tb.Errorf("%q: position %d of %q is %d", sql, p, res.SQL, q)
+		}
+	}
+	for _, r := range res.Refusals {
+		if r.Position < 0 || r.Position > len(sql)+1 || len(r.Code) != 5 {
+			tb.Errorf("%q: %#v", sql, r)
+		}
+	}
+}
+
+// checkForeign: the text that is sent names no role of another database, and no marker but to join it.
+func checkForeign(tb testing.TB, sql string, res *Result) {
+	for _, a := range res.Actions {
+		if a.Mode == scope.Off {
+			return
+		}
+	}
+	tree, err := pg.Parse(res.SQL)
+	if err != nil || res.SQL == sql && res.Actions == nil {
+		return
+	}
+	joined := 0
+	walk(tree.ProtoReflect(), func(m proto.Message) {
+		switch n := m.(type) {
+		case *pg.CreateRoleStmt:
+			joined += len(options(n.Options, "addroleto"))
+		case *pg.RoleSpec:
+			if foreign[n.Rolename] != "" {
+				tb.Errorf("%q: the role of another database is named: %q", sql, res.SQL)
+			}
+			if strings.HasPrefix(n.Rolename, scope.Reserved) {
+				joined--
+			}
+		}
+	})
+	if joined < 0 {
+		tb.Errorf("%q: a marker is named: %q", sql, res.SQL)
+	}
+}
+
+// checkPrefilter: where the prefilter says no, the text names no role.
+func checkPrefilter(tb testing.TB, sql string) {
+	if MayNameRole([]byte(sql)) {
+		return
+	}
+	list, err := scan(sql)
+	if err != nil || strings.IndexByte(sql, 0) >= 0 {
+		return
+	}
+	if _, deep := tooDeep(list); deep {
+		return
+	}
+	if tree, err := pg.Parse(sql); err == nil && namesRole(tree) {
+		tb.Errorf("the prefilter passes over %q", sql)
+	}
+}
+
+// TestMutations mixes the texts of the corpus: tokens of one put into another, cut, doubled, spelled otherwise.
+func TestMutations(t *testing.T) {
+	texts := corpus(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var words []string
+	for _, s := range texts {
+		words = append(words, strings.Fields(s)...)
+	}
+	words = append(words, ";", "/*;*/", "--;\n", "DBONLY", `U&"c!0075stomer" UESCAPE '!'`, "é", "$x$;$x$", "billing_customer", "pgscope_db_orders", "(", ")", ",", "''")
+	for range 4000 {
+		fields := strings.Fields(texts[rng.IntN(len(texts))])
+		for range 1 + rng.IntN(3) {
+			i := rng.IntN(len(fields) + 1)
+			switch w := words[rng.IntN(len(words))]; rng.IntN(4) {
+			case 0:
+				fields = append(fields[:i:i], append([]string{w}, fields[i:]...)...)
+			case 1:
+				if i < len(fields) {
+					fields[i] = w
+				}
+			case 2:
+				if i < len(fields) {
+					fields = append(fields[:i:i], fields[i+1:]...)
+				}
+			case 3:
+				if i < len(fields) {
+					fields[i] = strings.ToUpper(fields[i])
+				}
+			}
+		}
+		sql := strings.Join(fields, []string{" ", "\n", "\t/* c */ ", " -- c\n"}[rng.IntN(4)])
+		checkRewrite(t, sql, testOptions, scope.Modes[rng.IntN(len(scope.Modes))])
+	}
+}
+
+func FuzzRewrite(f *testing.F) {
+	for i, s := range corpus(f) {
+		f.Add(s, i%2 == 0, i%3 == 0)
+	}
+	f.Fuzz(func(t *testing.T, sql string, explicit, newer bool) {
+		o, mode := testOptions, scope.Transparent
+		if explicit {
+			mode = scope.Explicit
+		}
+		if newer {
+			o.ServerVersion = 180000
+		}
+		checkRewrite(t, sql, o, mode)
+	})
+}
+
+func FuzzPrefilter(f *testing.F) {
+	for _, s := range corpus(f) {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, sql string) { checkPrefilter(t, sql) })
+}
+
+func FuzzLocalize(f *testing.F) {
+	f.Add(`role "orders_customer" does not exist`)
+	f.Add("orders_orders_customer_x\xff orders_Mixed Case")
+	l := testLocalizer()
+	f.Fuzz(func(t *testing.T, text string) {
+		got := l.Field('M', "0LP01", "AddRoleMems", text)
+		if len(got) > len(text) {
+			t.Errorf("%q became longer: %q", text, got)
+		}
+		if !strings.Contains(text, "orders_") && got != text {
+			t.Errorf("%q was changed to %q", text, got)
+		}
+		if got := l.Field('M', "42P01", "parserOpenTable", text); got != text {
+			t.Errorf("%q was changed to %q", text, got)
+		}
+	})
+}

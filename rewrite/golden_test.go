@@ -1,0 +1,225 @@
+package rewrite
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+var update = flag.Bool("update", false, "write what comes out into testdata/*.sqltest")
+
+// world is the cluster of the golden tests: database orders (prefix orders) with its roles, two roles of database
+// billing, one of database a_b, and some that belong to no database.
+var (
+	ownRoles    = []string{"customer", "clerk", "boss", "Mixed Case", `q"uote`, "é", "select", "dbonly", "alter system", "5", "a'b\\c"}
+	globalRoles = []string{"postgres", "ann", "Bob", "orders_taken"}
+	foreign     = map[string]string{"billing_customer": "billing", "billing_clerk": "billing", "orders_x_y": "orders_x"}
+)
+
+// view answers the inquiry that the proxy would make before it rewrites.
+func view(tb testing.TB, a *Analysis, enrolled bool) *scope.View {
+	tb.Helper()
+	db := scope.NewDatabase(16384, "orders", "")
+	q := scope.Inquiry{Database: "orders"}
+	for _, n := range a.Names() {
+		q.Names = append(q.Names, db.Candidates(n)...)
+	}
+	marker := func(d scope.Database) string {
+		return fmt.Sprintf(`[[%q, %s]]`, string(d.Marker), strconv.Quote(d.Comment()))
+	}
+	rows := [][]string{{"database", "orders", "16384", ""}}
+	role := func(name, markers string) {
+		if slices.Contains(q.Names, scope.Cluster(name)) {
+			rows = append(rows, []string{"role", name, "false", markers})
+		}
+	}
+	if enrolled {
+		rows = append(rows, []string{"marker", "pgscope_db_orders", "16385", db.Comment()})
+		for _, n := range ownRoles {
+			role("orders_"+n, marker(db))
+		}
+		role("pgscope_db_orders", "")
+	}
+	for _, n := range globalRoles {
+		role(n, "")
+	}
+	for n, d := range foreign {
+		role(n, marker(scope.NewDatabase(20000, d, "")))
+	}
+	v, err := q.Answer(rows, "")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return v
+}
+
+// testOptions is how most sessions read.
+var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding: "UTF8"}
+
+// TestGolden runs testdata/*.sqltest. A file is a list of cases; a case is
+//
+//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [unenrolled] [deny=kind]
+//	the client's text
+//	----
+//	what is sent, or how it is refused
+//	----
+//	what it wants
+//
+// In the texts <CR> stands for a carriage return.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.sqltest")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no testdata/*.sqltest", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".sqltest"), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			for _, c := range cases(t, string(content)) {
+				got := c.run(t)
+				fmt.Fprintf(&out, "== %s\n%s\n%s", strings.Join(c.header, " "), c.text, got)
+				t.Run(c.header[0], func(t *testing.T) {
+					if got != c.want && !*update {
+						t.Errorf("%s\ngot:\n%s\nwant:\n%s", c.text, got, c.want)
+					}
+				})
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+type goldenCase struct {
+	header []string
+	text   string
+	want   string
+}
+
+func cases(tb testing.TB, content string) (list []goldenCase) {
+	for _, part := range strings.Split("\n"+strings.TrimSuffix(content, "\n"), "\n== ")[1:] {
+		header, rest, _ := strings.Cut(part, "\n")
+		text, want, _ := strings.Cut(rest+"\n", "\n----\n")
+		c := goldenCase{strings.Fields(header), strings.TrimSuffix(text, "\n"), "----\n" + want}
+		if len(c.header) == 0 {
+			tb.Fatalf("a case without a name: %q", part)
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func (c goldenCase) sql() string { return strings.ReplaceAll(c.text, "<CR>", "\r") }
+
+func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, deny policy.Kind) {
+	o, mode, enrolled = testOptions, scope.Transparent, true
+	for _, h := range c.header[1:] {
+		switch key, value, _ := strings.Cut(h, "="); key {
+		case "mode":
+			mode = scope.Mode(value)
+		case "version":
+			o.ServerVersion, _ = strconv.Atoi(value)
+		case "strings":
+			o.StandardStrings = value != "off"
+		case "encoding":
+			o.Encoding = value
+		case "unenrolled":
+			enrolled = false
+		case "deny":
+			deny = policy.Kind(strings.ReplaceAll(value, "-", " "))
+		default:
+			panic("unknown word in the header of a case: " + h)
+		}
+	}
+	return o, mode, enrolled, deny
+}
+
+func (c goldenCase) run(t *testing.T) string {
+	sql := c.sql()
+	o, mode, enrolled, deny := c.options()
+	if !MayNameRole([]byte(sql)) {
+		if a, err := Analyze(sql, o); a != nil || err != nil {
+			t.Errorf("the prefilter passes over %s", sql)
+		}
+		return "----\nuntouched\n"
+	}
+	a, failure := Analyze(sql, o)
+	if failure != nil {
+		return "----\n" + describe(failure)
+	}
+	if a == nil {
+		return "----\nnames no role\n"
+	}
+	res := a.Rewrite(view(t, a, enrolled), mode, func(a policy.Action) *scope.Error {
+		if a.Kind == deny {
+			return &scope.Error{Code: scope.CodeInsufficientPriv, Message: "denied"}
+		}
+		return nil
+	})
+	checkTree(t, sql, res, o)
+	var b strings.Builder
+	b.WriteString("----\n" + strings.ReplaceAll(res.SQL, "\r", "<CR>") + "\n")
+	for _, r := range res.Refusals {
+		b.WriteString(describe(r))
+	}
+	if res.Enrol {
+		b.WriteString("enrol\n")
+	}
+	b.WriteString("----\n")
+	for _, a := range res.Actions {
+		b.WriteString(describeAction(a) + "\n")
+	}
+	return b.String()
+}
+
+func describe(e *Error) string {
+	s := fmt.Sprintf("ERROR %s at %d: %s\n", e.Code, e.Position, e.Message)
+	if e.Detail != "" {
+		s += "DETAIL: " + e.Detail + "\n"
+	}
+	if e.Hint != "" {
+		s += "HINT: " + e.Hint + "\n"
+	}
+	return s
+}
+
+func describeAction(a policy.Action) string {
+	homes := []string{"missing", "own", "global", "foreign", "marker"}
+	role := func(r policy.Role) string {
+		if r.Cluster == "" {
+			return string(r.Name)
+		}
+		return fmt.Sprintf("%s (%s, %s)", r.Name, r.Cluster, homes[r.Home])
+	}
+	s := string(a.Kind)
+	if a.Object != "" {
+		s += " on " + a.Object
+	}
+	if a.Role.Name != "" {
+		s += ": " + role(a.Role)
+	}
+	if a.Grantee.Name != "" {
+		s += " -> " + role(a.Grantee)
+	}
+	if a.Mode != "" {
+		s += " = " + string(a.Mode)
+	}
+	if len(a.Attributes) > 0 {
+		s += " " + strings.Join(a.Attributes, ",")
+	}
+	return s
+}

@@ -1,0 +1,128 @@
+package rewrite
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Localizer turns the cluster names of one database's roles into short ones in the texts of errors and notices.
+//
+// The texts come in any language, so that names are not found by templates but as themselves: whatever begins with
+// the prefix and is a known role. A table may be called like one (relation "orders_customer" does not exist): so the
+// SQLSTATE, and the C function that raised the error, which is not translated, say which texts speak of roles.
+type Localizer struct {
+	Prefix string                                  // of the database, without the separator
+	Own    func(scope.Cluster) (scope.Short, bool) // the short name of a role of the database; false for all others
+}
+
+// rolesIn says which fields of an error with some SQLSTATE may hold role names.
+type rolesIn struct {
+	fields string   // message fields: Message, Detail, Hint, Where
+	only   []string // the C functions that it holds for; nil for all
+	never  []string // those that it does not hold for
+}
+
+// messages has a row for each SQLSTATE that PostgreSQL 14 to 18 raise with a role's name in the text.
+var messages = map[string]rolesIn{
+	"00000": {fields: "MDHW", only: []string{ // notices
+		"DropRole", "AddRoleMems", "DelRoleMems", "GrantRole", "CreateUserMapping", "RemoveUserMapping",
+	}},
+	"01000": {fields: "MDHW", only: []string{"AddRoleMems", "DelRoleMems", "GrantRole"}}, // warning
+	"0A000": {fields: "MDHW", only: []string{ // feature_not_supported
+		"AddRoleMems", "DelRoleMems", "check_role_membership_authorization", "check_role_grantor",
+	}},
+	"0LP01": {fields: "MDHW"}, // invalid_grant_operation
+	"22023": {fields: "MDHW", only: []string{ // invalid_parameter_value
+		"call_string_check_hook", "check_role", "check_session_authorization",
+	}},
+	"28000": {fields: "MDHW"}, // invalid_authorization_specification
+	"28P01": {fields: "MDHW"}, // invalid_password
+	"2BP01": {fields: "MDHW", only: []string{ // dependent_objects_still_exist
+		"DropRole", "shdepDropOwned", "shdepReassignOwned",
+	}},
+	"42501": {fields: "MDHW", never: []string{ // insufficient_privilege
+		"aclcheck_error", "aclcheck_error_col", "ExecWithCheckOptions", "check_enable_rls",
+	}},
+	"42704": {fields: "MDHW", only: []string{ // undefined_object
+		"get_role_oid", "get_rolespec_tuple", "AlterRole", "DropRole", "RenameRole", "GrantRole", "DelRoleMems",
+		"check_role", "check_session_authorization", "call_string_check_hook", "SetDefaultACL",
+		"CreateUserMapping", "AlterUserMapping", "RemoveUserMapping", "GetUserMapping",
+	}},
+	"42710": {fields: "MDHW", only: []string{"CreateRole", "RenameRole", "CreateUserMapping"}}, // duplicate_object
+	"42939": {fields: "MDHW"},                                                                  // reserved_name
+	"53300": {fields: "MDHW"},                                                                  // too_many_connections
+}
+
+// Field returns the text of one field of an ErrorResponse or NoticeResponse with short names. routine is the R field,
+// empty where there is none. A text that cannot hold a role name, or holds none of this database, comes back as it is.
+func (l Localizer) Field(field byte, sqlstate, routine, text string) string {
+	row, ok := messages[sqlstate]
+	switch {
+	case !ok, strings.IndexByte(row.fields, field) < 0:
+		return text
+	case row.only != nil && !slices.Contains(row.only, routine), slices.Contains(row.never, routine):
+		return text
+	}
+	return l.text(text)
+}
+
+func (l Localizer) text(text string) string {
+	lead := l.Prefix + scope.Separator
+	var b strings.Builder
+	done := 0 // what of the text is in b
+	for from := 0; ; {
+		i := strings.Index(text[from:], lead)
+		if i < 0 {
+			break
+		}
+		i += from
+		short, end := l.nameAt(text, i, len(lead))
+		if end == 0 {
+			from = i + 1
+			continue
+		}
+		b.WriteString(text[done:i])
+		b.WriteString(string(short))
+		done, from = end, end
+	}
+	if done == 0 {
+		return text
+	}
+	b.WriteString(text[done:])
+	return b.String()
+}
+
+// nameAt returns the longest name of a role of the database that stands at byte i, and where it ends; 0 where none does.
+func (l Localizer) nameAt(text string, i, lead int) (scope.Short, int) {
+	if !boundary(text, i) {
+		return "", 0
+	}
+	for end := min(len(text), i+scope.MaxName); end > i+lead; end-- {
+		if !boundary(text, end) {
+			continue
+		}
+		if short, ok := l.Own(scope.Cluster(text[i:end])); ok {
+			return short, end
+		}
+	}
+	return "", 0
+}
+
+// boundary reports whether no word goes on across byte i. Words are of letters in any language: some languages quote
+// with characters beyond ASCII.
+func boundary(text string, i int) bool {
+	if i > 0 && i < len(text) && !utf8.RuneStart(text[i]) {
+		return false
+	}
+	before, _ := utf8.DecodeLastRuneInString(text[:i])
+	after, _ := utf8.DecodeRuneInString(text[i:])
+	return !wordRune(before) || !wordRune(after)
+}
+
+func wordRune(r rune) bool {
+	return r == '_' || r == '$' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r))
+}

@@ -1,0 +1,310 @@
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"github.com/pganalyze/pg_query_go/v6/parser"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+const (
+	// maxDepth bounds how deep the tree of a text may be, counted in tokens. The parser recurses on its tree without a
+	// check, takes the square of the depth in time, and needs up to 400 bytes of a C stack for a token: with 5,000 of
+	// them 1 MiB was too little (v6.2.5, amd64).
+	maxDepth = 2000
+	// maxDBOnly bounds how often a statement is parsed again because of the word DBONLY.
+	maxDBOnly = 256
+	// firstForeignServer is the server_version_num of the first version whose grammar the parser's is not a superset of.
+	firstForeignServer = 180000
+)
+
+// piece is a part of a text that was parsed by itself: the whole text, or where that does not parse, a statement of it.
+type piece struct {
+	base   int // where it begins in the text
+	tree   *pg.ParseResult
+	dbonly []token // the words DBONLY in it, which are not among the tokens
+	tokens tokens
+}
+
+// parse reads a text into pieces. The pieces that do not parse and name no role are left out: the server says of
+// them what is wrong. An error where a text cannot be read and may name a role.
+func parse(sql string, o Options) ([]piece, *Error) {
+	if err := readable(sql, o); err != nil {
+		if !hasRoleWord([]byte(sql)) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	list, err := scan(sql)
+	if err != nil {
+		if !hasRoleWord([]byte(sql)) {
+			return nil, nil
+		}
+		return nil, unreadable(err, sql, 0, o)
+	}
+	all := tokens{sql, list}
+	if i, deep := tooDeep(list); deep {
+		return nil, at(scope.Error{
+			Code:    codeTooComplex,
+			Message: "statement is too complex to be read",
+			Detail:  fmt.Sprintf("It nests or chains more than %d words.", maxDepth),
+			Hint:    "Send statements that name roles apart from others.",
+		}, sql, list[i].start)
+	}
+	if tree, err := pg.Parse(sql); err == nil {
+		return []piece{{tree: tree, tokens: all}}, nil
+	}
+	var pieces []piece
+	for _, part := range split(all) {
+		p, err := parsePiece(part)
+		switch {
+		case err == nil:
+			pieces = append(pieces, p)
+		case bearsRole(part):
+			return nil, unreadable(err, sql, p.base, o)
+		}
+	}
+	return pieces, nil
+}
+
+// parsePiece parses one statement. Where the grammar stops at, or right after, the word DBONLY, it takes the word out
+// and tries again; so a role or a table of that name stays what it is.
+func parsePiece(t tokens) (piece, error) {
+	start, end := t.list[0].start, t.list[len(t.list)-1].end
+	p := piece{base: start, tokens: t}
+	text := t.sql[start:end]
+	tree, err := pg.Parse(text)
+	for ; err != nil; tree, err = pg.Parse(text) {
+		i, ok := p.stopsAtDBOnly(err, text)
+		if !ok || len(p.dbonly) == maxDBOnly {
+			return piece{base: start}, err
+		}
+		word := p.tokens.list[i]
+		p.dbonly = append(p.dbonly, word)
+		p.tokens.list = append(append([]token(nil), p.tokens.list[:i]...), p.tokens.list[i+1:]...)
+		text = text[:word.start-start] + strings.Repeat(" ", word.end-word.start) + text[word.end-start:]
+	}
+	p.tree = tree
+	return p, nil
+}
+
+// stopsAtDBOnly returns the token that is the word DBONLY, if that may be why the parser failed: CREATE DBONLY ROLE
+// fails at the word, TO DBONLY customer after it.
+func (p piece) stopsAtDBOnly(err error, text string) (int, bool) {
+	var failure *parser.Error
+	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Message, "syntax error") {
+		return 0, false
+	}
+	t := p.tokens
+	stop := t.index(p.base + byteOffset(text, failure.Cursorpos))
+	roleKeyword := func(i int) bool {
+		return t.kind(i) == pg.Token_ROLE || t.kind(i) == pg.Token_USER || t.kind(i) == pg.Token_GROUP_P
+	}
+	isDBOnly := func(i int) bool { return t.kind(i) == pg.Token_IDENT && strings.EqualFold(t.text(i), "dbonly") }
+	switch {
+	case isDBOnly(stop) && roleKeyword(stop+1):
+		return stop, true
+	case stop > 0 && isDBOnly(stop-1) && (t.isName(stop) || t.kind(stop) == pg.Token_SCONST || t.kind(stop) == pg.Token_USCONST):
+		return stop - 1, true
+	default:
+		return 0, false
+	}
+}
+
+// split cuts a text into its statements, at each ';' that does not stand in parentheses or in a BEGIN ATOMIC body.
+func split(t tokens) []tokens {
+	var parts []tokens
+	start, parens, blocks := 0, 0, 0
+	cut := func(end int) {
+		if end > start {
+			parts = append(parts, tokens{t.sql, t.list[start:end]})
+		}
+		start = end + 1
+	}
+	for i, k := range t.list {
+		switch k.kind {
+		case tokenOpen:
+			parens++
+		case tokenClose:
+			parens--
+		case pg.Token_ATOMIC:
+			if t.kind(i-1) == pg.Token_BEGIN_P {
+				blocks = 1
+			}
+		case pg.Token_CASE:
+			if blocks > 0 {
+				blocks++
+			}
+		case pg.Token_END_P:
+			if blocks > 0 {
+				blocks--
+			}
+		case tokenSemicolon:
+			if parens <= 0 && blocks == 0 {
+				cut(i)
+				parens = 0
+			}
+		}
+	}
+	cut(len(t.list))
+	return parts
+}
+
+// tooDeep reports whether, and from which token on, the tree of a text may be deeper than maxDepth. A level of it
+// takes at least one token. A comma begins anew, since lists are flat, but for set operations, which chain lists; the
+// levels of what is in parentheses add up.
+func tooDeep(list []token) (int, bool) {
+	type level struct{ chain, setOps int }
+	open := make([]level, 1, 16) // one for each open parenthesis
+	depth := 0                   // their sum
+	for i, k := range list {
+		last := &open[len(open)-1]
+		switch k.kind {
+		case tokenComma:
+			depth -= last.chain
+			last.chain = 0
+			continue
+		case tokenSemicolon:
+			open, depth = append(open[:0], level{}), 0
+			continue
+		case tokenClose, tokenCloseBracket:
+			if len(open) > 1 {
+				depth -= last.chain + last.setOps
+				open = open[:len(open)-1]
+			}
+			continue
+		case pg.Token_UNION, pg.Token_INTERSECT, pg.Token_EXCEPT:
+			last.setOps++
+		default:
+			last.chain++
+		}
+		if depth++; depth > maxDepth {
+			return i, true
+		}
+		if k.kind == tokenOpen || k.kind == tokenOpenBracket {
+			open = append(open, level{})
+		}
+	}
+	return 0, false
+}
+
+// bearsRole reports whether a statement that does not parse may name a role. The kinds of statements that have no
+// place for one in any version are let off, whatever their columns are called.
+func bearsRole(t tokens) bool {
+	if t.find(tokenSemicolon) == len(t.list) && roleless(t) {
+		return false
+	}
+	for i, k := range t.list {
+		switch {
+		case k.kind == pg.Token_UIDENT:
+			return true
+		case k.kind == pg.Token_IDENT && roleSetting(strings.Trim(t.text(i), `"`)):
+			return true
+		case (k.keyword || k.kind == pg.Token_IDENT) && roleWord([]byte(t.text(i))):
+			return true
+		}
+	}
+	return false
+}
+
+// roleless reports whether one statement is of a kind that no role can stand in.
+func roleless(t tokens) bool {
+	switch t.kind(0) {
+	case pg.Token_SELECT, pg.Token_INSERT, pg.Token_UPDATE, pg.Token_DELETE_P, pg.Token_MERGE, pg.Token_WITH,
+		pg.Token_VALUES, pg.Token_TABLE, pg.Token_COPY:
+		return true
+	case pg.Token_CREATE:
+		i := 1
+		for slices.Contains(tableKinds, t.kind(i)) {
+			i++
+		}
+		return t.kind(i) == pg.Token_TABLE
+	default:
+		return false
+	}
+}
+
+// tableKinds may stand between CREATE and TABLE.
+var tableKinds = []pg.Token{
+	pg.Token_TEMP, pg.Token_TEMPORARY, pg.Token_LOCAL, pg.Token_GLOBAL, pg.Token_UNLOGGED, pg.Token_FOREIGN,
+}
+
+// roleSetting reports whether a setting of that name is about roles.
+func roleSetting(name string) bool {
+	word, _, _ := strings.Cut(name, ".")
+	return is([]byte(word), settingRole) || is([]byte(word), settingSession) || is([]byte(word), "pgscope")
+}
+
+// readable refuses texts that the parser would read otherwise than the server does.
+func readable(sql string, o Options) *Error {
+	refuse := func(message, hint string) *Error {
+		return &Error{Error: scope.Error{Code: scope.CodeFeatureNotSupported, Message: message, Hint: hint}}
+	}
+	switch {
+	case !o.StandardStrings && strings.IndexByte(sql, '\\') >= 0:
+		return refuse("a statement with a role name cannot have backslashes where standard_conforming_strings is off",
+			"SET standard_conforming_strings TO on, or write the statement without backslashes.")
+	case !utf8.ValidString(sql), strings.IndexByte(sql, 0) >= 0, !ascii(sql) && !utf8Compatible(o.Encoding):
+		return refuse("a statement with a role name must be in ASCII or UTF-8",
+			`SET client_encoding TO 'UTF8', or write other characters than those of ASCII as escapes, U&"…".`)
+	}
+	return nil
+}
+
+// unreadable says why a text that may name a role is refused. base is where the part that was parsed begins.
+func unreadable(err error, sql string, base int, o Options) *Error {
+	failure := (*parser.Error)(nil)
+	if !errors.As(err, &failure) {
+		return &Error{Error: notRead(err)}
+	}
+	e := scope.Error{Code: codeOf(failure.Message), Message: failure.Message}
+	if e.Code == codeSyntaxError && (o.ServerVersion == 0 || o.ServerVersion >= firstForeignServer) {
+		e = notRead(err)
+		e.Hint = "If the server takes the statement, send the parts that are newer than PostgreSQL 17 without role names."
+	}
+	if failure.Cursorpos == 0 {
+		return &Error{Error: e}
+	}
+	return &Error{Error: e, Position: utf8.RuneCountInString(sql[:base]) + failure.Cursorpos}
+}
+
+// notRead is the error for what may be right, but was not understood.
+func notRead(reason any) scope.Error {
+	return scope.Error{
+		Code:    scope.CodeFeatureNotSupported,
+		Message: "this statement could not be read, and the roles that it may name could not be mapped",
+		Detail:  fmt.Sprintf("The reader of role names says: %v.", reason),
+	}
+}
+
+// codeOf returns the SQLSTATE that the server gives with a message of the grammar (gram.y).
+func codeOf(message string) string {
+	switch {
+	case strings.HasPrefix(message, `role name "`), strings.HasSuffix(message, "cannot be used as a role name here"):
+		return scope.CodeReservedName
+	case strings.HasSuffix(message, "not yet implemented"), strings.HasSuffix(message, "cannot be changed"):
+		return scope.CodeFeatureNotSupported
+	default:
+		return codeSyntaxError
+	}
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// utf8Compatible reports whether the server takes the client's bytes as UTF-8, or as they are.
+func utf8Compatible(encoding string) bool {
+	return encoding == "UTF8" || encoding == "SQL_ASCII"
+}

@@ -1,0 +1,269 @@
+package rewrite
+
+import "bytes"
+
+// MayNameRole is the prefilter: whether a text may name a role and is worth an analysis. It may only err towards yes.
+// It allocates nothing and keeps nothing of sql.
+//
+// It does not know where strings and comments end, and so takes every ';' for the end of a statement. A role can only
+// stand in a statement that begins with one of a few words; where one does, the words that follow decide. Figures
+// of BenchmarkMayNameRole on one core of a Xeon: a SELECT 15 ns, SET LOCAL and a SELECT 70 ns, one long INSERT 59 GB/s,
+// many INSERTs of 80 bytes 5.9 GB/s, CREATE FUNCTION 0.6 GB/s.
+func MayNameRole(sql []byte) bool {
+	w := words{text: sql, patience: len(sql)}
+	for {
+		switch w.opening() {
+		case opensRoleStatement:
+			return true
+		case opensDDL:
+			// From here on to the end of the text, since a ';' in a string might hide the rest of the statement.
+			return hasRoleWord(w.text)
+		}
+		if w.patience < 0 {
+			return true
+		}
+		semicolon := bytes.IndexByte(w.text, ';')
+		if semicolon < 0 {
+			return false
+		}
+		w.text = w.text[semicolon+1:]
+	}
+}
+
+// opening says what the first words of a statement promise.
+type opening int
+
+const (
+	opensOther         opening = iota // no role can stand in it
+	opensDDL                          // one may, if a word of [roleWord] does
+	opensRoleStatement                // one does, or nearly always
+)
+
+// words reads the words at the beginning of a statement.
+type words struct {
+	text     []byte // from the beginning of the statement on
+	at       int    // how far it was read
+	patience int    // bytes of comments that may still be skipped: an unending comment after each ';' would cost the square
+}
+
+func (w *words) opening() opening {
+	w.at = 0
+	first := w.next()
+	if len(first) < len("set") || len(first) > len("security") {
+		return opensOther
+	}
+	switch first[0] | 0x20 {
+	case 'g':
+		if is(first, "grant") {
+			return opensRoleStatement
+		}
+	case 'r':
+		if is(first, "revoke") || is(first, "reassign") {
+			return opensRoleStatement
+		}
+	case 's':
+		if is(first, "set") {
+			return w.set()
+		}
+		if is(first, "security") {
+			return opensDDL
+		}
+	case 'c':
+		if is(first, "create") {
+			return w.create()
+		}
+		if is(first, "comment") {
+			return w.comment()
+		}
+	case 'a':
+		if is(first, "alter") {
+			return opensDDL
+		}
+	case 'd':
+		if is(first, "drop") {
+			return opensDDL
+		}
+	}
+	return opensOther
+}
+
+// set reads on after SET: only the setting's name matters.
+func (w *words) set() opening {
+	setting := w.next()
+	for is(setting, "session") || is(setting, "local") {
+		setting = w.next()
+	}
+	for _, s := range []string{"role", "authorization", "session_authorization", "pgscope", "u"} {
+		if is(setting, s) {
+			return opensRoleStatement
+		}
+	}
+	if len(setting) == 0 && w.at < len(w.text) && w.text[w.at] == '"' {
+		return opensRoleStatement
+	}
+	return opensOther
+}
+
+// create reads on after CREATE: the everyday kinds of objects have no owner clause.
+func (w *words) create() opening {
+	kind := w.next()
+	for _, s := range []string{
+		"table", "temp", "temporary", "unlogged", "local", "global", "index", "unique", "view", "materialized", "sequence",
+	} {
+		if is(kind, s) {
+			return opensOther
+		}
+	}
+	return opensDDL
+}
+
+// comment reads on after COMMENT: ON ROLE, or ON DBONLY ROLE.
+func (w *words) comment() opening {
+	w.next()
+	if kind := w.next(); is(kind, "role") || is(kind, "dbonly") {
+		return opensRoleStatement
+	}
+	return opensOther
+}
+
+// next returns the next word, skipping blanks, comments and opening parentheses; empty where something else stands.
+func (w *words) next() []byte {
+	for w.at < len(w.text) {
+		switch c := w.text[w.at]; {
+		case blank(c) || c == '(':
+			w.at++
+		case c == '-' && bytes.HasPrefix(w.text[w.at:], []byte("--")):
+			w.skip(lineComment(w.text[w.at:]))
+		case c == '/' && bytes.HasPrefix(w.text[w.at:], []byte("/*")):
+			w.skip(blockComment(w.text[w.at:], w.patience))
+		default:
+			start := w.at
+			for w.at < len(w.text) && wordByte[w.text[w.at]] {
+				w.at++
+			}
+			return w.text[start:w.at]
+		}
+	}
+	return nil
+}
+
+func (w *words) skip(n int) {
+	w.at += n
+	w.patience -= n
+}
+
+// lineComment returns the length of the comment that b begins with.
+func lineComment(b []byte) int {
+	if i := bytes.IndexAny(b, "\n\r"); i >= 0 {
+		return i
+	}
+	return len(b)
+}
+
+// blockComment returns the length of the comment that b begins with; they nest. It looks at patience+1 bytes at most.
+func blockComment(b []byte, patience int) int {
+	b = b[:min(len(b), max(patience, 0)+2)]
+	depth, i := 0, 0
+	for i+1 < len(b) {
+		switch {
+		case b[i] == '/' && b[i+1] == '*':
+			depth++
+			i += 2
+		case b[i] == '*' && b[i+1] == '/':
+			depth--
+			i += 2
+			if depth == 0 {
+				return i
+			}
+		default:
+			i++
+		}
+	}
+	return len(b)
+}
+
+// hasRoleWord reports whether a word stands in b, in a string, a comment or wherever, that every statement with a role
+// in it has at least one of. U&" is one since it can spell any other.
+func hasRoleWord(b []byte) bool {
+	for i := 0; i < len(b); {
+		if !wordByte[b[i]] {
+			i++
+			continue
+		}
+		start := i
+		for i < len(b) && wordByte[b[i]] {
+			i++
+		}
+		word := b[start:i]
+		if word[0] <= '9' && endsInRoleWord(word) || roleWord(word) || len(word) == 1 && word[0]|0x20 == 'u' && bytes.HasPrefix(b[i:], []byte(`&"`)) {
+			return true
+		}
+	}
+	return false
+}
+
+// endsInRoleWord is for words that begin with a digit: a server before 15 reads 5OWNER, and 1e5OWNER, as two words.
+func endsInRoleWord(w []byte) bool {
+	for i := max(1, len(w)-longestRoleWord); i < len(w); i++ {
+		if roleWord(w[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
+const longestRoleWord = len("session_authorization")
+
+func roleWord(w []byte) bool {
+	if len(w) < len("role") || len(w) > longestRoleWord {
+		return false
+	}
+	switch w[0] | 0x20 {
+	case 'a':
+		return is(w, "authorization")
+	case 'd':
+		return is(w, "dbonly")
+	case 'g':
+		return is(w, "grant") || is(w, "group")
+	case 'o':
+		return is(w, "owner") || is(w, "owned")
+	case 'p':
+		return is(w, "policy") || is(w, "privileges") || is(w, "pgscope")
+	case 'r':
+		return is(w, "role") || is(w, "revoke")
+	case 's':
+		return is(w, "session_authorization")
+	case 'u':
+		return is(w, "user")
+	}
+	return false
+}
+
+// is compares a word with one in lower case, folding ASCII only, as the server does with keywords.
+func is(word []byte, lower string) bool {
+	if len(word) != len(lower) {
+		return false
+	}
+	for i := range lower {
+		c := word[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// blank reports whether the scanner skips c (space, scan.l; \v since 16).
+func blank(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+
+// wordByte holds the bytes of unquoted identifiers (ident_cont, scan.l).
+var wordByte = func() (t [256]bool) {
+	for c := range t {
+		b := byte(c)
+		t[c] = b == '_' || b == '$' || b >= 0x80 || '0' <= b && b <= '9' || 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z'
+	}
+	return t
+}()

@@ -1,0 +1,141 @@
+package rewrite
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestMayNameRole(t *testing.T) {
+	tests := []struct {
+		sql  string
+		want bool
+	}{
+		{"", false},
+		{";", false},
+		{"SELECT 1", false},
+		{"SELECT role, \"user\" FROM owner", false},
+		{"INSERT INTO t VALUES ('grant')", false},
+		{"WITH x AS (SELECT 1) UPDATE t SET owner = 1", false},
+		{"BEGIN", false},
+		{"SET search_path = role", false},
+		{"SET LOCAL statement_timeout = 1; SELECT role FROM t", false},
+		{"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", false},
+		{"CREATE TABLE t (role text)", false},
+		{"CREATE TEMP TABLE t (owner text)", false},
+		{"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", false},
+		{"CREATE EXTENSION users", false},
+		{"ALTER TABLE t ADD COLUMN a int", false},
+		{"ALTER TABLE users ADD COLUMN roles int, ADD role_id int", false},
+		{"COMMENT ON TABLE t IS 'role'", false},
+		{"SECURITYX", false},
+		{"grantx", false},
+		{"-- GRANT\nSELECT 1", false},
+		{"/* ; GRANT */ SELECT 1", true}, // over-matches: a ';' in a comment
+		{"SELECT '; grant'", true},
+		{"GRANT a TO b", true},
+		{"  \t\r\n\v\f(gRaNt a TO b", true},
+		{"--\rGRANT a TO b", true},
+		{"/*/* */*/GRANT a TO b", true},
+		{"/* GRANT a TO b", false},
+		{"SELECT ';/*'; CREATE ROLE x; --*/", true},
+		{"SELECT ';--'; CREATE ROLE x", true},
+		{"SELECT 1;REVOKE a FROM b", true},
+		{";;;DROP ROLE a", true},
+		{"DROP USER a", true},
+		{"DROP OWNED BY a", true},
+		{"REASSIGN OWNED BY a TO b", true},
+		{"CREATE DBONLY ROLE a", true},
+		{"ALTER TABLE t OWNER TO a", true},
+		{"ALTER LARGE OBJECT 5OWNER TO a", true},
+		{"ALTER LARGE OBJECT 1e5OWNER TO a", true},
+		{"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS ';' SET role = x", true},
+		{"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS ';' SET U&\"r\\006fle\" = x", true},
+		{"CREATE SCHEMA \"a;b\" GRANT SELECT ON t TO c", true},
+		{"SET ROLE a", true},
+		{"SET/**/LOCAL/**/ROLE a", true},
+		{"SET SESSION SESSION AUTHORIZATION a", true},
+		{"SET \"role\" = a", true},
+		{"SET U&\"r\\006fle\" = a", true},
+		{"SET session_authorization = a", true},
+		{"SET pgscope.mode = off", true},
+		{"COMMENT ON ROLE a IS 'x'", true},
+		{"COMMENT ON DBONLY ROLE a IS 'x'", true},
+		{"SECURITY LABEL FOR x ON ROLE a IS 'x'", true},
+		{"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO a", true},
+	}
+	for _, tt := range tests {
+		if got := MayNameRole([]byte(tt.sql)); got != tt.want {
+			t.Errorf("MayNameRole(%q) = %v", tt.sql, got)
+		}
+	}
+}
+
+func TestMayNameRoleAllocatesNothing(t *testing.T) {
+	sql := []byte("/* x */ SET x = 1; SELECT 1; ALTER TABLE t ADD a int")
+	if n := testing.AllocsPerRun(10, func() { MayNameRole(sql) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestMayNameRolePatience: an unending comment after each ';' is not read to its end again and again.
+func TestMayNameRolePatience(t *testing.T) {
+	for _, unit := range []string{";/*", ";--", ";/*--"} {
+		w := words{text: []byte(strings.Repeat(unit, 1000)), patience: 1000 * len(unit)}
+		for n := 0; w.patience >= 0; n++ {
+			if n == 10 {
+				t.Errorf("%q is read %d times", unit, n)
+				break
+			}
+			w.text = w.text[1:]
+			w.opening()
+			w.text = w.text[len(unit)-1:]
+		}
+	}
+}
+
+// BenchmarkMayNameRole: the figures stand at MayNameRole.
+func BenchmarkMayNameRole(b *testing.B) {
+	row := "INSERT INTO orders (id, customer, note) VALUES (1, 'Smith', 'role of the user'); "
+	for _, bench := range []struct {
+		name string
+		sql  []byte
+	}{
+		{"typical", []byte("SELECT o.id, o.total FROM orders o JOIN customers c ON c.id = o.customer_id WHERE c.email = $1 LIMIT 10")},
+		{"set", []byte("SET LOCAL statement_timeout = 5000; SELECT * FROM t WHERE id = 1")},
+		{"comment", []byte("/* app:web,route:index */ SELECT * FROM t WHERE id = 1")},
+		{"long", []byte("INSERT INTO t VALUES (" + strings.Repeat("'some text, rather long',", 40000) + "1)")},
+		{"many", bytes.Repeat([]byte(row), 10000)},
+		{"ddl", []byte("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS '" + strings.Repeat("SELECT a, b FROM t WHERE c = 1 ", 1000) + "'")},
+		{"grant", []byte("GRANT SELECT ON orders TO customer")},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.SetBytes(int64(len(bench.sql)))
+			b.ReportAllocs()
+			for b.Loop() {
+				MayNameRole(bench.sql)
+			}
+		})
+	}
+}
+
+// BenchmarkAnalyze is the first sight of a role statement.
+func BenchmarkAnalyze(b *testing.B) {
+	for _, sql := range []string{
+		"CREATE ROLE customer LOGIN",
+		"GRANT SELECT, INSERT ON orders TO customer, clerk",
+		"ALTER DEFAULT PRIVILEGES FOR ROLE boss IN SCHEMA s GRANT SELECT ON TABLES TO clerk",
+		"CREATE POLICY p ON t FOR SELECT TO customer USING (owner = current_user AND a IN (1, 2, 3))",
+		"CREATE DBONLY ROLE newbie",
+	} {
+		b.Run(strings.Fields(sql)[0]+strings.Fields(sql)[1], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				a, err := Analyze(sql, testOptions)
+				if a == nil || err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

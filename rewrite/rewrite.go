@@ -1,0 +1,286 @@
+package rewrite
+
+import (
+	"fmt"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Result is what becomes of one text in one session.
+type Result struct {
+	SQL      string          // what to send
+	Edits    Edits           // how it differs from the client's text
+	Refusals []*Error        // Refusals[i] answers the failure of the statement RefusalSQL(i)
+	Actions  []policy.Action // what the forwarded and the refused statements want, in order
+	Enrol    bool            // the database's marker must exist before SQL is sent: it is not enrolled, and gets a role
+}
+
+// Rewrite maps the names of the text for one session: v answers for all of [Analysis.Names], mode is the session's, and
+// decide, if not nil, is the policy. Statement by statement, each sees what those before it do to roles and to the
+// mode; v is changed accordingly. Where mode is off the text stays as it is.
+func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Action) *scope.Error) *Result {
+	res := &Result{SQL: a.sql}
+	for i := range a.statements {
+		if mode == scope.Off {
+			break
+		}
+		s := &a.statements[i]
+		m := mapping{statement: s, sql: a.sql, view: v, mode: mode}
+		err := m.run(decide)
+		res.Actions = append(res.Actions, m.actions...)
+		if err != nil {
+			res.Edits = append(res.Edits, edit{s.start, s.end, RefusalSQL(len(res.Refusals))})
+			res.Refusals = append(res.Refusals, err)
+			continue
+		}
+		res.Edits = append(res.Edits, m.edits...)
+		res.Enrol = res.Enrol || m.enrol
+		if s.mode != "" {
+			mode = s.mode
+		}
+	}
+	res.Edits.sort()
+	res.SQL = res.Edits.apply(a.sql)
+	return res
+}
+
+// mapping maps one statement.
+type mapping struct {
+	*statement
+	sql  string
+	view *scope.View
+	mode scope.Mode
+
+	roles   []policy.Role // what names[i] means
+	actions []policy.Action
+	edits   Edits
+	enrol   bool
+}
+
+// run is a statement's way: resolve its names, say what it wants, check, ask the policy, splice. An error refuses the
+// statement; then its edits do not count and the view is as it was.
+func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
+	err := m.refusal
+	if err == nil {
+		err = m.resolve()
+	}
+	m.act()
+	if err == nil {
+		err = m.check()
+	}
+	if err == nil && decide != nil {
+		err = m.decide(decide)
+	}
+	if err != nil {
+		return err
+	}
+	m.splice()
+	m.effect()
+	return nil
+}
+
+// resolve finds out what the names mean. The names after one that cannot be resolved are left as they are written.
+func (m *mapping) resolve() *Error {
+	m.roles = make([]policy.Role, 0, len(m.names))
+	for i := range m.names {
+		n := &m.names[i]
+		r, err := m.resolveName(n)
+		if err != nil {
+			return at(*err, m.sql, m.place(err, n))
+		}
+		m.roles = append(m.roles, r)
+	}
+	return nil
+}
+
+// place returns where an error about a name points to. Those that the server has too point nowhere there.
+func (m *mapping) place(err *scope.Error, n *name) int {
+	switch err.Code {
+	case scope.CodeUndefinedObject, scope.CodeDuplicateObject, scope.CodeReservedName:
+		return none
+	default:
+		return n.start
+	}
+}
+
+// scoped reports whether a name is one of this database's roles, not of the cluster's as they are.
+func (m *mapping) scoped(n *name) bool { return n.dbonly || m.mode != scope.Explicit }
+
+func (m *mapping) resolveName(n *name) (policy.Role, *scope.Error) {
+	var c scope.Cluster
+	var home scope.Home
+	var err *scope.Error
+	switch {
+	case n.use == creates && m.scoped(n):
+		c, err = m.view.Create(n.name)
+		home = scope.Own
+	case n.use == creates:
+		c, err = m.view.CreatePlain(n.name)
+		home = scope.Global
+	case n.use == becomes:
+		return m.resolveNewName(n)
+	case n.dbonly:
+		c, home, err = m.view.ResolveOwn(n.name)
+	case m.scoped(n):
+		c, home, err = m.view.Resolve(n.name)
+	default:
+		c, home, err = m.view.ResolvePlain(n.name)
+	}
+	return m.role(n.name, c, home), err
+}
+
+// resolveNewName resolves the new name of a role: it stays where the role is, in the database or in the cluster.
+func (m *mapping) resolveNewName(n *name) (policy.Role, *scope.Error) {
+	old := m.roles[0]
+	if old.Home != scope.Global && (m.scoped(n) || m.scoped(&m.names[0])) {
+		c, err := m.view.Create(n.name)
+		return m.role(n.name, c, scope.Own), err
+	}
+	c, err := m.view.CreatePlain(n.name)
+	if err == nil && old.Home == scope.Own {
+		if _, ok := m.view.DB.Localize(c); !ok {
+			err = &scope.Error{
+				Code:    scope.CodeFeatureNotSupported,
+				Message: fmt.Sprintf(`role "%s" of database "%s" cannot be renamed to "%s"`, old.Cluster, m.view.DB.Name, c),
+				Hint:    fmt.Sprintf("Use ALTER DBONLY ROLE %s RENAME TO ….", scope.QuoteIdent(string(old.Name))),
+			}
+		}
+		return m.role(n.name, c, scope.Own), err
+	}
+	return m.role(n.name, c, scope.Global), err
+}
+
+// role is a role as the policy knows it: one of this database has its short name, even where a session in explicit
+// mode writes the other one.
+func (m *mapping) role(name scope.Short, c scope.Cluster, home scope.Home) policy.Role {
+	if home == scope.Own {
+		if short, ok := m.view.DB.Localize(c); ok {
+			name = short
+		}
+	}
+	return policy.Role{Name: name, Cluster: c, Home: home}
+}
+
+// act says what the statement wants.
+func (m *mapping) act() {
+	m.actions = make([]policy.Action, 0, len(m.wants))
+	for _, w := range m.wants {
+		m.actions = append(m.actions, policy.Action{
+			Kind:       w.kind,
+			Role:       m.party(w.role),
+			Grantee:    m.party(w.grantee),
+			Attributes: w.attributes,
+			Object:     w.object,
+			Mode:       w.mode,
+		})
+	}
+}
+
+func (m *mapping) party(p party) policy.Role {
+	switch i := p.name - 1; {
+	case i < 0:
+		return policy.Role{Name: p.word}
+	case i < len(m.roles):
+		return m.roles[i]
+	default: // not resolved
+		return policy.Role{Name: m.names[i].name}
+	}
+}
+
+// check refuses what would do harm, or nothing, to roles of a database.
+func (m *mapping) check() *Error {
+	if m.allRoles != none && m.mode == scope.Transparent {
+		return at(scope.Error{
+			Code:    scope.CodeInsufficientPriv,
+			Message: "permission denied to alter settings of all roles of the cluster",
+			Hint: fmt.Sprintf("Use ALTER ROLE ALL IN DATABASE %s, or connect to the server directly.",
+				scope.QuoteIdent(m.view.DB.Name)),
+		}, m.sql, m.allRoles)
+	}
+	for i := range m.roles {
+		n, r := &m.names[i], m.roles[i]
+		if r.Home != scope.Own {
+			continue
+		}
+		if m.database != "" && m.database != m.view.DB.Name {
+			return at(scope.Error{
+				Code:    scope.CodeInsufficientPriv,
+				Message: fmt.Sprintf(`role "%s" does not belong to database "%s"`, n.name, m.database),
+				Detail:  fmt.Sprintf(`It is a role of database "%s", and can have settings in that one only.`, m.view.DB.Name),
+			}, m.sql, n.start)
+		}
+		if i == 0 && m.md5 != none && m.mapped(i) {
+			return at(scope.Error{
+				Code:    scope.CodeFeatureNotSupported,
+				Message: fmt.Sprintf(`an MD5-hashed password cannot be set for role "%s"`, n.name),
+				Detail:  "It is hashed with the role's name, which is another one on the server.",
+				Hint:    "Give the password in clear text, or hashed with SCRAM-SHA-256.",
+			}, m.sql, m.md5)
+		}
+	}
+	return nil
+}
+
+func (m *mapping) decide(decide func(policy.Action) *scope.Error) *Error {
+	for i, action := range m.actions {
+		err := decide(action)
+		if err == nil {
+			continue
+		}
+		for _, p := range []party{m.wants[i].role, m.wants[i].grantee} {
+			if p.name > 0 {
+				return at(*err, m.sql, m.names[p.name-1].start)
+			}
+		}
+		return at(*err, m.sql, m.start)
+	}
+	return nil
+}
+
+// mapped reports whether name i is another one on the server.
+func (m *mapping) mapped(i int) bool { return m.roles[i].Cluster != scope.Cluster(m.names[i].name) }
+
+func (m *mapping) splice() {
+	for _, k := range m.blanked {
+		end := k.end
+		for end < len(m.sql) && blank(m.sql[end]) {
+			end++
+		}
+		m.edits = append(m.edits, edit{k.start, end, ""})
+	}
+	for i := range m.names {
+		if !m.mapped(i) {
+			continue
+		}
+		n, c := &m.names[i], m.roles[i].Cluster
+		text := c.Ident()
+		if n.constant {
+			text = c.Literal()
+		}
+		m.edits = append(m.edits, edit{n.start, n.end, text})
+		switch n.extra.what {
+		case extraMarker:
+			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + m.view.DB.Marker.Ident() + n.extra.after})
+		case extraShort:
+			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + scope.QuoteIdent(string(n.name)) + n.extra.after})
+		}
+	}
+}
+
+// effect makes the view see what the statement does.
+func (m *mapping) effect() {
+	for i := range m.names {
+		switch r := m.roles[i]; m.names[i].use {
+		case creates:
+			m.view.Created(r.Cluster, r.Home)
+			m.enrol = m.enrol || r.Home == scope.Own && !m.view.DB.Enrolled
+		case drops:
+			m.view.Dropped(r.Cluster)
+		case becomes:
+			if old := m.roles[i-1]; old.Home != scope.Missing {
+				m.view.Renamed(old.Cluster, r.Cluster)
+			}
+		}
+	}
+}

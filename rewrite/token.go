@@ -1,0 +1,261 @@
+package rewrite
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// token is one word of a text, comments left out.
+type token struct {
+	start, end int // bytes of the whole text
+	kind       pg.Token
+	keyword    bool // a key word of any class: most of them are names where the grammar wants one
+}
+
+const (
+	tokenOpen         = pg.Token_ASCII_40
+	tokenClose        = pg.Token_ASCII_41
+	tokenPlus         = pg.Token_ASCII_43
+	tokenComma        = pg.Token_ASCII_44
+	tokenMinus        = pg.Token_ASCII_45
+	tokenSemicolon    = pg.Token_ASCII_59
+	tokenEquals       = pg.Token_ASCII_61
+	tokenOpenBracket  = pg.Token_ASCII_91
+	tokenCloseBracket = pg.Token_ASCII_93
+)
+
+// scan returns the tokens of a text.
+func scan(sql string) ([]token, error) {
+	r, err := pg.Scan(sql)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]token, 0, len(r.Tokens))
+	for _, t := range r.Tokens {
+		if t.Token == pg.Token_SQL_COMMENT || t.Token == pg.Token_C_COMMENT {
+			continue
+		}
+		list = append(list, token{int(t.Start), int(t.End), t.Token, t.KeywordKind != pg.KeywordKind_NO_KEYWORD})
+	}
+	return list, nil
+}
+
+// tokens is a run of tokens of a text.
+type tokens struct {
+	sql  string
+	list []token
+}
+
+// from returns the tokens that begin in the bytes [start, end).
+func (t tokens) from(start, end int) tokens {
+	return tokens{t.sql, t.list[t.index(start):t.index(end)]}
+}
+
+// index returns the first token that begins at the byte or after it.
+func (t tokens) index(start int) int {
+	i, _ := slices.BinarySearchFunc(t.list, start, func(k token, start int) int { return k.start - start })
+	return i
+}
+
+// kind returns the kind of token i, and 0 beyond the end.
+func (t tokens) kind(i int) pg.Token {
+	if i < 0 || i >= len(t.list) {
+		return pg.Token_NUL
+	}
+	return t.list[i].kind
+}
+
+func (t tokens) text(i int) string { return t.sql[t.list[i].start:t.list[i].end] }
+
+// find returns the first token of the kind, and len(t.list) where there is none.
+func (t tokens) find(kind pg.Token) int {
+	for i := range t.list {
+		if t.list[i].kind == kind {
+			return i
+		}
+	}
+	return len(t.list)
+}
+
+// spot is where a name stands and how it is written.
+type spot struct {
+	start, end int // bytes of the text; U&"x" UESCAPE '!' is three tokens
+	name       scope.Short
+	constant   bool // a string or number, not an identifier
+}
+
+var errNoName = errors.New("there is no name where the grammar has one")
+
+// isName reports whether token i can be a name.
+func (t tokens) isName(i int) bool {
+	switch t.kind(i) {
+	case pg.Token_IDENT, pg.Token_UIDENT:
+		return true
+	default:
+		return i >= 0 && i < len(t.list) && t.list[i].keyword
+	}
+}
+
+// name reads the identifier at token i as the server does, but does not cut it: the parser has done so in its tree,
+// and two long names would become one. next is the token after it.
+func (t tokens) name(i int) (s spot, next int, err error) {
+	if !t.isName(i) {
+		return spot{}, i, errNoName
+	}
+	raw := t.text(i)
+	s, next = spot{start: t.list[i].start, end: t.list[i].end}, i+1
+	switch {
+	case t.kind(i) == pg.Token_UIDENT:
+		escape := byte('\\')
+		if escape, next, err = t.uescape(next, escape); err != nil {
+			return spot{}, i, err
+		}
+		s.end = t.list[next-1].end
+		text, err := unescapeUnicode(unquote(raw[len("U&"):]), escape)
+		if err != nil {
+			return spot{}, i, err
+		}
+		s.name = scope.Short(text)
+	case raw[0] == '"':
+		s.name = scope.Short(unquote(raw))
+	default:
+		s.name = scope.Short(foldCase(raw))
+	}
+	return s, next, nil
+}
+
+// value reads the value at token i: an identifier, or a constant, whose value in the tree is given. The server takes
+// numbers for names too.
+func (t tokens) value(i int, constant string) (s spot, next int, err error) {
+	if t.isName(i) {
+		return t.name(i)
+	}
+	if i >= len(t.list) {
+		return spot{}, i, errNoName
+	}
+	s = spot{start: t.list[i].start, name: scope.Short(constant), constant: true}
+	switch t.kind(i) {
+	case tokenPlus, tokenMinus:
+		i++
+	}
+	switch t.kind(i) {
+	case pg.Token_SCONST, pg.Token_ICONST, pg.Token_FCONST:
+		next = i + 1
+	case pg.Token_USCONST:
+		if _, next, err = t.uescape(i+1, 0); err != nil {
+			return spot{}, i, err
+		}
+	default:
+		return spot{}, i, errNoName
+	}
+	s.end = t.list[next-1].end
+	return s, next, nil
+}
+
+// uescape reads UESCAPE 'c' if it stands at token i.
+func (t tokens) uescape(i int, escape byte) (byte, int, error) {
+	if t.kind(i) != pg.Token_UESCAPE {
+		return escape, i, nil
+	}
+	if t.kind(i+1) != pg.Token_SCONST {
+		return 0, i, errNoName
+	}
+	c := t.text(i + 1)
+	if len(c) != len("'c'") || c[0] != '\'' {
+		return 0, i, errors.New("an unusual UESCAPE")
+	}
+	return c[1], i + 2, nil
+}
+
+// unquote takes the quotes from a quoted identifier.
+func unquote(raw string) string {
+	return strings.ReplaceAll(raw[1:len(raw)-1], `""`, `"`)
+}
+
+// foldCase folds ASCII only (downcase_identifier, scansup.c, in a multibyte encoding).
+func foldCase(s string) string {
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				if 'A' <= b[i] && b[i] <= 'Z' {
+					b[i] |= 0x20
+				}
+			}
+			return string(b)
+		}
+	}
+	return s
+}
+
+// unescapeUnicode reads the escapes of U&"…": \XXXX, \+XXXXXX and \\, surrogate pairs joined (str_udeescape, parser.c).
+func unescapeUnicode(s string, escape byte) (string, error) {
+	if strings.IndexByte(s, escape) < 0 {
+		return s, nil
+	}
+	var b strings.Builder
+	var high rune // the first of a surrogate pair
+	for i := 0; i < len(s); {
+		if s[i] != escape {
+			if high != 0 {
+				return "", errSurrogate
+			}
+			b.WriteByte(s[i])
+			i++
+			continue
+		}
+		rest := s[i+1:]
+		if rest != "" && rest[0] == escape {
+			if high != 0 {
+				return "", errSurrogate
+			}
+			b.WriteByte(escape)
+			i += 2
+			continue
+		}
+		digits, skip := 4, 1
+		if rest != "" && rest[0] == '+' {
+			digits, skip = 6, 2
+			rest = rest[1:]
+		}
+		if len(rest) < digits {
+			return "", errEscape
+		}
+		code, err := strconv.ParseUint(rest[:digits], 16, 32)
+		if err != nil || code == 0 || code > utf8.MaxRune {
+			return "", errEscape
+		}
+		i += skip + digits
+		switch r := rune(code); {
+		case high != 0:
+			if r = utf16.DecodeRune(high, r); r == utf8.RuneError {
+				return "", errSurrogate
+			}
+			b.WriteRune(r)
+			high = 0
+		case 0xD800 <= r && r < 0xDC00:
+			high = r
+		case utf16.IsSurrogate(r):
+			return "", errSurrogate
+		default:
+			b.WriteRune(r)
+		}
+	}
+	if high != 0 {
+		return "", errSurrogate
+	}
+	return b.String(), nil
+}
+
+var (
+	errEscape    = errors.New("invalid Unicode escape")
+	errSurrogate = errors.New("invalid Unicode surrogate pair")
+)

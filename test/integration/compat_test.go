@@ -1,0 +1,37 @@
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgscope/pgscope-proxy/proxy"
+)
+
+// TestCompat runs each script in testdata/compat through psql, on a plain server and through the proxy, and compares what
+// psql prints. A script runs in database "orders" as the superuser. To add a case is to add a file.
+func TestCompat(t *testing.T) {
+	files, err := filepath.Glob("testdata/compat/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".sql"), func(t *testing.T) {
+			script, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			database(t, plain(), "orders")
+			database(t, scoped(), "orders")
+			want := direct(plain()).psql(t, "orders", "postgres", string(script))
+			got := via.psql(t, "orders", "postgres", string(script))
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("direct (-) and through the proxy (+):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,171 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, c := range launched {
+		if err := c.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// Two clusters: roles belong to a whole cluster, so a script that makes them can only be compared across two.
+var (
+	launched []*pgtest.Cluster
+	plain    = sync.OnceValue(launch) // roles have the names that scripts say
+	scoped   = sync.OnceValue(launch) // roles have the names that the proxy makes of them
+)
+
+func launch() *pgtest.Cluster {
+	c, err := pgtest.Launch(context.Background(), "", pgtest.Options{})
+	if err != nil {
+		panic(err) // without a server there is nothing to test
+	}
+	launched = append(launched, c)
+	return c
+}
+
+// allowAll is the policy that leaves everything to the server.
+func allowAll(t testing.TB) *policy.Policy {
+	t.Helper()
+	p, err := policy.Parse("allow.yaml", []byte("rules: [{action: allow}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// endpoint is where a client connects: a server or a proxy.
+type endpoint struct {
+	host string
+	port int
+}
+
+func direct(c *pgtest.Cluster) endpoint { return endpoint{c.Host, c.Port} }
+
+func (e endpoint) dsn(database, user string) string {
+	return fmt.Sprintf("host=%s port=%d dbname='%s' user='%s' sslmode=disable", e.host, e.port, database, user)
+}
+
+func (e endpoint) address() string { return net.JoinHostPort(e.host, strconv.Itoa(e.port)) }
+
+// connect returns a connection that is closed with the test.
+func (e endpoint) connect(t testing.TB, database, user string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), e.dsn(database, user))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.WithoutCancel(t.Context())) }) // the test may have broken it
+	return c
+}
+
+// psql runs a script and returns what psql shows of it: each statement, its result, its error.
+func (e endpoint) psql(t testing.TB, database, user, script string) string {
+	t.Helper()
+	cmd := exec.Command("psql", "-X", "-a", "-v", "VERBOSITY=default", "-v", "SHOW_CONTEXT=errors", e.dsn(database, user))
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "LC_ALL=C", "PGCLIENTENCODING=UTF8"}
+	cmd.Stdin = strings.NewReader(script)
+	out, err := cmd.CombinedOutput()
+	if _, failed := err.(*exec.ExitError); err != nil && !failed {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// start runs a proxy in front of a cluster until the test ends, and checks that it ends well.
+func start(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) endpoint {
+	t.Helper()
+	e, stop := run(t, c, change...)
+	t.Cleanup(stop)
+	return e
+}
+
+// run is start for tests that stop the proxy themselves.
+func run(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (e endpoint, stop func()) {
+	t.Helper()
+	upstream, err := proxy.NewUpstream(c.DSN("sslmode=disable"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := proxy.Options{
+		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Policy: policy.Default(), Grace: 5 * time.Second,
+		Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	s, err := proxy.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	if err := s.Listen(ctx); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	host, port, err := net.SplitHostPort(s.Addresses()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.host = host
+	if e.port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	return e, sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("proxy: %v", err)
+		}
+	})
+}
+
+// database makes a database in a cluster, and drops it at the test's end with all roles that the cluster did not have
+// before.
+func database(t testing.TB, c *pgtest.Cluster, name string) {
+	t.Helper()
+	ident := pgx.Identifier{name}.Sanitize()
+	before := c.Psql(t, "postgres", "SELECT string_agg(quote_literal(rolname), ',') FROM pg_roles")
+	c.Psql(t, "postgres", "CREATE DATABASE "+ident)
+	t.Cleanup(func() {
+		c.Psql(t, "postgres", fmt.Sprintf(`DROP DATABASE IF EXISTS %s WITH (FORCE);
+			SELECT format('DROP OWNED BY %%I; DROP ROLE %%1$I', rolname) FROM pg_roles WHERE rolname NOT IN (%s) \gexec`, ident, before))
+	})
+}
+
+// roles lists the cluster's roles that are not PostgreSQL's own.
+func roles(t testing.TB, c *pgtest.Cluster) []string {
+	t.Helper()
+	return strings.Fields(c.Psql(t, "postgres", "SELECT rolname FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' ORDER BY 1"))
+}
