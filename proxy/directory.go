@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -55,6 +56,11 @@ type directory struct {
 	db     scope.Database
 	roles  map[scope.Cluster]scope.Role
 	listed time.Time // when all of them were listed; zero when they must be anew
+	// columns are those of the catalogs, of a server of the version.
+	columns struct {
+		version int
+		of      rewrite.Columns
+	}
 	// admitted are the logins that the server has confirmed since then.
 	admitted map[admission]struct{}
 }
@@ -112,6 +118,21 @@ func (d *directory) Learn(v *scope.View) {
 	}
 }
 
+func (d *directory) Columns(version int) rewrite.Columns {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.columns.version != version {
+		return nil
+	}
+	return d.columns.of
+}
+
+func (d *directory) LearnColumns(version int, c rewrite.Columns) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.columns.version, d.columns.of = version, c
+}
+
 func (d *directory) Changed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -142,3 +163,5 @@ func (unscoped) Admitted(scope.Cluster, scope.Short) bool { return true }
 func (unscoped) Stale() bool                              { return false }
 func (unscoped) Learn(*scope.View)                        {}
 func (unscoped) Changed()                                 {}
+func (unscoped) Columns(int) rewrite.Columns              { return rewrite.Columns{} }
+func (unscoped) LearnColumns(int, rewrite.Columns)        {}

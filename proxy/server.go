@@ -24,6 +24,7 @@ type Server struct {
 	directories directories
 	admin       *admin
 	metrics     *metrics
+	analyses    *analyses
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
 
 	listeners []net.Listener
@@ -59,8 +60,12 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	analyses, err := newAnalyses()
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		o: o, metrics: newMetrics(o.Metrics), guesses: guesses,
+		o: o, analyses: analyses, metrics: newMetrics(o.Metrics), guesses: guesses,
 		admission: newAdmitOptions(o.ClientTLS, o.TLS, o.LoginTimeout),
 		sessions:  make(map[*session]struct{}),
 	}

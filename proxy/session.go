@@ -236,7 +236,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	s := x.server
 	database := v.startup.Database()
 	c := engine.Config{
-		Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.o.MaxStatement,
+		Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.o.MaxStatement, Analyze: s.analyses.analyze,
 		Login: in.user, LoginName: scope.Short(v.startup.User()),
 	}
 	if !x.scoped(v) {

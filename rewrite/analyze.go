@@ -40,12 +40,13 @@ type statement struct {
 	start, end int // its tokens' bytes in the text
 	names      []name
 	wants      []want
-	refusal    *Error     // refused, whatever the names mean
-	blanked    []token    // the words DBONLY, to be taken out
-	mode       scope.Mode // SET pgscope.mode: how later statements of the text are read
-	allRoles   int        // ALTER ROLE ALL of the whole cluster: where it stands; else none
-	database   string     // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
-	md5        int        // PASSWORD 'md5…': where it stands; else none
+	references []reference // what in it reads or says names by means of SQL
+	refusal    *Error      // refused, whatever the names mean
+	blanked    []token     // the words DBONLY, to be taken out
+	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
+	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
+	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
+	md5        int         // PASSWORD 'md5…': where it stands; else none
 }
 
 // none is the place of what is not there.
@@ -111,6 +112,9 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	}()
 	pieces, refusal := parse(sql, o)
 	if refusal != nil {
+		if !MayNameRole([]byte(sql)) {
+			return nil, nil // a query at most: what it shows of roles is the cluster's, and it changes nothing
+		}
 		return nil, refusal
 	}
 	a = &Analysis{sql: sql}
@@ -181,8 +185,9 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	r.allRoles, r.md5 = none, none
 	r.readDBOnly()
 	walk(raw.Stmt.ProtoReflect(), r.node)
+	r.readCatalog(raw.Stmt)
 	r.finish()
-	if r.refusal == nil && r.wants == nil {
+	if r.refusal == nil && r.wants == nil && r.references == nil {
 		return nil
 	}
 	return &r.statement

@@ -50,7 +50,7 @@ var messages = map[string]rolesIn{
 	"42704": {fields: "MDHW", only: []string{ // undefined_object
 		"get_role_oid", "get_rolespec_tuple", "AlterRole", "DropRole", "RenameRole", "GrantRole", "DelRoleMems",
 		"check_role", "check_session_authorization", "call_string_check_hook", "SetDefaultACL",
-		"CreateUserMapping", "AlterUserMapping", "RemoveUserMapping", "GetUserMapping",
+		"regrolein", "CreateUserMapping", "AlterUserMapping", "RemoveUserMapping", "GetUserMapping",
 	}},
 	"42710": {fields: "MDHW", only: []string{"CreateRole", "RenameRole", "CreateUserMapping"}}, // duplicate_object
 	"42939": {fields: "MDHW"},                                                                  // reserved_name
@@ -67,7 +67,7 @@ func (l Localizer) Field(field byte, sqlstate, routine, text string) string {
 	case row.only != nil && !slices.Contains(row.only, routine), slices.Contains(row.never, routine):
 		return text
 	}
-	return l.text(text)
+	return l.text(strings.ReplaceAll(text, missing, ""))
 }
 
 func (l Localizer) text(text string) string {

@@ -76,6 +76,7 @@ func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
 		return err
 	}
 	m.splice()
+	m.look()
 	m.effect()
 	return nil
 }

@@ -23,9 +23,11 @@ type token struct {
 const (
 	tokenOpen         = pg.Token_ASCII_40
 	tokenClose        = pg.Token_ASCII_41
+	tokenStar         = pg.Token_ASCII_42
 	tokenPlus         = pg.Token_ASCII_43
 	tokenComma        = pg.Token_ASCII_44
 	tokenMinus        = pg.Token_ASCII_45
+	tokenDot          = pg.Token_ASCII_46
 	tokenSemicolon    = pg.Token_ASCII_59
 	tokenEquals       = pg.Token_ASCII_61
 	tokenOpenBracket  = pg.Token_ASCII_91

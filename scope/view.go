@@ -28,8 +28,14 @@ type View struct {
 	DB    Database
 	Mode  Mode // the session's pgscope.mode as the server has it; empty where it was never set
 	Whole bool // whether it knows all roles of the database
-	roles map[Cluster]role
+	// Columns are the columns of the catalogs' relations with role names, in their order, by schema.relation, as far as they
+	// are known. No inquiry asks about them.
+	Columns map[string][]string
+	roles   map[Cluster]role
 }
+
+// View returns what is known of the database without an inquiry: no role.
+func (d Database) View() *View { return &View{DB: d, roles: make(map[Cluster]role)} }
 
 // Candidates returns the cluster names that the short name may stand for in this database: what an [Inquiry] must ask
 // about before the name can be resolved.

@@ -23,6 +23,10 @@ type Directory interface {
 	Admitted(scope.Cluster, scope.Short) bool
 	// Learn takes what an answer of the server says.
 	Learn(*scope.View)
+	// Columns returns the columns of the catalogs' relations with role names, as a server of that version has them in this
+	// database; nil where they are not known. LearnColumns takes them.
+	Columns(serverVersion int) rewrite.Columns
+	LearnColumns(serverVersion int, c rewrite.Columns)
 	// Changed tells that the session has changed roles, and that others can see it.
 	Changed()
 }
@@ -34,6 +38,8 @@ type Config struct {
 	Switching bool       // it said so when it began
 	// Decide is asked about each action of a role statement; an error refuses the statement.
 	Decide func(policy.Action) *scope.Error
+	// Analyze reads a text; nil for rewrite.Analyze. One that remembers serves all sessions.
+	Analyze func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
 	MaxMessage int
 	// Login is the role that the session logged in as, and what the client calls it.
@@ -72,6 +78,9 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, switching: cfg.Switching}
 	e.options.StandardStrings = true
+	if e.cfg.Analyze == nil {
+		e.cfg.Analyze = rewrite.Analyze
+	}
 	e.client = stream{begin: e.frontendBegin, whole: e.frontendWhole}
 	e.server = stream{begin: e.backendBegin, whole: e.backendWhole, fromServer: true}
 	return e

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -39,6 +40,8 @@ func (b *book) Stale() bool                              { return b.stale }
 func (b *book) Admit(scope.Cluster, scope.Short)         {}
 func (b *book) Admitted(scope.Cluster, scope.Short) bool { return true }
 func (b *book) Changed()                                 {}
+func (b *book) Columns(int) rewrite.Columns              { return rewrite.Columns{} }
+func (b *book) LearnColumns(int, rewrite.Columns)        {}
 func (b *book) Learn(v *scope.View) {
 	for c, r := range v.Roles() {
 		b.roles[c] = r.Name

@@ -31,6 +31,7 @@ type held struct {
 	db       scope.Database  // as it was believed to be when the question was put
 	names    []scope.Cluster // what was asked about
 	enrolled bool            // the question was about making the marker; the names must be asked about anew
+	columns  bool            // the question was about the catalogs' columns
 	attempts int
 }
 
@@ -46,11 +47,12 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	if e.cfg.Mode == scope.Off && !e.switching {
 		e.switching = mentionsSettings(s.sql)
 	}
-	if e.cfg.Mode == scope.Off && !e.switching || !rewrite.MayNameRole(s.sql) {
+	if e.cfg.Mode == scope.Off && !e.switching || !rewrite.MayNameRole(s.sql) && !rewrite.MayReadRoles(s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
-	analysis, err := rewrite.Analyze(string(s.sql), e.options)
+	e.switching = e.switching || mentionsSettings(s.sql)
+	analysis, err := e.cfg.Analyze(string(s.sql), e.options)
 	switch {
 	case err != nil:
 		e.refuse(s, err, out)
@@ -59,9 +61,29 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
-	e.held = &held{statement: s.clone(), analysis: analysis, db: e.cfg.Directory.Database()}
-	e.askNames(out)
-	return hold, nil
+	h := &held{statement: s, analysis: analysis, db: e.cfg.Directory.Database()}
+	if e.next(h, out) {
+		h.statement = s.clone()
+		e.held = h
+		return hold, nil
+	}
+	return drop, nil
+}
+
+// next asks what is still to be known about a statement and reports that it did, or lets the statement go.
+func (e *Engine) next(h *held, out *Out) (asked bool) {
+	switch {
+	case h.analysis.ReadsCatalog() && e.cfg.Directory.Columns(e.options.ServerVersion) == nil:
+		h.columns = true
+		sql, params := rewrite.ColumnsSQL()
+		e.ask(sql, params, out)
+	case h.analysis.Asks() || e.cfg.Directory.Stale() || e.switching:
+		e.askNames(h, out)
+	default:
+		e.conclude(h, h.db.View(), out)
+		return false
+	}
+	return true
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
@@ -75,9 +97,8 @@ func mentionsSettings(sql []byte) bool {
 	return false
 }
 
-// askNames asks the server about the names of the held statement.
-func (e *Engine) askNames(out *Out) {
-	h := e.held
+// askNames asks the server about the names of a statement.
+func (e *Engine) askNames(h *held, out *Out) {
 	h.names = h.names[:0]
 	for _, name := range h.analysis.Names() {
 		h.names = append(h.names, h.db.Candidates(name)...)
@@ -102,8 +123,15 @@ func (e *Engine) resume(out *Out) error {
 		e.held = nil
 		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure}, out)
 		return nil
+	case h.columns:
+		h.columns = false
+		e.cfg.Directory.LearnColumns(e.options.ServerVersion, rewrite.ReadColumns(e.question.rows))
+		if !e.next(h, out) {
+			e.held = nil
+		}
+		return nil
 	case h.enrolled:
-		e.askNames(out)
+		e.askNames(h, out)
 		return nil
 	}
 	view, err := scope.Inquiry{Database: h.db.Name, Names: h.names}.Answer(e.question.rows, e.cfg.Directory.Prefix())
@@ -112,33 +140,40 @@ func (e *Engine) resume(out *Out) error {
 	}
 	if view.DB.Prefix != h.db.Prefix && h.attempts < maxAttempts {
 		h.db = view.DB
-		e.askNames(out)
+		e.askNames(h, out)
 		return nil
 	}
 	e.cfg.Directory.Learn(view)
+	e.conclude(h, view, out)
+	if !h.enrolled {
+		e.held = nil
+	}
+	return nil
+}
+
+// conclude rewrites a statement and sends it; or has the database enrolled first, which it notes in the statement.
+func (e *Engine) conclude(h *held, view *scope.View, out *Out) {
 	mode := e.mode(view)
 	if mode == scope.Off {
-		e.held = nil
 		e.send(h.statement, nil, string(h.sql), out)
-		return nil
+		return
 	}
+	view.Columns = e.cfg.Directory.Columns(e.options.ServerVersion)
 	result := h.analysis.Rewrite(view, mode, e.cfg.Decide)
-	if result.Enrol && h.attempts < maxAttempts {
-		h.enrolled = true
-		e.ask(view.DB.EnrolSQL(), nil, out)
-		return nil
-	}
-	e.held = nil
 	if result.Enrol {
+		if h.attempts < maxAttempts {
+			h.enrolled = true
+			e.ask(view.DB.EnrolSQL(), nil, out)
+			return
+		}
 		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(view.DB)}, out)
-		return nil
+		return
 	}
-	if e.cfg.Saw != nil {
+	if e.cfg.Saw != nil && len(result.Actions) > 0 {
 		e.cfg.Saw(string(h.sql), result)
 	}
 	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles)
 	e.send(h.statement, &text{client: string(h.sql), result: result, names: named(h.analysis, view)}, result.SQL, out)
-	return nil
 }
 
 func changesRoles(a policy.Action) bool {

@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/pgscope/pgscope-proxy/rewrite"
+)
+
+const (
+	// maxAnalyses bounds how many texts are remembered, maxRemembered how long each may be, in bytes.
+	maxAnalyses   = 1 << 10
+	maxRemembered = 8 << 10
+)
+
+// analyses remembers what queries of the catalogs were found to be about: drivers and tools send the same few again and
+// again. Texts with role statements are not remembered; a password may be in them.
+type analyses struct {
+	cache *lru.Cache[analysed, *rewrite.Analysis]
+}
+
+type analysed struct {
+	sql     string
+	options rewrite.Options
+}
+
+func newAnalyses() (*analyses, error) {
+	cache, err := lru.New[analysed, *rewrite.Analysis](maxAnalyses)
+	return &analyses{cache}, err
+}
+
+// analyze is rewrite.Analyze.
+func (a *analyses) analyze(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error) {
+	key := analysed{sql, o}
+	if known, ok := a.cache.Get(key); ok {
+		return known, nil
+	}
+	analysis, err := rewrite.Analyze(sql, o)
+	if err == nil && len(sql) <= maxRemembered && !rewrite.MayNameRole([]byte(sql)) {
+		a.cache.Add(key, analysis)
+	}
+	return analysis, err
+}

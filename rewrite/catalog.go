@@ -1,0 +1,601 @@
+package rewrite
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// reference is a place where a query reads or says a role's name by means of SQL: a relation of the catalogs, a function,
+// a cast. What stands there on the server instead depends on the database: see [lens].
+type reference struct {
+	start, end int // bytes of the text
+	form       form
+	as         string // subselect: the alias that it needs; fixed: the text; else the name of the result's column
+	relation   string // subselect: which
+	cast       string // what gives a parameter the type that it would have had; shown: the call
+	set        bool   // it holds a function that returns a set
+}
+
+// readCatalog finds the references of a statement. Statements that store expressions for later (views, policies,
+// defaults, functions) have none: docs/adr/0007-virtual-catalogs.md.
+func (r *reader) readCatalog(stmt *pg.Node) {
+	c := catalogReader{reader: r}
+	switch n := stmt.GetNode().(type) {
+	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
+		c.query(stmt)
+	case *pg.Node_ExplainStmt:
+		r.readCatalog(n.ExplainStmt.Query)
+	case *pg.Node_PrepareStmt:
+		r.readCatalog(n.PrepareStmt.Query)
+	case *pg.Node_DeclareCursorStmt:
+		r.readCatalog(n.DeclareCursorStmt.Query)
+	case *pg.Node_CreateTableAsStmt:
+		if n.CreateTableAsStmt.Objtype == pg.ObjectType_OBJECT_TABLE {
+			r.readCatalog(n.CreateTableAsStmt.Query)
+		}
+	case *pg.Node_CopyStmt:
+		if n.CopyStmt.Query != nil {
+			r.readCatalog(n.CopyStmt.Query)
+		} else if !n.CopyStmt.IsFrom {
+			c.copyRelation(n.CopyStmt)
+		}
+	case *pg.Node_VariableShowStmt:
+		c.show(n.VariableShowStmt)
+	}
+}
+
+// catalogReader walks over a query.
+type catalogReader struct {
+	*reader
+	ctes [][]string // the names of WITH queries in scope
+}
+
+// span is a run of bytes of the text; the zero value is none.
+type span struct{ start, end int }
+
+// query reads the query at the top: its columns go to the client.
+func (c *catalogReader) query(n *pg.Node) { c.visit(n, span{}, true) }
+
+func (c *catalogReader) refer(ref reference) { c.references = append(c.references, ref) }
+
+// visit reads a node. Where a text is made of the value of an expression, text is where the expression stands; output is
+// said of a query whose columns go to the client.
+func (c *catalogReader) visit(m proto.Message, text span, output bool) {
+	switch n := m.(type) {
+	case *pg.Node:
+		if n == nil {
+			return
+		}
+		n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			c.visit(v.Message().Interface(), text, output)
+			return true
+		})
+		return
+	case *pg.SelectStmt:
+		c.with(n.WithClause, m, output)
+		return
+	case *pg.InsertStmt:
+		c.with(n.WithClause, m, output)
+		return
+	case *pg.UpdateStmt:
+		c.with(n.WithClause, m, output)
+		return
+	case *pg.DeleteStmt:
+		c.with(n.WithClause, m, output)
+		return
+	case *pg.MergeStmt:
+		c.with(n.WithClause, m, output)
+		return
+	case *pg.InferClause: // has to equal an index, and may hold no subquery
+		return
+	case *pg.RangeFunction:
+		c.rangeFunction(n)
+		return
+	case *pg.JoinExpr:
+		c.from(n.Larg)
+		c.from(n.Rarg)
+		c.visit(n.Quals, span{}, false)
+		return
+
+	case *pg.SQLValueFunction:
+		switch n.Op {
+		case pg.SQLValueFunctionOp_SVFOP_CURRENT_USER, pg.SQLValueFunctionOp_SVFOP_CURRENT_ROLE,
+			pg.SQLValueFunctionOp_SVFOP_SESSION_USER, pg.SQLValueFunctionOp_SVFOP_USER:
+			c.wrap(shortName, c.token(n.Location), n)
+		}
+	case *pg.ColumnRef:
+		c.column(n)
+	case *pg.FuncCall:
+		c.function(n, text)
+		return
+	case *pg.TypeCast:
+		c.typeCast(n, text)
+		return
+	case *pg.A_Expr:
+		if len(n.Name) == 1 && n.Name[0].GetString_().GetSval() == "||" {
+			c.visit(n.Lexpr, c.node(n.Lexpr), false)
+			c.visit(n.Rexpr, c.node(n.Rexpr), false)
+			return
+		}
+	}
+	if form := accessList(m); form != asItIs && text != (span{}) {
+		c.wrap(form, text, m)
+	}
+	c.children(m, nil)
+}
+
+// children reads what is in a node, but for the fields that own says are read by itself.
+func (c *catalogReader) children(m proto.Message, own func(field string, v protoreflect.Value) bool) {
+	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil, own != nil && own(string(f.Name()), v):
+		case f.IsList():
+			for list, i := v.List(), 0; i < list.Len(); i++ {
+				c.visit(list.Get(i).Message().Interface(), span{}, false)
+			}
+		default:
+			c.visit(v.Message().Interface(), span{}, false)
+		}
+		return true
+	})
+}
+
+// with reads a statement with the names of its WITH queries in scope. Without RECURSIVE each is known only after it.
+func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
+	outer := len(c.ctes)
+	var names []string
+	for _, n := range w.GetCtes() {
+		if w.Recursive {
+			names = append(names, n.GetCommonTableExpr().GetCtename())
+		}
+	}
+	c.ctes = append(c.ctes, names)
+	for _, n := range w.GetCtes() {
+		c.visit(n, span{}, false)
+		c.ctes[outer] = append(c.ctes[outer], n.GetCommonTableExpr().GetCtename())
+	}
+	c.children(m, func(field string, v protoreflect.Value) bool {
+		switch field {
+		case "with_clause", "into_clause":
+		case "larg", "rarg":
+			c.visit(v.Message().Interface(), span{}, output)
+		case "target_list", "returning_list":
+			if _, update := m.(*pg.UpdateStmt); update && field == "target_list" || !output {
+				return false
+			}
+			for list, i := v.List(), 0; i < list.Len(); i++ {
+				c.target(list.Get(i).Message().Interface())
+			}
+		case "from_clause", "using_clause":
+			for list, i := v.List(), 0; i < list.Len(); i++ {
+				c.from(list.Get(i).Message().Interface().(*pg.Node))
+			}
+		case "source_relation":
+			c.from(v.Message().Interface().(*pg.Node))
+		default:
+			return false
+		}
+		return true
+	})
+	c.ctes = c.ctes[:outer]
+}
+
+// target reads a column that goes to the client.
+func (c *catalogReader) target(m proto.Message) {
+	if n, ok := m.(*pg.Node); ok && n.GetResTarget() != nil {
+		value := n.GetResTarget().Val
+		c.visit(value, c.node(value), false)
+		return
+	}
+	c.visit(m, span{}, false)
+}
+
+// from reads an item of a FROM list.
+func (c *catalogReader) from(n *pg.Node) {
+	if table := n.GetRangeVar(); table != nil {
+		c.rangeVar(table)
+		return
+	}
+	c.visit(n, span{}, false)
+}
+
+// rangeFunction reads a function in a FROM list: only its arguments, since a subquery in its own place would be an item
+// of another kind.
+func (c *catalogReader) rangeFunction(n *pg.RangeFunction) {
+	for _, item := range n.Functions {
+		for _, f := range item.GetList().GetItems() {
+			if call := f.GetFuncCall(); call != nil {
+				c.children(call, nil)
+			}
+		}
+	}
+}
+
+// rangeVar reads a table of a FROM list.
+func (c *catalogReader) rangeVar(n *pg.RangeVar) {
+	name := n.Schemaname + "." + n.Relname
+	if n.Schemaname == "" {
+		for _, names := range c.ctes {
+			if slices.Contains(names, n.Relname) {
+				return
+			}
+		}
+		name = "pg_catalog." + n.Relname // which the server searches first
+	}
+	if _, ok := relations[name]; !ok {
+		return
+	}
+	t := c.tokens
+	first := t.index(c.base + int(n.Location))
+	next, ok := c.names(first, n.Relname)
+	if !ok {
+		return
+	}
+	switch {
+	case n.Inh && t.kind(next) == tokenStar:
+		next++
+	case !n.Inh && t.kind(first-1) == tokenOpen && t.kind(first-2) == pg.Token_ONLY:
+		first, next = first-2, next+1
+	case !n.Inh:
+		first--
+	}
+	ref := reference{start: t.list[first].start, end: t.list[next-1].end, form: subselect, relation: name}
+	if n.Alias == nil {
+		ref.as = n.Relname
+	}
+	if t.kind(first-1) == pg.Token_TABLE {
+		command := t.list[first-1]
+		c.refer(reference{start: command.start, end: command.end, form: fixed, as: "SELECT * FROM"})
+	}
+	c.refer(ref)
+}
+
+// copyRelation makes COPY of a catalog one of a query.
+func (c *catalogReader) copyRelation(n *pg.CopyStmt) {
+	before := len(c.references)
+	c.rangeVar(n.Relation)
+	if len(c.references) == before {
+		return
+	}
+	table := c.references[before]
+	next := c.tokens.index(table.end)
+	list, end := "*", table.end
+	if len(n.Attlist) > 0 {
+		if end = c.closing(next); end == none {
+			c.references = c.references[:before]
+			return
+		}
+		open := c.tokens.list[next]
+		list = c.tokens.sql[open.end : end-1]
+		c.refer(reference{start: open.start, end: end, form: fixed})
+	}
+	c.refer(reference{start: end, end: end, form: fixed, as: ")"})
+	c.references = slices.Insert(c.references, before,
+		reference{start: table.start, end: table.start, form: fixed, as: "(SELECT " + list + " FROM "})
+}
+
+// show makes SHOW of a role a query.
+func (c *catalogReader) show(n *pg.VariableShowStmt) {
+	if !is([]byte(n.Name), settingRole) && !is([]byte(n.Name), settingSession) {
+		return
+	}
+	call := "pg_catalog.current_setting(" + scope.QuoteLiteral(n.Name) + ")"
+	c.refer(reference{start: c.start, end: c.end, form: shown, as: n.Name, cast: call})
+}
+
+// column takes the schema from a column's qualified name, as the subselect that is its table now has none.
+func (c *catalogReader) column(n *pg.ColumnRef) {
+	for i := 0; i+1 < len(n.Fields); i++ {
+		schema, table := n.Fields[i].GetString_().GetSval(), n.Fields[i+1].GetString_().GetSval()
+		if _, ok := relations[schema+"."+table]; !ok || schema == "" {
+			continue
+		}
+		first := c.tokens.index(c.base + int(n.Location))
+		last := first + 2*i + 2 // the table
+		if s, _, err := c.tokens.name(last); err == nil && string(s.name) == table {
+			c.refer(reference{start: c.tokens.list[first].start, end: s.start, form: fixed})
+		}
+		return
+	}
+}
+
+// function reads a call.
+func (c *catalogReader) function(n *pg.FuncCall, text span) {
+	name := funcName(n)
+	start := c.tokens.index(c.base + int(n.Location))
+	next, ok := c.names(start, name)
+	if n.Location < 0 || !ok || c.tokens.kind(next) != tokenOpen { // written otherwise: SUBSTRING(x FROM 1)
+		c.children(n, nil)
+		return
+	}
+	end := c.closing(next)
+	if end == none {
+		c.children(n, nil)
+		return
+	}
+	whole := span{c.tokens.list[start].start, end}
+	args := c.arguments(next, len(n.Args))
+	if args == nil || slices.ContainsFunc(n.Args, func(a *pg.Node) bool { return a.GetNamedArgExpr() != nil }) {
+		c.children(n, nil)
+		return
+	}
+	read := make([]form, len(n.Args)) // how the arguments are read
+	setting := ""
+	if len(n.Args) > 0 {
+		setting = n.Args[0].GetAConst().GetSval().GetSval()
+	}
+	aboutRole := is([]byte(setting), settingRole) || is([]byte(setting), settingSession)
+	users, privilege := privilegeFunctions[name]
+	switch {
+	case resultFunctions[name] != asItIs && len(n.Args) <= 1:
+		c.wrap(resultFunctions[name], whole, n)
+	case name == "current_setting" && aboutRole:
+		c.wrap(shortText, whole, n)
+	case name == "set_config" && aboutRole && len(n.Args) == 3:
+		c.wrap(shortText, whole, n)
+		read[1] = clusterText
+		kind := policy.SetRole
+		if is([]byte(setting), settingSession) {
+			kind = policy.SetSessionAuth
+		}
+		c.want(want{kind: kind})
+	case privilege && len(n.Args) == users:
+		read[0] = clusterOID
+	case name == "pg_has_role" && len(n.Args) == 2:
+		read[0] = clusterMember
+	case name == "pg_has_role" && len(n.Args) == 3:
+		read[0], read[1] = clusterMember, clusterMember
+	case name == "to_regrole" && len(n.Args) == 1:
+		read[0] = clusterRegroleSoft
+	case name == "regrole" && len(n.Args) == 1:
+		read[0] = clusterRegrole
+	}
+	joins := name == "array_to_string" || has(textFunctions, name)
+	if form := accessList(n); form == aclSet && text != (span{}) {
+		joins = true // unnest: of texts
+	} else if form != asItIs && text != (span{}) {
+		c.wrap(form, text, n)
+	}
+	for i, a := range n.Args {
+		if read[i] != asItIs && c.say(a, args[i], read[i]) {
+			continue
+		}
+		within := span{}
+		if joins {
+			within = args[i]
+		}
+		c.visit(a, within, false)
+	}
+	c.children(n, func(field string, _ protoreflect.Value) bool { return field == "args" })
+}
+
+// say reads an expression that names a role. It reports whether nothing is left to read in it.
+func (c *catalogReader) say(n *pg.Node, where span, f form) bool {
+	switch v := n.GetNode().(type) {
+	case *pg.Node_SqlvalueFunction: // the server's own name for it is right
+		return true
+	case *pg.Node_AConst:
+		if v.AConst.GetSval() == nil { // an OID, or NULL
+			return true
+		}
+	case *pg.Node_ColumnRef:
+		fields := v.ColumnRef.Fields
+		if f != clusterText && len(fields) > 0 && has(oidColumns, fields[len(fields)-1].GetString_().GetSval()) {
+			return false
+		}
+	}
+	ref := reference{start: where.start, end: where.end, form: f, as: "?column?"}
+	if n.GetParamRef() != nil {
+		ref.cast = typeName
+		if f != clusterOID && f != clusterMember {
+			ref.cast = typeText
+		}
+	}
+	if containsSet(n) {
+		return false
+	}
+	c.refer(ref)
+	return false
+}
+
+// typeCast reads a cast: one to regrole reads a name, one to a text writes it.
+func (c *catalogReader) typeCast(n *pg.TypeCast, text span) {
+	var typ string
+	if names := n.TypeName.GetNames(); len(names) > 0 {
+		typ = names[len(names)-1].GetString_().GetSval()
+	}
+	array := len(n.TypeName.GetArrayBounds()) > 0
+	whole, operand := c.cast(n)
+	switch {
+	case operand == (span{}):
+		c.visit(n.Arg, span{}, false)
+	case typ == "regrole" && !array:
+		if text != (span{}) {
+			c.wrap(regroleText, whole, n)
+		}
+		c.say(n.Arg, operand, clusterRegrole)
+		c.visit(n.Arg, span{}, false)
+	case typ == "aclitem" && text != (span{}):
+		c.wrap(accessList(n), whole, n)
+		c.visit(n.Arg, span{}, false)
+	case has(textTypes, typ):
+		c.visit(n.Arg, operand, false)
+	default:
+		c.visit(n.Arg, span{}, false)
+	}
+}
+
+// wrap shows the expression of a node, which stands at the given place, in another form.
+func (c *catalogReader) wrap(f form, where span, n proto.Message) {
+	if where == (span{}) {
+		return
+	}
+	c.refer(reference{start: where.start, end: where.end, form: f, as: columnName(n), set: containsSet(n)})
+}
+
+// funcName returns the name of a function of the server, empty where it is another schema's.
+func funcName(n *pg.FuncCall) string {
+	switch names := n.Funcname; {
+	case len(names) == 1:
+		return names[0].GetString_().GetSval()
+	case len(names) == 2 && names[0].GetString_().GetSval() == "pg_catalog":
+		return names[1].GetString_().GetSval()
+	default:
+		return ""
+	}
+}
+
+// accessList tells whether a node's value is an access list, or an item of one.
+func accessList(m proto.Message) form {
+	switch n := m.(type) {
+	case *pg.Node:
+		f := asItIs
+		n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			f = accessList(v.Message().Interface())
+			return true
+		})
+		return f
+	case *pg.ColumnRef:
+		if last := len(n.Fields) - 1; last >= 0 && has(aclColumns, n.Fields[last].GetString_().GetSval()) {
+			return aclTexts
+		}
+	case *pg.FuncCall:
+		switch name := funcName(n); {
+		case has(aclFunctions, name):
+			return aclTexts
+		case name == "makeaclitem":
+			return aclText
+		case name == "unnest" && len(n.Args) == 1 && accessList(n.Args[0]) == aclTexts:
+			return aclSet
+		}
+	case *pg.TypeCast:
+		if names := n.TypeName.GetNames(); len(names) > 0 && names[len(names)-1].GetString_().GetSval() == "aclitem" {
+			if len(n.TypeName.ArrayBounds) > 0 {
+				return aclTexts
+			}
+			return aclText
+		}
+	case *pg.CoalesceExpr:
+		return anyAccessList(n.Args)
+	case *pg.CaseExpr:
+		results := []*pg.Node{n.Defresult}
+		for _, w := range n.Args {
+			results = append(results, w.GetCaseWhen().GetResult())
+		}
+		return anyAccessList(results)
+	case *pg.A_Indirection:
+		if len(n.Indirection) == 1 && accessList(n.Arg) == aclTexts {
+			if i := n.Indirection[0].GetAIndices(); i != nil && !i.IsSlice {
+				return aclText
+			} else if i != nil {
+				return aclTexts
+			}
+		}
+	}
+	return asItIs
+}
+
+func anyAccessList(list []*pg.Node) form {
+	for _, n := range list {
+		if f := accessList(n); n != nil && f != asItIs {
+			return f
+		}
+	}
+	return asItIs
+}
+
+// containsSet reports whether an expression calls a function that returns a set, outside of subqueries.
+func containsSet(m proto.Message) (found bool) {
+	switch n := m.(type) {
+	case *pg.SubLink:
+		return false
+	case *pg.FuncCall:
+		if has(setFunctions, funcName(n)) {
+			return true
+		}
+	}
+	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil:
+		case f.IsList():
+			for list, i := v.List(), 0; i < list.Len(); i++ {
+				found = found || containsSet(list.Get(i).Message().Interface())
+			}
+		default:
+			found = found || containsSet(v.Message().Interface())
+		}
+		return !found
+	})
+	return found
+}
+
+// columnName is the name that the server gives to a column with the expression (FigureColname, parse_target.c).
+func columnName(m proto.Message) string {
+	if name, _ := figureName(m); name != "" {
+		return name
+	}
+	return "?column?"
+}
+
+// figureName returns the name and how much it is worth: 2 for a good one, 1 for one of a type, 0 for none.
+func figureName(m proto.Message) (name string, strength int) {
+	last := func(names []*pg.Node) string {
+		for i := len(names) - 1; i >= 0; i-- {
+			if s := names[i].GetString_(); s != nil {
+				return s.Sval
+			}
+		}
+		return ""
+	}
+	switch n := m.(type) {
+	case *pg.Node:
+		if n == nil {
+			return "", 0
+		}
+		n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			name, strength = figureName(v.Message().Interface())
+			return true
+		})
+		return name, strength
+	case *pg.ColumnRef:
+		return last(n.Fields), 2
+	case *pg.A_Indirection:
+		if name := last(n.Indirection); name != "" {
+			return name, 2
+		}
+		return figureName(n.Arg)
+	case *pg.FuncCall:
+		return last(n.Funcname), 2
+	case *pg.TypeCast:
+		if name, strength = figureName(n.Arg); strength <= 1 && n.TypeName != nil {
+			return last(n.TypeName.Names), 1
+		}
+		return name, strength
+	case *pg.CaseExpr:
+		if name, strength = figureName(n.Defresult); strength <= 1 {
+			return "case", 1
+		}
+		return name, strength
+	case *pg.CoalesceExpr:
+		return "coalesce", 2
+	case *pg.SQLValueFunction:
+		switch n.Op {
+		case pg.SQLValueFunctionOp_SVFOP_CURRENT_ROLE:
+			return "current_role", 2
+		case pg.SQLValueFunctionOp_SVFOP_CURRENT_USER:
+			return "current_user", 2
+		case pg.SQLValueFunctionOp_SVFOP_USER:
+			return "user", 2
+		case pg.SQLValueFunctionOp_SVFOP_SESSION_USER:
+			return "session_user", 2
+		}
+	}
+	return "", 0
+}

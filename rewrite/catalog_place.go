@@ -1,0 +1,258 @@
+package rewrite
+
+import (
+	"math"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// The tree says where an expression begins, or where its operator is, and never where it ends. This file finds the
+// places in the tokens.
+
+// token returns the place of the token at a location of the tree.
+func (c *catalogReader) token(location int32) span {
+	i := c.tokens.index(c.base + int(location))
+	if location < 0 || i >= len(c.tokens.list) {
+		return span{}
+	}
+	return span{c.tokens.list[i].start, c.tokens.list[i].end}
+}
+
+// names steps over a qualified name from token i on, the last part of which is want, and returns the token after it.
+func (c *catalogReader) names(i int, want string) (next int, ok bool) {
+	for {
+		s, after, err := c.tokens.name(i)
+		if err != nil {
+			return i, false
+		}
+		if c.tokens.kind(after) != tokenDot {
+			return after, sameName(string(s.name), want)
+		}
+		i = after + 1
+	}
+}
+
+// closing returns the byte after the parenthesis or bracket that closes the one at token i; none where it is none.
+func (c *catalogReader) closing(i int) int {
+	if j := c.closingToken(i); j != none {
+		return c.tokens.list[j].end
+	}
+	return none
+}
+
+func (c *catalogReader) closingToken(i int) int {
+	depth := 0
+	for ; i < len(c.tokens.list); i++ {
+		switch c.tokens.kind(i) {
+		case tokenOpen, tokenOpenBracket:
+			depth++
+		case tokenClose, tokenCloseBracket:
+			depth--
+		}
+		if depth == 0 {
+			break
+		}
+	}
+	if depth != 0 || i >= len(c.tokens.list) || c.tokens.kind(i) != tokenClose && c.tokens.kind(i) != tokenCloseBracket {
+		return none
+	}
+	return i
+}
+
+// arguments returns the places of n arguments between the parenthesis at token open and the one that closes it; nil where
+// there are not so many, or key words among them that are no part of them.
+func (c *catalogReader) arguments(open, n int) []span {
+	list := make([]span, 0, n)
+	closing := c.closingToken(open)
+	if closing == none || n == 0 {
+		return list
+	}
+	add := func(from, to int) {
+		switch c.tokens.kind(from) {
+		case pg.Token_DISTINCT, pg.Token_ALL, pg.Token_VARIADIC:
+			from++
+		}
+		if from < to {
+			list = append(list, span{c.tokens.list[from].start, c.tokens.list[to-1].end})
+		}
+	}
+	depth, start := 0, open+1
+	end := closing
+	for i := open + 1; i < closing; i++ {
+		switch c.tokens.kind(i) {
+		case tokenOpen, tokenOpenBracket:
+			depth++
+		case tokenClose, tokenCloseBracket:
+			depth--
+		case tokenComma:
+			if depth == 0 {
+				add(start, i)
+				start = i + 1
+			}
+		case pg.Token_ORDER:
+			if depth == 0 {
+				end, i = i, closing // ORDER BY in an aggregate
+			}
+		}
+	}
+	add(start, end)
+	if len(list) != n {
+		return nil
+	}
+	return list
+}
+
+// cast returns the places of a cast, and of what is cast.
+func (c *catalogReader) cast(n *pg.TypeCast) (whole, operand span) {
+	t := c.tokens
+	typeAt := t.index(c.base + int(n.TypeName.GetLocation()))
+	if n.TypeName.GetLocation() < 0 || typeAt >= len(t.list) {
+		return span{}, span{}
+	}
+	at := t.index(c.base + int(n.Location))
+	switch {
+	case n.Location < 0: // regrole 'x'
+		if a := n.Arg.GetAConst(); a != nil && a.Location > n.TypeName.Location {
+			operand = c.token(a.Location)
+			return span{t.list[typeAt].start, operand.end}, operand
+		}
+	case t.kind(at) == pg.Token_CAST:
+		if end := c.closing(at + 1); end != none && typeAt-1 > at+2 {
+			return span{t.list[at].start, end}, span{t.list[at+2].start, t.list[typeAt-2].end}
+		}
+	case t.kind(at) == pg.Token_TYPECAST:
+		first := c.leftmost(n.Arg, at)
+		if first == none {
+			break
+		}
+		end := c.typeEnd(typeAt)
+		return span{t.list[first].start, t.list[end-1].end}, span{t.list[first].start, t.list[at-1].end}
+	}
+	return span{}, span{}
+}
+
+// typeEnd returns the token after the simple type name at token i.
+func (c *catalogReader) typeEnd(i int) int {
+	for {
+		_, next, err := c.tokens.name(i)
+		if err != nil {
+			return i + 1
+		}
+		i = next
+		if c.tokens.kind(i) != tokenDot {
+			break
+		}
+		i++
+	}
+	for c.tokens.kind(i) == tokenOpenBracket {
+		end := c.closingToken(i)
+		if end == none {
+			break
+		}
+		i = end + 1
+	}
+	return i
+}
+
+// leftmost returns the token that an expression begins with that ends before token end: the leftmost of its nodes, and
+// the parentheses that enclose it.
+func (c *catalogReader) leftmost(n proto.Message, end int) int {
+	location := leftmost(n)
+	if location == math.MaxInt32 {
+		return none
+	}
+	first := c.tokens.index(c.base + int(location))
+	depth, open := 0, 0
+	for i := first; i < end; i++ {
+		switch c.tokens.kind(i) {
+		case tokenOpen:
+			depth++
+		case tokenClose:
+			depth--
+			open = min(open, depth)
+		}
+	}
+	for ; open < 0; open++ {
+		first--
+		if c.tokens.kind(first) != tokenOpen {
+			return none
+		}
+	}
+	return first
+}
+
+// leftmost returns the least location in a tree, math.MaxInt32 where it has none.
+func leftmost(m proto.Message) int32 {
+	least := int32(math.MaxInt32)
+	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Name() == "location" && f.Kind() == protoreflect.Int32Kind:
+			if l := int32(v.Int()); l >= 0 { //nolint:gosec // it is one
+				least = min(least, l)
+			}
+		case f.Message() == nil:
+		case f.IsList():
+			for list, i := v.List(), 0; i < list.Len(); i++ {
+				least = min(least, leftmost(list.Get(i).Message().Interface()))
+			}
+		default:
+			least = min(least, leftmost(v.Message().Interface()))
+		}
+		return true
+	})
+	return least
+}
+
+// node returns the place of an expression that may be an access list or a regrole; none for others.
+func (c *catalogReader) node(n *pg.Node) span {
+	t := c.tokens
+	from := func(location int32) int { return t.index(c.base + int(location)) }
+	place := func(first, next int) span {
+		if first == none || next <= first || next > len(t.list) {
+			return span{}
+		}
+		return span{t.list[first].start, t.list[next-1].end}
+	}
+	switch v := n.GetNode().(type) {
+	case *pg.Node_ColumnRef:
+		next := from(v.ColumnRef.Location) + 2*len(v.ColumnRef.Fields) - 1
+		return place(from(v.ColumnRef.Location), next)
+	case *pg.Node_FuncCall:
+		if next, ok := c.names(from(v.FuncCall.Location), funcName(v.FuncCall)); ok && t.kind(next) == tokenOpen {
+			return place(from(v.FuncCall.Location), c.closingToken(next)+1)
+		}
+	case *pg.Node_CoalesceExpr:
+		return place(from(v.CoalesceExpr.Location), c.closingToken(from(v.CoalesceExpr.Location)+1)+1)
+	case *pg.Node_CaseExpr:
+		first := from(v.CaseExpr.Location)
+		for i, depth := first, 0; i < len(t.list); i++ {
+			switch t.kind(i) {
+			case pg.Token_CASE:
+				depth++
+			case pg.Token_END_P:
+				depth--
+			}
+			if depth == 0 {
+				return place(first, i+1)
+			}
+		}
+	case *pg.Node_TypeCast:
+		whole, _ := c.cast(v.TypeCast)
+		return whole
+	case *pg.Node_AIndirection:
+		inner := c.node(v.AIndirection.Arg)
+		if inner == (span{}) || len(v.AIndirection.Indirection) != 1 {
+			return span{}
+		}
+		next := t.index(inner.end)
+		first := t.index(inner.start)
+		for t.kind(next) == tokenClose && t.kind(first-1) == tokenOpen {
+			first, next = first-1, next+1
+		}
+		return place(first, c.closingToken(next)+1)
+	}
+	return span{}
+}

@@ -1,0 +1,61 @@
+package rewrite
+
+import "github.com/pgscope/pgscope-proxy/scope"
+
+// ReadsCatalog reports whether the text reads or says role names by means of SQL, so that Rewrite needs the view's Columns.
+func (a *Analysis) ReadsCatalog() bool {
+	for i := range a.statements {
+		if a.statements[i].references != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Asks reports whether Rewrite needs to know whose the names in the text are, or in which mode the session is: for role
+// statements, not for queries.
+func (a *Analysis) Asks() bool {
+	for i := range a.statements {
+		if s := &a.statements[i]; s.names != nil || s.references == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// look puts the lens of the database before the statement's references. In explicit mode a session speaks of roles as the
+// cluster does, and sees them so.
+func (m *mapping) look() {
+	if m.mode != scope.Transparent || len(m.references) == 0 {
+		return
+	}
+	l := newLens(m.view.DB)
+	var ends Edits // of expressions in expressions the inner ends first
+	for _, ref := range m.references {
+		switch ref.form {
+		case fixed:
+			m.edits = append(m.edits, edit{ref.start, ref.end, ref.as})
+		case subselect:
+			columns := m.view.Columns[ref.relation]
+			if columns == nil {
+				continue // a version without it, or it is gone: the server says so
+			}
+			text := l.relation(ref.relation, columns)
+			if ref.as != "" {
+				text += " AS " + scope.QuoteIdent(ref.as)
+			}
+			m.edits = append(m.edits, edit{ref.start, ref.end, text})
+		case shown:
+			before, after := l.wrap(shortText, ref.as)
+			m.edits = append(m.edits, edit{ref.start, ref.end, "SELECT " + before + ref.cast + after})
+		default:
+			before, after := l.wrap(ref.form, ref.as)
+			if ref.set {
+				before, after = l.roleMap(ref.form)
+			}
+			m.edits = append(m.edits, edit{ref.start, ref.start, before})
+			ends = append(Edits{{ref.end, ref.end, ref.cast + after}}, ends...)
+		}
+	}
+	m.edits = append(ends, m.edits...)
+}

@@ -1,0 +1,341 @@
+package rewrite
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// This file has the SQL that stands in for a reference. It runs in the client's session with the client's search_path, so
+// every name and operator in it is qualified; what it names of its own begins with pgscope_, which no client's
+// name should. It reads what every role may read. On one line, for positions and logs.
+
+// missing begins the name of a role that cannot exist: the server says of it, in its own words and with its own
+// SQLSTATE, that it does not, and [Localizer] takes the beginning off.
+const missing = scope.Reserved + "missing_"
+
+// Parts of the SQL. In braces: {lead} what the database's roles begin with, {marker} its marker, as strings; {name} and
+// {oid} expressions for a role; {=} and the like are operators.
+const (
+	// oidSQL is the OID of the role {name}, NULL where there is none.
+	oidSQL = `pg_catalog.to_regrole(pg_catalog.quote_ident({name}::pg_catalog.text))::pg_catalog.oid`
+
+	// ownSQL: the role belongs to the database. It is the rule of scope.View: a member of the marker, with the prefix.
+	ownSQL = `(pg_catalog.starts_with({name}::pg_catalog.text, {lead}) AND EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_m` +
+		` WHERE pgscope_m.roleid {=} pg_catalog.to_regrole({marker})::pg_catalog.oid AND pgscope_m.member {=} {oid}))`
+
+	// shortSQL is the name that the database has for the role.
+	shortSQL = `CASE WHEN {own} THEN {cut} ELSE {name} END`
+	cutSQL   = `pg_catalog.right({name}::pg_catalog.text, pg_catalog.length({lead}::pg_catalog.text) {*} -1)`
+
+	// foreignSQL: the role belongs to another database, by that one's marker and the prefix in its comment. A prefix with
+	// control characters is not recognised: its \u escapes would need decoding that can fail.
+	foreignSQL = `EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_m JOIN pg_catalog.pg_shdescription pgscope_d` +
+		` ON pgscope_d.objoid {=} pgscope_m.roleid AND pgscope_d.classoid {=} 1260::pg_catalog.oid` +
+		` WHERE pgscope_m.member {=} {oid} AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_m.roleid)::pg_catalog.text, 'pgscope_db_')` +
+		` AND pgscope_m.roleid IS DISTINCT FROM pg_catalog.to_regrole({marker})::pg_catalog.oid` +
+		` AND pg_catalog.starts_with({name}::pg_catalog.text, ('"' {||} (pg_catalog.regexp_match(pgscope_d.description, {prefix}))[1]` +
+		` {||} '"')::pg_catalog.json {#>>} '{}' {||} '_'))`
+
+	// prefixPattern finds the prefix in a marker's comment, as scope.Database.Comment writes it.
+	prefixPattern = `"prefix":"((?:[^"\\]|\\["\\])+)"`
+
+	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none. A name that is too
+	// long would be cut, and be another's.
+	twinSQL = `(SELECT pgscope_m.member FROM pg_catalog.pg_auth_members pgscope_m` +
+		` WHERE pgscope_m.roleid {=} pg_catalog.to_regrole({marker})::pg_catalog.oid AND pgscope_m.member {=}` +
+		` pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length({lead} {||} {name}::pg_catalog.text) {<=} 63` +
+		` THEN pg_catalog.quote_ident({lead} {||} {name}::pg_catalog.text) END)::pg_catalog.oid LIMIT 1)`
+
+	// referencedSQL: something in this database, or the database itself, depends on the role.
+	referencedSQL = `EXISTS (SELECT FROM pg_catalog.pg_shdepend pgscope_d JOIN pg_catalog.pg_database pgscope_b` +
+		` ON pgscope_d.dbid {=} pgscope_b.oid OR pgscope_d.dbid {=} 0::pg_catalog.oid AND pgscope_d.classid {=} 1262::pg_catalog.oid` +
+		` AND pgscope_d.objid {=} pgscope_b.oid WHERE pgscope_b.datname {=} pg_catalog.current_database()` +
+		` AND pgscope_d.refclassid {=} 1260::pg_catalog.oid AND pgscope_d.refobjid {=} {oid})`
+
+	reservedSQL = `pg_catalog.starts_with({name}::pg_catalog.text, 'pgscope_')`
+
+	// visibleSQL: the role is listed. Own roles are, and global ones unless a role of the database has their name; others
+	// only where they are referred to, so that every owner's OID can be resolved, as pg_dump must.
+	visibleSQL = `(NOT {reserved} AND ({own} OR NOT ({foreign} OR {twin} IS NOT NULL) OR {referenced}))`
+
+	// hiddenSQL: {name} is a role of the cluster, but no name of the database.
+	hiddenSQL = `({reserved} OR {own} OR {foreign})`
+)
+
+// lens shows the roles of a cluster as one database sees them.
+type lens struct {
+	lead, marker string // as SQL strings
+}
+
+func newLens(db scope.Database) lens {
+	return lens{
+		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
+		marker: scope.QuoteLiteral(db.Marker.Ident()),
+	}
+}
+
+var operators = strings.NewReplacer(
+	"{=}", "OPERATOR(pg_catalog.=)", "{<=}", "OPERATOR(pg_catalog.<=)", "{||}", "OPERATOR(pg_catalog.||)",
+	"{*}", "OPERATOR(pg_catalog.*)", "{~}", "OPERATOR(pg_catalog.~)", "{#>>}", "OPERATOR(pg_catalog.#>>)",
+)
+
+// sql fills a template in; what it is given is final.
+func (l lens) sql(template string, pairs ...string) string {
+	pairs = append(pairs, "{lead}", l.lead, "{marker}", l.marker, "{prefix}", scope.QuoteLiteral(prefixPattern))
+	return strings.NewReplacer(pairs...).Replace(operators.Replace(template))
+}
+
+func (l lens) oid(name string) string      { return l.sql(oidSQL, "{name}", name) }
+func (l lens) own(oid, name string) string { return l.sql(ownSQL, "{oid}", oid, "{name}", name) }
+func (l lens) cut(name string) string      { return l.sql(cutSQL, "{name}", name) }
+func (l lens) twin(name string) string     { return l.sql(twinSQL, "{name}", name) }
+func (l lens) reserved(name string) string { return l.sql(reservedSQL, "{name}", name) }
+
+func (l lens) foreign(oid, name string) string {
+	return l.sql(foreignSQL, "{oid}", oid, "{name}", name)
+}
+
+// short is the short name of the role name, an expression of type name or text, as the given type.
+func (l lens) short(name, typ string) string {
+	return l.sql(shortSQL, "{own}", l.own(l.oid(name), name), "{cut}", l.cut(name)+typ, "{name}", name)
+}
+
+func (l lens) visible(oid, name string) string {
+	return l.sql(visibleSQL, "{reserved}", l.reserved(name), "{own}", l.own(oid, name), "{foreign}", l.foreign(oid, name),
+		"{twin}", l.twin(name), "{referenced}", l.sql(referencedSQL, "{oid}", oid))
+}
+
+func (l lens) hidden(name string) string {
+	oid := l.oid(name)
+	return l.sql(hiddenSQL, "{reserved}", l.reserved(name), "{own}", l.own(oid, name), "{foreign}", l.foreign(oid, name))
+}
+
+const (
+	typeName = "::pg_catalog.name"
+	typeText = "::pg_catalog.text"
+)
+
+// relation returns the subselect that stands in for a relation: the same columns, in short names.
+func (l lens) relation(name string, columns []string) string {
+	const row = "pgscope_r."
+	rel := relations[name]
+	var b strings.Builder
+	b.WriteString("(SELECT ")
+	for i, c := range columns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		ref := row + scope.QuoteIdent(c)
+		if mapped := l.column(rel.columns[c], ref); mapped != "" {
+			b.WriteString(mapped + " AS " + scope.QuoteIdent(c))
+		} else {
+			b.WriteString(ref)
+		}
+	}
+	schema, table := cutSchema(name)
+	b.WriteString(" FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r")
+	lead := " WHERE "
+	for _, c := range rel.roles {
+		ref := row + scope.QuoteIdent(c)
+		b.WriteString(lead + l.visible(l.oid(ref), ref))
+		lead = " AND "
+	}
+	for _, c := range rel.oids {
+		ref := row + scope.QuoteIdent(c)
+		b.WriteString(lead + l.visible(ref, "pg_catalog.pg_get_userbyid("+ref+")"))
+		lead = " AND "
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+// column returns the expression for a column, empty where it stays as it is.
+func (l lens) column(kind column, ref string) string {
+	switch kind {
+	case nameColumn:
+		return l.short(ref, typeName)
+	case identifierColumn:
+		return l.short(ref, "::information_schema.sql_identifier")
+	case namesColumn:
+		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.short("pgscope_u.n", typeName) +
+			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
+	case settingsColumn:
+		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT CASE WHEN pg_catalog.starts_with(pgscope_u.n, 'role=')" +
+			" THEN 'role='" + concat + "(" + l.short("pg_catalog.substr(pgscope_u.n, 6)", typeText) + ") ELSE pgscope_u.n END" +
+			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
+	default:
+		return ""
+	}
+}
+
+// form is what stands in for an expression x of the client's.
+type form int
+
+const (
+	asItIs             form = iota // nothing
+	subselect                      // a relation: its subselect
+	fixed                          // other text
+	shown                          // SHOW: a query
+	shortName                      // x is a role's name: its short name
+	shortText                      // the same, as text
+	clusterOID                     // x names a role of the database, or is an OID: the OID; public is nobody's
+	clusterMember                  // the same, where public is a name like any other
+	clusterRegrole                 // x names one as regrole's input does, or is an OID: the regrole
+	clusterRegroleSoft             // the same, NULL where there is none
+	clusterText                    // x names one: the cluster's name
+	regroleText                    // x is a regrole: its text
+	aclTexts                       // x is an aclitem[]: text[]
+	aclText                        // x is an aclitem: its text
+	aclSet                         // x is a set of aclitems
+)
+
+const (
+	argument     = "pgscope_x.x" // the client's expression
+	argumentName = "pgscope_n.n" // the name in it
+
+	concat = " OPERATOR(pg_catalog.||) "
+	match  = " OPERATOR(pg_catalog.~) "
+
+	// nameOfText reads a name as regrole's input does (stringToQualifiedNameList, regproc.c).
+	nameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} '^\s*".*"\s*$' THEN pg_catalog.replace(pg_catalog.substr(` +
+		`pg_catalog.btrim(pgscope_x.x::pg_catalog.text), 2, pg_catalog.length(pg_catalog.btrim(pgscope_x.x::pg_catalog.text)) ` +
+		`OPERATOR(pg_catalog.-) 2), '""', '"') ELSE pg_catalog.lower(pg_catalog.btrim(pgscope_x.x::pg_catalog.text) COLLATE pg_catalog."C") END`
+
+	// notNameOfText: OIDs, "-", and what is no name.
+	notNameOfText = `(pgscope_x.x::pg_catalog.text {~} '^\s*([0-9]+|-)\s*$' OR pgscope_x.x::pg_catalog.text {~} '^[^"]*[.]')`
+
+	// isText: x is of a type that holds names.
+	isText = `pg_catalog.pg_typeof(pgscope_x.x)::pg_catalog.oid {=} ANY ('{19,25,1042,1043}'::pg_catalog.oid[])`
+
+	// aclPattern cuts an aclitem's text into grantee, privileges and grantor (aclitemout, acl.c).
+	aclPattern = `^("(?:[^"]|"")*"|[^"=]*)(=[^/]*/)(.*)$`
+)
+
+// wrap returns what goes before and behind an expression to show it in the given form. as is the result's column name.
+func (l lens) wrap(f form, as string) (before, after string) {
+	from := " AS " + scope.QuoteIdent(as) + " FROM (SELECT "
+	switch f {
+	case shortName:
+		return "(SELECT " + l.short(argument, typeName) + from, " AS x) pgscope_x)"
+	case shortText:
+		return "(SELECT " + l.short(argument, typeText) + from, " AS x) pgscope_x)"
+	case regroleText:
+		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
+		return "(SELECT CASE WHEN " + l.own(argument, name) + " THEN pg_catalog.quote_ident(" + l.cut(name) + ") ELSE " + argument + typeText + " END" +
+			from, " AS x) pgscope_x)"
+	case aclTexts:
+		return "(SELECT CASE WHEN " + argument + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.aclItem("pgscope_u.m") +
+			" FROM ROWS FROM (pg_catalog.unnest(" + argument + ")) WITH ORDINALITY pgscope_i (x, i), LATERAL (SELECT pg_catalog.regexp_match(" +
+			"pgscope_i.x::pg_catalog.text, " + scope.QuoteLiteral(aclPattern) + ") AS m) pgscope_u ORDER BY pgscope_i.i) END" +
+			from, " AS x) pgscope_x)"
+	case aclText:
+		return "(SELECT " + l.aclItem("pgscope_u.m") + from, " AS x) pgscope_x, LATERAL (SELECT pg_catalog.regexp_match(" + argument +
+			"::pg_catalog.text, " + scope.QuoteLiteral(aclPattern) + ") AS m) pgscope_u)"
+	default:
+		name, result := l.lookup(f)
+		return "(SELECT " + result + from, " AS x) pgscope_x, LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " +
+			l.twin(argumentName) + " AS own) pgscope_o)"
+	}
+}
+
+// lookup returns how the client's expression is read as a name, and the expression of the role that it means.
+func (l lens) lookup(f form) (name, result string) {
+	strict := func(s string) string { return "pg_catalog.quote_ident(" + s + ")::pg_catalog.regrole" }
+	nobody := scope.QuoteLiteral(missing) + concat + argumentName + typeText
+	name = argument + typeText + typeName
+	missed, plain := strict(nobody), strict(argumentName+typeText)
+	first, typ := "", "::pg_catalog.regrole"
+	switch f {
+	case clusterText:
+		return argument + typeText, "CASE WHEN pgscope_o.own IS NOT NULL THEN " + l.lead + concat + argumentName +
+			" WHEN " + l.hidden(argumentName) + " THEN " + nobody + " ELSE " + argumentName + " END"
+	case clusterRegrole:
+		name = "(" + operators.Replace(nameOfText) + ")" + typeName
+		first = operators.Replace("WHEN NOT " + isText + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
+	case clusterRegroleSoft:
+		name = "(" + operators.Replace(nameOfText) + ")" + typeName
+		first = operators.Replace("WHEN " + notNameOfText + " THEN pg_catalog.to_regrole(pgscope_x.x::pg_catalog.text) ")
+		missed, plain = "NULL", "pg_catalog.to_regrole(pg_catalog.quote_ident("+argumentName+typeText+"))"
+	default:
+		first = operators.Replace("WHEN NOT " + isText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
+		if f == clusterOID {
+			first += operators.Replace("WHEN pgscope_n.n {=} 'public' THEN 0::pg_catalog.oid::pg_catalog.regrole ")
+		}
+		typ = "::pg_catalog.oid"
+	}
+	return name, "(CASE " + first + "WHEN pgscope_o.own IS NOT NULL THEN pgscope_o.own::pg_catalog.regrole" +
+		" WHEN " + l.hidden(argumentName) + " THEN " + missed + " ELSE " + plain + " END)" + typ
+}
+
+// aclItem is the text of an access list's item with short names; m is what aclPattern has found in it.
+func (l lens) aclItem(m string) string {
+	return l.aclName(m+"[1]") + concat + m + "[2]" + concat + l.aclName(m+"[3]")
+}
+
+// aclName maps one name of an item. It is quoted as putid (acl.c) does it; which letters beyond ASCII want quotes
+// depends on the server, so the longer name's quotes tell.
+func (l lens) aclName(quoted string) string {
+	const text = "pgscope_q.n"
+	unquote := ("CASE WHEN pg_catalog.starts_with(" + quoted + ", '\"') THEN pg_catalog.replace(pg_catalog.substr(" + quoted +
+		", 2, pg_catalog.length(" + quoted + ") OPERATOR(pg_catalog.-) 2), '\"\"', '\"') ELSE " + quoted + " END")
+	cut := l.cut(text)
+	return "(SELECT CASE WHEN NOT " + l.own(l.oid(text), text) + " THEN " + quoted +
+		" WHEN " + cut + match + `'[\x01-/:-@[-^\x60{-\x7f]'` + " OR pg_catalog.starts_with(" + quoted + `, '"') AND ` + cut + match + `'[^\x01-\x7f]'` +
+		` THEN '"'` + concat + "pg_catalog.replace(" + cut + `, '"', '""')` + concat + `'"' ELSE ` + cut + " END" +
+		" FROM (SELECT " + unquote + " AS n) pgscope_q)"
+}
+
+// roleMap returns an expression of type jsonb with what every role of the cluster is called here, by OID or by name. It
+// is evaluated once, and so serves expressions that may not stand in a subquery: those with sets.
+func (l lens) roleMap(f form) (before, after string) {
+	key, value, nobody := "pgscope_a.oid", "pg_catalog.quote_ident(pgscope_s.n::pg_catalog.text)", `{"0":"-"}`
+	if f == shortName {
+		key, value, nobody = "pgscope_a.rolname", "pgscope_s.n", `{"unknown (OID=0)":"unknown (OID=0)"}`
+	}
+	typ := ""
+	if f == shortName {
+		typ = typeName
+	}
+	cast := "::pg_catalog.oid::pg_catalog.text"
+	if f == shortName {
+		cast = typeText
+	}
+	return "((SELECT pg_catalog.jsonb_object_agg(" + key + ", " + value + ")" + concat + scope.QuoteLiteral(nobody) +
+			"::pg_catalog.jsonb FROM pg_catalog.pg_roles pgscope_a, LATERAL (SELECT " + l.short("pgscope_a.rolname", typeName) +
+			" AS n) pgscope_s) OPERATOR(pg_catalog.->>) (",
+		")" + cast + ")" + typ
+}
+
+// cutSchema splits the key of a relation.
+func cutSchema(name string) (schema, table string) {
+	schema, table, _ = strings.Cut(name, ".")
+	return schema, table
+}
+
+// ColumnsSQL asks for the columns of the catalogs' relations with role names; the rows are for [ReadColumns].
+func ColumnsSQL() (sql string, params []string) {
+	names := slices.Sorted(maps.Keys(relations))
+	return `SELECT pgscope_n.n, pgscope_a.attname::pg_catalog.text` +
+		` FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[])) pgscope_n (n)` +
+		` JOIN pg_catalog.pg_attribute pgscope_a ON pgscope_a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pgscope_n.n)::pg_catalog.oid` +
+		` WHERE pgscope_a.attnum OPERATOR(pg_catalog.>) 0 AND NOT pgscope_a.attisdropped` +
+		` ORDER BY pgscope_a.attrelid USING OPERATOR(pg_catalog.<), pgscope_a.attnum USING OPERATOR(pg_catalog.<)`, []string{"{" + strings.Join(names, ",") + "}"}
+}
+
+// Columns are the columns of the catalogs' relations with role names, in their order, as a server has them.
+type Columns map[string][]string
+
+// ReadColumns reads the answer to [ColumnsSQL].
+func ReadColumns(rows [][]string) Columns {
+	c := make(Columns, len(relations))
+	for _, r := range rows {
+		if len(r) == 2 && utf8.ValidString(r[1]) {
+			c[r[0]] = append(c[r[0]], r[1])
+		}
+	}
+	return c
+}

@@ -1,0 +1,168 @@
+package rewrite
+
+import "maps"
+
+// relation is a relation of the server's catalogs that holds role names.
+type relation struct {
+	columns map[string]column // the columns with names in them
+	roles   []string          // columns that name a role: rows of roles that do not exist for the database are hidden
+	oids    []string          // the same for columns that hold a role's OID
+}
+
+// column says what of a column is a role's name.
+type column int
+
+const (
+	nameColumn       column = iota + 1 // name
+	identifierColumn                   // information_schema.sql_identifier, a domain over name
+	namesColumn                        // name[]
+	settingsColumn                     // text[] of setting=value, as pg_db_role_setting has them
+)
+
+// relations has a row for each relation of PostgreSQL 14 to 18 that holds role names in a form that can be mapped. Their
+// other columns, and what newer versions add, the server itself tells: see [ColumnsSQL].
+//
+// Left out on purpose: texts of statements (pg_stat_activity.query) and definitions (pg_views.definition), which are
+// no names; pg_class and its like, whose access lists are mapped where they become texts (see aclColumns).
+var relations = func() map[string]relation {
+	named := func(owner string) relation { return relation{columns: map[string]column{owner: nameColumn}} }
+	all := map[string]relation{
+		"pg_catalog.pg_roles": {
+			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []string{"rolname"},
+		},
+		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []string{"rolname"}},
+		"pg_catalog.pg_user": {
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []string{"usename"},
+		},
+		"pg_catalog.pg_shadow": {
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []string{"usename"},
+		},
+		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []string{"groname"}},
+		"pg_catalog.pg_auth_members":    {oids: []string{"roleid", "member"}},
+		"pg_catalog.pg_db_role_setting": {columns: map[string]column{"setconfig": settingsColumn}, oids: []string{"setrole"}},
+
+		"pg_catalog.pg_tables":           named("tableowner"),
+		"pg_catalog.pg_views":            named("viewowner"),
+		"pg_catalog.pg_matviews":         named("matviewowner"),
+		"pg_catalog.pg_sequences":        named("sequenceowner"),
+		"pg_catalog.pg_stats_ext":        named("statistics_owner"),
+		"pg_catalog.pg_stats_ext_exprs":  named("statistics_owner"),
+		"pg_catalog.pg_policies":         {columns: map[string]column{"roles": namesColumn}},
+		"pg_catalog.pg_stat_activity":    named("usename"),
+		"pg_catalog.pg_stat_replication": named("usename"),
+		"pg_catalog.pg_prepared_xacts":   named("owner"),
+		"pg_catalog.pg_user_mappings":    named("usename"),
+	}
+	for view, columns := range map[string][]string{
+		"table_privileges": {"grantor", "grantee"}, "role_table_grants": {"grantor", "grantee"},
+		"column_privileges": {"grantor", "grantee"}, "role_column_grants": {"grantor", "grantee"},
+		"routine_privileges": {"grantor", "grantee"}, "role_routine_grants": {"grantor", "grantee"},
+		"udt_privileges": {"grantor", "grantee"}, "role_udt_grants": {"grantor", "grantee"},
+		"usage_privileges": {"grantor", "grantee"}, "role_usage_grants": {"grantor", "grantee"},
+		"enabled_roles": {"role_name"}, "applicable_roles": {"grantee", "role_name"},
+		"administrable_role_authorizations": {"grantee", "role_name"},
+		"schemata":                          {"schema_owner"},
+		"foreign_data_wrappers":             {"authorization_identifier"},
+		"foreign_servers":                   {"authorization_identifier"},
+		"user_mappings":                     {"authorization_identifier"},
+		"user_mapping_options":              {"authorization_identifier"},
+		"_pg_foreign_data_wrappers":         {"authorization_identifier"},
+		"_pg_foreign_servers":               {"authorization_identifier"},
+		"_pg_foreign_tables":                {"authorization_identifier"},
+		"_pg_user_mappings":                 {"authorization_identifier", "srvowner"},
+	} {
+		r := relation{columns: make(map[string]column)}
+		for _, c := range columns {
+			r.columns[c] = identifierColumn
+		}
+		switch view {
+		case "enabled_roles", "applicable_roles", "administrable_role_authorizations":
+			r.roles = columns
+		}
+		all["information_schema."+view] = r
+	}
+	return all
+}()
+
+// aclColumns are the catalogs' columns of type aclitem[]. The server writes an access list with the roles' names where
+// it becomes a text: when it is sent to the client, cast, or joined by array_to_string.
+var aclColumns = set(
+	"attacl", "relacl", "datacl", "defaclacl", "fdwacl", "srvacl", "initprivs", "lanacl", "lomacl", "nspacl", "paracl",
+	"proacl", "spcacl", "typacl",
+)
+
+// aclFunctions return access lists.
+var aclFunctions = set("acldefault", "pg_get_acl")
+
+// oidColumns are the catalogs' columns that hold a role's OID (pg_get_catalog_foreign_keys): what is cast to regrole there
+// is no name.
+var oidColumns = set(
+	"oid", "proowner", "typowner", "relowner", "oprowner", "opfowner", "opcowner", "lanowner", "lomowner", "stxowner",
+	"evtowner", "nspowner", "conowner", "datdba", "setrole", "spcowner", "roleid", "member", "grantor", "grantee",
+	"cfgowner", "dictowner", "extowner", "fdwowner", "srvowner", "umuser", "defaclrole", "collowner", "pubowner",
+	"subowner", "refobjid", "usesysid", "grosysid",
+)
+
+// setFunctions return sets, as far as they appear around roles: an expression with one cannot stand in a subquery.
+var setFunctions = set("aclexplode", "unnest", "generate_series", "generate_subscripts", "regexp_split_to_table", "string_to_table")
+
+// textFunctions make texts of values of any type.
+var textFunctions = set(
+	"array_agg", "array_to_json", "concat", "concat_ws", "format", "json_agg", "json_build_array", "json_build_object",
+	"json_object_agg", "jsonb_agg", "jsonb_build_array", "jsonb_build_object", "jsonb_object_agg", "quote_ident",
+	"quote_literal", "row_to_json", "string_agg", "to_json", "to_jsonb",
+)
+
+// textTypes are the types that a cast makes a text to. Arrays of them count too.
+var textTypes = set("text", "varchar", "bpchar", "name", "json", "jsonb")
+
+// resultFunctions return a role's name.
+var resultFunctions = map[string]form{
+	"pg_get_userbyid": shortName, "current_user": shortName, "session_user": shortName, "user": shortName,
+	"getpgusername": shortName,
+}
+
+// privilegeFunctions ask for privileges of a role, which is their first argument where there are so many.
+var privilegeFunctions = map[string]int{
+	"has_any_column_privilege": 3, "has_column_privilege": 4, "has_database_privilege": 3,
+	"has_foreign_data_wrapper_privilege": 3, "has_function_privilege": 3, "has_language_privilege": 3,
+	"has_largeobject_privilege": 3, "has_parameter_privilege": 3, "has_schema_privilege": 3, "has_sequence_privilege": 3,
+	"has_server_privilege": 3, "has_table_privilege": 3, "has_tablespace_privilege": 3, "has_type_privilege": 3,
+}
+
+// catalogWords are the words of which a query that shows or asks about roles has at least one. Those that need a second
+// word beside them are the business of [MayReadRoles].
+var catalogWords = func() map[string]struct{} {
+	words := set(
+		"current_user", "current_role", "session_user", "regrole", "to_regrole", "pg_has_role", "information_schema",
+		"session_authorization",
+	)
+	for _, more := range []map[string]struct{}{aclColumns, aclFunctions} {
+		maps.Copy(words, more)
+	}
+	for name := range resultFunctions {
+		words[name] = struct{}{}
+	}
+	for name := range privilegeFunctions {
+		words[name] = struct{}{}
+	}
+	for name := range relations {
+		if schema, relation := cutSchema(name); schema == "pg_catalog" {
+			words[relation] = struct{}{}
+		}
+	}
+	return words
+}()
+
+func set(words ...string) map[string]struct{} {
+	s := make(map[string]struct{}, len(words))
+	for _, w := range words {
+		s[w] = struct{}{}
+	}
+	return s
+}
+
+func has(s map[string]struct{}, word string) bool {
+	_, ok := s[word]
+	return ok
+}
