@@ -356,6 +356,9 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 		read[0] = clusterRegroleSoft
 	case name == "regrole" && len(n.Args) == 1:
 		read[0] = clusterRegrole
+		if text != (span{}) {
+			c.wrap(regroleText, whole, n)
+		}
 	}
 	joins := name == "array_to_string" || has(textFunctions, name)
 	if form := accessList(n); form == aclSet && text != (span{}) {
@@ -363,8 +366,11 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 	} else if form != asItIs && text != (span{}) {
 		c.wrap(form, text, n)
 	}
+	if name == "to_regrole" && read[0] != asItIs { // what stands in for the argument does its work
+		c.refer(reference{start: whole.start, end: c.tokens.list[next].start, form: fixed})
+	}
 	for i, a := range n.Args {
-		if read[i] != asItIs && c.say(a, args[i], read[i]) {
+		if read[i] != asItIs && c.say(a, args[i], read[i], name) {
 			continue
 		}
 		within := span{}
@@ -376,8 +382,8 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 	c.children(n, func(field string, _ protoreflect.Value) bool { return field == "args" })
 }
 
-// say reads an expression that names a role. It reports whether nothing is left to read in it.
-func (c *catalogReader) say(n *pg.Node, where span, f form) bool {
+// say reads an expression that names a role, and calls what stands in for it as. It reports whether nothing is left to read in it.
+func (c *catalogReader) say(n *pg.Node, where span, f form, as string) bool {
 	switch v := n.GetNode().(type) {
 	case *pg.Node_SqlvalueFunction: // the server's own name for it is right
 		return true
@@ -391,7 +397,7 @@ func (c *catalogReader) say(n *pg.Node, where span, f form) bool {
 			return false
 		}
 	}
-	ref := reference{start: where.start, end: where.end, form: f, as: "?column?"}
+	ref := reference{start: where.start, end: where.end, form: f, as: as}
 	if n.GetParamRef() != nil {
 		ref.cast = typeName
 		if f != clusterOID && f != clusterMember {
@@ -420,13 +426,22 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text span) {
 		if text != (span{}) {
 			c.wrap(regroleText, whole, n)
 		}
-		c.say(n.Arg, operand, clusterRegrole)
+		if n.Location < 0 { // regrole 'x'
+			c.refer(reference{start: whole.start, end: operand.start, form: fixed})
+		}
+		c.say(n.Arg, operand, clusterRegrole, columnName(n))
 		c.visit(n.Arg, span{}, false)
 	case typ == "aclitem" && text != (span{}):
 		c.wrap(accessList(n), whole, n)
 		c.visit(n.Arg, span{}, false)
 	case has(textTypes, typ):
+		before := len(c.references)
 		c.visit(n.Arg, operand, false)
+		for i := before; i < len(c.references); i++ { // a weak name gives way to that of the cast
+			if ref := &c.references[i]; ref.start == operand.start && ref.end == operand.end {
+				ref.as = columnName(n)
+			}
+		}
 	default:
 		c.visit(n.Arg, span{}, false)
 	}

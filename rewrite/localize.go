@@ -67,7 +67,7 @@ func (l Localizer) Field(field byte, sqlstate, routine, text string) string {
 	case row.only != nil && !slices.Contains(row.only, routine), slices.Contains(row.never, routine):
 		return text
 	}
-	return l.text(strings.ReplaceAll(text, missing, ""))
+	return strings.ReplaceAll(l.text(text), missing, "")
 }
 
 func (l Localizer) text(text string) string {
