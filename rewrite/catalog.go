@@ -354,6 +354,9 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 		read[0], read[1] = clusterMember, clusterMember
 	case name == "to_regrole" && len(n.Args) == 1:
 		read[0] = clusterRegroleSoft
+		if text != (span{}) {
+			c.wrap(regroleText, whole, n)
+		}
 	case name == "regrole" && len(n.Args) == 1:
 		read[0] = clusterRegrole
 		if text != (span{}) {

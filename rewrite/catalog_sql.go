@@ -228,13 +228,13 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT CASE WHEN " + l.own(argument, name) + " THEN pg_catalog.quote_ident(" + l.cut(name) + ") ELSE " + argument + typeText + " END" +
 			from, " AS x) pgscope_x)"
 	case aclTexts:
-		return "(SELECT CASE WHEN " + argument + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.aclItem("pgscope_u.m") +
-			" FROM ROWS FROM (pg_catalog.unnest(" + argument + ")) WITH ORDINALITY pgscope_i (x, i), LATERAL (SELECT pg_catalog.regexp_match(" +
-			"pgscope_i.x::pg_catalog.text, " + scope.QuoteLiteral(aclPattern) + ") AS m) pgscope_u ORDER BY pgscope_i.i) END" +
+		return "(SELECT CASE WHEN " + l.without(argument) + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.text[] ELSE ARRAY(SELECT " +
+			l.aclItem("pgscope_i") + " FROM (SELECT " + aclParts("pgscope_u.x::pg_catalog.text") + " AS m, pgscope_u.i" +
+			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i)) pgscope_i ORDER BY pgscope_i.i) END" +
 			from, " AS x) pgscope_x)"
 	case aclText:
-		return "(SELECT " + l.aclItem("pgscope_u.m") + from, " AS x) pgscope_x, LATERAL (SELECT pg_catalog.regexp_match(" + argument +
-			"::pg_catalog.text, " + scope.QuoteLiteral(aclPattern) + ") AS m) pgscope_u)"
+		return "(SELECT " + l.aclItem("pgscope_i") + from,
+			" AS x) pgscope_x, LATERAL (SELECT " + aclParts("pgscope_x.x::pg_catalog.text") + " AS m) pgscope_i)"
 	default:
 		name, result := l.lookup(f)
 		return "(SELECT " + result + from, " AS x) pgscope_x, LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " +
@@ -271,9 +271,24 @@ func (l lens) lookup(f form) (name, result string) {
 		" WHEN " + l.hidden(argumentName) + " THEN " + missed + " ELSE " + plain + " END)" + typ
 }
 
-// aclItem is the text of an access list's item with short names; m is what aclPattern has found in it.
-func (l lens) aclItem(m string) string {
-	return l.aclName(m+"[1]") + concat + m + "[2]" + concat + l.aclName(m+"[3]")
+// without tells in advance that no name in an access list is to be mapped, as in most of a server's own. NULL is without.
+func (l lens) without(list string) string {
+	if strings.ContainsAny(l.lead, `"\`) { // which are written otherwise in a list
+		return list + " IS NULL"
+	}
+	return "(pg_catalog.strpos(" + list + "::pg_catalog.text, " + l.lead + ") OPERATOR(pg_catalog.>) 0) IS NOT TRUE"
+}
+
+// aclParts cuts an item's text into grantee, privileges and grantor. Names without quotes have no '=' and no '/'.
+func aclParts(item string) string {
+	return "CASE WHEN pg_catalog.strpos(" + item + `, '"') OPERATOR(pg_catalog.=) 0 THEN ARRAY[pg_catalog.split_part(` + item +
+		", '=', 1), '='" + concat + "pg_catalog.split_part(pg_catalog.split_part(" + item + ", '=', 2), '/', 1)" + concat +
+		"'/', pg_catalog.split_part(" + item + ", '/', 2)] ELSE pg_catalog.regexp_match(" + item + ", " + scope.QuoteLiteral(aclPattern) + ") END"
+}
+
+// aclItem is the text of an access list's item with short names; from.m are its parts.
+func (l lens) aclItem(from string) string {
+	return l.aclName(from+".m[1]") + concat + from + ".m[2]" + concat + l.aclName(from+".m[3]")
 }
 
 // aclName maps one name of an item. It is quoted as putid (acl.c) does it; which letters beyond ASCII want quotes
