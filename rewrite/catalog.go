@@ -432,8 +432,9 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text span) {
 		if n.Location < 0 { // regrole 'x'
 			c.refer(reference{start: whole.start, end: operand.start, form: fixed})
 		}
-		c.say(n.Arg, operand, clusterRegrole, columnName(n))
-		c.visit(n.Arg, span{}, false)
+		if !c.say(n.Arg, operand, clusterRegrole, columnName(n)) {
+			c.visit(n.Arg, span{}, false)
+		}
 	case typ == "aclitem" && text != (span{}):
 		c.wrap(accessList(n), whole, n)
 		c.visit(n.Arg, span{}, false)

@@ -17,7 +17,9 @@ import (
 func checkTree(tb testing.TB, sql string, res *Result, o Options) {
 	tb.Helper()
 	if a, err := Analyze(sql, o); err == nil && a != nil && a.ReadsCatalog() {
-		if _, err := pg.Parse(res.SQL); err != nil && !strings.Contains(strings.ToLower(sql), "dbonly") {
+		// What stands in for a reference is another tree: that it means the same, the server says in the integration tests.
+		_, before := pg.Parse(sql)
+		if _, err := pg.Parse(res.SQL); err != nil && before == nil {
 			tb.Errorf("the text that is sent does not parse: %v\n%s\n%s", err, sql, res.SQL)
 		}
 		return
