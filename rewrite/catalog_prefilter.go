@@ -8,41 +8,104 @@ import "bytes"
 // An application with columns called role, user or owner does not pay for them: none of the words is a likely name of
 // its own, user counts only where it can be the key word, and the functions for settings only beside a setting about
 // roles.
+//
+// Each of the words has one of a few runs of three letters in it, and of such a run, wherever it begins, one pair of
+// letters is met by steps of two.
+//
+// Figures of BenchmarkMayReadRoles on one busy core of a Xeon: a SELECT of 100 bytes 85 ns, one full of users and roles
+// 250 ns, a long INSERT 2 GB/s.
 func MayReadRoles(sql []byte) bool {
-	setting, role := false, false // a function for settings, and a setting about roles
-	for i := 0; i < len(sql); {
-		if !wordByte[sql[i]] {
-			i++
+	settings := false // whether they were looked for
+	for i := 1; i < len(sql)-1; i += 2 {
+		if firstOfPair[sql[i]]&secondOfPair[sql[i+1]] == 0 || !hasRun(sql, i) && !hasRun(sql, i-1) {
 			continue
 		}
-		start := i
-		for i < len(sql) && wordByte[sql[i]] {
-			i++
+		start, end := i, i+1
+		for start > 0 && wordByte[sql[start-1]] {
+			start--
 		}
-		if i-start < len("user") || i-start > longestCatalogWord || !catalogLength[i-start][sql[start]|0x20] {
-			if i-start == 1 && sql[start]|0x20 == 'u' && bytes.HasPrefix(sql[i:], []byte(`&"`)) {
-				return true // it can spell any word
-			}
-			continue
+		for end < len(sql) && wordByte[sql[end]] {
+			end++
 		}
-		switch word := sql[start:i]; {
+		switch word := sql[start:end]; {
+		case len(word) > longestCatalogWord || !catalogLength[len(word)][word[0]|0x20]:
 		case is(word, "user"):
-			if userKeyword(sql, start, i) {
+			if userKeyword(sql, start, end) {
 				return true
 			}
 		case is(word, "role"), is(word, "authorization"), is(word, "pgscope"):
-			role = true
-		case is(word, "set_config"), is(word, "current_setting"), is(word, "show"):
-			setting = true
+			if !settings && hasSettings(sql) {
+				return true
+			}
+			settings = true
 		case catalogWord(word):
 			return true
 		}
-		if setting && role {
-			return true
+		i = max(i, end-2)
+	}
+	return escapedName(sql)
+}
+
+// runs are the runs of three letters. '_' stands for itself.
+var runs = []string{
+	"pg_", // pg_roles, pg_has_role and their like
+	"use", // user, current_user, session_user
+	"rol", // current_role, regrole; the setting role
+	"ivi", // has_table_privilege
+	"ivs", // initprivs
+	"iza", // session_authorization
+	"nfo", // information_schema
+	"acl", // relacl, acldefault
+	"pgs", // the settings pgscope.*
+	"gpg", // getpgusername
+}
+
+// firstOfPair and secondOfPair have a bit for each pair of letters in the runs. A letter's two cases differ by 0x20.
+var firstOfPair, secondOfPair = func() (first, second [256]uint32) {
+	bit := uint32(1)
+	for _, r := range runs {
+		for i := range 2 {
+			for _, fold := range []byte{0, 0x20} {
+				first[r[i]&^fold] |= bit
+				second[r[i+1]&^fold] |= bit
+			}
+			bit <<= 1
 		}
 	}
-	return false
+	return first, second
+}()
+
+// run is three letters in one number, their cases folded.
+func run(a, b, c byte) uint32 { return uint32(a|0x20)<<16 | uint32(b|0x20)<<8 | uint32(c|0x20) }
+
+const underscore = '_' | 0x20
+
+// hasRun reports whether one of the runs stands at sql[i:].
+func hasRun(sql []byte, i int) bool {
+	if i < 0 || i+3 > len(sql) {
+		return false
+	}
+	switch run(sql[i], sql[i+1], sql[i+2]) {
+	case 'p'<<16 | 'g'<<8 | underscore, 'u'<<16 | 's'<<8 | 'e', 'r'<<16 | 'o'<<8 | 'l', 'i'<<16 | 'v'<<8 | 'i', 'i'<<16 | 'v'<<8 | 's',
+		'i'<<16 | 'z'<<8 | 'a', 'n'<<16 | 'f'<<8 | 'o', 'a'<<16 | 'c'<<8 | 'l', 'p'<<16 | 'g'<<8 | 's', 'g'<<16 | 'p'<<8 | 'g':
+		return true
+	default:
+		return false
+	}
 }
+
+// catalogLength tells by length and first letter whether a word may be one of those that are looked for.
+var catalogLength = func() [][256]bool {
+	t := make([][256]bool, longestCatalogWord+1)
+	note := func(w string) { t[len(w)][w[0]|0x20] = true }
+	for w := range catalogWords {
+		note(w)
+	}
+	for _, w := range []string{"role", "authorization", "pgscope"} {
+		note(w)
+	}
+	return t
+}()
 
 // userKeyword reports whether the word USER at sql[start:end] may be the key word. It is a reserved one: a column of that
 // name is quoted, or stands behind a dot or AS.
@@ -53,24 +116,55 @@ func userKeyword(sql []byte, start, end int) bool {
 	return end == len(sql) || sql[end] != '\''
 }
 
+// hasSettings reports whether a text may have SHOW, set_config or current_setting in it.
+func hasSettings(sql []byte) bool {
+	for rest := sql; ; {
+		i := bytes.IndexByte(rest, '_')
+		if i < 0 {
+			break
+		}
+		rest = rest[i+1:]
+		if hasPrefixFold(rest, "conf") || hasPrefixFold(rest, "sett") {
+			return true
+		}
+	}
+	for _, s := range []byte("sS") {
+		for rest := sql; ; {
+			i := bytes.IndexByte(rest, s)
+			if i < 0 {
+				break
+			}
+			rest = rest[i+1:]
+			if hasPrefixFold(rest, "how") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func hasPrefixFold(b []byte, lower string) bool { return len(b) >= len(lower) && is(b[:len(lower)], lower) }
+
+// escapedName reports whether a name stands in the text that is written with escapes, and so may be any.
+func escapedName(sql []byte) bool {
+	for rest := sql; ; {
+		i := bytes.Index(rest, []byte(`&"`))
+		if i < 0 {
+			return false
+		}
+		if i > 0 && rest[i-1]|0x20 == 'u' {
+			return true
+		}
+		rest = rest[i+2:]
+	}
+}
+
 // longestCatalogWord is the length of the longest of the words.
 var longestCatalogWord = func() (n int) {
 	for w := range catalogWords {
 		n = max(n, len(w))
 	}
 	return n
-}()
-
-// catalogLength tells by length and first letter whether a word may be one of those that are looked for.
-var catalogLength = func() [][256]bool {
-	t := make([][256]bool, longestCatalogWord+1)
-	for w := range catalogWords {
-		t[len(w)][w[0]] = true
-	}
-	for _, w := range []string{"user", "role", "authorization", "pgscope", "set_config", "current_setting", "show"} {
-		t[len(w)][w[0]] = true
-	}
-	return t
 }()
 
 func catalogWord(word []byte) bool {

@@ -135,7 +135,7 @@ var privilegeFunctions = map[string]int{
 var catalogWords = func() map[string]struct{} {
 	words := set(
 		"current_user", "current_role", "session_user", "regrole", "to_regrole", "pg_has_role", "information_schema",
-		"session_authorization",
+		"session_authorization", "aclitem", "makeaclitem",
 	)
 	for _, more := range []map[string]struct{}{aclColumns, aclFunctions} {
 		maps.Copy(words, more)

@@ -71,9 +71,46 @@ func TestMayNameRole(t *testing.T) {
 	}
 }
 
-func TestMayNameRoleAllocatesNothing(t *testing.T) {
-	sql := []byte("/* x */ SET x = 1; SELECT 1; ALTER TABLE t ADD a int")
-	if n := testing.AllocsPerRun(10, func() { MayNameRole(sql) }); n > 0 {
+func TestMayReadRoles(t *testing.T) {
+	tests := []struct {
+		sql  string
+		want bool
+	}{
+		{"", false},
+		{"SELECT 1", false},
+		{"SELECT role, owner, roles, user_id, users, u.user, \"user\", 'user' FROM \"user\" u", false},
+		{"SELECT * FROM pg_class", false},
+		{"SELECT current_setting('app.tenant'), set_config('app.user_id', $1, true)", false},
+		{"SHOW work_mem", false},
+		{"SELECT acl, privileges FROM t", false},
+		{"SELECT user", true},
+		{"SELECT USER FROM t", true},
+		{"select Current_User", true},
+		{"INSERT INTO t VALUES (session_user)", true},
+		{"TABLE pg_roles", true},
+		{"SELECT * FROM PG_CATALOG.\"pg_roles\"", true},
+		{"SELECT * FROM U&\"pg\\005froles\"", true},
+		{"SELECT pg_get_userbyid(1)", true},
+		{"SELECT has_table_privilege('a', 'b', 'c')", true},
+		{"SELECT relacl FROM pg_class", true},
+		{"SELECT 1::regrole", true},
+		{"SELECT * FROM information_schema.tables", true}, // over-matches
+		{"SELECT current_setting('role')", true},
+		{"SELECT set_config('ROLE', 'x', true)", true},
+		{"SELECT set_config('pgscope.mode', 'off', true)", true},
+		{"SHOW session authorization", true},
+		{"SHOW role", true},
+	}
+	for _, tt := range tests {
+		if got := MayReadRoles([]byte(tt.sql)); got != tt.want {
+			t.Errorf("MayReadRoles(%q) = %v", tt.sql, got)
+		}
+	}
+}
+
+func TestPrefiltersAllocateNothing(t *testing.T) {
+	sql := []byte("/* x */ SET x = 1; SELECT 1; ALTER TABLE t ADD a int; SELECT pg_has_rolx FROM pg_class")
+	if n := testing.AllocsPerRun(10, func() { MayNameRole(sql); MayReadRoles(sql) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -114,6 +151,27 @@ func BenchmarkMayNameRole(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				MayNameRole(bench.sql)
+			}
+		})
+	}
+}
+
+// BenchmarkMayReadRoles: the figures stand at MayReadRoles.
+func BenchmarkMayReadRoles(b *testing.B) {
+	for _, bench := range []struct {
+		name string
+		sql  []byte
+	}{
+		{"typical", []byte("SELECT o.id, o.total FROM orders o JOIN customers c ON c.id = o.customer_id WHERE c.email = $1 LIMIT 10")},
+		{"roles", []byte("SELECT u.id, u.role, u.user_id, u.owner FROM users u WHERE u.role = 'user' AND u.owner = $1")},
+		{"long", []byte("INSERT INTO t VALUES (" + strings.Repeat("'some text, rather long',", 40000) + "1)")},
+		{"numbers", []byte("INSERT INTO t VALUES (" + strings.Repeat("12345, 67.89, ", 40000) + "1)")},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.SetBytes(int64(len(bench.sql)))
+			b.ReportAllocs()
+			for b.Loop() {
+				MayReadRoles(bench.sql)
 			}
 		})
 	}
