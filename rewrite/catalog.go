@@ -23,8 +23,8 @@ type reference struct {
 	set        bool   // it holds a function that returns a set
 }
 
-// readCatalog finds the references of a statement. Statements that store expressions for later (views, policies,
-// defaults, functions) have none: docs/adr/0007-virtual-catalogs.md.
+// readCatalog finds the references of a statement. Of those that store expressions for later (views, policies, defaults,
+// functions), only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {
 	c := catalogReader{reader: r}
 	switch n := stmt.GetNode().(type) {
@@ -49,6 +49,42 @@ func (r *reader) readCatalog(stmt *pg.Node) {
 	case *pg.Node_VariableShowStmt:
 		c.show(n.VariableShowStmt)
 	}
+	if c.references == nil && storesExpressions(stmt) {
+		c.stored(stmt)
+	}
+}
+
+// storesExpressions tells the statements whose expressions the server keeps, and runs without the proxy.
+func storesExpressions(stmt *pg.Node) bool {
+	switch n := stmt.GetNode().(type) {
+	case *pg.Node_CreateStmt, *pg.Node_CreateForeignTableStmt, *pg.Node_AlterTableStmt, *pg.Node_CreateDomainStmt, *pg.Node_AlterDomainStmt,
+		*pg.Node_ViewStmt, *pg.Node_RuleStmt, *pg.Node_CreatePolicyStmt, *pg.Node_AlterPolicyStmt, *pg.Node_CreateTrigStmt,
+		*pg.Node_CreateFunctionStmt, *pg.Node_CreateSchemaStmt:
+		return true
+	case *pg.Node_CreateTableAsStmt:
+		return n.CreateTableAsStmt.Objtype == pg.ObjectType_OBJECT_MATVIEW
+	default:
+		return false
+	}
+}
+
+// stored finds CURRENT_USER and its like in what the server keeps.
+func (c *catalogReader) stored(stmt *pg.Node) {
+	walk(stmt.ProtoReflect(), func(m proto.Message) {
+		switch n := m.(type) {
+		case *pg.SQLValueFunction:
+			if name, _ := figureName(n); name != "" {
+				c.wrap(storedName, c.token(n.Location), n)
+			}
+		case *pg.ResTarget: // a view's column without a name has that of the key word
+			if v := n.Val.GetSqlvalueFunction(); v != nil && n.Name == "" {
+				if name, _ := figureName(v); name != "" {
+					end := c.token(v.Location).end
+					c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(name)})
+				}
+			}
+		}
+	})
 }
 
 // catalogReader walks over a query.
@@ -112,6 +148,9 @@ func (c *catalogReader) visit(m proto.Message, text span, output bool) {
 		}
 	case *pg.ColumnRef:
 		c.column(n)
+		if last := len(n.Fields) - 1; last >= 0 && has(definitionColumns, n.Fields[last].GetString_().GetSval()) {
+			c.wrap(definition, c.columnRef(n), n)
+		}
 	case *pg.FuncCall:
 		c.function(n, text)
 		return
@@ -334,6 +373,8 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 	aboutRole := is([]byte(setting), settingRole) || is([]byte(setting), settingSession)
 	users, privilege := privilegeFunctions[name]
 	switch {
+	case has(definitionFunctions, name):
+		c.wrap(definition, whole, n)
 	case resultFunctions[name] != asItIs && len(n.Args) <= 1:
 		c.wrap(resultFunctions[name], whole, n)
 	case name == "current_setting" && aboutRole:

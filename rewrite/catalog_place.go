@@ -206,6 +206,23 @@ func leftmost(m proto.Message) int32 {
 	return least
 }
 
+// columnRef returns the place of a column's name with its qualifiers.
+func (c *catalogReader) columnRef(n *pg.ColumnRef) span {
+	first := c.tokens.index(c.base + int(n.Location))
+	last := first
+	for range n.Fields {
+		_, next, err := c.tokens.name(last)
+		if err != nil {
+			return span{}
+		}
+		if c.tokens.kind(next) != tokenDot {
+			return span{c.tokens.list[first].start, c.tokens.list[next-1].end}
+		}
+		last = next + 1
+	}
+	return span{}
+}
+
 // node returns the place of an expression that may be an access list or a regrole; none for others.
 func (c *catalogReader) node(n *pg.Node) span {
 	t := c.tokens
@@ -218,8 +235,7 @@ func (c *catalogReader) node(n *pg.Node) span {
 	}
 	switch v := n.GetNode().(type) {
 	case *pg.Node_ColumnRef:
-		next := from(v.ColumnRef.Location) + 2*len(v.ColumnRef.Fields) - 1
-		return place(from(v.ColumnRef.Location), next)
+		return c.columnRef(v.ColumnRef)
 	case *pg.Node_FuncCall:
 		if next, ok := c.names(from(v.FuncCall.Location), funcName(v.FuncCall)); ok && t.kind(next) == tokenOpen {
 			return place(from(v.FuncCall.Location), c.closingToken(next)+1)

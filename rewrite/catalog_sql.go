@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -69,14 +70,26 @@ const (
 // lens shows the roles of a cluster as one database sees them.
 type lens struct {
 	lead, marker string // as SQL strings
+	pattern      string // an SQL expression: the regular expression of lead at the beginning, in what the server keeps
+	deparsed     string // the same as the server writes it
 }
 
 func newLens(db scope.Database) lens {
+	pattern := scope.QuoteLiteral("^" + regexp.QuoteMeta(db.Prefix) + scope.Separator)
+	deparsed := strings.TrimSpace(pattern) + "::text"
+	if db.Prefix == db.Name && plainPrefix.MatchString(db.Name) { // then it holds when the database is renamed or copied
+		pattern = "pg_catalog.concat('^', pg_catalog.current_database(), '" + scope.Separator + "')"
+		deparsed = strings.ReplaceAll(pattern, "pg_catalog.", "")
+	}
 	return lens{
+		pattern: pattern, deparsed: deparsed,
 		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
 		marker: scope.QuoteLiteral(db.Marker.Ident()),
 	}
 }
+
+// plainPrefix are names that mean themselves in a regular expression.
+var plainPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 var operators = strings.NewReplacer(
 	"{=}", "OPERATOR(pg_catalog.=)", "{<=}", "OPERATOR(pg_catalog.<=)", "{||}", "OPERATOR(pg_catalog.||)",
@@ -167,6 +180,10 @@ func (l lens) column(kind column, ref string) string {
 		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT CASE WHEN pg_catalog.starts_with(pgscope_u.n, 'role=')" +
 			" THEN 'role='" + concat + "(" + l.short("pg_catalog.substr(pgscope_u.n, 6)", typeText) + ") ELSE pgscope_u.n END" +
 			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
+	case definitionColumn:
+		return l.definition(ref)
+	case characterColumn:
+		return l.definition(ref) + "::information_schema.character_data"
 	default:
 		return ""
 	}
@@ -191,6 +208,8 @@ const (
 	aclTexts                       // x is an aclitem[]: text[]
 	aclText                        // x is an aclitem: its text
 	aclSet                         // x is a set of aclitems
+	storedName                     // x is CURRENT_USER or its like, and kept by the server: its short name, without a subquery
+	definition                     // x is a text with what was kept so: as the client wrote it
 )
 
 const (
@@ -223,6 +242,10 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT " + l.short(argument, typeName) + from, " AS x) pgscope_x)"
 	case shortText:
 		return "(SELECT " + l.short(argument, typeText) + from, " AS x) pgscope_x)"
+	case storedName:
+		return "(pg_catalog.regexp_replace(", typeText + ", " + l.pattern + ", '')" + typeName + ")"
+	case definition:
+		return "(SELECT " + l.definition(argument) + from, " AS x) pgscope_x)"
 	case regroleText:
 		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
 		return "(SELECT CASE WHEN " + l.own(argument, name) + " THEN pg_catalog.quote_ident(" + l.cut(name) + ") ELSE " + argument + typeText + " END" +
@@ -240,6 +263,16 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT " + result + from, " AS x) pgscope_x, LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " +
 			l.twin(argumentName) + " AS own) pgscope_o)"
 	}
+}
+
+// definition takes from a text what storedName has put into the expression that it is of: as pg_get_expr and its like
+// write it (ruleutils.c), with all parentheses or with few.
+func (l lens) definition(text string) string {
+	const words = `(CURRENT_USER|CURRENT_ROLE|SESSION_USER|USER)`
+	kept := regexp.QuoteMeta(", " + l.deparsed + ", ''::text")
+	return "pg_catalog.regexp_replace(" + text + ", " +
+		scope.QuoteLiteral(`\(regexp_replace\(\(`+words+`\)::text`+kept+`\)\)::name|regexp_replace\(`+words+`::text`+kept+`\)::name`) +
+		", " + scope.QuoteLiteral(`\1\2`) + ", 'g')"
 }
 
 // lookup returns how the client's expression is read as a name, and the expression of the role that it means.

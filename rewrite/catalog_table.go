@@ -17,13 +17,14 @@ const (
 	identifierColumn                   // information_schema.sql_identifier, a domain over name
 	namesColumn                        // name[]
 	settingsColumn                     // text[] of setting=value, as pg_db_role_setting has them
+	definitionColumn                   // text with the definition of what is kept
+	characterColumn                    // the same of type information_schema.character_data
 )
 
 // relations has a row for each relation of PostgreSQL 14 to 18 that holds role names in a form that can be mapped. Their
 // other columns, and what newer versions add, the server itself tells: see [ColumnsSQL].
 //
-// Left out on purpose: texts of statements (pg_stat_activity.query) and definitions (pg_views.definition), which are
-// no names; pg_class and its like, whose access lists are mapped where they become texts (see aclColumns).
+// Left out on purpose: texts of statements (pg_stat_activity.query), which are no names; pg_class and its like, whose access lists are mapped where they become texts (see aclColumns).
 var relations = func() map[string]relation {
 	named := func(owner string) relation { return relation{columns: map[string]column{owner: nameColumn}} }
 	all := map[string]relation{
@@ -41,13 +42,16 @@ var relations = func() map[string]relation {
 		"pg_catalog.pg_auth_members":    {oids: []string{"roleid", "member"}},
 		"pg_catalog.pg_db_role_setting": {columns: map[string]column{"setconfig": settingsColumn}, oids: []string{"setrole"}},
 
-		"pg_catalog.pg_tables":           named("tableowner"),
-		"pg_catalog.pg_views":            named("viewowner"),
-		"pg_catalog.pg_matviews":         named("matviewowner"),
-		"pg_catalog.pg_sequences":        named("sequenceowner"),
-		"pg_catalog.pg_stats_ext":        named("statistics_owner"),
-		"pg_catalog.pg_stats_ext_exprs":  named("statistics_owner"),
-		"pg_catalog.pg_policies":         {columns: map[string]column{"roles": namesColumn}},
+		"pg_catalog.pg_tables":          named("tableowner"),
+		"pg_catalog.pg_views":           {columns: map[string]column{"viewowner": nameColumn, "definition": definitionColumn}},
+		"pg_catalog.pg_matviews":        {columns: map[string]column{"matviewowner": nameColumn, "definition": definitionColumn}},
+		"pg_catalog.pg_rules":           {columns: map[string]column{"definition": definitionColumn}},
+		"pg_catalog.pg_sequences":       named("sequenceowner"),
+		"pg_catalog.pg_stats_ext":       named("statistics_owner"),
+		"pg_catalog.pg_stats_ext_exprs": named("statistics_owner"),
+		"pg_catalog.pg_policies": {columns: map[string]column{
+			"roles": namesColumn, "qual": definitionColumn, "with_check": definitionColumn,
+		}},
 		"pg_catalog.pg_stat_activity":    named("usename"),
 		"pg_catalog.pg_stat_replication": named("usename"),
 		"pg_catalog.pg_prepared_xacts":   named("owner"),
@@ -80,6 +84,12 @@ var relations = func() map[string]relation {
 			r.roles = columns
 		}
 		all["information_schema."+view] = r
+	}
+	for view, c := range map[string]string{
+		"check_constraints": "check_clause", "columns": "column_default", "domains": "domain_default",
+		"triggers": "action_condition", "views": "view_definition",
+	} {
+		all["information_schema."+view] = relation{columns: map[string]column{c: characterColumn}}
 	}
 	return all
 }()
@@ -122,6 +132,15 @@ var resultFunctions = map[string]form{
 	"getpgusername": shortName,
 }
 
+// definitionFunctions return the text of what the server keeps.
+var definitionFunctions = set(
+	"pg_get_constraintdef", "pg_get_expr", "pg_get_function_arg_default", "pg_get_function_arguments",
+	"pg_get_function_sqlbody", "pg_get_functiondef", "pg_get_ruledef", "pg_get_triggerdef", "pg_get_viewdef",
+)
+
+// definitionColumns hold the text itself, in catalogs that are no views.
+var definitionColumns = set("typdefault")
+
 // privilegeFunctions ask for privileges of a role, which is their first argument where there are so many.
 var privilegeFunctions = map[string]int{
 	"has_any_column_privilege": 3, "has_column_privilege": 4, "has_database_privilege": 3,
@@ -137,7 +156,7 @@ var catalogWords = func() map[string]struct{} {
 		"current_user", "current_role", "session_user", "regrole", "to_regrole", "pg_has_role", "information_schema",
 		"session_authorization", "aclitem", "makeaclitem",
 	)
-	for _, more := range []map[string]struct{}{aclColumns, aclFunctions} {
+	for _, more := range []map[string]struct{}{aclColumns, aclFunctions, definitionFunctions, definitionColumns} {
 		maps.Copy(words, more)
 	}
 	for name := range resultFunctions {

@@ -207,6 +207,7 @@ var formNames = map[form]string{
 	subselect: "relation", fixed: "instead", shown: "shown", shortName: "short name", shortText: "short text",
 	clusterOID: "OID of name", clusterMember: "OID of member", clusterRegrole: "regrole of text", clusterRegroleSoft: "regrole of text or NULL",
 	clusterText: "name on the server", regroleText: "text of regrole", aclTexts: "texts of access list", aclText: "text of item",
+	storedName: "short name, kept", definition: "definition",
 }
 
 // describeReferences lists them in the order of the text: how they are seen, what stands there, what it is called.

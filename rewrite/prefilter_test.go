@@ -108,6 +108,22 @@ func TestMayReadRoles(t *testing.T) {
 	}
 }
 
+// TestRuns: each of the words has a run in it, and is found wherever it begins.
+func TestRuns(t *testing.T) {
+	for w := range catalogWords {
+		for _, before := range []string{"", " ", "  "} {
+			if sql := before + w; !MayReadRoles([]byte(sql)) || !MayReadRoles([]byte(strings.ToUpper(sql)+" ")) {
+				t.Errorf("%q is passed over", sql)
+			}
+		}
+	}
+	for _, r := range runs {
+		if !hasRun([]byte(strings.ToUpper(r)), 0) {
+			t.Errorf("%q is no run", r)
+		}
+	}
+}
+
 func TestPrefiltersAllocateNothing(t *testing.T) {
 	sql := []byte("/* x */ SET x = 1; SELECT 1; ALTER TABLE t ADD a int; SELECT pg_has_rolx FROM pg_class")
 	if n := testing.AllocsPerRun(10, func() { MayNameRole(sql); MayReadRoles(sql) }); n > 0 {

@@ -1,0 +1,59 @@
+CREATE ROLE alice LOGIN;
+CREATE ROLE bob LOGIN;
+CREATE ROLE auditor;
+CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY, owner name DEFAULT current_user, txt text DEFAULT session_user, body text);
+ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON notes USING (owner = current_user) WITH CHECK (owner = CURRENT_USER AND txt = session_user);
+CREATE POLICY audit ON notes FOR SELECT TO auditor USING (true);
+CREATE POLICY boss ON notes FOR SELECT USING (user = 'bob' OR upper(current_user) = 'X');
+GRANT SELECT, INSERT, UPDATE ON notes TO alice, bob, auditor;
+SET SESSION AUTHORIZATION alice;
+INSERT INTO notes (body) VALUES ('by default');
+INSERT INTO notes (owner, body) VALUES ('alice', 'by name');
+INSERT INTO notes (owner, body) VALUES (current_user, 'by key word');
+INSERT INTO notes (owner, body) VALUES ('bob', 'of another');
+SELECT owner, txt, body FROM notes ORDER BY id;
+SET SESSION AUTHORIZATION bob;
+SELECT owner, txt, body FROM notes ORDER BY id;
+UPDATE notes SET body = 'mine' WHERE true RETURNING body;
+INSERT INTO notes (body) VALUES ('of bob');
+SELECT owner FROM notes WHERE owner = current_user;
+SET SESSION AUTHORIZATION auditor;
+SELECT owner, body FROM notes ORDER BY id;
+RESET SESSION AUTHORIZATION;
+CREATE VIEW me AS SELECT current_user, session_user AS s, user::text AS u, upper(current_role) AS r WHERE current_user <> '';
+CREATE MATERIALIZED VIEW mme AS SELECT current_user;
+CREATE DOMAIN d AS name DEFAULT current_user CHECK (VALUE <> user);
+CREATE FUNCTION f(a name DEFAULT current_user) RETURNS name LANGUAGE sql RETURN a || current_user;
+CREATE RULE r AS ON DELETE TO notes DO INSTEAD UPDATE notes SET body = current_user WHERE owner = current_user;
+ALTER TABLE notes ADD COLUMN who text DEFAULT 'by ' || current_user, ADD CHECK (owner <> user);
+GRANT SELECT ON me TO alice;
+SET ROLE alice;
+SELECT * FROM me;
+SELECT f();
+RESET ROLE;
+\d notes
+\d+ me
+\dp notes
+\dD d
+\df f
+\sf f
+\sv me
+SELECT policyname, roles, qual, with_check FROM pg_policies ORDER BY 1;
+SELECT viewname, definition FROM pg_views WHERE viewname = 'me';
+SELECT definition FROM pg_matviews;
+SELECT definition FROM pg_rules WHERE rulename = 'r';
+SELECT column_name, column_default FROM information_schema.columns WHERE table_name = 'notes' ORDER BY ordinal_position;
+SELECT view_definition FROM information_schema.views WHERE table_name = 'me';
+SELECT check_clause FROM information_schema.check_constraints WHERE check_clause ~ 'USER';
+SELECT pg_get_expr(polqual, polrelid, true), pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY polname;
+SELECT pg_get_viewdef('me'), pg_get_viewdef('me'::regclass, true);
+SELECT pg_get_functiondef('f'::regproc);
+CREATE POLICY p ON notes USING (nosuch = current_user);
+CREATE TABLE t (a name DEFAULT current_user CHECK (nosuch));
+DROP TABLE notes CASCADE;
+DROP MATERIALIZED VIEW mme;
+DROP VIEW me;
+DROP FUNCTION f;
+DROP DOMAIN d;
+DROP ROLE alice, bob, auditor;
