@@ -40,3 +40,11 @@ func (a *analyses) analyze(sql string, o rewrite.Options) (*rewrite.Analysis, *r
 	}
 	return analysis, err
 }
+
+// analyzeStatements is rewrite.Analyze for role statements only: queries show what the cluster has.
+func analyzeStatements(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error) {
+	if !rewrite.MayNameRole([]byte(sql)) {
+		return nil, nil
+	}
+	return rewrite.Analyze(sql, o)
+}

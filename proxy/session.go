@@ -243,6 +243,9 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		return c
 	}
 	c.Directory, c.Mode = s.directories.of(database), s.o.mode(database)
+	if v.startup.Get("replication") != "" {
+		c.Analyze = analyzeStatements // a walsender has no extended protocol to ask in
+	}
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
 	who := policy.Session{
 		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),

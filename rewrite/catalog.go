@@ -214,10 +214,10 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 			}
 		case "from_clause", "using_clause":
 			for list, i := v.List(), 0; i < list.Len(); i++ {
-				c.from(list.Get(i).Message().Interface().(*pg.Node))
+				c.from(list.Get(i).Message().Interface())
 			}
 		case "source_relation":
-			c.from(v.Message().Interface().(*pg.Node))
+			c.from(v.Message().Interface())
 		default:
 			return false
 		}
@@ -237,12 +237,12 @@ func (c *catalogReader) target(m proto.Message) {
 }
 
 // from reads an item of a FROM list.
-func (c *catalogReader) from(n *pg.Node) {
-	if table := n.GetRangeVar(); table != nil {
-		c.rangeVar(table)
+func (c *catalogReader) from(m proto.Message) {
+	if n, ok := m.(*pg.Node); ok && n.GetRangeVar() != nil {
+		c.rangeVar(n.GetRangeVar())
 		return
 	}
-	c.visit(n, span{}, false)
+	c.visit(m, span{}, false)
 }
 
 // rangeFunction reads a function in a FROM list: only its arguments, since a subquery in its own place would be an item

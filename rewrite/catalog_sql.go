@@ -32,12 +32,14 @@ const (
 	shortSQL = `CASE WHEN {own} THEN {cut} ELSE {name} END`
 	cutSQL   = `pg_catalog.right({name}::pg_catalog.text, pg_catalog.length({lead}::pg_catalog.text) {*} -1)`
 
-	// foreignSQL: the role belongs to another database, by that one's marker and the prefix in its comment. A prefix with
-	// control characters is not recognised: its \u escapes would need decoding that can fail.
+	// foreignSQL: the role belongs to another database, by a marker that is not this one's and the prefix in its comment. A
+	// prefix with control characters is not recognised: its \u escapes would need decoding that can fail.
 	foreignSQL = `EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_m JOIN pg_catalog.pg_shdescription pgscope_d` +
 		` ON pgscope_d.objoid {=} pgscope_m.roleid AND pgscope_d.classoid {=} 1260::pg_catalog.oid` +
-		` WHERE pgscope_m.member {=} {oid} AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_m.roleid)::pg_catalog.text, 'pgscope_db_')` +
-		` AND pgscope_m.roleid IS DISTINCT FROM pg_catalog.to_regrole({marker})::pg_catalog.oid` +
+		` WHERE pgscope_m.member {=} {oid} AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_m.roleid)::pg_catalog.text, 'pgscope_')` +
+		` AND (pgscope_m.roleid {=} pg_catalog.to_regrole({marker})::pg_catalog.oid) IS NOT TRUE` +
+		` AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_k WHERE pgscope_k.member {=} pgscope_m.roleid` +
+		` AND pgscope_k.roleid {=} pg_catalog.to_regrole({marker})::pg_catalog.oid)` +
 		` AND pg_catalog.starts_with({name}::pg_catalog.text, ('"' {||} (pg_catalog.regexp_match(pgscope_d.description, {prefix}))[1]` +
 		` {||} '"')::pg_catalog.json {#>>} '{}' {||} '_'))`
 

@@ -1,7 +1,7 @@
 // Package rewrite finds the role names in a client's SQL, maps them to the cluster's and maps the answers' texts back.
 // It is the only package that knows PostgreSQL's grammar, and the only one with cgo in it.
 //
-//	sql ──▶ MayNameRole ──no──▶ forwarded as it is (no allocation, no parse)
+//	sql ──▶ MayNameRole, MayReadRoles ──no──▶ forwarded as it is (no allocation, no parse)
 //	             │ may
 //	             ▼
 //	          Analyze      scan, parse, walk: which names stand where, what each statement wants   (by text: cache it)
@@ -24,6 +24,10 @@
 //	a name that cannot be resolved or located with certainty,      that statement is refused in place, see [RefusalSQL]
 //	what the policy forbids, md5 passwords of scoped roles,
 //	ALTER ROLE ALL of the whole cluster
+//	queries that read or say names by means of SQL: catalogs,      spliced: a subselect or an expression that speaks short
+//	current_user, has_…_privilege, regrole, access lists           names stands in their place, see [lens]
+//	CURRENT_USER in what the server keeps: views, policies,        spliced: an expression without a subquery, which is taken
+//	defaults                                                       out again where the text is read
 //	a text that does not parse and may name a role                 refused whole: [Analyze] returns an [Error]
 //	a text that does not parse and names none                      forwarded: the server gives its own error
 //

@@ -22,7 +22,7 @@ func (e endpoint) pgDump(t testing.TB, database, user string, options ...string)
 	cmd := exec.Command("pg_dump", append(options, "-d", e.dsn(database, user))...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "LC_ALL=C", "PGCLIENTENCODING=UTF8"}
 	out, err := cmd.CombinedOutput()
-	if _, failed := err.(*exec.ExitError); err != nil && !failed {
+	if failed := (*exec.ExitError)(nil); err != nil && !errors.As(err, &failed) {
 		t.Fatal(err)
 	}
 	return randomInDump.ReplaceAllString(string(out), "")
@@ -282,4 +282,90 @@ func TestCatalogHostilePath(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", q.sql, got, q.want)
 		}
 	}
+}
+
+// TestCatalogFirstQuestion has a proxy that knows nothing yet ask about the catalogs where that is delicate.
+func TestCatalogFirstQuestion(t *testing.T) {
+	database(t, scoped(), "orders")
+	fresh := func(t *testing.T) *pgx.Conn {
+		return start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) }).connect(t, "orders", "postgres")
+	}
+	t.Run("pipeline", func(t *testing.T) {
+		c := fresh(t)
+		var batch pgx.Batch
+		for _, sql := range []string{
+			"CREATE ROLE reader", "SELECT rolname::text FROM pg_roles WHERE rolname = 'reader'", "SELECT 'x'", "SET LOCAL ROLE reader",
+			"SELECT current_user::text", "SELECT nosuch", "SELECT current_user::text",
+		} {
+			batch.Queue(sql)
+		}
+		results := c.PgConn().StartPipeline(t.Context())
+		for _, q := range batch.QueuedQueries {
+			results.SendQueryParams(q.SQL, nil, nil, nil, nil)
+		}
+		if err := results.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for range batch.QueuedQueries {
+			r, err := results.GetResults()
+			if reader, ok := r.(*pgconn.ResultReader); ok && err == nil {
+				read := reader.Read()
+				err = read.Err
+				for _, row := range read.Rows {
+					got = append(got, string(row[0]))
+				}
+			}
+			if err != nil {
+				got = append(got, err.Error())
+				break // what follows is discarded
+			}
+		}
+		if err := results.Close(); err != nil {
+			t.Error(err)
+		}
+		want := []string{"reader", "x", "reader", `ERROR: column "nosuch" does not exist (SQLSTATE 42703)`}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("want (-) and got (+):\n%s", diff)
+		}
+		if got := one(t, c, "SELECT count(*) FROM pg_roles WHERE rolname = 'reader'"); got != "0" {
+			t.Error("what the pipeline did was not undone")
+		}
+	})
+	t.Run("failed transaction", func(t *testing.T) {
+		c := fresh(t)
+		if _, err := c.Exec(t.Context(), "BEGIN; SELECT nosuch"); err == nil {
+			t.Fatal("no failure")
+		}
+		const aborted = "current transaction is aborted, commands ignored until end of transaction block"
+		if got := one(t, c, "SELECT current_user"); got != aborted {
+			t.Error(got)
+		}
+		if _, err := c.Exec(t.Context(), "ROLLBACK"); err != nil {
+			t.Fatal(err)
+		}
+		if got := one(t, c, "SELECT current_user"); got != "postgres" {
+			t.Error(got)
+		}
+	})
+	t.Run("read only", func(t *testing.T) {
+		c := fresh(t)
+		if _, err := c.Exec(t.Context(), "BEGIN READ ONLY"); err != nil {
+			t.Fatal(err)
+		}
+		if got := one(t, c, "SELECT count(*) FROM pg_roles WHERE rolname = 'postgres'"); got != "1" {
+			t.Error(got)
+		}
+	})
+	t.Run("replication", func(t *testing.T) {
+		e := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
+		c, err := pgconn.Connect(t.Context(), e.dsn("orders", "postgres")+" replication=database")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(t.Context()) //nolint:errcheck // what it was for is done
+		if _, err := c.Exec(t.Context(), "SELECT current_user; SHOW role").ReadAll(); err != nil {
+			t.Error(err)
+		}
+	})
 }
