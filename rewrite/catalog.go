@@ -429,8 +429,10 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 // say reads an expression that names a role, and calls what stands in for it as. It reports whether nothing is left to read in it.
 func (c *catalogReader) say(n *pg.Node, where span, f form, as string) bool {
 	switch v := n.GetNode().(type) {
-	case *pg.Node_SqlvalueFunction: // the server's own name for it is right
-		return true
+	case *pg.Node_SqlvalueFunction:
+		if f == clusterOID || f == clusterMember || f == clusterText { // the server's own name for it is right
+			return true
+		}
 	case *pg.Node_AConst:
 		if v.AConst.GetSval() == nil { // an OID, or NULL
 			return true

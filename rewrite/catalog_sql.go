@@ -229,8 +229,8 @@ const (
 	// notNameOfText: OIDs, "-", and what is no name.
 	notNameOfText = `(pgscope_x.x::pg_catalog.text {~} '^\s*([0-9]+|-)\s*$' OR pgscope_x.x::pg_catalog.text {~} '^[^"]*[.]')`
 
-	// isText: x is of a type that holds names.
-	isText = `pg_catalog.pg_typeof(pgscope_x.x)::pg_catalog.oid {=} ANY ('{19,25,1042,1043}'::pg_catalog.oid[])`
+	// isOID: x is a number or a regrole; names may be of any type, of a domain too.
+	isOID = `pg_catalog.pg_typeof(pgscope_x.x)::pg_catalog.oid {=} ANY ('{20,21,23,26,4096}'::pg_catalog.oid[])`
 
 	// aclPattern cuts an aclitem's text into grantee, privileges and grantor (aclitemout, acl.c).
 	aclPattern = `^("(?:[^"]|"")*"|[^"=]*)(=[^/]*/)(.*)$`
@@ -290,13 +290,13 @@ func (l lens) lookup(f form) (name, result string) {
 			" WHEN " + l.hidden(argumentName) + " THEN " + nobody + " ELSE " + argumentName + " END"
 	case clusterRegrole:
 		name = "(" + operators.Replace(nameOfText) + ")" + typeName
-		first = operators.Replace("WHEN NOT " + isText + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
+		first = operators.Replace("WHEN " + isOID + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
 	case clusterRegroleSoft:
 		name = "(" + operators.Replace(nameOfText) + ")" + typeName
 		first = operators.Replace("WHEN " + notNameOfText + " THEN pg_catalog.to_regrole(pgscope_x.x::pg_catalog.text) ")
 		missed, plain = "NULL", "pg_catalog.to_regrole(pg_catalog.quote_ident("+argumentName+typeText+"))"
 	default:
-		first = operators.Replace("WHEN NOT " + isText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
+		first = operators.Replace("WHEN " + isOID + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
 		if f == clusterOID {
 			first += operators.Replace("WHEN pgscope_n.n {=} 'public' THEN 0::pg_catalog.oid::pg_catalog.regrole ")
 		}

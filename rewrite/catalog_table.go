@@ -105,10 +105,10 @@ var aclColumns = set(
 var aclFunctions = set("acldefault", "pg_get_acl")
 
 // oidColumns are the catalogs' columns that hold a role's OID (pg_get_catalog_foreign_keys): what is cast to regrole there
-// is no name.
+// is no name. grantor is not among them: the information schema has names in a column that is called so.
 var oidColumns = set(
 	"oid", "proowner", "typowner", "relowner", "oprowner", "opfowner", "opcowner", "lanowner", "lomowner", "stxowner",
-	"evtowner", "nspowner", "conowner", "datdba", "setrole", "spcowner", "roleid", "member", "grantor", "grantee",
+	"evtowner", "nspowner", "conowner", "datdba", "setrole", "spcowner", "roleid", "member",
 	"cfgowner", "dictowner", "extowner", "fdwowner", "srvowner", "umuser", "defaclrole", "collowner", "pubowner",
 	"subowner", "refobjid", "usesysid", "grosysid",
 )

@@ -1,0 +1,61 @@
+CREATE ROLE reader;
+CREATE ROLE writer LOGIN;
+GRANT reader TO writer WITH ADMIN OPTION;
+CREATE SCHEMA s AUTHORIZATION writer;
+CREATE TABLE s.t (a int, b text DEFAULT current_user);
+ALTER TABLE s.t OWNER TO writer;
+GRANT SELECT ON s.t TO reader WITH GRANT OPTION;
+GRANT SELECT ON s.t TO PUBLIC;
+GRANT UPDATE (b) ON s.t TO reader;
+-- pgjdbc: getTablePrivileges, getTables
+SELECT n.nspname, c.relname, r.rolname, c.relacl FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c, pg_catalog.pg_roles r WHERE c.relnamespace = n.oid AND c.relowner = r.oid AND c.relkind IN ('r','p','v','m','f') AND n.nspname LIKE 's' ORDER BY nspname, relname;
+SELECT r.rolname, a.attname, a.attacl FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c, pg_catalog.pg_roles r, pg_catalog.pg_attribute a WHERE c.relnamespace = n.oid AND c.relowner = r.oid AND c.oid = a.attrelid AND a.attnum > 0 AND NOT a.attisdropped AND c.relname = 't';
+-- terraform, cloudnative-pg, operators
+SELECT 1 FROM pg_roles WHERE rolname='reader';
+SELECT COALESCE(n.nspacl,'{}'::aclitem[])::TEXT[] FROM pg_namespace n WHERE nspname = 's';
+SELECT 1 FROM pg_auth_members WHERE pg_get_userbyid(roleid) = 'reader' AND pg_get_userbyid(member) = 'writer';
+SELECT rolname, array(SELECT pg_get_userbyid(roleid) FROM pg_auth_members WHERE member = r.oid) AS memberof, shobj_description(r.oid, 'pg_authid') FROM pg_roles r WHERE rolname IN ('reader', 'writer') ORDER BY 1;
+SELECT COALESCE(array_agg(pg_get_userbyid(roleid)), '{}') FROM pg_auth_members WHERE member = 'writer'::regrole;
+SELECT COALESCE(passwd, '') FROM pg_catalog.pg_shadow AS s WHERE s.usename = 'writer';
+SELECT right(r.rolname, 3) AS suffix FROM pg_roles r WHERE rolname LIKE 'wri%';
+SELECT count(*) > 0 FROM pg_roles WHERE rolname = 'orders_writer';
+SELECT rolname, rolsuper FROM pg_authid LEFT JOIN pg_db_role_setting s ON s.setrole = pg_authid.oid WHERE rolname = ANY (ARRAY['reader', 'writer']::name[]) ORDER BY 1;
+-- privileges as people list them
+SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS grantee, privilege_type, is_grantable FROM pg_class c, LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) WHERE relname = 't' ORDER BY 1, 2;
+SELECT coalesce(nullif(a.grantee, 0)::regrole::text, 'public') AS who, string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type) FROM pg_class c CROSS JOIN aclexplode(c.relacl) a (grantor, grantee, privilege_type, is_grantable) WHERE c.oid = 's.t'::regclass GROUP BY a.grantee ORDER BY 1;
+SELECT format('GRANT %s ON %s TO %I%s;', privilege_type, c.oid::regclass, r.rolname, CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) FROM pg_class c, aclexplode(relacl) a JOIN pg_roles r ON a.grantee = r.oid WHERE relname = 't' ORDER BY 1;
+SELECT format('ALTER TABLE %s OWNER TO %s', oid::regclass, relowner::regrole) FROM pg_class WHERE relname = 't';
+SELECT grantee, has_table_privilege(grantee, 's.t', 'INSERT') FROM information_schema.table_privileges WHERE table_name = 't' AND grantee <> 'PUBLIC' GROUP BY grantee ORDER BY 1;
+SELECT r.rolname, pg_has_role(r.rolname, 'reader', 'MEMBER'), pg_has_role(r.oid, 'reader', 'USAGE'), pg_has_role(current_user, r.oid, 'MEMBER'), has_schema_privilege(r.rolname, n.nspname, 'CREATE') FROM pg_roles r, pg_namespace n WHERE r.rolname ~ 'er$' AND n.nspname = 's' ORDER BY 1;
+SELECT n.nspname, pg_get_userbyid(n.nspowner) AS owner, array_to_string(n.nspacl, E'\n') FROM pg_namespace n WHERE pg_get_userbyid(n.nspowner) IN (SELECT rolname FROM pg_roles WHERE NOT rolsuper) AND n.nspname !~ '^pg_|^public$';
+SELECT current_user::regrole, current_user::regrole::oid = oid FROM pg_roles WHERE rolname = current_user;
+SELECT rolname, row_to_json(r)->>'rolname', (to_jsonb(r)->'rolname')::text FROM pg_roles r WHERE rolname = 'writer';
+SELECT pg_roles IS NOT NULL, (pg_roles).rolname FROM pg_roles WHERE rolname = 'writer';
+SELECT relowner::regrole AS o, count(*) FROM pg_class WHERE relname = 't' GROUP BY o;
+SELECT relacl, count(*) FROM pg_class WHERE relname = 't' GROUP BY relacl;
+SELECT DISTINCT ON (pg_get_userbyid(relowner)) pg_get_userbyid(relowner), relname FROM pg_class WHERE relname = 't' ORDER BY pg_get_userbyid(relowner), relname;
+SELECT relowner::regrole FROM pg_class WHERE relname = 't' UNION SELECT 'reader'::regrole ORDER BY 1;
+SELECT rolname FROM pg_roles WHERE rolname = 'reader' UNION ALL SELECT usename FROM pg_user WHERE usename = 'writer';
+-- orms
+SELECT column_name, column_default, data_type FROM information_schema.columns WHERE table_schema = 's' ORDER BY ordinal_position;
+SELECT a.attname, pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute a LEFT JOIN pg_attrdef d ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE a.attrelid = 's.t'::regclass AND a.attnum > 0 ORDER BY a.attnum;
+SELECT schemaname, tablename, tableowner FROM pg_tables WHERE tableowner = current_user OR tableowner = 'writer' AND schemaname = 's';
+SELECT datname, usename, state FROM pg_stat_activity WHERE usename = current_user AND pid = pg_backend_pid();
+SELECT count(*) FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid WHERE a.usename IS DISTINCT FROM r.rolname;
+SELECT version() IS NOT NULL, current_database(), current_schema(), current_user;
+-- in what the client writes itself
+CREATE TABLE audit (who text, at int);
+INSERT INTO audit VALUES (current_user, 1), ('x', 2);
+INSERT INTO audit (who) SELECT current_user WHERE NOT EXISTS (SELECT FROM audit WHERE who = 'nobody') RETURNING who;
+WITH w AS (INSERT INTO audit VALUES (session_user, 3) RETURNING who) SELECT who, current_user FROM w;
+UPDATE audit SET (who, at) = (SELECT current_user, 9) WHERE at = 2;
+SELECT who, count(*) FILTER (WHERE who = current_user) FROM audit GROUP BY GROUPING SETS ((who), ()) ORDER BY 1;
+SELECT count(*) FROM audit WHERE who IN (current_user, session_user) LIMIT length(current_user);
+SELECT first_value(current_user) OVER (PARTITION BY who ORDER BY current_user) FROM audit LIMIT 1;
+CREATE INDEX ON audit (who);
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) DELETE FROM audit WHERE who = 'a';
+DELETE FROM audit WHERE who = current_user;
+DROP TABLE audit;
+DROP SCHEMA s CASCADE;
+DROP ROLE reader, writer;
