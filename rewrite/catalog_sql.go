@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -44,7 +43,7 @@ const (
 		` {||} '"')::pg_catalog.json {#>>} '{}' {||} '_'))`
 
 	// prefixPattern finds the prefix in a marker's comment, as scope.Database.Comment writes it.
-	prefixPattern = `"prefix":"((?:[^"\\]|\\["\\])+)"`
+	prefixPattern = `"prefix":"((?:[^"\\\x01-\x1f]|\\["\\])+)"`
 
 	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none. A name that is too
 	// long would be cut, and be another's.
@@ -93,40 +92,67 @@ func newLens(db scope.Database) lens {
 // plainPrefix are names that mean themselves in a regular expression.
 var plainPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-var operators = strings.NewReplacer(
-	"{=}", "OPERATOR(pg_catalog.=)", "{<=}", "OPERATOR(pg_catalog.<=)", "{||}", "OPERATOR(pg_catalog.||)",
-	"{*}", "OPERATOR(pg_catalog.*)", "{~}", "OPERATOR(pg_catalog.~)", "{#>>}", "OPERATOR(pg_catalog.#>>)",
-)
-
-// sql fills a template in; what it is given is final.
+// sql fills a template in. What it is given is final.
 func (l lens) sql(template string, pairs ...string) string {
-	pairs = append(pairs, "{lead}", l.lead, "{marker}", l.marker, "{prefix}", scope.QuoteLiteral(prefixPattern))
-	return strings.NewReplacer(pairs...).Replace(operators.Replace(template))
+	var b strings.Builder
+	b.Grow(4 * len(template))
+	for {
+		before, rest, ok := strings.Cut(template, "{")
+		key, after, _ := strings.Cut(rest, "}")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		b.WriteString(l.value(key, pairs))
+		template = after
+	}
 }
 
-func (l lens) oid(name string) string      { return l.sql(oidSQL, "{name}", name) }
-func (l lens) own(oid, name string) string { return l.sql(ownSQL, "{oid}", oid, "{name}", name) }
-func (l lens) cut(name string) string      { return l.sql(cutSQL, "{name}", name) }
-func (l lens) twin(name string) string     { return l.sql(twinSQL, "{name}", name) }
-func (l lens) reserved(name string) string { return l.sql(reservedSQL, "{name}", name) }
+// value is what stands for a key of a template.
+func (l lens) value(key string, pairs []string) string {
+	switch key {
+	case "lead":
+		return l.lead
+	case "marker":
+		return l.marker
+	case "prefix":
+		return prefixInComment
+	case "":
+		return "{}"
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i] == key {
+			return pairs[i+1]
+		}
+	}
+	return "OPERATOR(pg_catalog." + key + ")"
+}
+
+var prefixInComment = scope.QuoteLiteral(prefixPattern)
+
+func (l lens) oid(name string) string      { return l.sql(oidSQL, "name", name) }
+func (l lens) own(oid, name string) string { return l.sql(ownSQL, "oid", oid, "name", name) }
+func (l lens) cut(name string) string      { return l.sql(cutSQL, "name", name) }
+func (l lens) twin(name string) string     { return l.sql(twinSQL, "name", name) }
+func (l lens) reserved(name string) string { return l.sql(reservedSQL, "name", name) }
 
 func (l lens) foreign(oid, name string) string {
-	return l.sql(foreignSQL, "{oid}", oid, "{name}", name)
+	return l.sql(foreignSQL, "oid", oid, "name", name)
 }
 
 // short is the short name of the role name, an expression of type name or text, as the given type.
 func (l lens) short(name, typ string) string {
-	return l.sql(shortSQL, "{own}", l.own(l.oid(name), name), "{cut}", l.cut(name)+typ, "{name}", name)
+	return l.sql(shortSQL, "own", l.own(l.oid(name), name), "cut", l.cut(name)+typ, "name", name)
 }
 
 func (l lens) visible(oid, name string) string {
-	return l.sql(visibleSQL, "{reserved}", l.reserved(name), "{own}", l.own(oid, name), "{foreign}", l.foreign(oid, name),
-		"{twin}", l.twin(name), "{referenced}", l.sql(referencedSQL, "{oid}", oid))
+	return l.sql(visibleSQL, "reserved", l.reserved(name), "own", l.own(oid, name), "foreign", l.foreign(oid, name),
+		"twin", l.twin(name), "referenced", l.sql(referencedSQL, "oid", oid))
 }
 
 func (l lens) hidden(name string) string {
 	oid := l.oid(name)
-	return l.sql(hiddenSQL, "{reserved}", l.reserved(name), "{own}", l.own(oid, name), "{foreign}", l.foreign(oid, name))
+	return l.sql(hiddenSQL, "reserved", l.reserved(name), "own", l.own(oid, name), "foreign", l.foreign(oid, name))
 }
 
 const (
@@ -222,15 +248,15 @@ const (
 	match  = " OPERATOR(pg_catalog.~) "
 
 	// nameOfText reads a name as regrole's input does (stringToQualifiedNameList, regproc.c).
-	nameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} '^\s*".*"\s*$' THEN pg_catalog.replace(pg_catalog.substr(` +
+	nameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} '^[[:space:]]*".*"[[:space:]]*$' THEN pg_catalog.replace(pg_catalog.substr(` +
 		`pg_catalog.btrim(pgscope_x.x::pg_catalog.text), 2, pg_catalog.length(pg_catalog.btrim(pgscope_x.x::pg_catalog.text)) ` +
 		`OPERATOR(pg_catalog.-) 2), '""', '"') ELSE pg_catalog.lower(pg_catalog.btrim(pgscope_x.x::pg_catalog.text) COLLATE pg_catalog."C") END`
 
 	// notNameOfText: OIDs, "-", and what is no name.
-	notNameOfText = `(pgscope_x.x::pg_catalog.text {~} '^\s*([0-9]+|-)\s*$' OR pgscope_x.x::pg_catalog.text {~} '^[^"]*[.]')`
+	notNameOfText = `(pgscope_x.x::pg_catalog.text {~} '^[[:space:]]*([0-9]+|-)[[:space:]]*$' OR pgscope_x.x::pg_catalog.text {~} '^[^"]*[.]')`
 
 	// isOID: x is a number or a regrole; names may be of any type, of a domain too.
-	isOID = `pg_catalog.pg_typeof(pgscope_x.x)::pg_catalog.oid {=} ANY ('{20,21,23,26,4096}'::pg_catalog.oid[])`
+	isOID = `pg_catalog.pg_typeof(pgscope_x.x)::pg_catalog.oid {=} ANY (ARRAY[20, 21, 23, 26, 4096]::pg_catalog.oid[])`
 
 	// aclPattern cuts an aclitem's text into grantee, privileges and grantor (aclitemout, acl.c).
 	aclPattern = `^("(?:[^"]|"")*"|[^"=]*)(=[^/]*/)(.*)$`
@@ -289,16 +315,16 @@ func (l lens) lookup(f form) (name, result string) {
 		return argument + typeText, "CASE WHEN pgscope_o.own IS NOT NULL THEN " + l.lead + concat + argumentName +
 			" WHEN " + l.hidden(argumentName) + " THEN " + nobody + " ELSE " + argumentName + " END"
 	case clusterRegrole:
-		name = "(" + operators.Replace(nameOfText) + ")" + typeName
-		first = operators.Replace("WHEN " + isOID + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
+		name = "(" + l.sql(nameOfText) + ")" + typeName
+		first = l.sql("WHEN " + isOID + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
 	case clusterRegroleSoft:
-		name = "(" + operators.Replace(nameOfText) + ")" + typeName
-		first = operators.Replace("WHEN " + notNameOfText + " THEN pg_catalog.to_regrole(pgscope_x.x::pg_catalog.text) ")
+		name = "(" + l.sql(nameOfText) + ")" + typeName
+		first = l.sql("WHEN " + notNameOfText + " THEN pg_catalog.to_regrole(pgscope_x.x::pg_catalog.text) ")
 		missed, plain = "NULL", "pg_catalog.to_regrole(pg_catalog.quote_ident("+argumentName+typeText+"))"
 	default:
-		first = operators.Replace("WHEN " + isOID + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
+		first = l.sql("WHEN " + isOID + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
 		if f == clusterOID {
-			first += operators.Replace("WHEN pgscope_n.n {=} 'public' THEN 0::pg_catalog.oid::pg_catalog.regrole ")
+			first += l.sql("WHEN pgscope_n.n {=} 'public' THEN 0::pg_catalog.oid::pg_catalog.regrole ")
 		}
 		typ = "::pg_catalog.oid"
 	}
@@ -330,34 +356,29 @@ func (l lens) aclItem(from string) string {
 // depends on the server, so the longer name's quotes tell.
 func (l lens) aclName(quoted string) string {
 	const text = "pgscope_q.n"
-	unquote := ("CASE WHEN pg_catalog.starts_with(" + quoted + ", '\"') THEN pg_catalog.replace(pg_catalog.substr(" + quoted +
-		", 2, pg_catalog.length(" + quoted + ") OPERATOR(pg_catalog.-) 2), '\"\"', '\"') ELSE " + quoted + " END")
+	unquote := "CASE WHEN pg_catalog.starts_with(" + quoted + `, '"') THEN pg_catalog.replace(pg_catalog.substr(` + quoted +
+		", 2, pg_catalog.length(" + quoted + `) OPERATOR(pg_catalog.-) 2), '""', '"') ELSE ` + quoted + " END"
 	cut := l.cut(text)
 	return "(SELECT CASE WHEN NOT " + l.own(l.oid(text), text) + " THEN " + quoted +
-		" WHEN " + cut + match + `'[\x01-/:-@[-^\x60{-\x7f]'` + " OR pg_catalog.starts_with(" + quoted + `, '"') AND ` + cut + match + `'[^\x01-\x7f]'` +
+		" WHEN " + cut + match + scope.QuoteLiteral(`[\x01-/:-@[-^\x60{-\x7f]`) +
+		" OR pg_catalog.starts_with(" + quoted + `, '"') AND ` + cut + match + scope.QuoteLiteral(`[^\x01-\x7f]`) +
 		` THEN '"'` + concat + "pg_catalog.replace(" + cut + `, '"', '""')` + concat + `'"' ELSE ` + cut + " END" +
 		" FROM (SELECT " + unquote + " AS n) pgscope_q)"
 }
 
-// roleMap returns an expression of type jsonb with what every role of the cluster is called here, by OID or by name. It
-// is evaluated once, and so serves expressions that may not stand in a subquery: those with sets.
+// roleMap is wrap for expressions that may not stand in a subquery, those with sets: it looks them up in an object of
+// what all roles of the cluster are called here, by name or by OID, which is made once for the query.
 func (l lens) roleMap(f form) (before, after string) {
 	key, value, nobody := "pgscope_a.oid", "pg_catalog.quote_ident(pgscope_s.n::pg_catalog.text)", `{"0":"-"}`
+	asKey, typ := "::pg_catalog.oid::pg_catalog.text", ""
 	if f == shortName {
 		key, value, nobody = "pgscope_a.rolname", "pgscope_s.n", `{"unknown (OID=0)":"unknown (OID=0)"}`
-	}
-	typ := ""
-	if f == shortName {
-		typ = typeName
-	}
-	cast := "::pg_catalog.oid::pg_catalog.text"
-	if f == shortName {
-		cast = typeText
+		asKey, typ = typeText, typeName
 	}
 	return "((SELECT pg_catalog.jsonb_object_agg(" + key + ", " + value + ")" + concat + scope.QuoteLiteral(nobody) +
 			"::pg_catalog.jsonb FROM pg_catalog.pg_roles pgscope_a, LATERAL (SELECT " + l.short("pgscope_a.rolname", typeName) +
 			" AS n) pgscope_s) OPERATOR(pg_catalog.->>) (",
-		")" + cast + ")" + typ
+		")" + asKey + ")" + typ
 }
 
 // cutSchema splits the key of a relation.
@@ -370,10 +391,11 @@ func cutSchema(name string) (schema, table string) {
 func ColumnsSQL() (sql string, params []string) {
 	names := slices.Sorted(maps.Keys(relations))
 	return `SELECT pgscope_n.n, pgscope_a.attname::pg_catalog.text` +
-		` FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[])) pgscope_n (n)` +
-		` JOIN pg_catalog.pg_attribute pgscope_a ON pgscope_a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pgscope_n.n)::pg_catalog.oid` +
-		` WHERE pgscope_a.attnum OPERATOR(pg_catalog.>) 0 AND NOT pgscope_a.attisdropped` +
-		` ORDER BY pgscope_a.attrelid USING OPERATOR(pg_catalog.<), pgscope_a.attnum USING OPERATOR(pg_catalog.<)`, []string{"{" + strings.Join(names, ",") + "}"}
+			` FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[])) pgscope_n (n)` +
+			` JOIN pg_catalog.pg_attribute pgscope_a ON pgscope_a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pgscope_n.n)::pg_catalog.oid` +
+			` WHERE pgscope_a.attnum OPERATOR(pg_catalog.>) 0 AND NOT pgscope_a.attisdropped` +
+			` ORDER BY pgscope_a.attrelid USING OPERATOR(pg_catalog.<), pgscope_a.attnum USING OPERATOR(pg_catalog.<)`,
+		[]string{"{" + strings.Join(names, ",") + "}"}
 }
 
 // Columns are the columns of the catalogs' relations with role names, in their order, as a server has them.
@@ -383,7 +405,7 @@ type Columns map[string][]string
 func ReadColumns(rows [][]string) Columns {
 	c := make(Columns, len(relations))
 	for _, r := range rows {
-		if len(r) == 2 && utf8.ValidString(r[1]) {
+		if len(r) == 2 {
 			c[r[0]] = append(c[r[0]], r[1])
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 func TestMayNameRole(t *testing.T) {
@@ -209,6 +211,28 @@ func BenchmarkAnalyze(b *testing.B) {
 				if a == nil || err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// BenchmarkRewriteQuery is each sight of a query of the catalogs, its analysis being remembered.
+func BenchmarkRewriteQuery(b *testing.B) {
+	for _, sql := range []string{
+		"SELECT current_user",
+		"SELECT rolname FROM pg_roles WHERE rolname = $1",
+		"SELECT array_to_string(relacl, ',') FROM pg_class",
+		"SELECT has_table_privilege('a', 't', 'SELECT')",
+	} {
+		b.Run(strings.Fields(sql)[1], func(b *testing.B) {
+			a, refusal := Analyze(sql, testOptions)
+			if refusal != nil {
+				b.Fatal(refusal)
+			}
+			v := view(b, a, true)
+			b.ReportAllocs()
+			for b.Loop() {
+				a.Rewrite(v, scope.Transparent, nil)
 			}
 		})
 	}
