@@ -143,6 +143,28 @@ func TestCatalogDescribed(t *testing.T) {
 	}
 }
 
+// TestCatalogOddName runs scripts in a database whose name wants quotes of every kind.
+func TestCatalogOddName(t *testing.T) {
+	const name = `O.d (d) "{name}`
+	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
+	for _, script := range []string{"catalog_functions", "catalog_relations", "catalog_stored"} {
+		t.Run(script, func(t *testing.T) {
+			content, err := os.ReadFile("testdata/compat/" + script + ".sql")
+			if err != nil {
+				t.Fatal(err)
+			}
+			database(t, plain(), name)
+			database(t, scoped(), name)
+			there := strings.ReplaceAll(string(content), "DATABASE orders", "DATABASE "+pgx.Identifier{name}.Sanitize())
+			want := direct(plain()).psql(t, name, "postgres", there)
+			got := via.psql(t, name, "postgres", there)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("direct (-) and through the proxy (+):\n%s", diff)
+			}
+		})
+	}
+}
+
 // described tells the columns and parameters of a statement.
 func described(t *testing.T, c *pgx.Conn, sql string, withoutTypes bool) (lines []string) {
 	t.Helper()
