@@ -77,14 +77,39 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 				c.wrap(storedName, c.token(n.Location), n)
 			}
 		case *pg.ResTarget: // a view's column without a name has that of the key word
-			if v := n.Val.GetSqlvalueFunction(); v != nil && n.Name == "" {
-				if name, _ := figureName(v); name != "" {
-					end := c.token(v.Location).end
-					c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(name)})
-				}
+			if end := c.unnamed(n); end != none {
+				c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(columnName(n.Val))})
 			}
 		}
 	})
+}
+
+// unnamed returns where a column ends that has its name from CURRENT_USER or its like, by itself or cast; none for others,
+// and where that cannot be told.
+func (c *catalogReader) unnamed(n *pg.ResTarget) int {
+	inner := n.Val
+	for inner.GetTypeCast() != nil {
+		inner = inner.GetTypeCast().Arg
+	}
+	word := inner.GetSqlvalueFunction()
+	if word == nil || n.Name != "" {
+		return none
+	}
+	at := c.token(word.Location)
+	if n.Val.GetTypeCast() != nil {
+		at = c.node(n.Val)
+	}
+	first, next := c.tokens.index(at.start), c.tokens.index(at.end)
+	for c.tokens.kind(first-1) == tokenOpen && c.tokens.kind(next) == tokenClose { // its own parentheses
+		first, next = first-1, next+1
+	}
+	switch c.tokens.kind(next) {
+	case pg.Token_NUL, tokenComma, tokenClose, tokenSemicolon, pg.Token_FROM, pg.Token_WHERE, pg.Token_UNION, pg.Token_WITH:
+		if name, _ := figureName(word); name != "" && at != (span{}) {
+			return c.tokens.list[next-1].end
+		}
+	}
+	return none // a type of more words
 }
 
 // catalogReader walks over a query.

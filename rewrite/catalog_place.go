@@ -147,7 +147,7 @@ func (c *catalogReader) typeEnd(i int) int {
 		}
 		i++
 	}
-	for c.tokens.kind(i) == tokenOpenBracket {
+	for c.tokens.kind(i) == tokenOpen || c.tokens.kind(i) == tokenOpenBracket { // varchar(10)[]
 		end := c.closingToken(i)
 		if end == none {
 			break

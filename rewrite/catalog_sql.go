@@ -79,7 +79,7 @@ func newLens(db scope.Database) lens {
 	expression := "^" + regexp.QuoteMeta(db.Prefix) + scope.Separator
 	pattern := scope.QuoteLiteral(expression)
 	deparsed := "'" + strings.ReplaceAll(expression, "'", "''") + "'::text" // never E'…', simple_quote_literal in ruleutils.c
-	if db.Prefix == db.Name && plainPrefix.MatchString(db.Name) { // then it holds when the database is renamed or copied
+	if db.Prefix == db.Name && plainPrefix.MatchString(db.Name) {           // then it holds when the database is renamed or copied
 		pattern = "pg_catalog.concat('^', pg_catalog.current_database(), '" + scope.Separator + "')"
 		deparsed = strings.ReplaceAll(pattern, "pg_catalog.", "")
 	}

@@ -27,6 +27,11 @@ CREATE DOMAIN d AS name DEFAULT current_user CHECK (VALUE <> user);
 CREATE FUNCTION f(a name DEFAULT current_user) RETURNS name LANGUAGE sql RETURN a || current_user;
 CREATE RULE r AS ON DELETE TO notes DO INSTEAD UPDATE notes SET body = current_user WHERE owner = current_user;
 ALTER TABLE notes ADD COLUMN who text DEFAULT 'by ' || current_user, ADD CHECK (owner <> user);
+CREATE VIEW names AS SELECT user::text, (SELECT session_user), CAST(current_user AS varchar(10)), current_role UNION SELECT 'a', 'b', 'c', 'd' WHERE false;
+CREATE VIEW parens AS SELECT (current_user), x.* FROM (SELECT session_user::varchar(10)) x (y);
+\d+ names
+\d+ parens
+DROP VIEW names, parens;
 GRANT SELECT ON me TO alice;
 SET ROLE alice;
 SELECT * FROM me;
