@@ -26,7 +26,7 @@ type Options struct {
 	Mode      scope.Mode
 	Databases map[string]DatabaseOptions
 
-	// Policy decides about role statements.
+	// Policy decides about role statements, until [Server.SetPolicy] changes it.
 	Policy *policy.Policy
 
 	// ClientTLS says what clients are offered; TLS holds the certificate, and the authorities of clients' certificates.

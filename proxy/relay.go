@@ -142,7 +142,7 @@ func (r *relay) hear(buf []byte, out *engine.Out) bool {
 func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 	r.mu.Lock()
 	violation := r.engine.Server(in, out)
-	r.drained()
+	resting := r.draining && r.engine.Idle()
 	if r.waiting && !r.engine.Held() {
 		r.waiting = false
 		r.resumed <- struct{}{}
@@ -160,6 +160,8 @@ func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 	case err != nil:
 		r.finish(ending{byServer, err})
 		return false
+	case resting: // and the client knows: it has read that its transaction has ended
+		r.drain()
 	}
 	return true
 }

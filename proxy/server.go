@@ -9,11 +9,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"go.uber.org/zap"
 
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -24,6 +26,7 @@ type Server struct {
 	directories directories
 	admin       *admin
 	metrics     *metrics
+	policy      atomic.Pointer[policy.Policy]
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
 
 	listeners []net.Listener
@@ -64,6 +67,7 @@ func New(o Options) (*Server, error) {
 		admission: newAdmitOptions(o.ClientTLS, o.TLS, o.LoginTimeout),
 		sessions:  make(map[*session]struct{}),
 	}
+	s.SetPolicy(o.Policy)
 	s.directories.prefixes = make(map[string]string)
 	for name, d := range o.Databases {
 		s.directories.prefixes[name] = d.Prefix
@@ -73,6 +77,9 @@ func New(o Options) (*Server, error) {
 	}
 	return s, nil
 }
+
+// SetPolicy lets another policy decide about all statements from now on, also those of sessions under way.
+func (s *Server) SetPolicy(p *policy.Policy) { s.policy.Store(p) }
 
 // Listen opens the addresses. [Server.Run] closes them.
 func (s *Server) Listen(ctx context.Context) error {

@@ -107,14 +107,23 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	return in, err
 }
 
+// walsender reports whether the client asks for a replication connection, and whether for one to a database
+// (ProcessStartupPacket, src/backend/tcop/backend_startup.c).
+func walsender(v *visitor) (asked, toDatabase bool) {
+	switch strings.ToLower(v.startup.Get("replication")) {
+	case "", "off", "false", "no", "0":
+		return false, false
+	case "database":
+		return true, true
+	default:
+		return true, false
+	}
+}
+
 // scoped reports whether the session has role names: a physical replication connection is in no database.
 func (x *session) scoped(v *visitor) bool {
-	switch strings.ToLower(v.startup.Get("replication")) {
-	case "", "database", "off", "false", "no", "0":
-		return true
-	default:
-		return false
-	}
+	asked, toDatabase := walsender(v)
+	return !asked || toDatabase
 }
 
 // sessionSettings are the parameters by which a session can read what the proxy does with its names. A mode that the
@@ -242,6 +251,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	if !x.scoped(v) {
 		return c
 	}
+	c.Walsender, _ = walsender(v)
 	c.Directory, c.Mode = s.directories.of(database), s.o.mode(database)
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
 	who := policy.Session{
@@ -259,7 +269,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 }
 
 func (x *session) decide(who policy.Session, a policy.Action) *scope.Error {
-	d := x.server.o.Policy.Decide(who, a)
+	d := x.server.policy.Load().Decide(who, a)
 	if d.Verdict == policy.Warn {
 		x.log.Warn("role statement", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
 	}
@@ -283,6 +293,7 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 	_ = r.server.SetDeadline(until)
 	if last := lastError(r); last != nil && !r.torn && e.ClientAtBoundary() && !e.Fatal() && !e.Goodbye() {
 		_, _ = r.client.Write(wire.AppendError(nil, *last)) // the client may be gone as well
+		linger(r.client)
 	}
 	if r.end.side == byServer {
 		return
@@ -298,6 +309,20 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 		_, _ = r.server.Write(wire.AppendHeader(nil, wire.Terminate, 0)) // the server may be gone as well
 	}
 }
+
+// linger lets the client read what it was told. To close a connection on which the client's next words have arrived resets
+// it, and with it may go what the client has not read yet.
+func linger(c net.Conn) {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime)) // a connection without is at its end
+	_, _ = io.Copy(io.Discard, c)                     // until the client has closed, or the time is up
+}
+
+// lingerTime is how long a client has to close after its last message.
+const lingerTime = 500 * time.Millisecond
 
 // lastError is what the client is told about the end of its session; nil where it knows, or is gone.
 func lastError(r *relay) *wire.Fields {

@@ -32,6 +32,7 @@ type Config struct {
 	Directory Directory
 	Mode      scope.Mode // unless the session has another by its own wish
 	Switching bool       // it said so when it began
+	Walsender bool       // it is a replication connection
 	// Decide is asked about each action of a role statement; an error refuses the statement.
 	Decide func(policy.Action) *scope.Error
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.

@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -31,7 +33,11 @@ type question struct {
 func (e *Engine) ask(sql string, params []string, out *Out) {
 	e.question = question{sync: !e.pending.unsynced}
 	e.pending.push(ownQuestion, nil)
-	out.Server.write(appendQuestion(nil, sql, params, e.question.sync))
+	if e.cfg.Walsender {
+		out.Server.write(appendSimpleQuestion(nil, sql, params))
+	} else {
+		out.Server.write(appendQuestion(nil, sql, params, e.question.sync))
+	}
 }
 
 // asksFirst reports whether there is something to ask before the client may begin.
@@ -115,6 +121,21 @@ func appendQuestion(dst []byte, sql string, params []string, sync bool) []byte {
 	return dst
 }
 
+// appendSimpleQuestion is appendQuestion for walsenders, which know the simple protocol only: the parameters become
+// constants, and ReadyForQuery ends the answer.
+func appendSimpleQuestion(dst []byte, sql string, params []string) []byte {
+	var pairs []string
+	for i, p := range params {
+		pairs = append(pairs, "$"+strconv.Itoa(i+1), scope.QuoteLiteral(p))
+	}
+	// All in one pass: a parameter may hold what looks like another.
+	dst, err := (&pgproto3.Query{String: strings.NewReplacer(pairs...).Replace(sql)}).Encode(dst)
+	if err != nil {
+		panic(err) // as above
+	}
+	return dst
+}
+
 // closesAsked is how many Close messages a question has.
 const closesAsked = 3
 
@@ -141,7 +162,7 @@ func (q *question) take(frame []byte) error {
 		q.done = !q.sync && q.closes == closesAsked
 	case wire.ReadyForQuery:
 		q.done = true
-	case wire.ParseComplete, wire.BindComplete, wire.CommandComplete, wire.NoticeResponse:
+	case wire.ParseComplete, wire.BindComplete, wire.RowDescription, wire.CommandComplete, wire.NoticeResponse:
 	default:
 		return serverViolation("unexpected answer", typ)
 	}

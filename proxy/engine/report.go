@@ -162,7 +162,9 @@ func appendReport(dst []byte, typ byte, list []field) []byte {
 func (e *Engine) notAdministrator(list []field) []field {
 	db := e.cfg.Directory.Database()
 	return []field{
-		{'S', get(list, 'S')}, {'V', get(list, 'V')}, {'C', scope.CodeInsufficientPriv},
+		{'S', get(list, 'S')},
+		{'V', get(list, 'V')},
+		{'C', scope.CodeInsufficientPriv},
 		{'M', "permission denied to create role"},
 		{'D', fmt.Sprintf(`Only administrators of the roles of database "%s" may create roles in it.`, db.Name)},
 		{'H', fmt.Sprintf("A superuser can make this role one: GRANT %s TO … WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"+
