@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -104,7 +103,8 @@ func newDemoCommand() *cobra.Command {
 
 // demo tells the story, and keeps the stage for the user if stay is set. Whatever happens, it leaves nothing running.
 func demo(ctx context.Context, out io.Writer, stay bool) (err error) {
-	fmt.Fprintln(out, "Starting a PostgreSQL server for the demo …")
+	p := &printer{w: out}
+	p.printf("Starting a PostgreSQL server for the demo …\n")
 	cluster, err := pgtest.Launch(ctx, "", pgtest.Options{})
 	if err != nil {
 		return fmt.Errorf("no PostgreSQL server for the demo: %w", err)
@@ -124,19 +124,31 @@ func demo(ctx context.Context, out io.Writer, stay bool) (err error) {
 		err = errors.Join(err, <-stopped)
 	}()
 
-	stage := demoStage{out: out, psql: findPsql(cluster)}
+	stage := demoStage{printer: p, psql: findPsql(cluster)}
 	host, port, _ := strings.Cut(server.Addresses()[0], ":")
 	stage.proxy = fmt.Sprintf("host=%s port=%s sslmode=disable", host, port)
 	stage.server = fmt.Sprintf("host=%s port=%d sslmode=disable", cluster.Host, cluster.Port)
-	fmt.Fprintf(out, "PostgreSQL %s listens on port %d, pgscope-proxy in front of it on port %s.\n", cluster.Major, cluster.Port, port)
+	p.printf("PostgreSQL %s listens on port %d, pgscope-proxy in front of it on port %s.\n", cluster.Major, cluster.Port, port)
 
 	failed := stage.play(ctx)
 	if stay && ctx.Err() == nil {
-		fmt.Fprintf(out, "\nYour turn. Through the proxy, and on the server itself:\n\n    psql '%s user=postgres dbname=orders'\n"+
+		p.printf("\nYour turn. Through the proxy, and on the server itself:\n\n    psql '%s user=postgres dbname=orders'\n"+
 			"    psql '%s user=postgres dbname=orders'\n\nCtrl-C ends the demo and removes everything.\n", stage.proxy, stage.server)
 		<-ctx.Done()
 	}
-	return failed
+	return errors.Join(failed, p.err)
+}
+
+// printer prints until it cannot, and keeps the reason.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
 }
 
 func demoProxy(ctx context.Context, cluster *pgtest.Cluster) (*proxy.Server, error) {
@@ -166,12 +178,15 @@ func demoProxy(ctx context.Context, cluster *pgtest.Cluster) (*proxy.Server, err
 	if err != nil {
 		return nil, err
 	}
-	return s, s.Listen(ctx)
+	if err := s.Listen(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // demoStage is where the steps are played.
 type demoStage struct {
-	out           io.Writer
+	*printer
 	proxy, server string // connection strings
 	psql          string // path; empty where the machine has none
 }
@@ -197,7 +212,7 @@ func (s demoStage) play(ctx context.Context) error {
 		if step.direct {
 			where, dsn = "on the server itself", s.server
 		}
-		fmt.Fprintf(s.out, "\n%d. %s\n   (%s, database %s, as %s)\n\n", i+1, step.title, where, step.database, step.user)
+		s.printf("\n%d. %s\n   (%s, database %s, as %s)\n\n", i+1, step.title, where, step.database, step.user)
 		output, err := s.run(ctx, fmt.Sprintf("%s dbname=%s user=%s", dsn, step.database, step.user), step.script)
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
@@ -207,7 +222,7 @@ func (s demoStage) play(ctx context.Context) error {
 			if sql, ended := strings.CutSuffix(line, ";\n"); ended && slices.Contains(step.script, sql) {
 				prompt = step.database + "=> "
 			}
-			fmt.Fprint(s.out, "   ", prompt, line)
+			s.printf("   %s%s", prompt, line)
 		}
 		for _, want := range step.wants {
 			if !strings.Contains(output, want) {
@@ -223,7 +238,7 @@ func (s demoStage) run(ctx context.Context, dsn string, script []string) (string
 	if s.psql == "" {
 		return runWithoutPsql(ctx, dsn, script)
 	}
-	cmd := exec.CommandContext(ctx, s.psql, "-X", "-a", dsn) //nolint:gosec // our own arguments
+	cmd := exec.CommandContext(ctx, s.psql, "-X", "-a", dsn)
 	cmd.Env = append(os.Environ(), "PAGER=", "LC_ALL=C")
 	cmd.Stdin = strings.NewReader(strings.Join(script, ";\n") + ";\n")
 	out, err := cmd.CombinedOutput()
@@ -241,15 +256,15 @@ func runWithoutPsql(ctx context.Context, dsn string, script []string) (string, e
 	}
 	var b strings.Builder
 	for _, sql := range script {
-		fmt.Fprintln(&b, sql+";")
+		b.WriteString(sql + ";\n")
 		results, err := conn.Exec(ctx, sql).ReadAll()
 		for _, r := range results {
-			printResult(&b, r)
+			b.WriteString(showResult(r))
 		}
 		var failed *pgconn.PgError
 		switch {
 		case errors.As(err, &failed):
-			fmt.Fprintln(&b, "ERROR: ", failed.Message)
+			b.WriteString("ERROR:  " + failed.Message + "\n")
 		case err != nil:
 			return b.String(), errors.Join(err, conn.Close(ctx))
 		}
@@ -257,21 +272,20 @@ func runWithoutPsql(ctx context.Context, dsn string, script []string) (string, e
 	return b.String(), conn.Close(ctx)
 }
 
-func printResult(b *strings.Builder, r *pgconn.Result) {
+func showResult(r *pgconn.Result) string {
 	if len(r.FieldDescriptions) == 0 {
-		fmt.Fprintln(b, r.CommandTag)
-		return
+		return r.CommandTag.String() + "\n"
 	}
-	w := tabwriter.NewWriter(b, 0, 0, 1, ' ', tabwriter.Debug)
+	var b strings.Builder
 	for _, f := range r.FieldDescriptions {
-		fmt.Fprint(w, " ", f.Name, " \t")
+		b.WriteString(" " + f.Name + " |")
 	}
-	fmt.Fprintln(w)
+	b.WriteByte('\n')
 	for _, row := range r.Rows {
 		for _, v := range row {
-			fmt.Fprint(w, " ", string(v), " \t")
+			b.WriteString(" " + string(v) + " |")
 		}
-		fmt.Fprintln(w)
+		b.WriteByte('\n')
 	}
-	_ = w.Flush() // to memory
+	return b.String()
 }

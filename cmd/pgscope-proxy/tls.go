@@ -58,6 +58,8 @@ func clientTLS(o config.ClientTLS, c *certificate) (proxy.TLSMode, *tls.Config, 
 		return proxy.TLSAllow, t, nil
 	case config.TLSVerifyFull:
 		t.ClientAuth = tls.RequireAndVerifyClientCert
+		return proxy.TLSRequire, t, nil
+	default:
+		return proxy.TLSRequire, t, nil
 	}
-	return proxy.TLSRequire, t, nil
 }
