@@ -78,7 +78,7 @@ func serveCommand(t *testing.T, args ...string) logReader {
 	r := logReader{t, bufio.NewScanner(log)}
 	t.Cleanup(func() { // registered last, so run first: what is logged at the end must find a reader
 		go func() {
-			for r.lines.Scan() { //nolint:revive // only read
+			for r.lines.Scan() {
 			}
 		}()
 	})
