@@ -300,7 +300,7 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 	}
 	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
 		if c, err := wire.DecodeCancel(key); err == nil {
-			if err := x.server.o.Upstream.cancelQuery(ctx, in.server, c); err != nil {
+			if err := x.server.o.Upstream.cancelQuery(context.WithoutCancel(ctx), in.server, c); err != nil {
 				x.log.Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}
 		}

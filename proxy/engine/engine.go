@@ -122,11 +122,11 @@ func (e *Engine) Held() bool { return e.crowded || e.held != nil && !e.question.
 
 // Idle reports whether the session is at rest between two transactions: nothing is asked, nothing is half said.
 func (e *Engine) Idle() bool {
-	return e.status == wire.TxIdle && e.pending.n == 0 && e.held == nil && e.client.between() && e.server.between()
+	return e.status == wire.TxIdle && e.pending.first().awaits == none && e.held == nil && e.client.between() && e.server.between()
 }
 
 // Waiting reports whether the server is at work for the client.
-func (e *Engine) Waiting() bool { return e.pending.n > 0 || e.held != nil }
+func (e *Engine) Waiting() bool { return e.pending.first().awaits != none || e.held != nil }
 
 // ClientAtBoundary reports whether a message of the proxy may be put behind what the client was sent.
 func (e *Engine) ClientAtBoundary() bool { return e.server.between() }

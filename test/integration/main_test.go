@@ -56,6 +56,15 @@ func launch() *pgtest.Cluster {
 	return c
 }
 
+func major(t testing.TB, c *pgtest.Cluster) int {
+	t.Helper()
+	n, err := strconv.Atoi(c.Major)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // allowAll is the policy that leaves everything to the server.
 func allowAll(t testing.TB) *policy.Policy {
 	t.Helper()
@@ -200,14 +209,14 @@ func roles(t testing.TB, c *pgtest.Cluster) []string {
 // of. Markers are left out.
 func memberships(t testing.TB, c *pgtest.Cluster, prefix string) []string {
 	t.Helper()
-	return strings.Split(c.Psql(t, "postgres", fmt.Sprintf(`
+	return strings.Split(strings.TrimSpace(c.Psql(t, "postgres", fmt.Sprintf(`
 		WITH role AS (
 			SELECT oid, substr(rolname, 1 + length(%[1]s)) AS name, rolcanlogin FROM pg_roles
 			WHERE starts_with(rolname, %[1]s) AND rolname !~ '^(pg_|pgscope_|postgres$)')
 		SELECT role.name || CASE WHEN role.rolcanlogin THEN ' LOGIN' ELSE '' END ||
 			coalesce(' IN ' || string_agg(g.name, ', ' ORDER BY g.name), '')
 		FROM role LEFT JOIN (pg_auth_members m JOIN role g ON g.oid = m.roleid) ON m.member = role.oid
-		GROUP BY role.oid, role.name, role.rolcanlogin ORDER BY 1`, scope.QuoteLiteral(prefix))), "\n")
+		GROUP BY role.oid, role.name, role.rolcanlogin ORDER BY 1`, scope.QuoteLiteral(prefix)))), "\n")
 }
 
 // asleep is the condition of a query of a test that waits for its end.

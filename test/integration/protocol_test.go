@@ -133,6 +133,11 @@ var conversations = []struct {
 		}, syncPoint(), []pgproto3.FrontendMessage{&query{String: "SELECT 4"}})...)
 		d.ready(4)
 	}},
+	{"simple inside a pipeline, in a failed transaction", func(d *dialogue) {
+		d.say(&query{String: "BEGIN"})
+		d.say(append(statement("SELECT 1"), &query{String: "SELECT 1/0"}, &query{String: "GRANT reader TO writer"}, &query{String: "ROLLBACK"})...)
+		d.ready(4)
+	}},
 	{"portals by rows", func(d *dialogue) {
 		d.say(
 			&query{String: "BEGIN"},
@@ -385,6 +390,15 @@ func TestEncryptionRequests(t *testing.T) {
 	}
 	d.say(startup(pgproto3.ProtocolVersion30, "user", "postgres", "database", "orders"))
 	d.ready(1)
+
+	d = via.dial(t)
+	d.say(&pgproto3.SSLRequest{})
+	if _, err := io.ReadFull(d.conn, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	d.say(&pgproto3.SSLRequest{})
+	d.toTheEnd()
+	d.wants("FATAL 0A000: unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2")
 }
 
 // TestNotify sends a notification to a session that is idle.
