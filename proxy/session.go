@@ -39,35 +39,46 @@ func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
 	return x
 }
 
-// serve runs the session to its end, and closes the client's connection.
+// serve runs the session, to its end or until an event loop has it.
 func (x *session) serve() {
-	s, ctx := x.server, x.ctx
-	defer x.cancel()
-	s.metrics.sessions.Inc()
-	defer s.metrics.sessions.Dec()
-	defer x.close(x.conn)
+	x.server.metrics.sessions.Inc()
+	if handed := x.begin(); !handed {
+		x.over()
+	}
+}
 
+// over is called once, when the session has ended.
+func (x *session) over() {
+	x.cancel()
+	x.close(x.conn)
+	x.server.metrics.sessions.Dec()
+	x.server.forget(x)
+	x.server.running.Done()
+}
+
+// begin brings the client to the server, and relays. It reports whether an event loop will call over.
+func (x *session) begin() (handed bool) {
+	s, ctx := x.server, x.ctx
 	v, err := admit(ctx, x.conn, s.admission)
 	if err != nil {
 		x.turnedAway(err)
-		return
+		return false
 	}
 	if v.cancel != nil {
 		s.metrics.cancels.Inc()
 		if err := s.o.Upstream.forwardCancel(ctx, *v.cancel); err != nil {
 			x.log.Warn("cancel request was not delivered", zap.Error(err))
 		}
-		return
+		return false
 	}
 	x.log = x.log.With(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
 	in, err := x.login(ctx, v)
 	if err != nil {
 		x.turnedAway(err)
-		return
+		return false
 	}
-	defer x.close(in.server)
 	s.metrics.logins.WithLabelValues("accepted").Inc()
-	x.run(ctx, v, in)
+	return x.run(v, in)
 }
 
 func (x *session) close(c net.Conn) {
@@ -217,19 +228,32 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 	return localized
 }
 
-// run relays until the session is over.
-func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) {
-	s := x.server
+// run relays until the session is over, or hands it to an event loop, which then does the rest.
+func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	began := time.Now()
-	e := engine.New(x.engineConfig(v, in))
-	r := newRelay(v.conn, in.server, e)
-	x.begin(r)
+	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
+	x.attach(r)
 	if r.start(in.rest) {
+		loops := x.server.loops
+		if loops != nil && loops.take(r, func() {
+			x.ended(r, in, began)
+			x.over()
+		}) {
+			return true
+		}
 		r.run()
 	}
-	end := r.end
-	x.farewell(ctx, r, in)
-	s.metrics.ended.WithLabelValues(string(end.side)).Inc()
+	x.ended(r, in, began)
+	return false
+}
+
+// ended tells both sides and the log that the relay has ended.
+func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
+	end, e := r.end, r.engine
+	x.farewell(x.ctx, r, in)
+	x.close(r.client)
+	x.close(r.server)
+	x.server.metrics.ended.WithLabelValues(string(end.side)).Inc()
 	fields := []zap.Field{zap.String("ended by", string(end.side)), zap.Duration("after", time.Since(began))}
 	if orderly(end.err) || e.Goodbye() || e.Fatal() {
 		x.log.Info("session ended", fields...)
@@ -342,8 +366,8 @@ func lastError(r *relay) *wire.Fields {
 	return &f
 }
 
-// begin makes the relay known to drain and kill.
-func (x *session) begin(r *relay) {
+// attach makes the relay known to drain and kill.
+func (x *session) attach(r *relay) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.relay = r
