@@ -477,12 +477,12 @@ func (g *leg) listen() {
 
 func rawRead(fd int, b []byte) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b))) //nolint:gosec // as package syscall does
-	return int(n), errno                                                                                         //nolint:gosec // at most len(b)
+	return int(n), errno                                                                                        //nolint:gosec // at most len(b)
 }
 
 func rawWrite(fd int, b []byte) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // as package syscall does
-	return int(n), errno                                                                                                        //nolint:gosec // at most len(b)
+	return int(n), errno                                                                                                       //nolint:gosec // at most len(b)
 }
 
 // maxPieces is how many pieces one system call writes: IOV_MAX is 1024.
@@ -499,5 +499,5 @@ func rawWritev(fd int, pieces [][]byte) (int, syscall.Errno) {
 		}
 	}
 	w, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vec[0])), uintptr(n)) //nolint:gosec // as package syscall does
-	return int(w), errno                                                                                        //nolint:gosec // at most what there is
+	return int(w), errno                                                                                       //nolint:gosec // at most what there is
 }

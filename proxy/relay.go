@@ -31,8 +31,8 @@ type relay struct {
 	once    sync.Once
 	// interrupt makes whoever reads or writes look at ended.
 	interrupt func()
-	end     ending // why; set before ended is closed
-	torn    bool   // the client was left within a message: nothing can be said to it any more. fromServer's
+	end       ending // why; set before ended is closed
+	torn      bool   // the client was left within a message: nothing can be said to it any more. fromServer's
 }
 
 // ending says why a session is over.

@@ -28,7 +28,7 @@ type Server struct {
 	admin       *admin
 	metrics     *metrics
 	policy      atomic.Pointer[policy.Policy]
-	loops       *loops // nil where sessions are relayed by goroutines
+	loops       *loops                 // nil where sessions are relayed by goroutines
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
 
 	listeners []net.Listener
