@@ -181,7 +181,10 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 			v.roles[c] = own
 		}
 	}
-	return v, v.seeSchemas(q, kin, byKind["session"], byKind["namespace"])
+	if err := v.seeSchemas(q, kin, byKind["session"], byKind["namespace"]); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 func parseOID(s string) (uint32, error) {

@@ -131,7 +131,9 @@ func TestInquiry(t *testing.T) {
 	resolve := func(step string, conn *pgx.Conn, database string, n scope.Name, want string) {
 		t.Helper()
 		v := look(t, conn, scope.NewDatabase(0, database, ""), n)
-		c, home, err := scope.Cluster(""), scope.Missing, (*scope.Error)(nil)
+		var c scope.Cluster
+		var home scope.Home
+		var err *scope.Error
 		if n.Schema == "" {
 			c, home, err = v.Resolve(n.Role)
 		} else {

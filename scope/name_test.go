@@ -53,22 +53,30 @@ func TestMarkers(t *testing.T) {
 		marker, kin   Cluster
 		text, kinText string
 	}{
-		{"plain", NewDatabase(16384, "orders", ""), "sales",
+		{
+			"plain", NewDatabase(16384, "orders", ""), "sales",
 			"pgscope_db_orders", "pgscope_schema_orders_sales",
 			`{"oid":16384,"database":"orders","prefix":"orders","version":1}`,
-			`{"oid":16384,"database":"orders","prefix":"orders","schema":"sales","schemaoid":30000,"version":1}`},
-		{"prefix", NewDatabase(16384, "orders", "o"), "sales",
+			`{"oid":16384,"database":"orders","prefix":"orders","schema":"sales","schemaoid":30000,"version":1}`,
+		},
+		{
+			"prefix", NewDatabase(16384, "orders", "o"), "sales",
 			"pgscope_db_orders", "pgscope_schema_orders_sales",
 			`{"oid":16384,"database":"orders","prefix":"o","version":1}`,
-			`{"oid":16384,"database":"orders","prefix":"o","schema":"sales","schemaoid":30000,"version":1}`},
-		{"too long", NewDatabase(16384, long, "o"), "sales",
+			`{"oid":16384,"database":"orders","prefix":"o","schema":"sales","schemaoid":30000,"version":1}`,
+		},
+		{
+			"too long", NewDatabase(16384, long, "o"), "sales",
 			"pgscope_db_16384", "pgscope_schema_16384_30000",
 			`{"oid":16384,"database":"` + long + `","prefix":"o","version":1}`,
-			`{"oid":16384,"database":"` + long + `","prefix":"o","schema":"sales","schemaoid":30000,"version":1}`},
-		{"quotes", NewDatabase(16384, `a"<&>`, ""), `é\`,
+			`{"oid":16384,"database":"` + long + `","prefix":"o","schema":"sales","schemaoid":30000,"version":1}`,
+		},
+		{
+			"quotes", NewDatabase(16384, `a"<&>`, ""), `é\`,
 			`pgscope_db_a"<&>`, `pgscope_schema_a"<&>_é\`,
 			`{"oid":16384,"database":"a\"<&>","prefix":"a\"<&>","version":1}`,
-			`{"oid":16384,"database":"a\"<&>","prefix":"a\"<&>","schema":"é\\","schemaoid":30000,"version":1}`},
+			`{"oid":16384,"database":"a\"<&>","prefix":"a\"<&>","schema":"é\\","schemaoid":30000,"version":1}`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := tt.db.NewSchema(30000, tt.schema)

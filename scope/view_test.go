@@ -11,7 +11,6 @@ import (
 type cluster struct {
 	db      Database
 	schemas map[string]uint32     // namespaces, by name
-	gone    map[string]uint32     // schemas that had roles and were dropped
 	markers map[Cluster]markerOf  // of schemas
 	roles   map[Cluster][]Cluster // role: the markers that it is a member of
 	others  map[Cluster]Database  // markers of other databases
@@ -198,12 +197,21 @@ func TestCreate(t *testing.T) {
 		{Name{"", "buyer"}, []string{"sales"}, "orders_buyer", "", ""},
 		{Name{"", "customer"}, nil, "orders_customer", "", ""}, // the server says that it exists
 		{Name{"", "ann"}, nil, "", `42710 role "ann" already exists`, "Use that role, or another name."},
-		{Name{"", "taken"}, nil, "", `42710 role "taken" already exists`,
-			`On the server it would be "orders_taken", which exists and belongs to no database.`},
-		{Name{"", "x_y"}, nil, "", `42710 role "x_y" already exists`,
-			`On the server it would be "orders_x_y", which is a role of database "orders_x".`},
-		{Name{"", "sales_buyer"}, nil, "", `42710 role "sales_buyer" already exists`,
-			`On the server it would be "orders_sales_buyer", which is role "sales.buyer" of this database.`},
+		{
+			Name{"", "taken"},
+			nil, "", `42710 role "taken" already exists`,
+			`On the server it would be "orders_taken", which exists and belongs to no database.`,
+		},
+		{
+			Name{"", "x_y"},
+			nil, "", `42710 role "x_y" already exists`,
+			`On the server it would be "orders_x_y", which is a role of database "orders_x".`,
+		},
+		{
+			Name{"", "sales_buyer"},
+			nil, "", `42710 role "sales_buyer" already exists`,
+			`On the server it would be "orders_sales_buyer", which is role "sales.buyer" of this database.`,
+		},
 		{Name{"", "pg_x"}, nil, "", `42939 role name "pg_x" is reserved`, ""},
 
 		{Name{"sales", "clerk"}, nil, "orders_sales_clerk", "", ""},
@@ -211,10 +219,16 @@ func TestCreate(t *testing.T) {
 		{Name{"empty", "ann"}, nil, "orders_empty_ann", "", ""},
 		{Name{"renamed", "x"}, nil, "orders_old_x", "", ""},
 		{Name{"sales", "pgscope_x"}, nil, "", `42939 role name "pgscope_x" is reserved`, ""},
-		{Name{"gone", "x"}, nil, "", `3F000 schema "gone" does not exist`,
-			"A schema must exist before the text is sent that creates a role in it."},
-		{Name{"nowhere", "x"}, nil, "", `3F000 schema "nowhere" does not exist`,
-			"A schema must exist before the text is sent that creates a role in it."},
+		{
+			Name{"gone", "x"},
+			nil, "", `3F000 schema "gone" does not exist`,
+			"A schema must exist before the text is sent that creates a role in it.",
+		},
+		{
+			Name{"nowhere", "x"},
+			nil, "", `3F000 schema "nowhere" does not exist`,
+			"A schema must exist before the text is sent that creates a role in it.",
+		},
 	} {
 		t.Run(string(tt.name.Short()), func(t *testing.T) {
 			v := orders(tt.path...).view(t, tt.name)
@@ -300,7 +314,7 @@ func TestUnaskedIsNotMissing(t *testing.T) {
 // TestNoTwoNamesAreOne: whatever roles are made in a database and its schemas, in whatever order, no name of the server
 // belongs to two of them, none is another's, and each is found again under the name that it was given.
 func TestNoTwoNamesAreOne(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that repeats
+	rng := rand.New(rand.NewPCG(1, 2))
 	word := func() string {
 		b := make([]byte, 1+rng.IntN(4))
 		for i := range b {
@@ -313,7 +327,7 @@ func TestNoTwoNamesAreOne(t *testing.T) {
 		c.db.Prefix = word()
 		c.markers, c.schemas = map[Cluster]markerOf{}, map[string]uint32{}
 		for i := range 3 {
-			c.schemas[word()] = uint32(40000 + i) //nolint:gosec // small
+			c.schemas[word()] = uint32(40000 + i)
 		}
 		var names []Name
 		for range 12 {

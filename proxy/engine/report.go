@@ -172,7 +172,9 @@ func (e *Engine) notAdministrator(list []field) ([]field, bool) {
 			whose = fmt.Sprintf(`schema "%s"`, s.Name)
 		}
 		return []field{
-			{'S', get(list, 'S')}, {'V', get(list, 'V')}, {'C', scope.CodeInsufficientPriv},
+			{'S', get(list, 'S')},
+			{'V', get(list, 'V')},
+			{'C', scope.CodeInsufficientPriv},
 			{'M', "permission denied to create role"},
 			{'D', fmt.Sprintf(`Only administrators of the roles of %s may create roles in it.`, whose)},
 			{'H', fmt.Sprintf("A superuser can make this role one: GRANT %s TO … WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"+
