@@ -280,6 +280,14 @@ func TestSchemaAdministrator(t *testing.T) {
 		{"CREATE ROLE sales.two", "42501 permission denied to create role"},
 		{"DROP ROLE sales.one", "42501 permission denied to drop role"},
 	})
+
+	// An administrator of the database's roles makes the first one of a schema, and with it the marker.
+	scoped().Psql(t, "orders", "CREATE SCHEMA hr; ALTER ROLE dba CREATEROLE; GRANT pgscope_db_orders TO dba WITH ADMIN OPTION")
+	play(t, via.connect(t, "orders", "dba"), simple, []step{
+		{"CREATE ROLE hr.one", ""},
+		{"CREATE ROLE hr.two IN ROLE hr.one", ""},
+		{"DROP ROLE hr.one, hr.two", ""},
+	})
 }
 
 // TestUserInSearchPath: "$user" means the schema that is called as the client calls its role.
