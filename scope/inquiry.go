@@ -42,7 +42,8 @@ func (d Database) Inquire(names ...Name) Inquiry {
 // sessions, where the search_path is theirs. Rows are (kind, name, a, b), all text.
 //
 // A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
-// the comment names: which is for [View.adoptSchemas] to find out. Of a dump's markers no OID is right.
+// the comment names: which is for [View.seeSchemas] to find out. Of a dump's markers no OID is right. Markers are
+// looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
 const inquirySQL = `
 WITH db AS MATERIALIZED (
   SELECT d.oid, d.datname FROM pg_catalog.pg_database d
@@ -57,7 +58,8 @@ WITH db AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_database o
                     WHERE pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', o.oid, ','))))
   JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.objoid
-   AND pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pgscope_db_')
+   AND r.rolname OPERATOR(pg_catalog.>=) 'pgscope_db_'::pg_catalog.name
+   AND r.rolname OPERATOR(pg_catalog.<) E'pgscope_db\x60'::pg_catalog.name
 ), kin AS MATERIALIZED (
   SELECT k.oid, k.rolname, s.description, n.nspname
   FROM pg_catalog.pg_roles k
@@ -65,11 +67,12 @@ WITH db AS MATERIALIZED (
    AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
   CROSS JOIN db
   LEFT JOIN pg_catalog.pg_namespace n
-    ON n.oid::pg_catalog.text OPERATOR(pg_catalog.=) pg_catalog.substring(s.description, ',"schemaoid":([0-9]+),')
+    ON n.oid::pg_catalog.text OPERATOR(pg_catalog.=)
+         pg_catalog.split_part(pg_catalog.split_part(s.description, ',"schemaoid":', 2), ',', 1)
    AND pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ','))
    AND pg_catalog.current_database() OPERATOR(pg_catalog.=) db.datname
   WHERE k.rolname OPERATOR(pg_catalog.>=) 'pgscope_schema_'::pg_catalog.name
-    AND k.rolname OPERATOR(pg_catalog.<) 'pgscope_schema~'::pg_catalog.name -- these two find them by the index
+    AND k.rolname OPERATOR(pg_catalog.<) E'pgscope_schema\x60'::pg_catalog.name
     AND EXISTS (SELECT FROM marker m JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
                 WHERE a.member OPERATOR(pg_catalog.=) k.oid)
 )
