@@ -125,7 +125,7 @@ func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	if time.Since(d.listed) > fresh {
 		return "", false
 	}
-	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login {
+	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login { // not one of a schema
 		return c, true
 	}
 	return scope.Cluster(name), true

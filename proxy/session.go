@@ -185,7 +185,9 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 // askLogin asks the server, by the admin connection, which role logs in to a database under a name.
 func (x *session) askLogin(ctx context.Context, db scope.Database, user scope.Short) (c scope.Cluster, refused *scope.Error, err error) {
 	s := x.server
-	view, err := s.admin.ask(ctx, scope.Inquiry{Database: db.Name, Names: db.Candidates(user), Own: true}, db.Prefix)
+	inquiry := db.Inquire(scope.Name{Role: user})
+	inquiry.Own = true
+	view, err := s.admin.ask(ctx, inquiry, db.Prefix)
 	if err != nil {
 		return "", nil, err
 	}

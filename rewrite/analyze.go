@@ -32,7 +32,8 @@ type Options struct {
 type Analysis struct {
 	sql        string
 	statements []statement
-	names      []scope.Short
+	names      []scope.Name
+	asksUser   bool
 }
 
 // statement is one statement that has to do with roles.
@@ -40,12 +41,13 @@ type statement struct {
 	start, end int // its tokens' bytes in the text
 	names      []name
 	wants      []want
-	refusal    *Error     // refused, whatever the names mean
-	blanked    []token    // the words DBONLY, to be taken out
-	mode       scope.Mode // SET pgscope.mode: how later statements of the text are read
-	allRoles   int        // ALTER ROLE ALL of the whole cluster: where it stands; else none
-	database   string     // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
-	md5        int        // PASSWORD 'md5…': where it stands; else none
+	refusal    *Error      // refused, whatever the names mean
+	blanked    []extension // to be taken out
+	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
+	users      []spot      // "$user" in a search_path that is set for the session
+	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
+	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
+	md5        int         // PASSWORD 'md5…': where it stands; else none
 }
 
 // none is the place of what is not there.
@@ -65,10 +67,16 @@ const (
 // name is one role name in a statement.
 type name struct {
 	spot
+	schema string // that the name is qualified with; else empty
+	from   int    // byte of the text where it begins, schema and all
 	use    use
 	dbonly bool
+	lax    bool // DROP ROLE IF EXISTS: its schema need not exist either
 	extra  extra
 }
+
+// full is the name as it is resolved.
+func (n name) full() scope.Name { return scope.Name{Schema: n.schema, Role: n.name} }
 
 // extra is text that a name which is mapped brings into its statement elsewhere: CREATE ROLE takes the marker into its
 // IN ROLE list, CREATE SCHEMA AUTHORIZATION takes the short name for the schema's.
@@ -124,12 +132,13 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	if len(a.statements) == 0 {
 		return nil, nil
 	}
-	seen := make(map[scope.Short]bool)
+	seen := make(map[scope.Name]bool)
 	for i := range a.statements {
+		a.asksUser = a.asksUser || a.statements[i].users != nil
 		for _, n := range a.statements[i].names {
-			if !seen[n.name] {
-				seen[n.name] = true
-				a.names = append(a.names, n.name)
+			if full := n.full(); !seen[full] {
+				seen[full] = true
+				a.names = append(a.names, full)
 			}
 		}
 	}
@@ -143,8 +152,11 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	return a, nil
 }
 
-// Names returns every short name that must be asked about before Rewrite, each once. It belongs to the Analysis.
-func (a *Analysis) Names() []scope.Short { return slices.Clip(a.names) }
+// Names returns every name that must be asked about before Rewrite, each once. It belongs to the Analysis.
+func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
+
+// AsksUser reports whether Rewrite must know the session's current role too.
+func (a *Analysis) AsksUser() bool { return a.asksUser }
 
 // reader reads one statement.
 type reader struct {
@@ -154,6 +166,7 @@ type reader struct {
 	byOffset  map[int32]party
 	wanted    map[int]bool // names, counted from 1, that some want speaks of
 	whole     bool         // CREATE DBONLY ROLE and its like: all names say DBONLY
+	taken     []bool       // which of the extensions belong to a name
 	enclosing policy.Kind  // what GRANT inside ALTER DEFAULT PRIVILEGES is
 	owners    []party      // ALTER DEFAULT PRIVILEGES FOR ROLE
 }
@@ -179,31 +192,13 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	r.tokens = t
 	r.start, r.end = t.list[0].start, t.list[len(t.list)-1].end
 	r.allRoles, r.md5 = none, none
-	r.readDBOnly()
+	r.readExtensions()
 	walk(raw.Stmt.ProtoReflect(), r.node)
 	r.finish()
-	if r.refusal == nil && r.wants == nil {
+	if r.refusal == nil && r.wants == nil && r.users == nil {
 		return nil
 	}
 	return &r.statement
-}
-
-// readDBOnly finds the words DBONLY of the statement, and whether one stands before its ROLE, USER or GROUP.
-func (r *reader) readDBOnly() {
-	for _, k := range r.dbonly {
-		if k.start < r.tokens.list[0].start || k.start > r.end {
-			continue
-		}
-		r.blanked = append(r.blanked, k)
-		switch next := r.tokens.index(k.start); r.tokens.kind(next) {
-		case pg.Token_ROLE, pg.Token_USER, pg.Token_GROUP_P:
-			switch r.tokens.kind(next - 1) {
-			case pg.Token_CREATE, pg.Token_ALTER, pg.Token_DROP, pg.Token_ON:
-				r.whole = true
-			}
-		}
-	}
-	slices.SortFunc(r.blanked, func(a, b token) int { return a.start - b.start })
 }
 
 // walk visits every node of a tree, a parent before its children.
@@ -225,6 +220,7 @@ func walk(m protoreflect.Message, visit func(proto.Message)) {
 
 // finish gives each name that no want speaks of one of its own, so that none goes by unseen.
 func (r *reader) finish() {
+	r.leftOver()
 	for i := range r.names {
 		if !r.wanted[i+1] {
 			r.want(want{kind: policy.NameRole, role: party{name: i + 1}})
@@ -272,31 +268,13 @@ func (r *reader) add(s spot, err error, inTree string, u use) party {
 		})
 		return party{}
 	}
-	dbonly := r.whole || r.afterDBOnly(s.start)
-	r.names = append(r.names, name{spot: s, use: u, dbonly: dbonly})
+	n := name{spot: s, use: u}
+	r.extend(&n)
+	r.names = append(r.names, n)
 	return party{name: len(r.names)}
 }
 
 // sameName compares a name with what the parser has cut it to (truncate_identifier, scansup.c).
 func sameName(name, cut string) bool {
 	return name == cut || len(name) > scope.MaxName && len(cut) <= scope.MaxName && len(cut) > scope.MaxName-4 && name[:len(cut)] == cut
-}
-
-// afterDBOnly reports whether the word DBONLY stands before the name at the byte, or before the ROLE, USER or GROUP
-// that stands before it.
-func (r *reader) afterDBOnly(start int) bool {
-	if len(r.blanked) == 0 {
-		return false
-	}
-	before := r.tokens.index(start) - 1
-	switch r.tokens.kind(before) {
-	case pg.Token_ROLE, pg.Token_USER, pg.Token_GROUP_P:
-		before--
-	}
-	for _, k := range r.blanked {
-		if k.start < start && (before < 0 || k.start > r.tokens.list[before].start) {
-			return true
-		}
-	}
-	return false
 }

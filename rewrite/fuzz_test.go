@@ -45,7 +45,7 @@ func checkRewrite(tb testing.TB, sql string, o Options, mode scope.Mode) {
 	if a == nil {
 		return
 	}
-	res := a.Rewrite(view(tb, a, true), mode, nil)
+	res := a.Rewrite(view(tb, a, true, "sales"), mode, nil)
 	checkTree(tb, sql, res, o)
 	checkForeign(tb, sql, res)
 	if got := res.Edits.apply(sql); got != res.SQL {

@@ -274,7 +274,7 @@ func (r *reader) alterRoleSet(n *pg.AlterRoleSetStmt) {
 func (r *reader) dropRole(n *pg.DropRoleStmt) {
 	for _, role := range r.roles(n.Roles) {
 		if role.name > 0 {
-			r.names[role.name-1].use = drops
+			r.names[role.name-1].use, r.names[role.name-1].lax = drops, n.MissingOk
 		}
 		r.want(want{kind: policy.DropRole, role: role})
 	}
@@ -286,6 +286,9 @@ func (r *reader) renameRole(n *pg.RenameStmt) {
 	role := r.add(s, err, n.Subname, renames)
 	s, _, err = r.tokens.name(next + len([]string{"RENAME", "TO"}))
 	newName := r.add(s, err, n.Newname, becomes)
+	if role.name > 0 && newName.name > 0 && r.names[newName.name-1].schema == "" { // it stays in its schema
+		r.names[newName.name-1].schema = r.names[role.name-1].schema
+	}
 	r.want(want{kind: policy.RenameRole, role: role, grantee: newName})
 }
 
@@ -384,10 +387,11 @@ func (r *reader) describe(object *pg.Node) {
 	r.want(want{kind: policy.CommentRole, role: r.add(s, err, object.GetString_().GetSval(), refers)})
 }
 
-// The settings whose values are role names.
+// The settings whose values are role names, and the one that may name one.
 const (
 	settingRole    = "role"
 	settingSession = "session_authorization"
+	settingPath    = "search_path"
 )
 
 // SET name = value, by itself or inside ALTER ROLE|DATABASE|SYSTEM|FUNCTION … SET and CREATE FUNCTION … SET. The server
@@ -400,6 +404,8 @@ func (r *reader) set(n *pg.VariableSetStmt) {
 		r.setRole(n, policy.SetRole, "none")
 	case is(setting, settingSession) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE:
 		r.setRole(n, policy.SetSessionAuth, "")
+	case is(setting, settingPath) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE && r.top:
+		r.setPath(n)
 	case is(setting, scope.ModeSetting) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE:
 		r.setMode(n)
 	case is(setting, scope.DatabaseSetting) && !reset:
@@ -421,12 +427,26 @@ func (r *reader) setRole(n *pg.VariableSetStmt, kind policy.Kind, nobody string)
 			continue // a parameter, which the parser takes here, and no server
 		}
 		i := r.tokens.index(r.base + int(offset))
-		if inTree == nobody && nobody != "" && !r.afterDBOnly(r.base+int(offset)) {
+		if inTree == nobody && nobody != "" && r.before(r.base+int(offset)) == nil {
 			r.want(want{kind: kind, role: party{word: scope.Short(nobody)}})
 			continue
 		}
 		s, _, err := r.tokens.value(i, inTree)
 		r.want(want{kind: kind, role: r.add(s, err, inTree, refers)})
+	}
+}
+
+// setPath takes in "$user" in the search_path of the session. In a setting that is stored it means whoever will run with it,
+// and stays: see docs/adr/0006-schema-scope.md.
+func (r *reader) setPath(n *pg.VariableSetStmt) {
+	for _, a := range n.Args {
+		value, offset := constant(a)
+		if !scope.NamesUser(value) || offset == none {
+			continue
+		}
+		if s, _, err := r.tokens.value(r.tokens.index(r.base+int(offset)), value); err == nil {
+			r.users = append(r.users, s)
+		}
 	}
 }
 

@@ -18,18 +18,18 @@ const (
 	// check, takes the square of the depth in time, and needs up to 400 bytes of a C stack for a token: with 5,000 of
 	// them 1 MiB was too little (v6.2.5, amd64).
 	maxDepth = 2000
-	// maxDBOnly bounds how often a statement is parsed again because of the word DBONLY.
-	maxDBOnly = 256
+	// maxExtensions bounds how often a statement is parsed again because of what the grammar does not know.
+	maxExtensions = 256
 	// firstForeignServer is the server_version_num of the first version whose grammar the parser's is not a superset of.
 	firstForeignServer = 180000
 )
 
 // piece is a part of a text that was parsed by itself: the whole text, or where that does not parse, a statement of it.
 type piece struct {
-	base   int // where it begins in the text
-	tree   *pg.ParseResult
-	dbonly []token // the words DBONLY in it, which are not among the tokens
-	tokens tokens
+	base     int // where it begins in the text
+	tree     *pg.ParseResult
+	extended []extension // what in it the grammar does not know; it is not among the tokens
+	tokens   tokens
 }
 
 // parse reads a text into pieces. The pieces that do not parse and name no role are left out: the server says of
@@ -73,48 +73,26 @@ func parse(sql string, o Options) ([]piece, *Error) {
 	return pieces, nil
 }
 
-// parsePiece parses one statement. Where the grammar stops at, or right after, the word DBONLY, it takes the word out
-// and tries again; so a role or a table of that name stays what it is.
+// parsePiece parses one statement. Where the grammar stops at an extension of it, that is taken out, and the statement
+// parsed again.
 func parsePiece(t tokens) (piece, error) {
 	start, end := t.list[0].start, t.list[len(t.list)-1].end
 	p := piece{base: start, tokens: t}
 	text := t.sql[start:end]
 	tree, err := pg.Parse(text)
 	for ; err != nil; tree, err = pg.Parse(text) {
-		i, ok := p.stopsAtDBOnly(err, text)
-		if !ok || len(p.dbonly) == maxDBOnly {
+		x, i, ok := p.stopsAtExtension(err, text)
+		if !ok || len(p.extended) == maxExtensions {
 			return piece{base: start}, err
 		}
-		word := p.tokens.list[i]
-		p.dbonly = append(p.dbonly, word)
-		p.tokens.list = append(append([]token(nil), p.tokens.list[:i]...), p.tokens.list[i+1:]...)
-		text = text[:word.start-start] + strings.Repeat(" ", word.end-word.start) + text[word.end-start:]
+		p.extended = append(p.extended, x)
+		p.tokens.list = slices.Concat(p.tokens.list[:i], p.tokens.list[i+len(x.words):])
+		for _, word := range x.words {
+			text = text[:word.start-start] + strings.Repeat(" ", word.end-word.start) + text[word.end-start:]
+		}
 	}
 	p.tree = tree
 	return p, nil
-}
-
-// stopsAtDBOnly returns the token that is the word DBONLY, if that may be why the parser failed: CREATE DBONLY ROLE
-// fails at the word, TO DBONLY customer after it.
-func (p piece) stopsAtDBOnly(err error, text string) (int, bool) {
-	var failure *parser.Error
-	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Message, "syntax error") {
-		return 0, false
-	}
-	t := p.tokens
-	stop := t.index(p.base + byteOffset(text, failure.Cursorpos))
-	roleKeyword := func(i int) bool {
-		return t.kind(i) == pg.Token_ROLE || t.kind(i) == pg.Token_USER || t.kind(i) == pg.Token_GROUP_P
-	}
-	isDBOnly := func(i int) bool { return t.kind(i) == pg.Token_IDENT && strings.EqualFold(t.text(i), "dbonly") }
-	switch {
-	case isDBOnly(stop) && roleKeyword(stop+1):
-		return stop, true
-	case stop > 0 && isDBOnly(stop-1) && (t.isName(stop) || t.kind(stop) == pg.Token_SCONST || t.kind(stop) == pg.Token_USCONST):
-		return stop - 1, true
-	default:
-		return 0, false
-	}
 }
 
 // split cuts a text into its statements, at each ';' that does not stand in parentheses or in a BEGIN ATOMIC body.

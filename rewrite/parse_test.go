@@ -79,7 +79,7 @@ func TestNamesAreCutNowhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := a.Names(); len(n) != 2 || n[0] != scope.Short(long) || n[1] != scope.Short(long+"x") {
+	if n := a.Names(); len(n) != 2 || n[0].Role != scope.Short(long) || n[1].Role != scope.Short(long+"x") {
 		t.Errorf("names: %q", n)
 	}
 }

@@ -87,11 +87,17 @@ func (w *words) opening() opening {
 	return opensOther
 }
 
-// set reads on after SET: only the setting's name matters.
+// set reads on after SET: only the setting's name matters, and whether a search_path may have "$user" in it.
 func (w *words) set() opening {
 	setting := w.next()
 	for is(setting, "session") || is(setting, "local") {
 		setting = w.next()
+	}
+	if is(setting, settingPath) || is(setting, "schema") {
+		if bytes.Contains(w.text, []byte("$user")) {
+			return opensRoleStatement
+		}
+		return opensOther
 	}
 	for _, s := range []string{"role", "authorization", "session_authorization", "pgscope", "u"} {
 		if is(setting, s) {

@@ -71,7 +71,7 @@ func blankRoles(m protoreflect.Message) {
 			d.Arg = nil
 		}
 	case *pg.VariableSetStmt:
-		if roleSetting(n.Name) {
+		if roleSetting(n.Name) || n.Name == settingPath {
 			n.Args = nil
 		}
 	}

@@ -62,7 +62,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.cfg.Directory.Changed()
 		}
 		if !e.started && e.asksFirst() {
-			e.askDirectory(out)
+			e.askFirst(e.cfg.Directory.Database(), out)
 			return drop, nil
 		}
 		e.started = true

@@ -53,8 +53,9 @@ type Engine struct {
 	server  stream // what the server sends
 	pending pending
 
-	question question // the proxy's own in the client's session
-	held     *held    // the client's statement that waits for its answer
+	question  question // the proxy's own in the client's session
+	held      *held    // the client's statement that waits for its answer
+	beginning beginning
 
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten rewritten       // prepared statements and portals whose texts are not the client's

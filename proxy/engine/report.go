@@ -96,9 +96,10 @@ func (e *Engine) refusal(list []field, t *text) []field {
 // localize makes a report speak the client's language.
 func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
 	code := get(list, 'C')
-	if marker := string(e.cfg.Directory.Database().Marker); code == scope.CodeInsufficientPriv &&
-		strings.Contains(get(list, 'M'), marker) {
-		return e.notAdministrator(list), true
+	if code == scope.CodeInsufficientPriv {
+		if own, ok := e.notAdministrator(list); ok {
+			return own, true
+		}
 	}
 	own := func(c scope.Cluster) (scope.Short, bool) {
 		if t != nil {
@@ -158,26 +159,50 @@ func appendReport(dst []byte, typ byte, list []field) []byte {
 	return wire.End(append(dst, 0), start)
 }
 
-// notAdministrator makes of the server's refusal to let a session use the marker one that speaks of the database.
-func (e *Engine) notAdministrator(list []field) []field {
+// notAdministrator makes of the server's refusal to let a session use a marker one that speaks of the database or schema;
+// false where the refusal is another.
+func (e *Engine) notAdministrator(list []field) ([]field, bool) {
 	db := e.cfg.Directory.Database()
-	return []field{
-		{'S', get(list, 'S')},
-		{'V', get(list, 'V')},
-		{'C', scope.CodeInsufficientPriv},
-		{'M', "permission denied to create role"},
-		{'D', fmt.Sprintf(`Only administrators of the roles of database "%s" may create roles in it.`, db.Name)},
-		{'H', fmt.Sprintf("A superuser can make this role one: GRANT %s TO … WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"+
-			" (on the server itself; before PostgreSQL 16: WITH ADMIN OPTION).", db.Marker.Ident())},
+	for _, s := range append(db.Schemas[:len(db.Schemas):len(db.Schemas)], scope.Schema{Marker: db.Marker}) {
+		if !strings.Contains(get(list, 'M'), string(s.Marker)) {
+			continue
+		}
+		whose := fmt.Sprintf(`database "%s"`, db.Name)
+		if s.Name != "" {
+			whose = fmt.Sprintf(`schema "%s"`, s.Name)
+		}
+		return []field{
+			{'S', get(list, 'S')},
+			{'V', get(list, 'V')},
+			{'C', scope.CodeInsufficientPriv},
+			{'M', "permission denied to create role"},
+			{'D', fmt.Sprintf(`Only administrators of the roles of %s may create roles in it.`, whose)},
+			{'H', fmt.Sprintf("A superuser can make this role one: GRANT %s TO … WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"+
+				" (on the server itself; before PostgreSQL 16: WITH ADMIN OPTION).", s.Marker.Ident())},
+		}, true
+	}
+	return nil, false
+}
+
+// notEnrolled says that a marker that a statement needs cannot be made in the client's session.
+func notEnrolled(db scope.Database, schemas []scope.Schema) scope.Error {
+	whose, marker, what := fmt.Sprintf(`database "%s"`, db.Name), db.Marker, "database"
+	if db.Enrolled {
+		whose, marker, what = fmt.Sprintf(`schema "%s"`, schemas[0].Name), schemas[0].Marker, "schema"
+	}
+	return scope.Error{
+		Code:    scope.CodeInsufficientPriv,
+		Message: whose + " is not enrolled",
+		Detail:  fmt.Sprintf(`A role "%s" exists, but its comment does not say that it is the marker of this %s.`, marker, what),
+		Hint:    "An administrator can enrol the database: pgscope-proxy init.",
 	}
 }
 
-// notEnrolled says that the database's marker cannot be made in the client's session.
-func notEnrolled(db scope.Database) scope.Error {
+// unsettled says that what was learned of the database was outdated each time.
+func unsettled(db scope.Database) scope.Error {
 	return scope.Error{
-		Code:    scope.CodeInsufficientPriv,
-		Message: fmt.Sprintf(`database "%s" is not enrolled`, db.Name),
-		Detail:  fmt.Sprintf(`A role "%s" exists, but its comment does not say that it is the marker of this database.`, db.Marker),
-		Hint:    "An administrator can enrol the database: pgscope-proxy init.",
+		Code:    scope.CodeSerializationFailure,
+		Message: fmt.Sprintf(`the roles of database "%s" are being moved`, db.Name),
+		Hint:    "Try again.",
 	}
 }

@@ -28,15 +28,15 @@ func (s statement) clone() statement {
 type held struct {
 	statement
 	analysis *rewrite.Analysis
-	db       scope.Database  // as it was believed to be when the question was put
-	names    []scope.Cluster // what was asked about
-	enrolled bool            // the question was about making the marker; the names must be asked about anew
+	inquiry  scope.Inquiry // what was asked
+	enrolled bool          // the question was about making markers; the names must be asked about anew
 	attempts int
 }
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
-// has another prefix than was believed, the next that it is not enrolled, and the last must then do.
-const maxAttempts = 4
+// or a schema has another prefix than was believed, the next that it is not enrolled, and another that the marker's
+// name is taken.
+const maxAttempts = 5
 
 // statement decides about a text of the client. Most name no role, and pass.
 func (e *Engine) statement(s statement, out *Out) (verdict, error) {
@@ -59,8 +59,8 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
-	e.held = &held{statement: s.clone(), analysis: analysis, db: e.cfg.Directory.Database()}
-	e.askNames(out)
+	e.held = &held{statement: s.clone(), analysis: analysis}
+	e.askNames(e.cfg.Directory.Database(), out)
 	return hold, nil
 }
 
@@ -75,16 +75,15 @@ func mentionsSettings(sql []byte) bool {
 	return false
 }
 
-// askNames asks the server about the names of the held statement.
-func (e *Engine) askNames(out *Out) {
+// askNames asks the server about the names of the held statement. db is the database as it is believed to be.
+func (e *Engine) askNames(db scope.Database, out *Out) {
 	h := e.held
-	h.names = h.names[:0]
-	for _, name := range h.analysis.Names() {
-		h.names = append(h.names, h.db.Candidates(name)...)
-	}
+	h.inquiry = db.Inquire(h.analysis.Names()...)
+	h.inquiry.Own = e.cfg.Directory.Stale()
+	h.inquiry.User = h.analysis.AsksUser()
 	h.attempts++
 	h.enrolled = false
-	sql, params := scope.Inquiry{Database: h.db.Name, Names: h.names, Own: e.cfg.Directory.Stale()}.SQL()
+	sql, params := h.inquiry.SQL()
 	e.ask(sql, params, out)
 }
 
@@ -107,16 +106,20 @@ func (e *Engine) resume(out *Out) error {
 		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure}, out)
 		return nil
 	case h.enrolled:
-		e.askNames(out)
+		e.askNames(e.cfg.Directory.Database(), out)
 		return nil
 	}
-	view, err := scope.Inquiry{Database: h.db.Name, Names: h.names}.Answer(e.question.rows, e.cfg.Directory.Prefix())
+	view, err := h.inquiry.Answer(e.question.rows, e.cfg.Directory.Prefix())
 	if err != nil {
 		return serverViolation(err.Error(), wire.DataRow)
 	}
-	if view.DB.Prefix != h.db.Prefix && h.attempts < maxAttempts {
-		h.db = view.DB
-		e.askNames(out)
+	if !view.Knows(h.analysis.Names()...) {
+		if h.attempts == maxAttempts {
+			e.held = nil
+			e.refuse(h.statement, &rewrite.Error{Error: unsettled(view.DB)}, out)
+			return nil
+		}
+		e.askNames(view.DB, out)
 		return nil
 	}
 	e.cfg.Directory.Learn(view)
@@ -129,12 +132,12 @@ func (e *Engine) resume(out *Out) error {
 	result := h.analysis.Rewrite(view, mode, e.cfg.Decide)
 	if result.Enrol && h.attempts < maxAttempts {
 		h.enrolled = true
-		e.ask(view.DB.EnrolSQL(), nil, out)
+		e.ask(view.DB.EnrolSQL(result.Schemas...), nil, out)
 		return nil
 	}
 	e.held = nil
 	if result.Enrol {
-		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(view.DB)}, out)
+		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(view.DB, result.Schemas)}, out)
 		return nil
 	}
 	if e.cfg.Saw != nil {
@@ -159,8 +162,19 @@ func changesRoles(a policy.Action) bool {
 func named(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short {
 	names := make(map[scope.Cluster]scope.Short)
 	for _, name := range a.Names() {
-		if c, home, err := view.ResolveOwn(name); err == nil && (home == scope.Own || home == scope.Missing) {
-			names[c] = name
+		resolve := view.ResolveOwn
+		if name.Schema != "" {
+			resolve = func(role scope.Short) (scope.Cluster, scope.Home, *scope.Error) {
+				return view.ResolveIn(name.Schema, role)
+			}
+		}
+		c, home, err := resolve(name.Role)
+		switch {
+		case err != nil:
+		case home == scope.Own:
+			names[c], _ = view.Localize(c)
+		case home == scope.Missing:
+			names[c] = name.Short()
 		}
 	}
 	return names
