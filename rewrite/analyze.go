@@ -16,6 +16,8 @@ import (
 const (
 	// maxNames bounds the different role names of one text: each costs the server a look-up.
 	maxNames = 10_000
+	// maxSchemas bounds the different schemas that they are qualified with.
+	maxSchemas = 256
 	// maxWants bounds what one statement wants: GRANT a, b TO c, d wants four things.
 	maxWants = 10_000
 )
@@ -132,20 +134,21 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	if len(a.statements) == 0 {
 		return nil, nil
 	}
-	seen := make(map[scope.Name]bool)
+	seen, schemas := make(map[scope.Name]bool), make(map[string]bool)
 	for i := range a.statements {
 		a.asksUser = a.asksUser || a.statements[i].users != nil
 		for _, n := range a.statements[i].names {
 			if full := n.full(); !seen[full] {
 				seen[full] = true
 				a.names = append(a.names, full)
+				schemas[full.Schema] = true
 			}
 		}
 	}
-	if len(a.names) > maxNames {
+	if len(a.names) > maxNames || len(schemas) > maxSchemas {
 		return nil, &Error{Error: scope.Error{
 			Code:    scope.CodeProgramLimitExceeded,
-			Message: fmt.Sprintf("a text cannot name more than %d roles", maxNames),
+			Message: fmt.Sprintf("a text cannot name more than %d roles, or roles of more than %d schemas", maxNames, maxSchemas),
 			Hint:    "Send it in parts.",
 		}}
 	}

@@ -30,39 +30,39 @@ const (
 	qualifier                      // sales. before a name
 )
 
-// extensionTable says for each kind where it begins if the grammar stops at token i; -1 where it is not the reason.
+// extensionTable says for each kind which tokens it is, [begin, end), if it is why the grammar stops at token i; begin is
+// none where it is not.
 var extensionTable = [...]struct {
-	kind  extensionKind
-	begin func(t tokens, i int) int
-	words func(t tokens, begin, i int) int // how many they are
+	kind extensionKind
+	find func(t tokens, i int) (begin, end int)
 }{
-	{dbonly, dbonlyAt, func(tokens, int, int) int { return 1 }},
-	{qualifier, qualifierAt, func(_ tokens, begin, i int) int { return i + 1 - begin }},
+	{dbonly, findDBOnly},
+	{qualifier, findQualifier},
 }
 
-// dbonlyAt: CREATE DBONLY ROLE fails at the word, TO DBONLY customer after it.
-func dbonlyAt(t tokens, i int) int {
+// findDBOnly: CREATE DBONLY ROLE fails at the word, TO DBONLY customer after it.
+func findDBOnly(t tokens, i int) (begin, end int) {
 	is := func(i int) bool { return t.kind(i) == pg.Token_IDENT && strings.EqualFold(t.text(i), "dbonly") }
 	switch {
 	case is(i) && t.isRoleKeyword(i+1):
-		return i
+		return i, i + 1
 	case is(i-1) && (t.isName(i) || t.kind(i) == pg.Token_SCONST || t.kind(i) == pg.Token_USCONST):
-		return i - 1
+		return i - 1, i
 	default:
-		return none
+		return none, none
 	}
 }
 
-// qualifierAt: TO sales.customer fails at the dot.
-func qualifierAt(t tokens, i int) int {
-	begin := i - 1
+// findQualifier: TO sales.customer fails at the dot. The schema may be written U&"…" UESCAPE '…'.
+func findQualifier(t tokens, i int) (begin, end int) {
+	begin = i - 1
 	if t.kind(i-1) == pg.Token_SCONST && t.kind(i-2) == pg.Token_UESCAPE {
 		begin = i - 3
 	}
 	if t.kind(i) != tokenDot || !t.isName(i+1) || !t.isName(begin) {
-		return none
+		return none, none
 	}
-	return begin
+	return begin, i + 1
 }
 
 // stopsAtExtension returns the extension that may be why the parser failed, and its first token.
@@ -73,12 +73,11 @@ func (p piece) stopsAtExtension(err error, text string) (extension, int, bool) {
 	}
 	stop := p.tokens.index(p.base + byteOffset(text, failure.Cursorpos))
 	for _, row := range extensionTable {
-		begin := row.begin(p.tokens, stop)
+		begin, end := row.find(p.tokens, stop)
 		if begin == none {
 			continue
 		}
-		x := extension{kind: row.kind}
-		x.words = slices.Clone(p.tokens.list[begin : begin+row.words(p.tokens, begin, stop)])
+		x := extension{kind: row.kind, words: slices.Clone(p.tokens.list[begin:end])}
 		if x.kind == qualifier {
 			s, _, err := p.tokens.name(begin)
 			if err != nil {

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +70,22 @@ func TestTooManyRoles(t *testing.T) {
 		t.Errorf("refusals: %v", res.Refusals)
 	}
 	if _, err := Analyze("GRANT SELECT ON t TO "+list(maxNames+1), testOptions); err == nil || err.Code != scope.CodeProgramLimitExceeded {
+		t.Errorf("error: %v", err)
+	}
+}
+
+// TestTooManySchemas: a text cannot speak of the roles of any number of schemas.
+func TestTooManySchemas(t *testing.T) {
+	var b strings.Builder
+	for i := range maxSchemas {
+		if _, err := fmt.Fprintf(&b, "DROP ROLE s%d.r;", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, err := Analyze(b.String(), testOptions); err != nil || len(a.Names()) != maxSchemas {
+		t.Errorf("error: %v", err)
+	}
+	if _, err := Analyze(b.String()+"DROP ROLE another.r", testOptions); err == nil || err.Code != scope.CodeProgramLimitExceeded {
 		t.Errorf("error: %v", err)
 	}
 }

@@ -43,6 +43,7 @@ const (
 type words struct {
 	text     []byte // from the beginning of the statement on
 	at       int    // how far it was read
+	userless bool   // there is no $user in it
 	patience int    // bytes of comments that may still be skipped: an unending comment after each ';' would cost the square
 }
 
@@ -94,10 +95,11 @@ func (w *words) set() opening {
 		setting = w.next()
 	}
 	if is(setting, settingPath) || is(setting, "schema") {
-		if bytes.Contains(w.text, []byte("$user")) {
-			return opensRoleStatement
+		// Up to the end of the text, since a ';' in a string might hide it; where it is not, it need not be looked for again.
+		if w.userless = w.userless || !bytes.Contains(w.text, []byte("$user")); w.userless {
+			return opensOther
 		}
-		return opensOther
+		return opensRoleStatement
 	}
 	for _, s := range []string{"role", "authorization", "session_authorization", "pgscope", "u"} {
 		if is(setting, s) {

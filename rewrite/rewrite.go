@@ -243,7 +243,7 @@ func (m *mapping) check() *Error {
 				Code:    scope.CodeInsufficientPriv,
 				Message: fmt.Sprintf(`role "%s" does not belong to database "%s"`, r.Name, m.database),
 				Detail:  fmt.Sprintf(`It is a role of database "%s", and can have settings in that one only.`, m.view.DB.Name),
-			}, m.sql, n.start)
+			}, m.sql, n.from)
 		}
 		if i == 0 && m.md5 != none && m.mapped(i) {
 			return at(scope.Error{
@@ -265,7 +265,7 @@ func (m *mapping) decide(decide func(policy.Action) *scope.Error) *Error {
 		}
 		for _, p := range []party{m.wants[i].role, m.wants[i].grantee} {
 			if p.name > 0 {
-				return at(*err, m.sql, m.names[p.name-1].start)
+				return at(*err, m.sql, m.names[p.name-1].from)
 			}
 		}
 		return at(*err, m.sql, m.start)

@@ -206,3 +206,13 @@ func unsettled(db scope.Database) scope.Error {
 		Hint:    "Try again.",
 	}
 }
+
+// tooManyCandidates says that a text's names may stand for too many roles.
+func tooManyCandidates() scope.Error {
+	return scope.Error{
+		Code:    scope.CodeProgramLimitExceeded,
+		Message: "the names of this text may stand for too many roles",
+		Detail:  fmt.Sprintf("Along the search_path there are more than %d that would have to be looked up.", maxCandidates),
+		Hint:    "Send the text in parts, or set a shorter search_path.",
+	}
+}

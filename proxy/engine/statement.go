@@ -38,6 +38,10 @@ type held struct {
 // name is taken.
 const maxAttempts = 5
 
+// maxCandidates bounds how many roles are asked about for one text: each of its names may be one of each schema along
+// the search_path.
+const maxCandidates = 100_000
+
 // statement decides about a text of the client. Most name no role, and pass.
 func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	if e.pending.skipping {
@@ -61,6 +65,9 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	}
 	e.held = &held{statement: s.clone(), analysis: analysis}
 	e.askNames(e.cfg.Directory.Database(), out)
+	if e.held == nil {
+		return drop, nil
+	}
 	return hold, nil
 }
 
@@ -75,9 +82,15 @@ func mentionsSettings(sql []byte) bool {
 	return false
 }
 
-// askNames asks the server about the names of the held statement. db is the database as it is believed to be.
+// askNames asks the server about the names of the held statement. db is the database as it is believed to be. A statement
+// that asks for too much is refused, and no longer held.
 func (e *Engine) askNames(db scope.Database, out *Out) {
 	h := e.held
+	if len(h.analysis.Names())*(2+len(db.Schemas)) > maxCandidates {
+		e.held = nil
+		e.refuse(h.statement, &rewrite.Error{Error: tooManyCandidates()}, out)
+		return
+	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
 	h.inquiry.Own = e.cfg.Directory.Stale()
 	h.inquiry.User = h.analysis.AsksUser()

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/scope"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
@@ -191,7 +192,7 @@ func TestSchemaRolesInTransactions(t *testing.T) {
 func TestSchemaOfOthers(t *testing.T) {
 	database(t, scoped(), "a")
 	database(t, scoped(), "a_b")
-	via := start(t, scoped())
+	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
 	const simple = pgx.QueryExecModeSimpleProtocol
 	a, ab := via.connect(t, "a", "postgres"), via.connect(t, "a_b", "postgres")
 	play(t, ab, simple, []step{
@@ -210,6 +211,9 @@ func TestSchemaOfOthers(t *testing.T) {
 		{`DROP ROLE b.c_z`, `42704 role "b.c_z" does not exist`},
 		{`DROP ROLE b_c_z`, `42704 role "b_c_z" does not exist`},
 		{`GRANT b_c.z TO a_b_c_z`, `42704 role "a_b_c_z" does not exist`},
+		{`GRANT pgscope_schema_a_b_c TO CURRENT_USER`, `42704 role "pgscope_schema_a_b_c" does not exist`},
+		{`CREATE ROLE b.x IN ROLE pgscope_db_a_b`, `42704 role "pgscope_db_a_b" does not exist`},
+		{`DROP ROLE pgscope_schema.a_b_c`, `3F000 schema "pgscope_schema" does not exist`},
 	})
 	play(t, ab, simple, []step{
 		{`DROP ROLE c_z`, `42704 role "c_z" does not exist`},
@@ -220,6 +224,28 @@ func TestSchemaOfOthers(t *testing.T) {
 		pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE d.datname = 'a' AND m.member = 'a_b_c_z'::regrole`)
 	if got != "t\n" {
 		t.Errorf("the marker is called otherwise: %s", got)
+	}
+}
+
+// TestSchemaRolesInExplicitMode: a qualified name is scoped, an unqualified one is the cluster's.
+func TestSchemaRolesInExplicitMode(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), func(o *proxy.Options) { o.Mode = scope.Explicit })
+	before := roles(t, scoped())
+	play(t, via.connect(t, "orders", "postgres"), pgx.QueryExecModeExec, []step{
+		{`CREATE SCHEMA sales`, ``},
+		{`CREATE ROLE sales.customer`, ``},
+		{`CREATE ROLE customer IN ROLE sales.customer`, ``},
+		{`GRANT orders_sales_customer TO customer`, ``},
+		{`ALTER ROLE sales.customer RENAME TO client`, ``},
+		{`SET search_path = sales`, ``},
+		{`DROP ROLE client`, `42704 role "client" does not exist`},
+		{`COMMENT ON ROLE DBONLY client IS 'found along the path'`, ``},
+	})
+	got := slices.DeleteFunc(roles(t, scoped()), func(r string) bool { return slices.Contains(before, r) })
+	want := []string{"customer", "orders_sales_client", "pgscope_db_orders", "pgscope_schema_orders_sales"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("roles (-want +got):\n%s", diff)
 	}
 }
 
