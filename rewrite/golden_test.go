@@ -62,18 +62,18 @@ func view(tb testing.TB, a *Analysis, enrolled bool) *scope.View {
 }
 
 // testOptions is how most sessions read.
-var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding: "UTF8"}
+var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding: "UTF8", ServerEncoding: "UTF8"}
 
 // TestGolden runs testdata/*.sqltest. A file is a list of cases; a case is
 //
-//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [unenrolled] [deny=kind]
+//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [server=UTF8] [unenrolled] [deny=kind]
 //	the client's text
 //	----
 //	what is sent, or how it is refused
 //	----
 //	what it wants
 //
-// In the texts <CR> stands for a carriage return.
+// In the texts <CR> stands for a carriage return, and <pg_roles> for what is put in the catalog's place. They are written in UTF-8, whatever encoding they are tested in.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.sqltest")
 	if err != nil || len(files) == 0 {
@@ -137,6 +137,8 @@ func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, deny p
 			o.StandardStrings = value != "off"
 		case "encoding":
 			o.Encoding = value
+		case "server":
+			o.ServerEncoding = value
 		case "unenrolled":
 			enrolled = false
 		case "deny":
@@ -149,8 +151,11 @@ func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, deny p
 }
 
 func (c goldenCase) run(t *testing.T) string {
-	sql := c.sql()
 	o, mode, enrolled, deny := c.options()
+	sql, err := o.Charset().Encode(c.sql())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !MayNameRole([]byte(sql)) {
 		if a, err := Analyze(sql, o); a != nil || err != nil {
 			t.Errorf("the prefilter passes over %s", sql)
@@ -164,17 +169,28 @@ func (c goldenCase) run(t *testing.T) string {
 	if a == nil {
 		return "----\nnames no role\n"
 	}
-	res := a.Rewrite(view(t, a, enrolled), mode, func(a policy.Action) *scope.Error {
+	v := view(t, a, enrolled)
+	res := a.Rewrite(v, mode, func(a policy.Action) *scope.Error {
 		if a.Kind == deny {
 			return &scope.Error{Code: scope.CodeInsufficientPriv, Message: "denied"}
 		}
 		return nil
 	})
 	checkTree(t, sql, res, o)
+	sent, ok := o.Charset().Decode(res.SQL, nil)
+	if !ok {
+		t.Errorf("what is sent is not of the session's character set: %q", res.SQL)
+	}
+	for table := range roleCatalogs {
+		sent = strings.ReplaceAll(sent, shownRoles(table, v.DB), "<"+table+">")
+	}
 	var b strings.Builder
-	b.WriteString("----\n" + strings.ReplaceAll(res.SQL, "\r", "<CR>") + "\n")
+	b.WriteString("----\n" + strings.ReplaceAll(sent, "\r", "<CR>") + "\n")
 	for _, r := range res.Refusals {
 		b.WriteString(describe(r))
+	}
+	for _, n := range res.Notices {
+		b.WriteString(strings.Replace(describe(n), "ERROR 00000", "NOTICE", 1))
 	}
 	if res.Enrol {
 		b.WriteString("enrol\n")
