@@ -121,7 +121,7 @@ func blankCatalog(n *pg.Node) {
 // blankBlock is a PL/pgSQL block with the trees of its SQL instead of its text.
 func blankBlock(text string, o Options) *pg.Node {
 	var b strings.Builder
-	add := func(tree *pg.ParseResult) {
+	for _, tree := range blockTrees(text, o) {
 		blankRoles(tree.ProtoReflect(), o)
 		bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(tree)
 		if err != nil {
@@ -129,16 +129,21 @@ func blankBlock(text string, o Options) *pg.Node {
 		}
 		b.Write(bytes)
 	}
+	return pg.MakeStrNode(b.String())
+}
+
+// blockTrees are the trees of the SQL in a PL/pgSQL block.
+func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 	if l, ok := standardStrings(text); !o.StandardStrings && ok && l != nil {
 		text = l.text
 	}
 	list, err := scan(text)
 	if err != nil {
-		return pg.MakeStrNode(text)
+		return nil
 	}
 	parts, err := fragments(tokens{text, list})
 	if err != nil {
-		return pg.MakeStrNode(text)
+		return nil
 	}
 	for _, f := range parts {
 		p, err := parseFragment(f, reading{Options: o})
@@ -147,14 +152,14 @@ func blankBlock(text string, o Options) *pg.Node {
 		}
 		if f.kind == sqlExecuted {
 			text, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
-			if tree, err := pg.Parse(text); err == nil && text != "" {
-				add(tree)
+			if tree, err := pg.Parse(asRead(text, o)); err == nil && text != "" {
+				trees = append(trees, tree)
 				continue
 			}
 		}
-		add(p.tree)
+		trees = append(trees, p.tree)
 	}
-	return pg.MakeStrNode(b.String())
+	return trees
 }
 
 // withoutMarker takes the marker's membership from the options of CREATE ROLE.

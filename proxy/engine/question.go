@@ -27,43 +27,73 @@ type question struct {
 	done    bool
 }
 
-// ask puts a question to the server behind what the client has sent so far.
-func (e *Engine) ask(sql string, params []string, out *Out) {
+// ask puts a question to the server behind what the client has sent so far. It fails where the question cannot be written
+// in the client's character set.
+func (e *Engine) ask(sql string, params []string, out *Out) (err *scope.Error) {
+	encoded := make([]string, len(params))
+	for i, p := range params {
+		if encoded[i], err = e.encode(p); err != nil {
+			return err
+		}
+	}
+	if sql, err = e.encode(sql); err != nil {
+		return err
+	}
 	e.question = question{sync: !e.pending.unsynced}
 	e.pending.push(ownQuestion, nil)
-	out.Server.write(appendQuestion(nil, sql, params, e.question.sync))
+	out.Server.write(appendQuestion(nil, sql, encoded, e.question.sync))
+	return nil
 }
 
 // asksFirst reports whether there is something to ask before the client may begin.
 func (e *Engine) asksFirst() bool {
 	d := e.cfg.Directory
-	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName)
+	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName) || e.startRole.pending()
 }
 
 // firstInquiry is about the roles of the database, and whose the role is that logged in.
 func (e *Engine) firstInquiry() scope.Inquiry {
 	db := e.cfg.Directory.Database()
-	return scope.Inquiry{Database: db.Name, Names: append(db.Candidates(e.cfg.LoginName), e.cfg.Login), Own: true}
+	names := append(db.Candidates(e.cfg.LoginName), e.cfg.Login)
+	for _, name := range e.startRole.names {
+		names = append(names, db.Candidates(name)...)
+	}
+	return scope.Inquiry{Database: db.Name, Names: names, Own: true}
 }
 
-func (e *Engine) askDirectory(out *Out) {
-	sql, params := e.firstInquiry().SQL()
-	e.ask(sql, params, out)
+func (e *Engine) askDirectory(out *Out) *scope.Error {
+	q := e.firstInquiry()
+	sql, params := q.SQL()
+	e.first = q
+	return e.ask(sql, params, out)
 }
 
 // start lets the client begin when that question was answered. That the roles could not be learned is no reason to
-// refuse a session: its statements ask for themselves.
+// refuse a session: its statements ask for themselves. But what it wants to begin with must be done.
 func (e *Engine) start(out *Out) error {
-	if e.question.failure == nil {
-		view, err := e.firstInquiry().Answer(e.question.rows, e.cfg.Directory.Prefix())
+	switch {
+	case e.question.failure != nil && e.startRole.pending():
+		return e.startFailure()
+	case e.question.failure == nil && !e.startRole.sent:
+		before := e.cfg.Directory.Database().Prefix
+		view, err := e.inquired(e.first)
 		if err != nil {
-			return serverViolation(err.Error(), wire.DataRow)
+			return err
 		}
 		e.cfg.Directory.Learn(view)
+		if view.DB.Prefix != before { // the names were those of another prefix
+			if err := e.askDirectory(out); err != nil {
+				return notAtStart(*err)
+			}
+			return nil
+		}
 		if err := e.mayLogin(view); err != nil {
 			return err
 		}
 		e.cfg.Directory.Admit(e.cfg.Login, e.cfg.LoginName)
+		if done, err := e.setRole(view, out); !done {
+			return err
+		}
 	}
 	e.started = true
 	out.Client.write(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), e.status))

@@ -27,10 +27,10 @@ func (s statement) clone() statement {
 // held is a statement that waits: the server is being asked whose the names in it are.
 type held struct {
 	statement
-	analysis *rewrite.Analysis
-	db       scope.Database  // as it was believed to be when the question was put
-	names    []scope.Cluster // what was asked about
-	enrolled bool            // the question was about making the marker; the names must be asked about anew
+	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
+	db       scope.Database    // as it was believed to be when the question was put
+	names    []scope.Cluster   // what was asked about
+	enrolled bool              // the question was about making the marker; the names must be asked about anew
 	attempts int
 }
 
@@ -50,6 +50,11 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
+	if e.mustAsk(string(s.sql)) {
+		e.held = &held{statement: s.clone(), db: e.cfg.Directory.Database()}
+		e.askHeld(readingSQL, nil, out)
+		return hold, nil
+	}
 	analysis, err := rewrite.Analyze(string(s.sql), e.options)
 	switch {
 	case err != nil:
@@ -60,7 +65,9 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		return pass, nil
 	}
 	e.held = &held{statement: s.clone(), analysis: analysis, db: e.cfg.Directory.Database()}
-	e.askNames(out)
+	if !e.askNames(out) {
+		return drop, nil
+	}
 	return hold, nil
 }
 
@@ -75,8 +82,9 @@ func mentionsSettings(sql []byte) bool {
 	return false
 }
 
-// askNames asks the server about the names of the held statement.
-func (e *Engine) askNames(out *Out) {
+// askNames asks the server about the names of the held statement. Where they cannot be written in the session, the
+// statement is refused.
+func (e *Engine) askNames(out *Out) (asked bool) {
 	h := e.held
 	h.names = h.names[:0]
 	for _, name := range h.analysis.Names() {
@@ -85,7 +93,17 @@ func (e *Engine) askNames(out *Out) {
 	h.attempts++
 	h.enrolled = false
 	sql, params := scope.Inquiry{Database: h.db.Name, Names: h.names, Own: e.cfg.Directory.Stale()}.SQL()
-	e.ask(sql, params, out)
+	return e.askHeld(sql, params, out)
+}
+
+func (e *Engine) askHeld(sql string, params []string, out *Out) (asked bool) {
+	if err := e.ask(sql, params, out); err != nil {
+		h := e.held
+		e.held = nil
+		e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
+		return false
+	}
+	return true
 }
 
 // resume goes on with the held statement when the proxy's question was answered.
@@ -102,13 +120,15 @@ func (e *Engine) resume(out *Out) error {
 		e.held = nil
 		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure}, out)
 		return nil
+	case h.analysis == nil:
+		return e.readHeld(out)
 	case h.enrolled:
 		e.askNames(out)
 		return nil
 	}
-	view, err := scope.Inquiry{Database: h.db.Name, Names: h.names}.Answer(e.question.rows, e.cfg.Directory.Prefix())
+	view, err := e.inquired(scope.Inquiry{Database: h.db.Name, Names: h.names})
 	if err != nil {
-		return serverViolation(err.Error(), wire.DataRow)
+		return err
 	}
 	if view.DB.Prefix != h.db.Prefix && h.attempts < maxAttempts {
 		h.db = view.DB
@@ -125,7 +145,7 @@ func (e *Engine) resume(out *Out) error {
 	result := h.analysis.Rewrite(view, mode, e.cfg.Decide)
 	if result.Enrol && h.attempts < maxAttempts {
 		h.enrolled = true
-		e.ask(view.DB.EnrolSQL(), nil, out)
+		e.askHeld(view.DB.EnrolSQL(), nil, out)
 		return nil
 	}
 	e.held = nil
@@ -137,7 +157,30 @@ func (e *Engine) resume(out *Out) error {
 		e.cfg.Saw(string(h.sql), result)
 	}
 	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles)
-	e.send(h.statement, &text{client: string(h.sql), result: result, names: named(h.analysis, view)}, result.SQL, out)
+	e.send(h.statement, &text{
+		client: string(h.sql), result: result, names: named(h.analysis, view), notices: e.notices(result.Notices),
+	}, result.SQL, out)
+	return nil
+}
+
+// readHeld reads the held statement when the server has told how.
+func (e *Engine) readHeld(out *Out) error {
+	if err := e.takeReading(); err != nil {
+		return err
+	}
+	h := e.held
+	var refusal *rewrite.Error
+	h.analysis, refusal = rewrite.Analyze(string(h.sql), e.options)
+	switch {
+	case refusal != nil:
+		e.held = nil
+		e.refuse(h.statement, refusal, out)
+	case h.analysis == nil:
+		e.held = nil
+		e.send(h.statement, nil, string(h.sql), out)
+	default:
+		e.askNames(out)
+	}
 	return nil
 }
 
@@ -176,7 +219,7 @@ func (e *Engine) mode(view *scope.View) scope.Mode {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil {
+	if t != nil && t.client == sql && t.instead == nil && t.notices == nil {
 		t = nil
 	}
 	if s.typ == wire.Parse && t != nil {
