@@ -24,6 +24,7 @@ type session struct {
 	server *Server
 	conn   net.Conn // as accepted
 	log    *zap.Logger
+	start  engine.StartRole // what the startup packet says of roles beside the user
 
 	ctx    context.Context // of the login, and of what is asked of the server for the session
 	cancel context.CancelFunc
@@ -106,6 +107,9 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	names, err := x.loginNames(ctx, v, user)
 	if err != nil {
 		return nil, err
+	}
+	if x.scoped(v) && s.o.mode(database) != scope.Off {
+		v.startup, x.start = withoutRoles(v.startup)
 	}
 	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
 	if x.scoped(v) {
@@ -279,6 +283,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	}
 	c.Walsender, _ = walsender(v)
 	c.Directory, c.Mode = s.directories.of(database), s.o.mode(database)
+	c.Start = x.start
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
 	who := policy.Session{
 		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -27,12 +28,13 @@ type Options struct {
 	ServerVersion   int    // server_version_num, e.g. 150018; 0 if unknown
 	StandardStrings bool   // standard_conforming_strings
 	Encoding        string // client_encoding as the server reported it, e.g. "UTF8"
+	ServerEncoding  string // server_encoding as it reported it
 }
 
 // Analysis is what the statements of one text want with roles. It is immutable and holds nothing of a session: it can
 // be kept by (text, Options) and used by many sessions at once.
 type Analysis struct {
-	sql        string
+	source     *source
 	statements []statement
 	names      []scope.Name
 	asksUser   bool
@@ -50,6 +52,9 @@ type statement struct {
 	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
 	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
 	md5        int         // PASSWORD 'md5…': where it stands; else none
+	bodies     []body      // texts in its strings that run with it
+	relations  []relation  // in a body: the catalogs of roles that it reads
+	unseen     []unseen    // texts in its strings that name roles and are not mapped
 }
 
 // none is the place of what is not there.
@@ -119,32 +124,27 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 			a, refusal = nil, &Error{Error: notRead(p)}
 		}
 	}()
-	pieces, refusal := parse(sql, o)
+	src, refusal := readable(sql, o)
 	if refusal != nil {
+		if !hasRoleWord([]byte(sql)) {
+			return nil, nil
+		}
 		return nil, refusal
 	}
-	a = &Analysis{sql: sql}
-	for _, p := range pieces {
-		for _, raw := range p.tree.Stmts {
-			if s := readStatement(p, raw); s != nil {
-				a.statements = append(a.statements, *s)
-			}
-		}
+	pieces, refusal := parse(src.text, reading{Options: o, unsure: setsStrings(src.text)})
+	if refusal != nil {
+		return nil, src.clientError(refusal)
 	}
+	a = &Analysis{source: src}
+	for _, p := range pieces {
+		a.statements = append(a.statements, p.statements()...)
+	}
+	a.statements = slices.DeleteFunc(a.statements, statement.idle)
 	if len(a.statements) == 0 {
 		return nil, nil
 	}
-	seen, schemas := make(map[scope.Name]bool), make(map[string]bool)
-	for i := range a.statements {
-		a.asksUser = a.asksUser || a.statements[i].users != nil
-		for _, n := range a.statements[i].names {
-			if full := n.full(); !seen[full] {
-				seen[full] = true
-				a.names = append(a.names, full)
-				schemas[full.Schema] = true
-			}
-		}
-	}
+	schemas := make(map[string]bool)
+	a.collect(a.statements, make(map[scope.Name]bool), schemas)
 	if len(a.names) > maxNames || len(schemas) > maxSchemas {
 		return nil, &Error{Error: scope.Error{
 			Code:    scope.CodeProgramLimitExceeded,
@@ -153,6 +153,28 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 		}}
 	}
 	return a, nil
+}
+
+// collect takes in the names in the statements, and in their bodies, that were not seen yet, and their schemas.
+func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
+	for i := range list {
+		a.asksUser = a.asksUser || list[i].users != nil
+		for _, n := range list[i].names {
+			if full := n.full(); !seen[full] {
+				seen[full] = true
+				a.names = append(a.names, full)
+				schemas[full.Schema] = true
+			}
+		}
+		for _, b := range list[i].bodies {
+			a.collect(b.statements, seen, schemas)
+		}
+	}
+}
+
+// setsStrings reports whether a text may change standard_conforming_strings.
+func setsStrings(sql string) bool {
+	return strings.Contains(strings.ToLower(sql), "standard_conforming_strings")
 }
 
 // Names returns every name that must be asked about before Rewrite, each once. It belongs to the Analysis.
@@ -172,6 +194,20 @@ type reader struct {
 	taken     []bool       // which of the extensions belong to a name
 	enclosing policy.Kind  // what GRANT inside ALTER DEFAULT PRIVILEGES is
 	owners    []party      // ALTER DEFAULT PRIVILEGES FOR ROLE
+}
+
+// statements reads the statements of a piece.
+func (p piece) statements() (list []statement) {
+	if p.unread != nil {
+		start, end := p.tokens.list[0].start, p.tokens.list[len(p.tokens.list)-1].end
+		return []statement{{start: start, end: end, refusal: p.unread, allRoles: none, md5: none}}
+	}
+	for _, raw := range p.tree.Stmts {
+		if s := readStatement(p, raw); s != nil {
+			list = append(list, *s)
+		}
+	}
+	return list
 }
 
 // readStatement returns nil for a statement that has nothing to do with roles.
@@ -197,8 +233,11 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	r.allRoles, r.md5 = none, none
 	r.readExtensions()
 	walk(raw.Stmt.ProtoReflect(), r.node)
+	if r.depth > 0 {
+		r.readRelations(raw.Stmt)
+	}
 	r.finish()
-	if r.refusal == nil && r.wants == nil && r.users == nil {
+	if r.idle() {
 		return nil
 	}
 	return &r.statement

@@ -96,18 +96,18 @@ func answer(tb testing.TB, q scope.Inquiry, enrolled bool, path []string) *scope
 }
 
 // testOptions is how most sessions read.
-var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding: "UTF8"}
+var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding: "UTF8", ServerEncoding: "UTF8"}
 
 // TestGolden runs testdata/*.sqltest. A file is a list of cases; a case is
 //
-//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [unenrolled] [path=sales,hr] [deny=kind]
+//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [server=UTF8] [unenrolled] [path=sales,hr] [deny=kind]
 //	the client's text
 //	----
 //	what is sent, or how it is refused
 //	----
 //	what it wants
 //
-// In the texts <CR> stands for a carriage return.
+// In the texts <CR> stands for a carriage return, and <pg_roles> for what is put in the catalog's place. They are written in UTF-8, whatever encoding they are tested in.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.sqltest")
 	if err != nil || len(files) == 0 {
@@ -171,6 +171,8 @@ func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, path [
 			o.StandardStrings = value != "off"
 		case "encoding":
 			o.Encoding = value
+		case "server":
+			o.ServerEncoding = value
 		case "unenrolled":
 			enrolled = false
 		case "path":
@@ -185,8 +187,11 @@ func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, path [
 }
 
 func (c goldenCase) run(t *testing.T) string {
-	sql := c.sql()
 	o, mode, enrolled, path, deny := c.options()
+	sql, err := o.Charset().Encode(c.sql())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !MayNameRole([]byte(sql)) {
 		if a, err := Analyze(sql, o); a != nil || err != nil {
 			t.Errorf("the prefilter passes over %s", sql)
@@ -200,17 +205,28 @@ func (c goldenCase) run(t *testing.T) string {
 	if a == nil {
 		return "----\nnames no role\n"
 	}
-	res := a.Rewrite(view(t, a, enrolled, path...), mode, func(a policy.Action) *scope.Error {
+	v := view(t, a, enrolled, path...)
+	res := a.Rewrite(v, mode, func(a policy.Action) *scope.Error {
 		if a.Kind == deny {
 			return &scope.Error{Code: scope.CodeInsufficientPriv, Message: "denied"}
 		}
 		return nil
 	})
 	checkTree(t, sql, res, o)
+	sent, ok := o.Charset().Decode(res.SQL, nil)
+	if !ok {
+		t.Errorf("what is sent is not of the session's character set: %q", res.SQL)
+	}
+	for table := range roleCatalogs {
+		sent = strings.ReplaceAll(sent, shownRoles(table, v.DB), "<"+table+">")
+	}
 	var b strings.Builder
-	b.WriteString("----\n" + strings.ReplaceAll(res.SQL, "\r", "<CR>") + "\n")
+	b.WriteString("----\n" + strings.ReplaceAll(sent, "\r", "<CR>") + "\n")
 	for _, r := range res.Refusals {
 		b.WriteString(describe(r))
+	}
+	for _, n := range res.Notices {
+		b.WriteString(strings.Replace(describe(n), "ERROR 00000", "NOTICE", 1))
 	}
 	if res.Enrol {
 		b.WriteString("enrol\n")

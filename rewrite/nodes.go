@@ -89,6 +89,15 @@ func (r *reader) node(m proto.Message) {
 
 	case *pg.VariableSetStmt:
 		r.set(n)
+
+	case *pg.DoStmt:
+		if r.top {
+			r.doBlock(n)
+		}
+	case *pg.CreateFunctionStmt:
+		if r.top {
+			r.routine(n)
+		}
 	}
 	r.top = false
 }
@@ -294,7 +303,7 @@ func (r *reader) renameRole(n *pg.RenameStmt) {
 
 // GRANT privilege ON object TO role, REVOKE … FROM role; also inside ALTER DEFAULT PRIVILEGES and CREATE SCHEMA.
 func (r *reader) grant(n *pg.GrantStmt) {
-	w := want{kind: policy.RevokePrivilege, object: objectName(n.Objtype)}
+	w := want{kind: policy.RevokePrivilege, object: r.object(n.Objtype)}
 	if n.IsGrant {
 		w.kind = policy.GrantPrivilege
 	}
@@ -311,6 +320,14 @@ func (r *reader) grant(n *pg.GrantStmt) {
 			r.want(w)
 		}
 	}
+}
+
+// object is the kind of objects that a statement says, also where another stood in for it.
+func (r *reader) object(t pg.ObjectType) string {
+	if on := r.tokens.find(pg.Token_ON); t == pg.ObjectType_OBJECT_TABLE && r.tokens.says(on+1, []string{"large", "objects"}) {
+		t = pg.ObjectType_OBJECT_LARGEOBJECT
+	}
+	return objectName(t)
 }
 
 // GRANT role, … TO role, …, REVOKE [option OPTION FOR] role, … FROM role, …
@@ -464,6 +481,13 @@ func (r *reader) setMode(n *pg.VariableSetStmt) {
 			Code:    scope.CodeInvalidParameter,
 			Message: fmt.Sprintf(`invalid value for parameter "%s": "%s"`, scope.ModeSetting, value),
 			Hint:    "Available values: " + modeList() + ".",
+		})
+		return
+	}
+	if r.depth > 0 { // how what follows it is read would depend on whether it runs
+		r.refuse(r.start, scope.Error{
+			Code:    scope.CodeFeatureNotSupported,
+			Message: fmt.Sprintf(`parameter "%s" cannot be set in a DO block`, scope.ModeSetting),
 		})
 		return
 	}

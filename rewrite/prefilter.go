@@ -50,7 +50,7 @@ type words struct {
 func (w *words) opening() opening {
 	w.at = 0
 	first := w.next()
-	if len(first) < len("set") || len(first) > len("security") {
+	if len(first) < len("do") || len(first) > len("security") {
 		return opensOther
 	}
 	switch first[0] | 0x20 {
@@ -83,6 +83,9 @@ func (w *words) opening() opening {
 	case 'd':
 		if is(first, "drop") {
 			return opensDDL
+		}
+		if is(first, "do") { // the words of its block may be spelled by escapes
+			return opensRoleStatement
 		}
 	}
 	return opensOther

@@ -13,34 +13,50 @@ type Result struct {
 	SQL      string          // what to send
 	Edits    Edits           // how it differs from the client's text
 	Refusals []*Error        // Refusals[i] answers the failure of the statement RefusalSQL(i)
+	Notices  []*Error        // what the client shall be told of the text: names in it that could not be seen
 	Actions  []policy.Action // what the forwarded and the refused statements want, in order
 	Enrol    bool            // markers must exist before SQL is sent: the database or a schema is not enrolled, and gets a role
 	Schemas  []scope.Schema  // those of schemas, beside the database's own
+
+	source *source
 }
 
 // Rewrite maps the names of the text for one session: v answers for all of [Analysis.Names], mode is the session's, and
 // decide, if not nil, is the policy. Statement by statement, each sees what those before it do to roles and to the
 // mode; v is changed accordingly. Where mode is off the text stays as it is.
 func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Action) *scope.Error) *Result {
-	res := &Result{SQL: a.sql}
+	src := a.source
+	res := &Result{SQL: src.client, source: src}
 	for i := range a.statements {
 		if mode == scope.Off {
 			break
 		}
 		s := &a.statements[i]
-		m := mapping{statement: s, sql: a.sql, view: v, mode: mode}
+		m := mapping{statement: s, sql: src.text, view: v, mode: mode}
 		err := m.run(decide)
 		res.Actions = append(res.Actions, m.actions...)
+		var edits Edits
+		if err == nil {
+			var unwritten *scope.Error
+			if edits, unwritten = src.clientEdits(m.edits); unwritten != nil {
+				err = at(*unwritten, src.text, s.start)
+			}
+		}
 		if err != nil {
-			res.Edits = append(res.Edits, edit{s.start, s.end, RefusalSQL(len(res.Refusals))})
-			res.Refusals = append(res.Refusals, err)
+			res.Edits = append(res.Edits, edit{src.layers.outer(s.start), src.layers.outer(s.end), RefusalSQL(len(res.Refusals))})
+			res.Refusals = append(res.Refusals, src.clientError(err))
 			continue
 		}
-		res.Edits = append(res.Edits, m.edits...)
+		res.Edits = append(res.Edits, edits...)
 		res.Enrol = res.Enrol || m.enrol
 		for _, schema := range m.schemas {
 			if !slices.Contains(res.Schemas, schema) {
 				res.Schemas = append(res.Schemas, schema)
+			}
+		}
+		if mode == scope.Transparent {
+			for _, u := range s.unseen {
+				res.Notices = append(res.Notices, src.clientError(u.notice(src.text)))
 			}
 		}
 		if s.mode != "" {
@@ -48,8 +64,17 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 		}
 	}
 	res.Edits.sort()
-	res.SQL = res.Edits.apply(a.sql)
+	res.SQL = res.Edits.apply(src.client)
 	return res
+}
+
+// Position maps a position that the server reports, a 1-based character in the text that was sent (the P field of an
+// ErrorResponse), to the client's text. A position inside a replacement maps to the replacement's start.
+func (r *Result) Position(p int) int {
+	if p <= 0 || len(r.Edits) == 0 {
+		return p
+	}
+	return r.Edits.position(r.source.charset, r.source.client, r.SQL, p)
 }
 
 // mapping maps one statement.
@@ -58,6 +83,7 @@ type mapping struct {
 	sql  string
 	view *scope.View
 	mode scope.Mode
+	body bool // it stands in one
 
 	roles   []policy.Role // what names[i] means
 	actions []policy.Action
@@ -85,6 +111,33 @@ func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
 	}
 	m.splice()
 	m.effect()
+	return m.runBodies(decide)
+}
+
+// runBodies maps the statements in the statement's bodies. Where one is refused, the statement is; what those before it
+// have done to the view then does no harm: the server runs nothing more of the text.
+func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
+	for _, b := range m.bodies {
+		var edits Edits
+		for i := range b.statements {
+			inner := mapping{
+				statement: &b.statements[i], sql: b.layers[len(b.layers)-1].text, view: m.view, mode: m.mode, body: true,
+			}
+			err := inner.run(decide)
+			m.actions = append(m.actions, inner.actions...)
+			if err != nil {
+				return b.layers.liftError(err, m.sql)
+			}
+			edits = append(edits, inner.edits...)
+			m.enrol = m.enrol || inner.enrol
+		}
+		edits.sort()
+		lifted, err := b.layers.lift(edits)
+		if err != nil {
+			return at(*notWritten(err), m.sql, m.start)
+		}
+		m.edits = append(m.edits, lifted...)
+	}
 	return nil
 }
 
@@ -277,6 +330,9 @@ func (m *mapping) decide(decide func(policy.Action) *scope.Error) *Error {
 func (m *mapping) mapped(i int) bool { return m.roles[i].Cluster != scope.Cluster(m.names[i].name) }
 
 func (m *mapping) splice() {
+	if m.mode == scope.Transparent {
+		m.spliceRelations()
+	}
 	for _, x := range m.blanked {
 		for _, k := range x.words {
 			end := k.end
@@ -322,16 +378,23 @@ func (m *mapping) marker(n *name) scope.Cluster {
 	return m.view.DB.Schema(n.schema).Marker
 }
 
-// effect makes the view see what the statement does.
+// effect makes the view see what the statement does. One in a body may run or not: what it makes can be named from then
+// on, and so can what it drops, or else its name might come to mean a role of the whole cluster.
 func (m *mapping) effect() {
 	for i := range m.names {
 		switch r := m.roles[i]; m.names[i].use {
 		case creates:
 			m.created(&m.names[i], r)
 		case drops:
-			m.view.Dropped(r.Cluster)
+			if !m.body {
+				m.view.Dropped(r.Cluster)
+			}
 		case becomes:
-			if old := m.roles[i-1]; old.Home != scope.Missing {
+			switch old := m.roles[i-1]; {
+			case old.Home == scope.Missing:
+			case m.body:
+				m.view.Created(r.Cluster, r.Home)
+			default:
 				m.view.Renamed(old.Cluster, r.Cluster)
 			}
 		}

@@ -9,9 +9,14 @@ import (
 
 // backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives. Every
 // message that a server may send after authentication is named.
-func (e *Engine) backendBegin(typ byte, size int, _ *Out) (verdict, error) {
-	if e.pending.first().awaits == ownQuestion && !asynchronous(typ) {
+func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
+	first := e.pending.first()
+	if first.awaits == ownQuestion && !asynchronous(typ) {
 		return gather, nil
+	}
+	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) && typ != wire.NoticeResponse {
+		out.Client.write(t.notices)
+		t.notices = nil
 	}
 	switch typ {
 	case wire.ErrorResponse, wire.NoticeResponse, wire.ReadyForQuery, wire.ParameterStatus, wire.BackendKeyData:
@@ -62,7 +67,9 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.cfg.Directory.Changed()
 		}
 		if !e.started && e.asksFirst() {
-			e.askFirst(e.cfg.Directory.Database(), out)
+			if err := e.askFirst(e.cfg.Directory.Database(), out); err != nil {
+				return drop, err
+			}
 			return drop, nil
 		}
 		e.started = true
@@ -116,13 +123,20 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	switch string(name) {
 	case "client_encoding":
 		e.options.Encoding = string(value)
+	case "server_encoding":
+		e.options.ServerEncoding = string(value)
 	case "standard_conforming_strings":
 		e.options.StandardStrings = string(value) == "on"
 	case "server_version":
 		e.options.ServerVersion = serverVersion(string(value))
 	case "session_authorization":
-		if short, ok := e.own(scope.Cluster(value)); ok {
-			out.Client.write(appendParameterStatus(string(name), string(short)))
+		role, _ := e.options.Charset().Decode(string(value), nil)
+		if short, ok := e.own(scope.Cluster(role)); ok {
+			encoded, err := e.options.Charset().Encode(string(short))
+			if err != nil {
+				return pass, nil // the server's name can be written, and this is a part of it
+			}
+			out.Client.write(appendParameterStatus(string(name), encoded))
 			return drop, nil
 		}
 	}

@@ -40,6 +40,7 @@ type Config struct {
 	// Login is the role that the session logged in as, and what the client calls it.
 	Login     scope.Cluster
 	LoginName scope.Short
+	Start     StartRole
 	// Saw, if any, is told of each statement that named roles: what the client wrote and what became of it. It must not
 	// block, and not keep the result.
 	Saw func(client string, result *rewrite.Result)
@@ -60,6 +61,8 @@ type Engine struct {
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten rewritten       // prepared statements and portals whose texts are not the client's
 
+	startRole startRole // what is to be done before the client may begin
+
 	started   bool   // the client has seen the first ReadyForQuery
 	status    byte   // of the last ReadyForQuery: I, T or E; 0 before the first
 	key       []byte // the body of BackendKeyData
@@ -72,7 +75,7 @@ type Engine struct {
 
 // New returns the engine of a session that has just been authenticated.
 func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, switching: cfg.Switching}
+	e := &Engine{cfg: cfg, switching: cfg.Switching, startRole: cfg.Start.read()}
 	e.options.StandardStrings = true
 	e.client = stream{begin: e.frontendBegin, whole: e.frontendWhole}
 	e.server = stream{begin: e.backendBegin, whole: e.backendWhole, fromServer: true}

@@ -28,7 +28,17 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		}
 		e.pending.push(asks[typ], nil)
 		return pass, nil
-	case wire.Describe, wire.Sync, wire.FunctionCall, wire.CopyDone, wire.CopyFail:
+	case wire.FunctionCall:
+		if e.cfg.Mode == scope.Off && !e.switching {
+			e.pending.push(readyCall, nil)
+			return pass, nil
+		}
+		if size > e.cfg.MaxMessage {
+			e.refuseLong(wire.Query, size, out)
+			return drop, nil
+		}
+		return gather, nil
+	case wire.Describe, wire.Sync, wire.CopyDone, wire.CopyFail:
 		e.pending.push(asks[typ], nil)
 		return pass, nil
 	case wire.Flush, wire.CopyData:
@@ -89,6 +99,8 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, protocolViolation("invalid string", typ)
 		}
 		e.pending.push(executed, e.rewritten.portals[string(portal)])
+	case wire.FunctionCall:
+		return e.call(body, out)
 	case wire.Close:
 		if len(body) > 0 {
 			name, _, _ := cutString(body[1:])

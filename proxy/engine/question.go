@@ -29,72 +29,25 @@ type question struct {
 	done    bool
 }
 
-// ask puts a question to the server behind what the client has sent so far.
-func (e *Engine) ask(sql string, params []string, out *Out) {
+// ask puts a question to the server behind what the client has sent so far. It fails where the question cannot be written
+// in the client's character set.
+func (e *Engine) ask(sql string, params []string, out *Out) (err *scope.Error) {
+	encoded := make([]string, len(params))
+	for i, p := range params {
+		if encoded[i], err = e.encode(p); err != nil {
+			return err
+		}
+	}
+	if sql, err = e.encode(sql); err != nil {
+		return err
+	}
 	e.question = question{sync: !e.pending.unsynced}
 	e.pending.push(ownQuestion, nil)
 	if e.cfg.Walsender {
-		out.Server.write(appendSimpleQuestion(nil, sql, params))
+		out.Server.write(appendSimpleQuestion(nil, sql, encoded))
 	} else {
-		out.Server.write(appendQuestion(nil, sql, params, e.question.sync))
+		out.Server.write(appendQuestion(nil, sql, encoded, e.question.sync))
 	}
-}
-
-// scoped reports whether the role that logged in has another name on the server than the client has for it.
-func (e *Engine) scoped() bool { return string(e.cfg.Login) != string(e.cfg.LoginName) }
-
-// asksFirst reports whether there is something to ask before the client may begin.
-func (e *Engine) asksFirst() bool {
-	d := e.cfg.Directory
-	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName) || e.scoped()
-}
-
-// beginning is what is asked before the client may begin.
-type beginning struct {
-	inquiry  scope.Inquiry
-	attempts int
-	path     bool // the question is about setting the search_path
-}
-
-// askFirst asks about the roles of the database, whose the role is that logged in, and for the search_path.
-func (e *Engine) askFirst(db scope.Database, out *Out) {
-	b := &e.beginning
-	b.attempts++
-	b.inquiry = db.Inquire(scope.Name{Role: e.cfg.LoginName})
-	b.inquiry.Names = append(b.inquiry.Names, e.cfg.Login)
-	b.inquiry.Own = e.cfg.Directory.Stale()
-	sql, params := b.inquiry.SQL()
-	e.ask(sql, params, out)
-}
-
-// start lets the client begin when that question was answered. That the roles could not be learned, or the search_path
-// not be set, is no reason to refuse a session: its statements ask for themselves.
-func (e *Engine) start(out *Out) error {
-	if b := &e.beginning; e.question.failure == nil && !b.path {
-		view, err := b.inquiry.Answer(e.question.rows, e.cfg.Directory.Prefix())
-		if err != nil {
-			return serverViolation(err.Error(), wire.DataRow)
-		}
-		if !view.Knows(scope.Name{Role: e.cfg.LoginName}) {
-			if b.attempts == maxAttempts {
-				return &Error{Report: unsettled(view.DB)}
-			}
-			e.askFirst(view.DB, out)
-			return nil
-		}
-		e.cfg.Directory.Learn(view)
-		if err := e.mayLogin(view); err != nil {
-			return err
-		}
-		e.cfg.Directory.Admit(e.cfg.Login, e.cfg.LoginName)
-		if path, found := scope.ReplaceUser(view.SearchPath, e.cfg.LoginName); found && e.scoped() {
-			b.path = true
-			e.ask("SELECT pg_catalog.set_config('search_path', $1, false)", []string{path}, out)
-			return nil
-		}
-	}
-	e.started = true
-	out.Client.write(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), e.status))
 	return nil
 }
 

@@ -80,17 +80,23 @@ func (e *Engine) refusal(list []field, t *text) []field {
 	if !ok || n >= len(t.result.Refusals) {
 		return nil
 	}
-	err := t.result.Refusals[n]
-	own := []field{{'S', get(list, 'S')}, {'V', "ERROR"}, {'C', err.Code}, {'M', err.Message}}
+	own := appendError([]field{{'S', get(list, 'S')}, {'V', "ERROR"}}, t.result.Refusals[n])
+	encodeFields(own[len("SV"):], e.options.Charset())
+	return own
+}
+
+// appendError appends the fields of an error of the proxy's own to those of its severity.
+func appendError(list []field, err *rewrite.Error) []field {
+	list = append(list, field{'C', err.Code}, field{'M', err.Message})
 	for _, f := range []field{{'D', err.Detail}, {'H', err.Hint}} {
 		if f.value != "" {
-			own = append(own, f)
+			list = append(list, f)
 		}
 	}
 	if err.Position > 0 {
-		own = append(own, field{'P', strconv.Itoa(err.Position)})
+		list = append(list, field{'P', strconv.Itoa(err.Position)})
 	}
-	return own
+	return list
 }
 
 // localize makes a report speak the client's language.
@@ -109,11 +115,34 @@ func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
 		}
 		return e.own(c)
 	}
-	changed = translate(list, rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own})
+	changed = e.translate(list, rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own})
 	if t != nil && t.result != nil {
 		changed = t.reposition(list) || changed
 	}
 	return list, changed
+}
+
+// translate puts short names in the place of cluster names in a report that is in the client's character set. What cannot
+// be read, or written with them, stays as it is.
+func (e *Engine) translate(list []field, l rewrite.Localizer) (changed bool) {
+	set := e.options.Charset()
+	read := make([]field, len(list))
+	for i, f := range list {
+		decoded, ok := set.Decode(f.value, nil)
+		if !ok {
+			return translate(list, l)
+		}
+		read[i] = field{f.code, decoded}
+	}
+	if !translate(read, l) {
+		return false
+	}
+	for i, f := range read {
+		if encoded, err := set.Encode(f.value); err == nil {
+			list[i].value = encoded
+		}
+	}
+	return true
 }
 
 // translate puts short names in the place of cluster names.
@@ -130,7 +159,7 @@ func translate(list []field, l rewrite.Localizer) (changed bool) {
 func (t *text) reposition(list []field) (changed bool) {
 	for i, f := range list {
 		if p, err := strconv.Atoi(f.value); f.code == 'P' && err == nil {
-			list[i].value = strconv.Itoa(t.result.Edits.Position(t.client, t.result.SQL, p))
+			list[i].value = strconv.Itoa(t.result.Position(p))
 			changed = changed || list[i].value != f.value
 		}
 	}

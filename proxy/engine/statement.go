@@ -27,9 +27,9 @@ func (s statement) clone() statement {
 // held is a statement that waits: the server is being asked whose the names in it are.
 type held struct {
 	statement
-	analysis *rewrite.Analysis
-	inquiry  scope.Inquiry // what was asked
-	enrolled bool          // the question was about making markers; the names must be asked about anew
+	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
+	inquiry  scope.Inquiry     // what was asked
+	enrolled bool              // the question was about making markers; the names must be asked about anew
 	attempts int
 }
 
@@ -54,6 +54,11 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
+	if e.mustAsk(string(s.sql)) {
+		e.held = &held{statement: s.clone()}
+		e.askHeld(readingSQL, nil, out)
+		return hold, nil
+	}
 	analysis, err := rewrite.Analyze(string(s.sql), e.options)
 	switch {
 	case err != nil:
@@ -64,8 +69,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		return pass, nil
 	}
 	e.held = &held{statement: s.clone(), analysis: analysis}
-	e.askNames(e.cfg.Directory.Database(), out)
-	if e.held == nil {
+	if !e.askNames(e.cfg.Directory.Database(), out) {
 		return drop, nil
 	}
 	return hold, nil
@@ -83,13 +87,13 @@ func mentionsSettings(sql []byte) bool {
 }
 
 // askNames asks the server about the names of the held statement. db is the database as it is believed to be. A statement
-// that asks for too much is refused, and no longer held.
-func (e *Engine) askNames(db scope.Database, out *Out) {
+// that asks for too much, or cannot be asked about in the session's character set, is refused, and no longer held.
+func (e *Engine) askNames(db scope.Database, out *Out) (asked bool) {
 	h := e.held
 	if len(h.analysis.Names())*(2+len(db.Schemas)) > maxCandidates {
 		e.held = nil
 		e.refuse(h.statement, &rewrite.Error{Error: tooManyCandidates()}, out)
-		return
+		return false
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
 	h.inquiry.Own = e.cfg.Directory.Stale()
@@ -97,7 +101,18 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 	h.attempts++
 	h.enrolled = false
 	sql, params := h.inquiry.SQL()
-	e.ask(sql, params, out)
+	return e.askHeld(sql, params, out)
+}
+
+// askHeld asks something for the held statement.
+func (e *Engine) askHeld(sql string, params []string, out *Out) (asked bool) {
+	if err := e.ask(sql, params, out); err != nil {
+		h := e.held
+		e.held = nil
+		e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
+		return false
+	}
+	return true
 }
 
 // resume goes on with the held statement when the proxy's question was answered.
@@ -118,13 +133,15 @@ func (e *Engine) resume(out *Out) error {
 		e.held = nil
 		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure}, out)
 		return nil
+	case h.analysis == nil:
+		return e.readHeld(out)
 	case h.enrolled:
 		e.askNames(e.cfg.Directory.Database(), out)
 		return nil
 	}
-	view, err := h.inquiry.Answer(e.question.rows, e.cfg.Directory.Prefix())
+	view, err := e.inquired(h.inquiry)
 	if err != nil {
-		return serverViolation(err.Error(), wire.DataRow)
+		return err
 	}
 	if !view.Knows(h.analysis.Names()...) {
 		if h.attempts == maxAttempts {
@@ -145,7 +162,7 @@ func (e *Engine) resume(out *Out) error {
 	result := h.analysis.Rewrite(view, mode, e.cfg.Decide)
 	if result.Enrol && h.attempts < maxAttempts {
 		h.enrolled = true
-		e.ask(view.DB.EnrolSQL(result.Schemas...), nil, out)
+		e.askHeld(view.DB.EnrolSQL(result.Schemas...), nil, out)
 		return nil
 	}
 	e.held = nil
@@ -157,7 +174,30 @@ func (e *Engine) resume(out *Out) error {
 		e.cfg.Saw(string(h.sql), result)
 	}
 	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles)
-	e.send(h.statement, &text{client: string(h.sql), result: result, names: named(h.analysis, view)}, result.SQL, out)
+	e.send(h.statement, &text{
+		client: string(h.sql), result: result, names: named(h.analysis, view), notices: e.notices(result.Notices),
+	}, result.SQL, out)
+	return nil
+}
+
+// readHeld reads the held statement when the server has told how.
+func (e *Engine) readHeld(out *Out) error {
+	if err := e.takeReading(); err != nil {
+		return err
+	}
+	h := e.held
+	var refusal *rewrite.Error
+	h.analysis, refusal = rewrite.Analyze(string(h.sql), e.options)
+	switch {
+	case refusal != nil:
+		e.held = nil
+		e.refuse(h.statement, refusal, out)
+	case h.analysis == nil:
+		e.held = nil
+		e.send(h.statement, nil, string(h.sql), out)
+	default:
+		e.askNames(e.cfg.Directory.Database(), out)
+	}
 	return nil
 }
 
@@ -207,7 +247,7 @@ func (e *Engine) mode(view *scope.View) scope.Mode {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil {
+	if t != nil && t.client == sql && t.instead == nil && t.notices == nil {
 		t = nil
 	}
 	if s.typ == wire.Parse && t != nil {
