@@ -145,7 +145,7 @@ func (x *session) scoped(v *visitor) bool {
 // client asks for at once stays.
 func sessionSettings(v *visitor, mode scope.Mode) []wire.Parameter {
 	params := []wire.Parameter{{Name: scope.DatabaseSetting, Value: v.startup.Database()}}
-	if v.startup.Get(scope.ModeSetting) == "" {
+	if v.startup.Get(scope.ModeSetting) == "" && !optionSet(v.startup.Get("options"), scope.ModeSetting) {
 		params = append(params, wire.Parameter{Name: scope.ModeSetting, Value: string(mode)})
 	}
 	return params

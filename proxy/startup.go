@@ -57,12 +57,26 @@ const serverSwitches = "BCDdfhkNprStvWc-"
 
 // optionsWithoutRoles returns options without the switches that set roles.
 func optionsWithoutRoles(options string, role *engine.StartRole) string {
+	return walkOptions(options, func(setting, value string) (take bool) { return takeRole(setting, value, role) })
+}
+
+// optionSet reports whether options set a setting.
+func optionSet(options, setting string) (found bool) {
+	walkOptions(options, func(name, _ string) bool {
+		found = found || strings.EqualFold(name, setting)
+		return false
+	})
+	return found
+}
+
+// walkOptions shows take each setting in options, and returns the options without those that it takes.
+func walkOptions(options string, take func(setting, value string) bool) string {
 	words := splitOptions(options)
 	kept := words[:0:0]
 	taken := false
 	for i := 0; i < len(words); i++ {
 		word := words[i]
-		if len(word) < 2 || word[0] != '-' || word == "--" { // getopt stops here
+		if len(word) < 2 || word[0] != '-' || word == "--" { // the server takes no other words
 			kept = append(kept, words[i:]...)
 			break
 		}
@@ -74,22 +88,22 @@ func optionsWithoutRoles(options string, role *engine.StartRole) string {
 			kept = append(kept, word)
 			continue
 		}
-		argument, next := word[at+1:], i
+		argument, last := word[at+1:], i
 		if argument == "" && i+1 < len(words) {
-			next++
-			argument = words[next]
+			last++
+			argument = words[last]
 		}
 		setting, value, set := strings.Cut(argument, "=")
 		// ParseLongOption (guc.c) makes '_' of the '-' in a setting's name.
-		if c := word[at]; set && (c == 'c' || c == '-') && takeRole(strings.ReplaceAll(setting, "-", "_"), value, role) {
+		if c := word[at]; set && (c == 'c' || c == '-') && take(strings.ReplaceAll(setting, "-", "_"), value) {
 			taken = true
 			if at > 1 {
 				kept = append(kept, word[:at])
 			}
 		} else {
-			kept = append(kept, words[i:next+1]...)
+			kept = append(kept, words[i:last+1]...)
 		}
-		i = next
+		i = last
 	}
 	if !taken {
 		return options

@@ -79,17 +79,24 @@ func (r *reader) notSeen(what unseenKind, l *layer, value string, err error) {
 
 // readBody reads the text in the string constant at token i. Where that cannot be done and the text may name a role, the
 // statement is refused.
-func (r *reader) readBody(i int, value string, read func(*reader, layers) (body, error)) {
-	l, err := r.tokens.literal(i, value)
+func (r *reader) readBody(i int, value string, read func(*reader, layers) (body, *Error)) {
 	var b body
+	l, err := r.tokens.literal(i, value)
+	failure := unreadBody(err)
 	if err == nil {
-		b, err = r.inside(layers{l}, read)
+		b, failure = r.inside(layers{l}, read)
 	}
-	if err != nil {
-		if hasRoleWord([]byte(value)) {
-			e := notRead(err)
-			e.Hint = "Send the statements that name roles by themselves."
-			r.refuse(r.tokens.list[min(i, len(r.tokens.list)-1)].start, e)
+	if failure != nil {
+		if !hasRoleWord([]byte(value)) {
+			return
+		}
+		if failure.Position == 0 {
+			failure = at(failure.Error, r.tokens.sql, r.tokens.list[min(i, len(r.tokens.list)-1)].start)
+		} else {
+			failure = b.layers.liftError(failure, r.tokens.sql)
+		}
+		if r.refusal == nil {
+			r.refusal = failure
 		}
 		return
 	}
@@ -105,19 +112,29 @@ func (r *reader) readBody(i int, value string, read func(*reader, layers) (body,
 	}
 }
 
+// unreadBody is the refusal of a body that cannot be read; nil for no error.
+func unreadBody(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	e := notRead(err)
+	e.Hint = "Send the statements that name roles by themselves."
+	return &Error{Error: e}
+}
+
 // inside reads a text one level deeper, as the server will read its strings.
-func (r *reader) inside(s layers, read func(*reader, layers) (body, error)) (body, error) {
+func (r *reader) inside(s layers, read func(*reader, layers) (body, *Error)) (body, *Error) {
 	text := s[len(s)-1].text
 	if r.depth >= maxBodies {
-		return body{}, errTooManyBodies
+		return body{}, unreadBody(errTooManyBodies)
 	}
 	if strings.IndexByte(text, '\\') >= 0 && r.unsure {
-		return body{}, errUnsure
+		return body{}, unreadBody(errUnsure)
 	}
 	if !r.StandardStrings {
 		l, ok := standardStrings(text)
 		if !ok {
-			return body{}, errBlock
+			return body{}, unreadBody(errBlock)
 		}
 		if l != nil {
 			s = append(s, l)
@@ -127,13 +144,13 @@ func (r *reader) inside(s layers, read func(*reader, layers) (body, error)) (bod
 }
 
 // readStatements reads the text of an EXECUTE.
-func readStatements(r *reader, s layers) (body, error) {
+func readStatements(r *reader, s layers) (body, *Error) {
 	inner := r.reading
 	inner.depth++
 	b := body{layers: s}
 	pieces, refusal := parse(s[len(s)-1].text, inner)
 	if refusal != nil {
-		return b, errors.New(refusal.Message)
+		return b, refusal
 	}
 	for _, p := range pieces {
 		b.statements = append(b.statements, p.statements()...)
@@ -142,19 +159,19 @@ func readStatements(r *reader, s layers) (body, error) {
 }
 
 // readBlock reads a PL/pgSQL block.
-func readBlock(r *reader, s layers) (body, error) {
+func readBlock(r *reader, s layers) (body, *Error) {
 	b := body{layers: s}
 	text := s[len(s)-1].text
 	list, err := scan(text)
 	if err != nil {
-		return b, err
+		return b, unreadable(err, text, 0, r.Options)
 	}
 	if _, deep := tooDeep(list); deep {
-		return b, errors.New("it is too complex")
+		return b, unreadBody(errors.New("it is too complex"))
 	}
 	parts, err := fragments(tokens{text, list})
 	if err != nil {
-		return b, err
+		return b, unreadBody(err)
 	}
 	inner := r.reading
 	inner.depth++
@@ -162,10 +179,7 @@ func readBlock(r *reader, s layers) (body, error) {
 	var executed []int // where the strings stand that were read
 	for _, f := range parts {
 		if f.kind == sqlExecuted {
-			at, found, err := r.readExecuted(f, inner)
-			if err != nil {
-				return b, err
-			}
+			at, found := r.readExecuted(f, inner)
 			b.statements = append(b.statements, found...)
 			if at != none {
 				executed = append(executed, at)
@@ -179,7 +193,7 @@ func readBlock(r *reader, s layers) (body, error) {
 		case err == nil:
 			b.statements = append(b.statements, p.statements()...)
 		case bearsRole(f.tokens):
-			return b, err
+			return b, unreadable(err, text, p.base, r.Options)
 		}
 	}
 	if computed {
@@ -260,29 +274,24 @@ func (b *block) closing(i int) int {
 
 // readExecuted reads the expression of an EXECUTE. at is the byte of the string constant that it is; none where the text is
 // computed, and cannot be seen.
-func (r *reader) readExecuted(f fragment, rd reading) (at int, found []statement, err error) {
+func (r *reader) readExecuted(f fragment, rd reading) (at int, found []statement) {
 	t := f.tokens
+	p, err := parseFragment(fragment{sqlExpression, t}, rd)
+	if err != nil {
+		return none, nil // the server will say so
+	}
 	switch k := t.kind(0); {
 	case k == pg.Token_SCONST && len(t.list) == 1:
 	case k == pg.Token_USCONST && (len(t.list) == 1 || len(t.list) == 3 && t.kind(1) == pg.Token_UESCAPE):
 	default:
-		p, err := parseFragment(fragment{sqlExpression, t}, rd)
-		if err != nil {
-			return none, nil, nil // the server will say so
-		}
-		return none, p.statements(), nil
+		return none, p.statements()
 	}
-	p, err := parseFragment(fragment{sqlExpression, t}, rd)
-	if err != nil {
-		return none, nil, err
-	}
-	c := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal()
-	value, _ := constant(c)
+	value, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
 	inner := &reader{piece: p}
 	inner.start, inner.end = t.list[0].start, t.list[len(t.list)-1].end
 	inner.allRoles, inner.md5 = none, none
 	inner.readBody(0, value, readStatements)
-	return inner.start, []statement{inner.statement}, nil
+	return inner.start, []statement{inner.statement}
 }
 
 // noteStrings notes what the strings of a block say of roles, but for those that were read: one of them may be what a

@@ -1,8 +1,9 @@
 package rewrite
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -44,24 +45,28 @@ func shownRoles(table string, db scope.Database) string {
 	columns := roleCatalogs[table]
 	name, id := columns[0], columns[1]
 	lead := db.Prefix + scope.Separator
-	r := strings.NewReplacer(
-		"{name}", "r."+name, "{oid}", "r."+id, "{as}", name, "{table}", table,
-		"{columns}", "r."+strings.Join(columns[1:], ", r."),
-		"{marker}", db.Marker.Literal(), "{lead}", scope.QuoteLiteral(lead), "{after}", fmt.Sprint(len([]rune(lead))+1),
-		"{markers}", scope.QuoteLiteral(scope.Reserved),
-	)
-	return r.Replace(`(SELECT CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) AND EXISTS (` +
-		`SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles k ON k.oid OPERATOR(pg_catalog.=) m.roleid ` +
-		`WHERE m.member OPERATOR(pg_catalog.=) {oid} AND k.rolname OPERATOR(pg_catalog.=) {marker}::pg_catalog.name) ` +
-		`THEN pg_catalog.substr({name}::pg_catalog.text, {after})::pg_catalog.name ELSE {name} END AS {as}, {columns} ` +
-		`FROM pg_catalog.{table} r WHERE NOT pg_catalog.starts_with({name}::pg_catalog.text, {markers}) AND NOT EXISTS (` +
-		`SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles k ON k.oid OPERATOR(pg_catalog.=) m.roleid ` +
-		`JOIN pg_catalog.pg_shdescription d ON d.objoid OPERATOR(pg_catalog.=) k.oid AND d.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid ` +
-		`WHERE m.member OPERATOR(pg_catalog.=) {oid} AND k.rolname OPERATOR(pg_catalog.<>) {marker}::pg_catalog.name ` +
-		`AND pg_catalog.starts_with(k.rolname::pg_catalog.text, {markers}) ` +
-		`AND pg_catalog.starts_with({name}::pg_catalog.text, pg_catalog.concat(` +
-		`pg_catalog.substring(d.description, '"prefix":"([^"]*)"'), ` + scope.QuoteLiteral(scope.Separator) + `))))`)
+	return strings.NewReplacer(
+		"{name}", "pgscope_r."+name, "{oid}", "pgscope_r."+id, "{as}", name, "{table}", table,
+		"{columns}", "pgscope_r."+strings.Join(columns[1:], ", pgscope_r."),
+		"{marker}", db.Marker.Literal(), "{markers}", scope.QuoteLiteral(scope.Reserved),
+		"{lead}", scope.QuoteLiteral(lead), "{after}", strconv.Itoa(utf8.RuneCountInString(lead)+1),
+		"{separator}", scope.QuoteLiteral(scope.Separator), "=", "OPERATOR(pg_catalog.=)", "<>", "OPERATOR(pg_catalog.<>)", "\n", " ",
+	).Replace(shownRolesSQL)
 }
+
+// shownRolesSQL has long names for what it joins: PL/pgSQL would take a shorter one for a variable of the block.
+const shownRolesSQL = `(SELECT CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) AND EXISTS (
+SELECT FROM pg_catalog.pg_auth_members pgscope_m JOIN pg_catalog.pg_roles pgscope_k ON pgscope_k.oid = pgscope_m.roleid
+WHERE pgscope_m.member = {oid} AND pgscope_k.rolname = {marker}::pg_catalog.name)
+THEN pg_catalog.substr({name}::pg_catalog.text, {after})::pg_catalog.name ELSE {name} END AS {as}, {columns}
+FROM pg_catalog.{table} pgscope_r
+WHERE NOT pg_catalog.starts_with({name}::pg_catalog.text, {markers}) AND NOT EXISTS (
+SELECT FROM pg_catalog.pg_auth_members pgscope_m JOIN pg_catalog.pg_roles pgscope_k ON pgscope_k.oid = pgscope_m.roleid
+JOIN pg_catalog.pg_shdescription pgscope_d ON pgscope_d.objoid = pgscope_k.oid AND pgscope_d.classoid = 1260::pg_catalog.oid
+WHERE pgscope_m.member = {oid} AND pgscope_k.rolname <> {marker}::pg_catalog.name
+AND pg_catalog.starts_with(pgscope_k.rolname::pg_catalog.text, {markers})
+AND pg_catalog.starts_with({name}::pg_catalog.text, pg_catalog.concat(
+pg_catalog.substring(pgscope_d.description, '"prefix":"([^"]*)"'), {separator}))))`
 
 // readRelations finds the catalogs of roles that a statement reads from.
 func (r *reader) readRelations(stmt *pg.Node) {

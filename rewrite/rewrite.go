@@ -19,6 +19,7 @@ type Result struct {
 	Schemas  []scope.Schema  // those of schemas, beside the database's own
 
 	source *source
+	inner  []replacement // in bodies
 }
 
 // Rewrite maps the names of the text for one session: v answers for all of [Analysis.Names], mode is the session's, and
@@ -48,6 +49,7 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 			continue
 		}
 		res.Edits = append(res.Edits, edits...)
+		res.inner = append(res.inner, m.inner...)
 		res.Enrol = res.Enrol || m.enrol
 		for _, schema := range m.schemas {
 			if !slices.Contains(res.Schemas, schema) {
@@ -88,6 +90,8 @@ type mapping struct {
 	roles   []policy.Role // what names[i] means
 	actions []policy.Action
 	edits   Edits
+	own     int           // how many of the edits are not in bodies
+	inner   []replacement // in the bodies
 	enrol   bool
 	schemas []scope.Schema // that get a role, and have no marker yet
 }
@@ -110,6 +114,7 @@ func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
 		return err
 	}
 	m.splice()
+	m.own = len(m.edits)
 	m.effect()
 	return m.runBodies(decide)
 }
@@ -128,6 +133,10 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 			if err != nil {
 				return b.layers.liftError(err, m.sql)
 			}
+			for _, e := range inner.edits[:inner.own] {
+				m.inner = append(m.inner, replacement{e.text, inner.sql[e.start:e.end]})
+			}
+			m.inner = append(m.inner, inner.inner...)
 			edits = append(edits, inner.edits...)
 			m.enrol = m.enrol || inner.enrol
 		}

@@ -14,7 +14,7 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if first.awaits == ownQuestion && !asynchronous(typ) {
 		return gather, nil
 	}
-	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) && typ != wire.NoticeResponse {
+	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) {
 		out.Client.write(t.notices)
 		t.notices = nil
 	}

@@ -115,16 +115,16 @@ func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
 		}
 		return e.own(c)
 	}
-	changed = e.translate(list, rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own})
+	changed = e.translate(list, t, rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own})
 	if t != nil && t.result != nil {
 		changed = t.reposition(list) || changed
 	}
 	return list, changed
 }
 
-// translate puts short names in the place of cluster names in a report that is in the client's character set. What cannot
-// be read, or written with them, stays as it is.
-func (e *Engine) translate(list []field, l rewrite.Localizer) (changed bool) {
+// translate makes a report that is in the client's character set speak the client's language. What cannot be read, or
+// written when it is changed, stays as it is.
+func (e *Engine) translate(list []field, t *text, l rewrite.Localizer) (changed bool) {
 	set := e.options.Charset()
 	read := make([]field, len(list))
 	for i, f := range list {
@@ -134,7 +134,11 @@ func (e *Engine) translate(list []field, l rewrite.Localizer) (changed bool) {
 		}
 		read[i] = field{f.code, decoded}
 	}
-	if !translate(read, l) {
+	if t != nil && t.result != nil {
+		changed = restore(read, t.result)
+	}
+	changed = translate(read, l) || changed
+	if !changed {
 		return false
 	}
 	for i, f := range read {
@@ -143,6 +147,28 @@ func (e *Engine) translate(list []field, l rewrite.Localizer) (changed bool) {
 		}
 	}
 	return true
+}
+
+// restore makes what the server quotes of SQL inside a body, and its position in it, the client's again.
+func restore(list []field, result *rewrite.Result) (changed bool) {
+	for i, f := range list {
+		switch f.code {
+		case 'W':
+			list[i].value, _ = result.Restore(f.value, 0)
+		case 'q':
+			at := slices.IndexFunc(list, func(f field) bool { return f.code == 'p' })
+			position := 0
+			if at >= 0 {
+				position, _ = strconv.Atoi(list[at].value)
+			}
+			list[i].value, position = result.Restore(f.value, position)
+			if position > 0 {
+				list[at].value = strconv.Itoa(position)
+			}
+		}
+		changed = changed || list[i].value != f.value
+	}
+	return changed
 }
 
 // translate puts short names in the place of cluster names.

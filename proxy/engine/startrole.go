@@ -53,6 +53,8 @@ func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 		return false, notAtStart(r.refusal.Error)
 	case r.analysis == nil:
 		return true, nil
+	case e.cfg.Start.Role == "": // no role has that name, and with the prefix it would be one
+		return false, notAtStart(roleMissing(""))
 	}
 	result := e.startRole.analysis.Rewrite(view, mode, e.cfg.Decide)
 	if e.cfg.Saw != nil {
