@@ -65,23 +65,38 @@ func (d Database) Localize(c Cluster) (Short, bool) {
 // markerComment is the comment on a marker role. The field order is part of the format: [Inquiry] finds a marker by
 // the first characters, {"oid":N, and, in a cluster restored from a dump, where the OID is another, by the name.
 type markerComment struct {
-	OID      uint32 `json:"oid"`
-	Database string `json:"database"`
-	Prefix   string `json:"prefix"`
-	Version  int    `json:"version"`
+	OID       uint32 `json:"oid"`
+	Database  string `json:"database"`
+	Prefix    string `json:"prefix"`              // of the database
+	Schema    string `json:"schema,omitempty"`    // of a schema's marker alone
+	SchemaOID uint32 `json:"schemaoid,omitempty"` // of a schema's marker alone
+	Version   int    `json:"version"`
+}
+
+// rolePrefix is what the roles of the marker's scope are prefixed with.
+func (m markerComment) rolePrefix() string {
+	if m.Schema == "" {
+		return m.Prefix
+	}
+	return m.Prefix + Separator + m.Schema
+}
+
+// text returns the comment's text.
+func (m markerComment) text() string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // the server compares the name with its own to_json, which escapes as little as it may
+	if err := enc.Encode(m); err != nil {
+		panic(err) // a struct of numbers and strings
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 const markerVersion = 1
 
 // Comment returns the text of the marker's comment.
 func (d Database) Comment() string {
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // the server compares the name with its own to_json, which escapes as little as it may
-	if err := enc.Encode(markerComment{d.OID, d.Name, d.Prefix, markerVersion}); err != nil {
-		panic(err) // a struct of numbers and strings
-	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return markerComment{OID: d.OID, Database: d.Name, Prefix: d.Prefix, Version: markerVersion}.text()
 }
 
 // parseMarker reads a marker's comment; false where it is not one that this project wrote.

@@ -18,8 +18,9 @@ const (
 	Separator = "_"
 	// Reserved begins the names of all roles that this project makes for itself.
 	Reserved = "pgscope_"
-	// markerPrefix begins the name of a database's marker.
-	markerPrefix = Reserved + "db_"
+	// markerPrefix begins the name of a database's marker, schemaMarkerPrefix that of a schema's.
+	markerPrefix       = Reserved + "db_"
+	schemaMarkerPrefix = Reserved + "schema_"
 )
 
 // Predefined reports whether PostgreSQL keeps the name for itself: pg_* (IsReservedName, src/backend/catalog/catalog.c).
