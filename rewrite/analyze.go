@@ -33,6 +33,7 @@ type Analysis struct {
 	sql        string
 	statements []statement
 	names      []scope.Short
+	changes    []Change
 }
 
 // statement is one statement that has to do with roles.
@@ -46,6 +47,7 @@ type statement struct {
 	allRoles   int        // ALTER ROLE ALL of the whole cluster: where it stands; else none
 	database   string     // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
 	md5        int        // PASSWORD 'md5…': where it stands; else none
+	changes    []Change
 }
 
 // none is the place of what is not there.
@@ -102,7 +104,7 @@ type party struct {
 }
 
 // Analyze parses a text of one or many statements and finds every role name in it. It returns nil, nil where the text
-// has nothing to do with roles, and an error where it may have, but cannot be read: then it must not be forwarded.
+// has nothing to do with roles, nor with scopes as a whole, and an error where it may have, but cannot be read: then it must not be forwarded.
 func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -125,7 +127,12 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 		return nil, nil
 	}
 	seen := make(map[scope.Short]bool)
+	alone := len(pieces) == 1 && len(pieces[0].tree.Stmts) == 1
 	for i := range a.statements {
+		for _, c := range a.statements[i].changes {
+			c.Alone = alone
+			a.changes = append(a.changes, c)
+		}
 		for _, n := range a.statements[i].names {
 			if !seen[n.name] {
 				seen[n.name] = true
@@ -158,7 +165,7 @@ type reader struct {
 	owners    []party      // ALTER DEFAULT PRIVILEGES FOR ROLE
 }
 
-// readStatement returns nil for a statement that has nothing to do with roles.
+// readStatement returns nil for a statement that has nothing to do with roles or scopes.
 func readStatement(p piece, raw *pg.RawStmt) *statement {
 	start := p.base + int(raw.StmtLocation)
 	end := start + int(raw.StmtLen)
@@ -182,7 +189,7 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	r.readDBOnly()
 	walk(raw.Stmt.ProtoReflect(), r.node)
 	r.finish()
-	if r.refusal == nil && r.wants == nil {
+	if r.refusal == nil && r.wants == nil && r.changes == nil {
 		return nil
 	}
 	return &r.statement
