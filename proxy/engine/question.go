@@ -19,6 +19,7 @@ const maxAnswer = 64 << 20
 // question is a statement of the proxy's own in the client's session, and its answer.
 type question struct {
 	sync    bool // it ends in Sync; else in Flush
+	speaks  bool // its notices are for the client
 	rows    [][]string
 	size    int
 	closes  int    // CloseComplete messages seen
