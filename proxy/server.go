@@ -152,6 +152,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 
 	var accepting sync.WaitGroup
+	if s.o.Admin != nil {
+		accepting.Go(func() { s.sweep(ctx) })
+	}
 	for _, l := range s.listeners {
 		accepting.Go(func() { s.accept(sessions, l) })
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -182,8 +181,8 @@ func (e *Estate) strangers() (warnings []string) {
 	}
 	for _, u := range e.uses {
 		if owner, ok := home[u.role]; ok && owner != u.database {
-			warnings = append(warnings, fmt.Sprintf(`%s objects of database "%s" depend on role "%s", which is a role of database "%s"`,
-				u.objects, u.database, u.role, owner))
+			warnings = append(warnings, fmt.Sprintf(`database "%s" has objects that depend on role "%s" of database "%s"`,
+				u.database, u.role, owner))
 		}
 	}
 	slices.Sort(warnings)
@@ -344,15 +343,31 @@ func dropSQL(markers []*marker, what string, tell bool) string {
 
 func doSQL(body string) string { return "DO LANGUAGE plpgsql " + QuoteLiteral(body) }
 
-// SweepLock is the key of the session's advisory lock that a sweep holds, so that several proxies do not do the same work
-// at once. It locks within one database; sweeps from different ones do no harm, but may tell of each other's work.
-const SweepLock int64 = 0x7067_7363_6f70_65 // "pgscope"
+// sweepLock is the key of the session's advisory lock that a sweep holds, so that several proxies do not do the same work
+// at once: "pgscope" in ASCII. It locks within one database; sweeps from different ones do no harm, but may tell of each
+// other's work.
+const sweepLock int64 = 0x7067_7363_6f70_65
 
-// SweepLockSQL returns the statement that takes the lock, waiting for it, or trying.
+// SweepLockSQL returns the query that takes the lock of a sweep: it waits for it, or tries and tells whether it got it.
 func SweepLockSQL(wait bool) string {
-	key := strconv.FormatInt(SweepLock, 10)
+	function := "pg_try_advisory_lock"
 	if wait {
-		return "SELECT pg_catalog.pg_advisory_lock(" + key + ")"
+		function = "pg_advisory_lock"
 	}
-	return "SELECT pg_catalog.pg_try_advisory_lock(" + key + ")"
+	return fmt.Sprintf("SELECT pg_catalog.%s(%d)", function, sweepLock)
+}
+
+// SweepUnlockSQL returns the query that gives it back.
+func SweepUnlockSQL() string {
+	return fmt.Sprintf("SELECT pg_catalog.pg_advisory_unlock(%d)", sweepLock)
+}
+
+// AdministratorSQL returns the statement that makes a role the administrator of this database's roles. major is the
+// server's major version: since 16 to administer a role needs no membership that gives its privileges.
+func (d Database) AdministratorSQL(role Cluster, major int) string {
+	with := "ADMIN OPTION"
+	if major >= 16 {
+		with = "ADMIN TRUE, INHERIT FALSE, SET FALSE"
+	}
+	return fmt.Sprintf("GRANT %s TO %s WITH %s", d.Marker.Ident(), role.Ident(), with)
 }

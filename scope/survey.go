@@ -56,14 +56,13 @@ JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=)
      pg_catalog."substring"(m.description, ',"schema":(".*"),"schemaoid":')
 WHERE pg_catalog.starts_with(m.rolname::pg_catalog.text, 'pgscope_schema_')
 UNION ALL
-SELECT 'uses', d.datname::pg_catalog.text, r.rolname::pg_catalog.text, pg_catalog.count(*)::pg_catalog.text
+SELECT DISTINCT 'uses', d.datname::pg_catalog.text, r.rolname::pg_catalog.text, ''
 FROM pg_catalog.pg_shdepend u
 JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) u.dbid
 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) u.refobjid AND u.refclassid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
 WHERE $1::pg_catalog.text OPERATOR(pg_catalog.=) '' AND $2::pg_catalog.text OPERATOR(pg_catalog.=) '0'
   AND EXISTS (SELECT FROM pg_catalog.pg_auth_members a JOIN marker m ON m.oid OPERATOR(pg_catalog.=) a.roleid
-              WHERE a.member OPERATOR(pg_catalog.=) r.oid)
-GROUP BY d.datname, r.rolname`
+              WHERE a.member OPERATOR(pg_catalog.=) r.oid)`
 
 // SQL returns the statement that asks, with its parameters in text format.
 func (q Survey) SQL() (sql string, params []string) {
@@ -80,11 +79,10 @@ type Estate struct {
 	uses      []use // of the whole cluster, where that was asked about
 }
 
-// use says that objects of a database depend on a role.
+// use says that a database has objects that depend on a role.
 type use struct {
 	database string
 	role     Cluster
-	objects  string // how many
 }
 
 // marker is a marker as the survey found it.
@@ -124,7 +122,7 @@ func (q Survey) Answer(rows [][]string) (*Estate, error) {
 				e.current = oid
 			}
 		case "uses":
-			e.uses = append(e.uses, use{r[1], Cluster(r[2]), r[3]})
+			e.uses = append(e.uses, use{r[1], Cluster(r[2])})
 		case "marker":
 			if note, ok := parseMarker(r[2]); ok { // else a role that somebody else has made and commented
 				m := &marker{name: Cluster(r[1]), note: note}
@@ -216,7 +214,7 @@ type Listed struct {
 	Database   string
 	Name       Short // with its schema before it, where it belongs to one: sales.customer
 	Cluster    Cluster
-	Attributes string // as CREATE ROLE has them, with a blank between them; those that differ from the default
+	Attributes []string // as CREATE ROLE has them; those that differ from its defaults
 }
 
 // Roles lists the roles of all databases that were asked about, in no order.
@@ -228,7 +226,7 @@ func (e *Estate) Roles() (list []Listed) {
 		}
 		for _, r := range m.members {
 			if m.carries(r.name) {
-				list = append(list, Listed{database, m.short(r.name), r.name, r.attributes})
+				list = append(list, Listed{database, m.short(r.name), r.name, strings.Fields(r.attributes)})
 			}
 		}
 	}
