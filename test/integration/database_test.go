@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/provision"
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
 // estate is a cluster of its own for the tests in this file: each begins and ends with no databases and roles but
@@ -399,4 +401,219 @@ func TestSweep(t *testing.T) {
 	if said := sweep(t, "work"); len(said) != 1 || said[0] != want[3] {
 		t.Errorf("the second sweep says %q", said)
 	}
+}
+
+// schemaRoles gives database orders schemas with roles of their own: sales.clerk and shop.clerk.
+func schemaRoles(t *testing.T) {
+	t.Helper()
+	for _, schema := range []string{"sales", "shop"} {
+		estate().Psql(t, "orders", fmt.Sprintf(`
+			CREATE SCHEMA %[1]s;
+			CREATE ROLE pgscope_schema_orders_%[1]s IN ROLE pgscope_db_orders;
+			CREATE ROLE orders_%[1]s_clerk IN ROLE pgscope_schema_orders_%[1]s;
+			SELECT format('COMMENT ON ROLE pgscope_schema_orders_%[1]s IS %%L',
+				'{"oid":' || d.oid || ',"database":"orders","prefix":"orders","schema":"%[1]s","schemaoid":' || n.oid || ',"version":1}')
+			FROM pg_database d, pg_namespace n WHERE datname = 'orders' AND nspname = '%[1]s' \gexec
+			CREATE TABLE %[1]s.t (a int); GRANT SELECT ON %[1]s.t TO orders_%[1]s_clerk;`, schema))
+	}
+}
+
+var (
+	salesRoles = []string{"orders_sales_clerk", "pgscope_schema_orders_sales"}
+	shopRoles  = []string{"orders_shop_clerk", "pgscope_schema_orders_shop"}
+)
+
+func sorted(lists ...[]string) []string { return slices.Sorted(slices.Values(slices.Concat(lists...))) }
+
+func TestDropSchemaDropsItsRoles(t *testing.T) {
+	via := lifecycle(t)
+	eachProtocol(t, func(t *testing.T, call func(endpoint, string, string) *speaker) {
+		households(t, via, "orders")
+		schemaRoles(t)
+		s := call(via, "orders", "postgres")
+		s.must(t, "BEGIN", "DROP SCHEMA sales CASCADE")
+		inside := "SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles WHERE rolname = 'orders_sales_clerk'"
+		var n int
+		if err := s.QueryRow(t.Context(), inside).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%d roles of the schema in the transaction, %v", n, err)
+		}
+		s.must(t, "ROLLBACK")
+		wantRoles(t, sorted(ordersRoles, salesRoles, shopRoles)...)
+
+		s.must(t, "BEGIN", "SAVEPOINT a", "DROP SCHEMA sales CASCADE", "ROLLBACK TO a", "COMMIT")
+		wantRoles(t, sorted(ordersRoles, salesRoles, shopRoles)...)
+		wantCode(t, s.run("DROP SCHEMA sales"), "2BP01") // it has a table
+
+		s.must(t, "DROP SCHEMA sales CASCADE")
+		wantRoles(t, sorted(ordersRoles, shopRoles)...)
+		s.must(t, "CREATE SCHEMA other", "DROP SCHEMA IF EXISTS shop, other, nosuch CASCADE")
+		wantRoles(t, ordersRoles...)
+	})
+}
+
+func TestDropSchemaTellsWhatStays(t *testing.T) {
+	via := lifecycle(t)
+	households(t, via, "orders")
+	schemaRoles(t)
+	estate().Psql(t, "orders", "GRANT SELECT ON t TO orders_sales_clerk")
+	s := via.speaker(t, "orders", "postgres")
+	if _, err := s.PgConn().Exec(t.Context(), "BEGIN; DROP SCHEMA sales, shop CASCADE; COMMIT").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	want := `NOTICE|role "sales.clerk" of the dropped schema "sales" could not be dropped|` +
+		`role "orders_sales_clerk" cannot be dropped because some objects depend on it: privileges for table t`
+	if !slices.Contains(s.said, want) {
+		t.Errorf("said %q", s.said)
+	}
+	wantRoles(t, sorted(ordersRoles, salesRoles)...)
+}
+
+func TestRenameSchemaCarriesItsRoles(t *testing.T) {
+	via := lifecycle(t)
+	eachProtocol(t, func(t *testing.T, call func(endpoint, string, string) *speaker) {
+		households(t, via, "orders")
+		schemaRoles(t)
+		s := call(via, "orders", "postgres")
+		s.must(t, "BEGIN", "ALTER SCHEMA sales RENAME TO trade", "ROLLBACK")
+		wantRoles(t, sorted(ordersRoles, salesRoles, shopRoles)...)
+		s.must(t, "ALTER SCHEMA sales RENAME TO trade")
+		trade := []string{"orders_trade_clerk", "pgscope_schema_orders_trade"}
+		wantRoles(t, sorted(ordersRoles, trade, shopRoles)...)
+		s.must(t, "DROP SCHEMA trade CASCADE")
+		wantRoles(t, sorted(ordersRoles, shopRoles)...)
+		s.must(t, "CREATE SCHEMA plain", "ALTER SCHEMA plain RENAME TO plainer")
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w := call(via, "work", "postgres")
+		w.must(t, "ALTER DATABASE orders RENAME TO sales")
+		wantRoles(t, "pgscope_db_sales", "pgscope_schema_sales_shop", "sales_app", "sales_reader", "sales_shop_clerk")
+		w.must(t, "DROP DATABASE sales")
+		wantRoles(t)
+	})
+}
+
+// TestPipelinedAround: what the client sends without waiting is answered in order, around a statement with an aftermath.
+func TestPipelinedAround(t *testing.T) {
+	via := lifecycle(t)
+	households(t, via, "orders")
+	schemaRoles(t)
+	s := via.speaker(t, "orders", "postgres")
+	p := s.PgConn().StartPipeline(t.Context())
+	statements := []string{
+		"SELECT 1", "DROP SCHEMA sales CASCADE", "SELECT 2", "sync", "ALTER SCHEMA shop RENAME TO store", "CREATE ROLE late", "sync",
+		"SELECT 3", "DROP SCHEMA store CASCADE", "SELECT nosuch", "SELECT 4", "sync", "SELECT 5", "sync",
+	}
+	for _, sql := range statements {
+		if sql == "sync" {
+			if err := p.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		p.SendQueryParams(sql, nil, nil, nil, nil)
+	}
+	if err := p.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range statements {
+		switch r, err := p.GetResults(); r := r.(type) {
+		case *pgconn.ResultReader:
+			tag, err := r.Close()
+			got = append(got, fmt.Sprint(tag, err))
+		case *pgconn.PipelineSync:
+			got = append(got, "sync")
+		default:
+			got = append(got, fmt.Sprint(err))
+		}
+	}
+	if err := p.Close(); err != nil {
+		got = append(got, err.Error())
+	}
+	want := []string{
+		"SELECT 1 <nil>", "DROP SCHEMA <nil>", "SELECT 1 <nil>", "sync", "ALTER SCHEMA <nil>", "CREATE ROLE <nil>", "sync",
+		"SELECT 1 <nil>", "DROP SCHEMA <nil>", `ERROR: column "nosuch" does not exist (SQLSTATE 42703)`, "sync", "SELECT 1 <nil>", "sync", "<nil>",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+	wantRoles(t, sorted(ordersRoles, []string{"orders_late", "orders_store_clerk", "pgscope_schema_orders_store"})...)
+}
+
+// interrupted drops database orders through a proxy, and returns when the proxy is about to drop its roles and cannot go on.
+// release ends what the server still does, and lets the roles be dropped.
+func interrupted(t *testing.T, via endpoint, c *pgtest.Cluster) (release func()) {
+	t.Helper()
+	c.Psql(t, "postgres", "CREATE DATABASE orders")
+	via.psql(t, "orders", "postgres", "CREATE ROLE reader; CREATE USER app IN ROLE reader;")
+	other := direct(c).connect(t, "postgres", "postgres")
+	// A role that a transaction grants something to cannot be dropped until its end.
+	if _, err := other.Exec(t.Context(), "CREATE TABLE t (a int); BEGIN; GRANT SELECT ON t TO orders_reader, orders_app, pgscope_db_orders"); err != nil {
+		t.Fatal(err)
+	}
+	s := via.speaker(t, "postgres", "postgres")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = s.PgConn().Exec(t.Context(), "DROP DATABASE orders").ReadAll() // it is cut off
+	}()
+	t.Cleanup(func() { <-ended })
+	watcher := direct(c).connect(t, "postgres", "postgres") // the other's transaction has one view of the activity
+	for waiting := false; !waiting; {
+		err := watcher.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '^DO ')").Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := c.Psql(t, "postgres", "SELECT count(*) FROM pg_database WHERE datname = 'orders'"); n != "0\n" {
+		t.Error("the database is not dropped yet")
+	}
+	if got := roles(t, c); len(got) != 3 {
+		t.Errorf("roles %v", got)
+	}
+	return func() {
+		c.Psql(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+		if _, err := other.Exec(t.Context(), "ROLLBACK"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// repaired starts a proxy with an admin connection, and waits until it has swept.
+func repaired(t *testing.T, c *pgtest.Cluster) {
+	t.Helper()
+	admin, err := pgconn.ParseConfig(c.DSN("sslmode=disable"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, c, func(o *proxy.Options) { o.Admin = admin })
+	start(t, c, func(o *proxy.Options) { o.Admin = admin }) // side by side
+	for len(roles(t, c)) > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("never swept")
+		}
+	}
+}
+
+func TestServerDiesBeforeTheRolesAreDropped(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	via := start(t, c)
+	interrupted(t, via, c)
+	if err := c.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	repaired(t, c)
+}
+
+func TestProxyDiesBeforeTheRolesAreDropped(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	via, kill := run(t, c, func(o *proxy.Options) { o.Grace = time.Nanosecond })
+	release := interrupted(t, via, c)
+	kill()
+	release()
+	repaired(t, c)
 }
