@@ -47,6 +47,14 @@ func (d *directories) known(database string) *directory {
 	return d.byDatabase[database]
 }
 
+// forget makes the proxy ask anew about a database that was dropped or renamed. Sessions in it keep what they have: the
+// server lets neither be done while there are any.
+func (d *directories) forget(database string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.byDatabase, database)
+}
+
 // directory is what the proxy knows of one database's roles: engine.Directory.
 type directory struct {
 	prefix string

@@ -170,6 +170,9 @@ func (s *Server) Run(ctx context.Context) error {
 		defer l.close()
 	}
 	var accepting sync.WaitGroup
+	if s.o.Admin != nil {
+		accepting.Go(func() { s.sweep(ctx) })
+	}
 	for _, l := range s.listeners {
 		accepting.Go(func() { s.accept(sessions, l) })
 	}

@@ -289,6 +289,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),
 	}
 	c.Decide = func(a policy.Action) *scope.Error { return x.decide(who, a) }
+	c.Forget = s.directories.forget
 	c.Saw = func(_ string, result *rewrite.Result) {
 		what := "forwarded"
 		if len(result.Refusals) > 0 {

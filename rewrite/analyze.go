@@ -38,6 +38,7 @@ type Analysis struct {
 	statements []statement
 	names      []scope.Name
 	asksUser   bool
+	changes    []Change
 }
 
 // statement is one statement that has to do with roles.
@@ -55,6 +56,7 @@ type statement struct {
 	bodies     []body      // texts in its strings that run with it
 	relations  []relation  // in a body: the catalogs of roles that it reads
 	unseen     []unseen    // texts in its strings that name roles and are not mapped
+	changes    []Change    // what it does to databases and schemas as a whole
 }
 
 // none is the place of what is not there.
@@ -117,7 +119,7 @@ type party struct {
 }
 
 // Analyze parses a text of one or many statements and finds every role name in it. It returns nil, nil where the text
-// has nothing to do with roles, and an error where it may have, but cannot be read: then it must not be forwarded.
+// has nothing to do with roles, nor with scopes as a whole, and an error where it may have, but cannot be read: then it must not be forwarded.
 func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -145,6 +147,9 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	}
 	schemas := make(map[string]bool)
 	a.collect(a.statements, make(map[scope.Name]bool), schemas)
+	for i := range a.changes {
+		a.changes[i].Alone = len(pieces) == 1 && pieces[0].tree != nil && len(pieces[0].tree.Stmts) == 1
+	}
 	if len(a.names) > maxNames || len(schemas) > maxSchemas {
 		return nil, &Error{Error: scope.Error{
 			Code:    scope.CodeProgramLimitExceeded,
@@ -159,6 +164,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
 	for i := range list {
 		a.asksUser = a.asksUser || list[i].users != nil
+		a.changes = append(a.changes, list[i].changes...)
 		for _, n := range list[i].names {
 			if full := n.full(); !seen[full] {
 				seen[full] = true
@@ -210,7 +216,7 @@ func (p piece) statements() (list []statement) {
 	return list
 }
 
-// readStatement returns nil for a statement that has nothing to do with roles.
+// readStatement returns nil for a statement that has nothing to do with roles or scopes.
 func readStatement(p piece, raw *pg.RawStmt) *statement {
 	start := p.base + int(raw.StmtLocation)
 	end := start + int(raw.StmtLen)

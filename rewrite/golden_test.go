@@ -100,7 +100,7 @@ var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding
 
 // TestGolden runs testdata/*.sqltest. A file is a list of cases; a case is
 //
-//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [server=UTF8] [unenrolled] [path=sales,hr] [deny=kind]
+//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [server=UTF8] [unenrolled] [path=sales,hr] [deny=kind|change]
 //	the client's text
 //	----
 //	what is sent, or how it is refused
@@ -212,6 +212,11 @@ func (c goldenCase) run(t *testing.T) string {
 		}
 		return nil
 	})
+	if deny == "change" {
+		for _, c := range a.Changes() {
+			a.Refuse(res, c, scope.Error{Code: scope.CodeFeatureNotSupported, Message: "not so"})
+		}
+	}
 	checkTree(t, sql, res, o)
 	sent, ok := o.Charset().Decode(res.SQL, nil)
 	if !ok {
@@ -238,7 +243,21 @@ func (c goldenCase) run(t *testing.T) string {
 	for _, a := range res.Actions {
 		b.WriteString(describeAction(a) + "\n")
 	}
+	for _, c := range a.Changes() {
+		b.WriteString(describeChange(c) + "\n")
+	}
 	return b.String()
+}
+
+func describeChange(c Change) string {
+	s := []string{"drop database", "rename database", "copy database", "drop schema", "rename schema"}[c.Kind] + ": " + c.Name
+	if c.To != "" {
+		s += " -> " + c.To
+	}
+	if !c.Alone {
+		s += ", among others"
+	}
+	return s
 }
 
 func describe(e *Error) string {

@@ -37,6 +37,11 @@ func (r *reader) node(m proto.Message) {
 		if n.RenameType == pg.ObjectType_OBJECT_ROLE && r.bare() {
 			r.renameRole(n)
 		}
+		r.renameScope(n)
+	case *pg.DropStmt:
+		r.dropSchemas(n)
+	case *pg.DropdbStmt:
+		r.change(DropDatabase, n.Dbname, "")
 
 	case *pg.GrantStmt:
 		r.grant(n)
@@ -61,6 +66,7 @@ func (r *reader) node(m proto.Message) {
 	case *pg.CreatedbStmt:
 		if r.bare() {
 			r.createDatabase(n)
+			r.copyDatabase(n)
 		}
 	case *pg.ReassignOwnedStmt:
 		r.each(n.Roles, want{kind: policy.ChangeOwner, object: "owned"})

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -179,7 +180,7 @@ func withoutMarker(list []*pg.Node) (kept []*pg.Node) {
 	return kept
 }
 
-// namesRole is the prefilter's oracle: whether the tree of a text names a role, found in a way of its own.
+// namesRole is the prefilter's oracle: whether the tree of a text names a role or changes a scope, found in a way of its own.
 func namesRole(tree *pg.ParseResult) (found bool) {
 	walk(tree.ProtoReflect(), func(m proto.Message) {
 		switch n := m.(type) {
@@ -187,14 +188,18 @@ func namesRole(tree *pg.ParseResult) (found bool) {
 			found = found || n.Roletype == pg.RoleSpecType_ROLESPEC_CSTRING
 		case *pg.CreateRoleStmt, *pg.GrantRoleStmt:
 			found = true
+		case *pg.DropdbStmt, *pg.CreatedbStmt:
+			found = true
+		case *pg.DropStmt:
+			found = found || n.RemoveType == pg.ObjectType_OBJECT_SCHEMA
 		case *pg.RenameStmt:
-			found = found || n.RenameType == pg.ObjectType_OBJECT_ROLE
+			found = found || slices.Contains([]pg.ObjectType{
+				pg.ObjectType_OBJECT_ROLE, pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_SCHEMA,
+			}, n.RenameType)
 		case *pg.CommentStmt:
 			found = found || n.Objtype == pg.ObjectType_OBJECT_ROLE
 		case *pg.SecLabelStmt:
 			found = found || n.Objtype == pg.ObjectType_OBJECT_ROLE
-		case *pg.CreatedbStmt:
-			found = found || len(options(n.Options, "owner")) > 0
 		case *pg.VariableSetStmt:
 			found = found || roleSetting(n.Name) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE
 		}

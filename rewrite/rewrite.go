@@ -44,8 +44,7 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 			}
 		}
 		if err != nil {
-			res.Edits = append(res.Edits, edit{src.layers.outer(s.start), src.layers.outer(s.end), RefusalSQL(len(res.Refusals))})
-			res.Refusals = append(res.Refusals, src.clientError(err))
+			res.refuse(src.layers.outer(s.start), src.layers.outer(s.end), src.clientError(err))
 			continue
 		}
 		res.Edits = append(res.Edits, edits...)
@@ -68,6 +67,12 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 	res.Edits.sort()
 	res.SQL = res.Edits.apply(src.client)
 	return res
+}
+
+// refuse replaces a statement of the client's text by one that fails.
+func (r *Result) refuse(start, end int, err *Error) {
+	r.Edits = append(r.Edits, edit{start, end, RefusalSQL(len(r.Refusals))})
+	r.Refusals = append(r.Refusals, err)
 }
 
 // Position maps a position that the server reports, a 1-based character in the text that was sent (the P field of an

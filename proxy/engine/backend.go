@@ -33,6 +33,7 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	case wire.RowDescription, wire.NoData:
 		e.pending.answered(described)
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
+		e.completed()
 		e.pending.answered(executed)
 	case wire.CopyInResponse:
 		e.pending.copying()
@@ -73,6 +74,9 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		e.started = true
+		if e.withheld() {
+			return drop, nil
+		}
 	case wire.BackendKeyData:
 		e.key = bytes.Clone(body)
 	case wire.ParameterStatus:
@@ -95,20 +99,38 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 	if err := q.take(frame); err != nil {
 		return drop, err
 	}
-	if frame[0] == wire.ErrorResponse && !q.sync {
-		// The pipeline that the question stood in has failed with it: the error is the answer to the statement.
-		e.pending.failed()
-		q.skipped, q.done = true, true
-		return e.report(frame, nil, out)
+	switch frame[0] {
+	case wire.NoticeResponse:
+		if q.speaks {
+			return drop, e.say(frame, out)
+		}
+	case wire.ErrorResponse:
+		if !q.sync {
+			// The pipeline that the question stood in has failed with it: the error is the answer to the statement.
+			e.pending.failed()
+			q.skipped, q.done = true, true
+			return drop, e.say(frame, out)
+		}
+		if e.aftermath.owed {
+			return drop, e.say(frame, out)
+		}
 	}
-	if q.done {
-		e.pending.pop()
-		if frame[0] == wire.ReadyForQuery && len(frame) == wire.HeaderSize+1 {
-			e.status = frame[wire.HeaderSize]
+	if !q.done {
+		return drop, nil
+	}
+	e.pending.pop()
+	if frame[0] == wire.ReadyForQuery && len(frame) == wire.HeaderSize+1 {
+		e.status = frame[wire.HeaderSize]
+	}
+	switch {
+	case !e.started:
+		return drop, e.start(out)
+	case e.cleaningUp():
+		last, err := e.answerAftermath()
+		if last && err == nil {
+			return pass, nil // the ReadyForQuery that was withheld
 		}
-		if !e.started {
-			return drop, e.start(out)
-		}
+		return drop, err
 	}
 	return drop, nil
 }

@@ -21,6 +21,7 @@ const maxAnswer = 64 << 20
 // question is a statement of the proxy's own in the client's session, and its answer.
 type question struct {
 	sync    bool // it ends in Sync; else in Flush
+	speaks  bool // its notices are for the client
 	rows    [][]string
 	size    int
 	closes  int    // CloseComplete messages seen
@@ -31,24 +32,43 @@ type question struct {
 
 // ask puts a question to the server behind what the client has sent so far. It fails where the question cannot be written
 // in the client's character set.
-func (e *Engine) ask(sql string, params []string, out *Out) (err *scope.Error) {
+func (e *Engine) ask(sql string, params []string, out *Out) *scope.Error {
 	encoded := make([]string, len(params))
 	for i, p := range params {
+		var err *scope.Error
 		if encoded[i], err = e.encode(p); err != nil {
 			return err
 		}
 	}
-	if sql, err = e.encode(sql); err != nil {
+	text, err := e.encode(sql)
+	if err != nil {
 		return err
 	}
-	e.question = question{sync: !e.pending.unsynced}
+	e.put(text, encoded, !e.pending.unsynced, out)
+	return nil
+}
+
+// tell lets the server run something of the proxy's own, of which the client hears what the server has to say. What cannot
+// be written in the client's character set, the server refuses.
+func (e *Engine) tell(sql string, sync bool, out *Out) {
+	text, err := e.encode(sql)
+	if err != nil {
+		text = sql
+	}
+	e.put(text, nil, sync, out)
+	e.question.speaks = true
+}
+
+// put sends a question that is in the client's character set. It ends in Flush where it belongs to the transaction of what
+// the client sends next.
+func (e *Engine) put(sql string, params []string, sync bool, out *Out) {
+	e.question = question{sync: sync}
 	e.pending.push(ownQuestion, nil)
 	if e.cfg.Walsender {
-		out.Server.write(appendSimpleQuestion(nil, sql, encoded))
+		out.Server.write(appendSimpleQuestion(nil, sql, params))
 	} else {
-		out.Server.write(appendQuestion(nil, sql, encoded, e.question.sync))
+		out.Server.write(appendQuestion(nil, sql, params, sync))
 	}
-	return nil
 }
 
 // mayLogin checks that the role that logged in is the one that the name means in this database: with another database's

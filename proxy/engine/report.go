@@ -72,9 +72,8 @@ func (e *Engine) refusal(list []field, t *text) []field {
 	}
 	if t.instead != nil {
 		own, _ := fields(wire.Body(t.instead))
-		own = slices.DeleteFunc(own, func(f field) bool { return !strings.ContainsRune("SVCMDHR", rune(f.code)) })
 		own, _ = e.localize(own, nil)
-		return own
+		return plain(own)
 	}
 	n, ok := rewrite.RefusedBy(get(list, 'M'))
 	if !ok || n >= len(t.result.Refusals) {
@@ -97,6 +96,35 @@ func appendError(list []field, err *rewrite.Error) []field {
 		list = append(list, field{'P', strconv.Itoa(err.Position)})
 	}
 	return list
+}
+
+// plain leaves of a report on one of the proxy's questions what does not tell of the question's text.
+func plain(list []field) []field {
+	return slices.DeleteFunc(list, func(f field) bool { return !strings.ContainsRune("SVCMDHR", rune(f.code)) })
+}
+
+// say gives the client what the server reports on a question of the proxy. An error in an aftermath is a warning, since
+// the client's own statement has succeeded, unless the client's transaction has failed with it.
+func (e *Engine) say(frame []byte, out *Out) error {
+	typ := frame[0]
+	list, ok := fields(wire.Body(frame))
+	if !ok {
+		return serverViolation("invalid field", typ)
+	}
+	severity := get(list, 'V')
+	e.fatal = e.fatal || typ == wire.ErrorResponse && severity != "ERROR"
+	list, _ = e.localize(list, nil)
+	list = plain(list)
+	if typ == wire.ErrorResponse && severity == "ERROR" && e.question.sync && e.status == wire.TxIdle {
+		typ = wire.NoticeResponse
+		for i, f := range list {
+			if f.code == 'S' || f.code == 'V' {
+				list[i].value = "WARNING"
+			}
+		}
+	}
+	out.Client.write(appendReport(nil, typ, list))
+	return nil
 }
 
 // localize makes a report speak the client's language.

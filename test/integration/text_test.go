@@ -16,8 +16,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/rewrite/charset"
 )
 
-// dial returns a connection that sends texts as they are, with the startup parameters.
-func (e endpoint) dial(t testing.TB, database, user string, params map[string]string, notices *[]string) (*pgconn.PgConn, error) {
+// connectWith returns a connection that sends texts as they are, with the startup parameters.
+func (e endpoint) connectWith(t testing.TB, database, user string, params map[string]string, notices *[]string) (*pgconn.PgConn, error) {
 	t.Helper()
 	config, err := pgconn.ParseConfig(e.dsn(database, user))
 	if err != nil {
@@ -38,8 +38,8 @@ func (e endpoint) dial(t testing.TB, database, user string, params map[string]st
 	return c, err
 }
 
-// outcome is what a client sees of a text: the tags of what was done, and the error.
-func outcome(t testing.TB, c *pgconn.PgConn, sql string) string {
+// told is what a client sees of a text: the tags of what was done, and the error.
+func told(t testing.TB, c *pgconn.PgConn, sql string) string {
 	t.Helper()
 	results, err := c.Exec(t.Context(), sql).ReadAll()
 	var seen []string
@@ -81,11 +81,11 @@ func TestCharsets(t *testing.T) {
 			database(t, scoped(), "orders")
 			set := charset.Of(c.set, "UTF8")
 			params := map[string]string{"client_encoding": c.set}
-			onPlain, err := direct(plain()).dial(t, "orders", "postgres", params, nil)
+			onPlain, err := direct(plain()).connectWith(t, "orders", "postgres", params, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			onScoped, err := via.dial(t, "orders", "postgres", params, nil)
+			onScoped, err := via.connectWith(t, "orders", "postgres", params, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +105,7 @@ func TestCharsets(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(outcome(t, onPlain, sql), outcome(t, onScoped, sql)); diff != "" {
+				if diff := cmp.Diff(told(t, onPlain, sql), told(t, onScoped, sql)); diff != "" {
 					t.Errorf("%q: direct (-) and through the proxy (+):\n%s", sql, diff)
 				}
 			}
@@ -124,7 +124,7 @@ func TestCharsets(t *testing.T) {
 func TestUntranslatableName(t *testing.T) {
 	database(t, scoped(), "表")
 	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
-	c, err := via.dial(t, "表", "postgres", nil, nil)
+	c, err := via.connectWith(t, "表", "postgres", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestUntranslatableName(t *testing.T) {
 		{`SET client_encoding TO 'EUC_JP'`, "SET"},
 		{`DROP ROLE x`, "DROP ROLE"},
 	} {
-		if got := outcome(t, c, s.sql); got != s.want {
+		if got := told(t, c, s.sql); got != s.want {
 			t.Errorf("%s: %s, want %s", s.sql, got, s.want)
 		}
 	}
@@ -147,7 +147,7 @@ func TestUntranslatableName(t *testing.T) {
 func TestSettingsInAPipeline(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
-	c, err := via.dial(t, "orders", "postgres", nil, nil)
+	c, err := via.connectWith(t, "orders", "postgres", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,12 +194,12 @@ func TestIdiom(t *testing.T) {
 	via := start(t, scoped())
 	for _, name := range []string{"orders", "billing"} {
 		database(t, scoped(), name)
-		c, err := via.dial(t, name, "postgres", nil, nil)
+		c, err := via.connectWith(t, name, "postgres", nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if got := outcome(t, c, script); got != "DO" {
+			if got := told(t, c, script); got != "DO" {
 				t.Errorf("%s: %s", name, got)
 			}
 		}
@@ -213,7 +213,7 @@ func TestIdiom(t *testing.T) {
 // TestBlocksArePoliced: what a block does to roles, the policy decides as it does elsewhere.
 func TestBlocksArePoliced(t *testing.T) {
 	database(t, scoped(), "orders")
-	c, err := start(t, scoped()).dial(t, "orders", "postgres", nil, nil)
+	c, err := start(t, scoped()).connectWith(t, "orders", "postgres", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestBlocksArePoliced(t *testing.T) {
 		"DO $$ BEGIN EXECUTE 'CREATE ROLE x SUPERUSER'; END $$",
 		"DO 'BEGIN EXECUTE ''DO $x$ BEGIN CREATE ROLE x SUPERUSER; END $x$''; END'",
 	} {
-		if got := outcome(t, c, sql); !strings.HasPrefix(got, "42501 ") {
+		if got := told(t, c, sql); !strings.HasPrefix(got, "42501 ") {
 			t.Errorf("%s: %s", sql, got)
 		}
 	}
@@ -233,7 +233,7 @@ func TestNotices(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
 	var notices []string
-	c, err := via.dial(t, "orders", "postgres", nil, &notices)
+	c, err := via.connectWith(t, "orders", "postgres", nil, &notices)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,12 +250,12 @@ func TestNotices(t *testing.T) {
 		{"CREATE OR REPLACE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN\n GRANT a TO b; END $$", nil},
 	} {
 		notices = nil
-		outcome(t, c, s.sql)
+		told(t, c, s.sql)
 		if diff := cmp.Diff(s.want, notices); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", s.sql, diff)
 		}
 	}
-	outcome(t, c, "RESET pgscope.mode")
+	told(t, c, "RESET pgscope.mode")
 	notices = nil
 	if _, err := c.Prepare(t.Context(), "p", "CREATE OR REPLACE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN\n GRANT a TO b; END $$", nil); err != nil {
 		t.Fatal(err)
@@ -279,11 +279,11 @@ func TestStartRole(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
 	for name, more := range map[string]string{"billing": "", "orders": `; CREATE SCHEMA s; GRANT ALL ON SCHEMA s TO "orders x", app`} {
-		c, err := via.dial(t, name, "postgres", nil, nil)
+		c, err := via.connectWith(t, name, "postgres", nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		outcome(t, c, `CREATE ROLE "`+name+` x"; CREATE ROLE app LOGIN`+more)
+		told(t, c, `CREATE ROLE "`+name+` x"; CREATE ROLE app LOGIN`+more)
 	}
 	const missing = `FATAL: role "%s" does not exist (SQLSTATE 22023)`
 	for i, s := range []struct {
@@ -308,10 +308,10 @@ func TestStartRole(t *testing.T) {
 		{"postgres", map[string]string{"role": "orders_orders x", "options": "-c pgscope.mode=explicit"}, "orders_orders x"},
 	} {
 		table := fmt.Sprintf("t%d", i)
-		c, err := via.dial(t, "orders", s.user, s.params, nil)
+		c, err := via.connectWith(t, "orders", s.user, s.params, nil)
 		got := ""
 		if err == nil {
-			outcome(t, c, "CREATE TABLE s."+table+" ()")
+			told(t, c, "CREATE TABLE s."+table+" ()")
 			got = strings.TrimSpace(scoped().Psql(t, "orders", "SELECT tableowner FROM pg_tables WHERE tablename = '"+table+"'"))
 		} else {
 			var failure *pgconn.PgError
@@ -328,7 +328,7 @@ func TestStartRole(t *testing.T) {
 // TestFunctionCall: functions that take names of roles cannot be called by OID, the others can.
 func TestFunctionCall(t *testing.T) {
 	database(t, scoped(), "orders")
-	c, err := start(t, scoped()).dial(t, "orders", "postgres", nil, nil)
+	c, err := start(t, scoped()).connectWith(t, "orders", "postgres", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
