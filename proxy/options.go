@@ -40,6 +40,9 @@ type Options struct {
 	// MaxStatement bounds the text of a statement in bytes; 0 means 64 MiB.
 	MaxStatement int
 
+	// Goroutines lets goroutines relay all sessions, not only those with TLS: for comparison.
+	Goroutines bool
+
 	Log *zap.Logger
 	// Metrics is where the proxy's metrics are registered; nil for nowhere.
 	Metrics prometheus.Registerer

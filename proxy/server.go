@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type Server struct {
 	admin       *admin
 	metrics     *metrics
 	policy      atomic.Pointer[policy.Policy]
+	loops       *loops                 // nil where sessions are relayed by goroutines
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
 
 	listeners []net.Listener
@@ -158,7 +160,19 @@ func (s *Server) Run(ctx context.Context) error {
 	sessions, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 
+	if !s.o.Goroutines {
+		l, err := newLoops(runtime.GOMAXPROCS(0))
+		if err != nil {
+			s.closeListeners()
+			return err
+		}
+		s.loops = l
+		defer l.close()
+	}
 	var accepting sync.WaitGroup
+	if s.o.Admin != nil {
+		accepting.Go(func() { s.sweep(ctx) })
+	}
 	for _, l := range s.listeners {
 		accepting.Go(func() { s.accept(sessions, l) })
 	}
@@ -190,11 +204,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 		s.sessions[x] = struct{}{}
 		s.running.Add(1)
 		s.mu.Unlock()
-		go func() {
-			defer s.running.Done()
-			defer s.forget(x)
-			x.serve()
-		}()
+		go x.serve()
 	}
 }
 

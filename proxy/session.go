@@ -24,6 +24,7 @@ type session struct {
 	server *Server
 	conn   net.Conn // as accepted
 	log    *zap.Logger
+	start  engine.StartRole // what the startup packet says of roles beside the user
 
 	ctx    context.Context // of the login, and of what is asked of the server for the session
 	cancel context.CancelFunc
@@ -39,35 +40,46 @@ func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
 	return x
 }
 
-// serve runs the session to its end, and closes the client's connection.
+// serve runs the session, to its end or until an event loop has it.
 func (x *session) serve() {
-	s, ctx := x.server, x.ctx
-	defer x.cancel()
-	s.metrics.sessions.Inc()
-	defer s.metrics.sessions.Dec()
-	defer x.close(x.conn)
+	x.server.metrics.sessions.Inc()
+	if handed := x.begin(); !handed {
+		x.over()
+	}
+}
 
+// over is called once, when the session has ended.
+func (x *session) over() {
+	x.cancel()
+	x.close(x.conn)
+	x.server.metrics.sessions.Dec()
+	x.server.forget(x)
+	x.server.running.Done()
+}
+
+// begin brings the client to the server, and relays. It reports whether an event loop will call over.
+func (x *session) begin() (handed bool) {
+	s, ctx := x.server, x.ctx
 	v, err := admit(ctx, x.conn, s.admission)
 	if err != nil {
 		x.turnedAway(err)
-		return
+		return false
 	}
 	if v.cancel != nil {
 		s.metrics.cancels.Inc()
 		if err := s.o.Upstream.forwardCancel(ctx, *v.cancel); err != nil {
 			x.log.Warn("cancel request was not delivered", zap.Error(err))
 		}
-		return
+		return false
 	}
 	x.log = x.log.With(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
 	in, err := x.login(ctx, v)
 	if err != nil {
 		x.turnedAway(err)
-		return
+		return false
 	}
-	defer x.close(in.server)
 	s.metrics.logins.WithLabelValues("accepted").Inc()
-	x.run(ctx, v, in)
+	return x.run(v, in)
 }
 
 func (x *session) close(c net.Conn) {
@@ -95,6 +107,9 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	names, err := x.loginNames(ctx, v, user)
 	if err != nil {
 		return nil, err
+	}
+	if x.scoped(v) && s.o.mode(database) != scope.Off {
+		v.startup, x.start = withoutRoles(v.startup)
 	}
 	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
 	if x.scoped(v) {
@@ -130,7 +145,7 @@ func (x *session) scoped(v *visitor) bool {
 // client asks for at once stays.
 func sessionSettings(v *visitor, mode scope.Mode) []wire.Parameter {
 	params := []wire.Parameter{{Name: scope.DatabaseSetting, Value: v.startup.Database()}}
-	if v.startup.Get(scope.ModeSetting) == "" {
+	if v.startup.Get(scope.ModeSetting) == "" && !optionSet(v.startup.Get("options"), scope.ModeSetting) {
 		params = append(params, wire.Parameter{Name: scope.ModeSetting, Value: string(mode)})
 	}
 	return params
@@ -174,7 +189,9 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 // askLogin asks the server, by the admin connection, which role logs in to a database under a name.
 func (x *session) askLogin(ctx context.Context, db scope.Database, user scope.Short) (c scope.Cluster, refused *scope.Error, err error) {
 	s := x.server
-	view, err := s.admin.ask(ctx, scope.Inquiry{Database: db.Name, Names: db.Candidates(user), Own: true}, db.Prefix)
+	inquiry := db.Inquire(scope.Name{Role: user})
+	inquiry.Own = true
+	view, err := s.admin.ask(ctx, inquiry, db.Prefix)
 	if err != nil {
 		return "", nil, err
 	}
@@ -217,19 +234,32 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 	return localized
 }
 
-// run relays until the session is over.
-func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) {
-	s := x.server
+// run relays until the session is over, or hands it to an event loop, which then does the rest.
+func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	began := time.Now()
-	e := engine.New(x.engineConfig(v, in))
-	r := newRelay(v.conn, in.server, e)
-	x.begin(r)
+	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
+	x.attach(r)
 	if r.start(in.rest) {
+		loops := x.server.loops
+		if loops != nil && loops.take(r, func() {
+			x.ended(r, in, began)
+			x.over()
+		}) {
+			return true
+		}
 		r.run()
 	}
-	end := r.end
-	x.farewell(ctx, r, in)
-	s.metrics.ended.WithLabelValues(string(end.side)).Inc()
+	x.ended(r, in, began)
+	return false
+}
+
+// ended tells both sides and the log that the relay has ended.
+func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
+	end, e := r.end, r.engine
+	x.farewell(x.ctx, r, in)
+	x.close(r.client)
+	x.close(r.server)
+	x.server.metrics.ended.WithLabelValues(string(end.side)).Inc()
 	fields := []zap.Field{zap.String("ended by", string(end.side)), zap.Duration("after", time.Since(began))}
 	if orderly(end.err) || e.Goodbye() || e.Fatal() {
 		x.log.Info("session ended", fields...)
@@ -253,11 +283,13 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	}
 	c.Walsender, _ = walsender(v)
 	c.Directory, c.Mode = s.directories.of(database), s.o.mode(database)
+	c.Start = x.start
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
 	who := policy.Session{
 		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),
 	}
 	c.Decide = func(a policy.Action) *scope.Error { return x.decide(who, a) }
+	c.Forget = s.directories.forget
 	c.Saw = func(_ string, result *rewrite.Result) {
 		what := "forwarded"
 		if len(result.Refusals) > 0 {
@@ -342,8 +374,8 @@ func lastError(r *relay) *wire.Fields {
 	return &f
 }
 
-// begin makes the relay known to drain and kill.
-func (x *session) begin(r *relay) {
+// attach makes the relay known to drain and kill.
+func (x *session) attach(r *relay) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.relay = r

@@ -20,7 +20,8 @@
 //	PUBLIC, CURRENT_USER, CURRENT_ROLE, SESSION_USER, NONE, ALL    left alone
 //	CREATE ROLE in a scope                                         spliced, and the marker joins its IN ROLE list
 //	CREATE SCHEMA AUTHORIZATION r                                  spliced, and the schema gets the short name
-//	DBONLY                                                         understood and taken out
+//	DBONLY, and the schema before a role's name                    understood and taken out: extension.go
+//	"$user" in a search_path that is set for the session           becomes the short name of the current role
 //	a name that cannot be resolved or located with certainty,      that statement is refused in place, see [RefusalSQL]
 //	what the policy forbids, md5 passwords of scoped roles,
 //	ALTER ROLE ALL of the whole cluster

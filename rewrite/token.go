@@ -26,6 +26,7 @@ const (
 	tokenPlus         = pg.Token_ASCII_43
 	tokenComma        = pg.Token_ASCII_44
 	tokenMinus        = pg.Token_ASCII_45
+	tokenDot          = pg.Token_ASCII_46
 	tokenSemicolon    = pg.Token_ASCII_59
 	tokenEquals       = pg.Token_ASCII_61
 	tokenOpenBracket  = pg.Token_ASCII_91
@@ -101,6 +102,16 @@ func (t tokens) isName(i int) bool {
 		return true
 	default:
 		return i >= 0 && i < len(t.list) && t.list[i].keyword
+	}
+}
+
+// isRoleKeyword reports whether token i is ROLE, USER or GROUP.
+func (t tokens) isRoleKeyword(i int) bool {
+	switch t.kind(i) {
+	case pg.Token_ROLE, pg.Token_USER, pg.Token_GROUP_P:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -38,6 +38,8 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(
 		newServeCommand(),
+		newInitCommand(),
+		newRolesCommand(),
 		newDemoCommand(),
 		newVersionCommand(),
 	)

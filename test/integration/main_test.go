@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -22,6 +23,9 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
+
+// goroutines runs the tests with the other driver of sessions: by default they are relayed by event loops.
+var goroutines = flag.Bool("goroutines", false, "relay sessions by goroutines")
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -130,7 +134,7 @@ func run(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (_ end
 		t.Fatal(err)
 	}
 	o := proxy.Options{
-		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Policy: policy.Default(), Grace: 5 * time.Second,
+		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Policy: policy.Default(), Grace: 5 * time.Second, Goroutines: *goroutines,
 		Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
 	}
 	for _, f := range change {
