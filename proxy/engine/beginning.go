@@ -53,11 +53,13 @@ func (e *Engine) askAtStart(q interface{ SQL() (string, []string) }, out *Out) e
 	return nil
 }
 
-// start goes on when a question was answered. That the roles could not be learned, or the search_path not be set, is no
-// reason to refuse a session: its statements ask for themselves. But what the client wants to begin with must be done.
+// start goes on when a question was answered. That the list of roles could not be learned anew, or the search_path not be
+// set, is no reason to refuse a session: its statements ask for themselves. But whose the role is must be known (a
+// client can make the question fail, by a statement_timeout say), and what the client wants to begin with must be done.
 func (e *Engine) start(out *Out) error {
+	known := e.cfg.Directory.Admitted(e.cfg.Login, e.cfg.LoginName) && !e.startRole.pending()
 	switch failed := e.question.failure != nil; {
-	case failed && e.startRole.pending() && !e.beginning.pathSent:
+	case failed && !known && !e.beginning.pathSent:
 		return e.startFailure()
 	case failed || e.beginning.pathSent:
 		e.begin(out)

@@ -142,7 +142,7 @@ func TestStrangeTexts(t *testing.T) {
 	for _, c := range []struct{ name, sql, want string }{
 		{"unparsable", "GRANT GRANT TO reader", "42601"},
 		{"unparsable among others", "SELECT 1; CREATE ROLE; SELECT 2", "42601"},
-		{"unparsable after a role statement", "CREATE ROLE lost; ALTER ROLE NONSENSE", "42601"},
+		{"unparsable after a role statement", "CREATE ROLE lost; ALTER ROLE lost NONSENSE", "42601"},
 		{"no such option", "CREATE ROLE lost NOSUCHOPTION", "42601"},
 		{"no such value", "ALTER ROLE reader CONNECTION LIMIT 'x'", "42601"},
 		{"unended string", "COMMENT ON ROLE reader IS 'x", "42601"},

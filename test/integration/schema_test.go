@@ -163,8 +163,8 @@ func TestSchemaRolesInTransactions(t *testing.T) {
 				{`CREATE ROLE sales.customer`, `42710 role "sales.customer" already exists`},
 				{`SELECT 1`, `25P02 current transaction is aborted, commands ignored until end of transaction block`},
 				{`ROLLBACK TO a`, ``},
-				{`DROP SCHEMA sales`, ``},
-				{`DROP ROLE sales.customer`, ``},
+				{`DROP SCHEMA sales`, ``}, // and with it its role
+				{`DROP ROLE sales.customer`, `3F000 schema "sales" does not exist`},
 				{`ROLLBACK`, ``},
 			})
 			if diff := cmp.Diff(before, roles(t, scoped())); diff != "" {
@@ -177,11 +177,11 @@ func TestSchemaRolesInTransactions(t *testing.T) {
 				{`COMMIT`, ``},
 				{`DROP SCHEMA sales`, ``},
 				{`CREATE ROLE sales.clerk`, `3F000 schema "sales" does not exist`},
-				{`CREATE SCHEMA sales`, ``}, // its namesake's role is there still
-				{`CREATE ROLE sales.customer`, `42710 role "sales.customer" already exists`},
+				{`CREATE SCHEMA sales`, ``}, // its namesake's role went with it
+				{`CREATE ROLE sales.customer`, ``},
 				{`CREATE ROLE sales.clerk`, ``},
 				{`DROP SCHEMA sales`, ``},
-				{`DROP ROLE sales.customer, sales.clerk`, ``},
+				{`DROP ROLE sales.customer, sales.clerk`, `3F000 schema "sales" does not exist`},
 			})
 		})
 	}
