@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -127,7 +128,7 @@ func blankBlock(text string, o Options) *pg.Node {
 		if err != nil {
 			panic(err)
 		}
-		b.Write(bytes)
+		fmt.Fprintf(&b, "%x;", bytes)
 	}
 	return pg.MakeStrNode(b.String())
 }
@@ -152,8 +153,10 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 		}
 		if f.kind == sqlExecuted {
 			text, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
-			if tree, err := pg.Parse(asRead(text, o)); err == nil && text != "" {
-				trees = append(trees, tree)
+			if text != "" {
+				if tree, err := pg.Parse(asRead(text, o)); err == nil {
+					trees = append(trees, tree)
+				}
 				continue
 			}
 		}

@@ -172,7 +172,9 @@ func TestSettingsInAPipeline(t *testing.T) {
 		if _, ok := r.(*pgconn.PipelineSync); ok {
 			break
 		}
-		if _, err := r.(*pgconn.ResultReader).Close(); err != nil {
+		if result, ok := r.(*pgconn.ResultReader); !ok {
+			t.Errorf("an answer of type %T", r)
+		} else if _, err := result.Close(); err != nil {
 			t.Error(err)
 		}
 	}
