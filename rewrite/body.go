@@ -211,7 +211,7 @@ func parseFragment(f fragment, rd reading) (piece, error) {
 	start, end := t.list[0].start, t.list[len(t.list)-1].end
 	p := piece{reading: rd, base: start, tokens: t}
 	text := t.sql[start:end]
-	if f.kind == sqlExpression {
+	if f.kind != sqlStatement {
 		const lead = "SELECT "
 		p.base -= len(lead)
 		text = lead + text
@@ -225,10 +225,11 @@ func parseFragment(f fragment, rd reading) (piece, error) {
 func (b *block) withoutInto(text string, base int) string {
 	for from := 1; ; {
 		into := b.find(from, "into")
-		if into >= len(b.t.list) || b.word(into-1, "insert", "merge") {
-			if from = into + 1; from > len(b.t.list) {
-				return text
-			}
+		if !b.word(into, "into") {
+			return text
+		}
+		if b.word(into-1, "insert", "merge") {
+			from = into + 1
 			continue
 		}
 		i := into + 1
@@ -276,7 +277,14 @@ func (b *block) closing(i int) int {
 // computed, and cannot be seen.
 func (r *reader) readExecuted(f fragment, rd reading) (at int, found []statement) {
 	t := f.tokens
+	for t.kind(0) == tokenOpen && t.kind(len(t.list)-1) == tokenClose && len(t.list) > len("()") {
+		t.list = t.list[1 : len(t.list)-1]
+	}
 	p, err := parseFragment(fragment{sqlExpression, t}, rd)
+	if err != nil { // as of ('a') || ('b'), without its parentheses
+		p, err = parseFragment(f, rd)
+		t = f.tokens
+	}
 	if err != nil {
 		return none, nil // the server will say so
 	}

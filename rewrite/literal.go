@@ -191,7 +191,7 @@ func (l *literal) digits(at, n int) (rune, bool) {
 		return 0, false
 	}
 	code, err := strconv.ParseUint(l.raw[at:at+n], 16, 31)
-	return rune(code), err == nil //nolint:gosec // 31 bits
+	return rune(code), err == nil
 }
 
 // code returns a byte that is written by its number. One of a character beyond ASCII would be of the server's set.
@@ -200,7 +200,7 @@ func (l *literal) code(digits string, base int) string {
 	if err != nil || code == 0 {
 		l.err = errEscape
 	}
-	return string(rune(code)) //nolint:gosec // seven bits
+	return string(rune(code))
 }
 
 // escape adds what an escape of that size stands for.

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -128,7 +129,7 @@ func blankBlock(text string, o Options) *pg.Node {
 		if err != nil {
 			panic(err)
 		}
-		b.Write(bytes)
+		fmt.Fprintf(&b, "%x;", bytes)
 	}
 	return pg.MakeStrNode(b.String())
 }
@@ -153,8 +154,10 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 		}
 		if f.kind == sqlExecuted {
 			text, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
-			if tree, err := pg.Parse(asRead(text, o)); err == nil && text != "" {
-				trees = append(trees, tree)
+			if text != "" {
+				if tree, err := pg.Parse(asRead(text, o)); err == nil {
+					trees = append(trees, tree)
+				}
 				continue
 			}
 		}

@@ -1,53 +1,31 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
-
-	"github.com/pgscope/pgscope-proxy/rewrite/charset"
+	"unicode/utf8"
 )
 
 // replacement is what was put in the place of some of the client's text.
 type replacement struct{ sent, client string }
 
-// Restore makes a text that the server quotes of a DO block's SQL (the CONTEXT of an error, its internal query) the
+// Restore makes a text that the server quotes of the SQL in a DO block (the CONTEXT of an error, its internal query) the
 // client's again. position is a 1-based character of the text, 0 for none, and is moved with it. Both texts are in UTF-8.
 func (r *Result) Restore(text string, position int) (string, int) {
 	if len(r.inner) == 0 {
 		return text, position
 	}
-	var b strings.Builder
-	at := byteOffset(text, position)
-	moved := at
-	for i := 0; i < len(text); {
-		p := r.replacedAt(text[i:])
-		if p == nil {
-			b.WriteByte(text[i])
-			i++
-			continue
-		}
-		switch shift := len(p.client) - len(p.sent); {
-		case at >= i+len(p.sent):
-			moved += shift
-		case at > i: // inside
-			moved -= at - i
-		}
-		b.WriteString(p.client)
-		i += len(p.sent)
+	list := slices.DeleteFunc(slices.Clone(r.inner), func(p replacement) bool { return p.sent == "" })
+	slices.SortStableFunc(list, func(a, b replacement) int { return len(b.sent) - len(a.sent) }) // the longest is tried first
+	pairs := make([]string, 0, 2*len(list))
+	for _, p := range list {
+		pairs = append(pairs, p.sent, p.client)
 	}
-	restored := b.String()
+	back := strings.NewReplacer(pairs...)
+	restored := back.Replace(text)
 	if position <= 0 {
 		return restored, position
 	}
-	return restored, charset.UTF8.Count(restored[:min(moved, len(restored))]) + 1
-}
-
-// replacedAt returns the longest replacement that the text begins with.
-func (r *Result) replacedAt(text string) (longest *replacement) {
-	for i := range r.inner {
-		p := &r.inner[i]
-		if p.sent != "" && strings.HasPrefix(text, p.sent) && (longest == nil || len(p.sent) > len(longest.sent)) {
-			longest = p
-		}
-	}
-	return longest
+	before := back.Replace(text[:byteOffset(text, position)])
+	return restored, min(utf8.RuneCountInString(before), utf8.RuneCountInString(restored)) + 1
 }

@@ -145,7 +145,7 @@ func (c *Charset) Encode(text string) (string, error) {
 func (c *Charset) write(b *strings.Builder, r rune) error {
 	switch {
 	case r < utf8.RuneSelf:
-		b.WriteByte(byte(r))
+		b.WriteByte(byte(r)) //nolint:gosec // seven bits
 		return nil
 	case c.private && r > privateRunes3 && r <= utf8.MaxRune:
 		b.WriteByte(singleShift3)

@@ -45,7 +45,7 @@ BEGIN
   GRANT nobody TO reader;
 END $$;
 DO $$ BEGIN
-  GRANT reader TO reader nonsense;
+  GRANT nobody TO reader; SELECT 1 nonsense nonsense;
 END $$;
-DO $$ BEGIN GRANT reader TO reader; END $$ nonsense;
+DO $$ BEGIN GRANT nobody TO reader; END $$; SELECT 1 nonsense nonsense;
 DROP ROLE reader;

@@ -8,7 +8,6 @@ SET ROLE '\162eader';
 RESET ROLE;
 DO 'BEGIN COMMENT ON ROLE reader IS ''\\''''; GRANT reader TO nobody; END';
 COMMENT ON ROLE reader IS '\''; GRANT reader TO nobody;
-COMMENT ON ROLE reader IS '\'; GRANT reader TO nobody nonsense
-;
+COMMENT ON ROLE reader IS '\'; GRANT reader TO nobody'; SELECT 1 nonsense nonsense;
 SET standard_conforming_strings = on;
 COMMENT ON ROLE reader IS '\'; DROP ROLE reader, writer;
