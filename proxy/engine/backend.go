@@ -57,7 +57,11 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, serverViolation("invalid message length", typ)
 		}
 		e.status = body[0]
+		interim := e.pending.first().beforeSync()
 		e.pending.ready()
+		if interim {
+			return drop, nil
+		}
 		if e.changing && e.status == wire.TxIdle {
 			e.changing = false
 			e.cfg.Directory.Changed()

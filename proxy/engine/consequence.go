@@ -134,6 +134,17 @@ func (e *Engine) transmit(awaits awaited, t *text, frame []byte, out *Out) {
 	out.Server.write(frame)
 }
 
+// sync ends a transaction that a foreword has begun. Its ReadyForQuery is the one that the client sees: that of a Query
+// before it may speak of a transaction that is still open, as a server since 18 does not end one at a Query that stands
+// behind messages of the extended protocol (start_xact_command, postgres.c).
+func (e *Engine) sync(out *Out) {
+	e.pending.push(readySync, nil)
+	out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
+}
+
+// beforeSync reports whether a ReadyForQuery that ends the first entry is followed by that of a [Engine.sync].
+func (e entry) beforeSync() bool { return e.awaits == readyQuery && e.text != nil && e.text.foreword != "" }
+
 // runs reports whether a message that is answered so runs a text.
 func runs(awaits awaited) bool { return awaits == readyQuery || awaits == executed }
 

@@ -122,8 +122,7 @@ func (e *Engine) resume(out *Out) error {
 	case e.question.skipped: // an error, its own or one before it: the server discards what follows, up to Sync
 		e.held = nil
 		if h.typ == wire.Query && e.question.failure != nil {
-			e.pending.push(readySync, nil)
-			out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
+			e.sync(out)
 		}
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
@@ -138,6 +137,9 @@ func (e *Engine) resume(out *Out) error {
 	case saysForeword:
 		e.held = nil
 		e.transmit(h.awaits, h.text, h.frame, out)
+		if h.awaits == readyQuery {
+			e.sync(out)
+		}
 		return nil
 	case asksScopes:
 		return e.surveyed(out)
