@@ -47,6 +47,12 @@ func (a *Analysis) Refuse(res *Result, c Change, err scope.Error) {
 	res.SQL = res.Edits.apply(a.sql)
 }
 
+// Precede puts a statement of the proxy's own before the text. Positions still point into what the client wrote.
+func (a *Analysis) Precede(res *Result, sql string) {
+	res.Edits = append(Edits{{text: sql + "; "}}, res.Edits...)
+	res.SQL = res.Edits.apply(a.sql)
+}
+
 // change notes what a statement does to a database or a schema. Inside of another statement the server takes none of these.
 func (r *reader) change(kind ChangeKind, name, to string) {
 	if r.top {

@@ -28,7 +28,9 @@ func (e *Engine) backendBegin(typ byte, size int, _ *Out) (verdict, error) {
 	case wire.RowDescription, wire.NoData:
 		e.pending.answered(described)
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
-		e.completed()
+		if !e.completed() {
+			return drop, nil
+		}
 		e.pending.answered(executed)
 	case wire.CopyInResponse:
 		e.pending.copying()
@@ -57,11 +59,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, serverViolation("invalid message length", typ)
 		}
 		e.status = body[0]
-		interim := e.pending.first().beforeSync()
 		e.pending.ready()
-		if interim {
-			return drop, nil
-		}
 		if e.changing && e.status == wire.TxIdle {
 			e.changing = false
 			e.cfg.Directory.Changed()
@@ -79,11 +77,18 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.ParameterStatus:
 		return e.parameterStatus(frame, out)
 	case wire.NoticeResponse:
-		return e.report(frame, e.pending.first().text, out)
+		t := e.pending.first().text
+		if t != nil && t.preceded {
+			return drop, e.say(frame, out)
+		}
+		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := e.pending.first().text
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
+		}
+		if t != nil && t.preceded {
+			return drop, e.say(frame, out)
 		}
 		return e.report(frame, t, out)
 	}

@@ -40,10 +40,9 @@ type held struct {
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	// Of the last step: the message that follows the foreword.
-	awaits awaited
-	text   *text
-	frame  []byte
+	// Of the last step: the Execute message that follows the foreword.
+	text  *text
+	frame []byte
 }
 
 // step is what the question is about that a held statement waits for.
@@ -53,7 +52,7 @@ const (
 	asksNames    step = iota
 	asksScopes        // the databases and schemas that it changes as a whole
 	asksMarker        // that the database's marker be made; then the names must be asked about anew
-	saysForeword      // what must happen in its transaction before it
+	saysForeword      // what must happen in the transaction of an Execute before it
 )
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
@@ -119,11 +118,8 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	case h == nil || !e.question.done:
 		return nil
-	case e.question.skipped: // an error, its own or one before it: the server discards what follows, up to Sync
+	case e.question.skipped: // an error before it, or of a foreword: the server discards what follows, up to Sync
 		e.held = nil
-		if h.typ == wire.Query && e.question.failure != nil {
-			e.sync(out)
-		}
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
 		e.held = nil
@@ -136,10 +132,7 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	case saysForeword:
 		e.held = nil
-		e.transmit(h.awaits, h.text, h.frame, out)
-		if h.awaits == readyQuery {
-			e.sync(out)
-		}
+		e.transmit(executed, h.text, h.frame, out)
 		return nil
 	case asksScopes:
 		return e.surveyed(out)
@@ -222,6 +215,10 @@ func (e *Engine) rewrite(out *Out) {
 	}
 	t := &text{client: string(h.sql), result: result, names: called(h.analysis, h.view)}
 	h.follow(t)
+	if t.foreword != "" && h.typ == wire.Query {
+		h.analysis.Precede(result, t.foreword)
+		t.preceded = true
+	}
 	if e.cfg.Saw != nil {
 		e.cfg.Saw(t.client, result)
 	}
