@@ -41,7 +41,8 @@ func (a *Analysis) Refuse(res *Result, c Change, err scope.Error) {
 			kept = append(kept, e)
 		}
 	}
-	res.Edits = append(kept, edit{c.start, c.end, RefusalSQL(len(res.Refusals))})
+	kept = append(kept, edit{c.start, c.end, RefusalSQL(len(res.Refusals))})
+	res.Edits = kept
 	res.Refusals = append(res.Refusals, at(err, a.sql, c.start))
 	res.Edits.sort()
 	res.SQL = res.Edits.apply(a.sql)

@@ -24,6 +24,8 @@
 //	a name that cannot be resolved or located with certainty,      that statement is refused in place, see [RefusalSQL]
 //	what the policy forbids, md5 passwords of scoped roles,
 //	ALTER ROLE ALL of the whole cluster
+//	DROP, RENAME and copy of a database, DROP and RENAME of a      left alone, and told: [Analysis.Changes]
+//	schema
 //	a text that does not parse and may name a role                 refused whole: [Analyze] returns an [Error]
 //	a text that does not parse and names none                      forwarded: the server gives its own error
 //

@@ -25,5 +25,10 @@
 // predefined roles (pg_*) → a role of this database → a global role, one that belongs to no database → does not exist.
 // Roles of other databases, and the markers themselves, do not exist under any spelling.
 //
+// # When a database or schema is dropped, renamed or copied
+//
+// [Survey] asks the server for markers and what is left of what they are for; [Estate] holds the answer and tells what is to
+// be done about it, as SQL: docs/adr/0005-database-life-cycle.md.
+//
 // The package does no I/O and imports nothing but the standard library.
 package scope
