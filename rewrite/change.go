@@ -45,6 +45,18 @@ func (a *Analysis) Refuse(res *Result, c Change, err scope.Error) {
 	res.SQL = res.Edits.apply(src.client)
 }
 
+// Precede puts a statement of the proxy's own before the text. Positions still point into what the client wrote. It fails
+// where the statement cannot be written in the client's character set.
+func (a *Analysis) Precede(res *Result, sql string) *scope.Error {
+	edits, err := a.source.clientEdits(Edits{{text: sql + "; "}})
+	if err != nil {
+		return err
+	}
+	res.Edits = append(edits, res.Edits...)
+	res.SQL = res.Edits.apply(a.source.client)
+	return nil
+}
+
 // change notes what a statement does to a database or a schema. Inside of another statement the server takes none of these.
 func (r *reader) change(kind ChangeKind, name, to string) {
 	if r.top {

@@ -28,6 +28,8 @@
 //	static SQL of DO blocks, constant strings of EXECUTE in them   as statements outside, the whole DO being one; catalogs of
 //	                                                               roles in it show the session's names
 //	bodies of functions, EXECUTE of a computed string              left alone, with a notice where they speak of roles
+//	DROP, RENAME and copy of a database, DROP and RENAME of a      left alone, and told: [Analysis.Changes]
+//	schema
 //	a statement that does not parse and may name a role            refused: whole, as the server does, where its grammar is the
 //	                                                               parser's ([Analyze] returns an [Error]); else in place
 //	a statement that does not parse and names none                 forwarded: the server gives its own error

@@ -43,5 +43,10 @@
 // the markers themselves, do not exist under any spelling. Texts show roles of schemas as sales.customer, as the server shows
 // tables, without quotes; nobody logs in as one.
 //
+// # When a database or schema is dropped, renamed or copied
+//
+// [Survey] asks the server for markers and what is left of what they are for; [Estate] holds the answer and tells what is to
+// be done about it, as SQL: docs/adr/0005-database-life-cycle.md.
+//
 // The package does no I/O and imports nothing but the standard library.
 package scope

@@ -54,7 +54,7 @@ func (e *Estate) Rename(database, to string) (sql string, err *Error) {
 			return "", err
 		}
 	}
-	return c.sql(fmt.Sprintf(`With database "%s", its roles get new names: "%s"… becomes "%s"….`, database, database+Separator, to+Separator)), nil
+	return c.sql(fmt.Sprintf(`With database "%s", its roles get new names: "%s..." becomes "%s...".`, database, database+Separator, to+Separator)), nil
 }
 
 // RenameSchema is Rename for a schema of the database that the answering session is in.

@@ -33,7 +33,9 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	case wire.RowDescription, wire.NoData:
 		e.pending.answered(described)
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
-		e.completed()
+		if !e.completed() {
+			return drop, nil
+		}
 		e.pending.answered(executed)
 	case wire.CopyInResponse:
 		e.pending.copying()
@@ -82,11 +84,18 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.ParameterStatus:
 		return e.parameterStatus(frame, out)
 	case wire.NoticeResponse:
-		return e.report(frame, e.pending.first().text, out)
+		t := e.pending.first().text
+		if t != nil && t.preceded {
+			return drop, e.say(frame, out)
+		}
+		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := e.pending.first().text
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
+		}
+		if t != nil && t.preceded {
+			return drop, e.say(frame, out)
 		}
 		return e.report(frame, t, out)
 	}

@@ -13,6 +13,7 @@ import (
 // the message that runs it: Query, or Execute.
 type consequences struct {
 	foreword string    // what runs before it in its transaction: all or nothing
+	preceded bool      // the foreword stands in the text of the Query itself, and is not answered yet
 	cleanups []cleanup // what is looked after when it has succeeded
 	forget   []string  // the databases that are not what they were
 }
@@ -115,14 +116,14 @@ func (c *consequences) rename(change rewrite.Change, foreword func() (string, *s
 	return err
 }
 
-// forward lets a message go to the server, behind its foreword if it has one. t is what its text became, nil where that
-// is as the client wrote it. The engine keeps the frame.
+// forward lets a message go to the server; an Execute, behind its foreword if it has one. t is what the message's text
+// became, nil where that is as the client wrote it. The engine keeps the frame.
 func (e *Engine) forward(awaits awaited, t *text, frame []byte, out *Out) {
-	if t == nil || t.foreword == "" || !runs(awaits) || e.pending.skipping {
+	if t == nil || t.foreword == "" || awaits != executed || e.pending.skipping {
 		e.transmit(awaits, t, frame, out)
 		return
 	}
-	e.held = &held{statement: statement{typ: frame[0]}, step: saysForeword, awaits: awaits, text: t, frame: frame}
+	e.held = &held{step: saysForeword, text: t, frame: frame}
 	e.tell(t.foreword, false, out) // its transaction is the statement's
 }
 
@@ -148,23 +149,27 @@ type aftermath struct {
 // cleaningUp reports whether the client must wait for an aftermath.
 func (e *Engine) cleaningUp() bool { return e.aftermath.owed && !e.pending.unsynced }
 
-// completed notes that a statement has been executed.
-func (e *Engine) completed() {
+// completed notes that a statement has been executed, and reports whether it was the client's, not a foreword.
+func (e *Engine) completed() bool {
 	t := e.pending.first().text
-	if t == nil {
-		return
+	switch {
+	case t == nil:
+		return true
+	case t.preceded:
+		t.preceded = false
+		return false
 	}
 	for _, c := range t.cleanups {
 		if !slices.Contains(e.aftermath.due, c) {
 			e.aftermath.due = append(e.aftermath.due, c)
 		}
 	}
-	if e.cfg.Forget == nil {
-		return
-	}
 	for _, database := range t.forget {
-		e.cfg.Forget(database)
+		if e.cfg.Forget != nil {
+			e.cfg.Forget(database)
+		}
 	}
+	return true
 }
 
 // withheld decides about a ReadyForQuery that an aftermath may come before.

@@ -29,4 +29,9 @@
 // the engine asks there, between two messages of the client, which is held meanwhile (see [Engine.Client]). The
 // question ends in Sync where the client's messages are at a Sync too, and in Flush inside a pipeline, where a Sync
 // would commit the client's statements too early.
+//
+// # What is done around a statement
+//
+// A statement that renames a scope has a foreword in its transaction; one that drops a scope has an aftermath, before
+// the client gets the ReadyForQuery: consequence.go.
 package engine

@@ -103,7 +103,7 @@ func plain(list []field) []field {
 	return slices.DeleteFunc(list, func(f field) bool { return !strings.ContainsRune("SVCMDHR", rune(f.code)) })
 }
 
-// say gives the client what the server reports on a question of the proxy. An error in an aftermath is a warning, since
+// say gives the client what the server reports on a question or a foreword of the proxy. An error in an aftermath is a warning, since
 // the client's own statement has succeeded, unless the client's transaction has failed with it.
 func (e *Engine) say(frame []byte, out *Out) error {
 	typ := frame[0]
@@ -115,7 +115,7 @@ func (e *Engine) say(frame []byte, out *Out) error {
 	e.fatal = e.fatal || typ == wire.ErrorResponse && severity != "ERROR"
 	list, _ = e.localize(list, nil)
 	list = plain(list)
-	if typ == wire.ErrorResponse && severity == "ERROR" && e.question.sync && e.status == wire.TxIdle {
+	if typ == wire.ErrorResponse && severity == "ERROR" && e.cleaningUp() && e.status == wire.TxIdle {
 		typ = wire.NoticeResponse
 		for i, f := range list {
 			if f.code == 'S' || f.code == 'V' {

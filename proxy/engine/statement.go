@@ -39,10 +39,9 @@ type held struct {
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	// Of the last step: the message that follows the foreword.
-	awaits awaited
-	text   *text
-	frame  []byte
+	// Of the last step: the Execute message that follows the foreword.
+	text  *text
+	frame []byte
 }
 
 // step is what the question is about that a held statement waits for.
@@ -53,7 +52,7 @@ const (
 	asksNames                // whose the names in it are
 	asksScopes               // the databases and schemas that it changes as a whole
 	asksMarker               // that markers be made; then the names must be asked about anew
-	saysForeword             // what must happen in its transaction before it
+	saysForeword             // what must happen in the transaction of an Execute before it
 )
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
@@ -152,12 +151,8 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	case h == nil || !e.question.done:
 		return nil
-	case e.question.skipped: // an error, its own or one before it: the server discards what follows, up to Sync
+	case e.question.skipped: // an error before it, or of a foreword: the server discards what follows, up to Sync
 		e.held = nil
-		if h.typ == wire.Query && e.question.failure != nil {
-			e.pending.push(readySync, nil)
-			out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
-		}
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
 		e.held = nil
@@ -176,7 +171,7 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	case saysForeword:
 		e.held = nil
-		e.transmit(h.awaits, h.text, h.frame, out)
+		e.transmit(executed, h.text, h.frame, out)
 		return nil
 	case asksScopes:
 		return e.surveyed(out)
@@ -265,6 +260,13 @@ func (e *Engine) rewrite(out *Out) {
 		client: string(h.sql), result: result, names: called(h.analysis, h.view), notices: e.notices(result.Notices),
 	}
 	h.follow(t)
+	if t.foreword != "" && h.typ == wire.Query {
+		if err := h.analysis.Precede(result, t.foreword); err != nil {
+			e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
+			return
+		}
+		t.preceded = true
+	}
 	if e.cfg.Saw != nil {
 		e.cfg.Saw(t.client, result)
 	}
