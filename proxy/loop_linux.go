@@ -281,7 +281,7 @@ func (s *looped) finish() {
 
 // connection makes a net.Conn of a descriptor, for the last words. Where that fails there is nobody to talk to.
 func connection(fd int) net.Conn {
-	f := os.NewFile(uintptr(fd), "") //nolint:gosec // a descriptor
+	f := os.NewFile(uintptr(fd), "")
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
@@ -477,12 +477,12 @@ func (g *leg) listen() {
 
 func rawRead(fd int, b []byte) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b))) //nolint:gosec // as package syscall does
-	return int(n), errno                                                                                        //nolint:gosec // at most len(b)
+	return int(n), errno
 }
 
 func rawWrite(fd int, b []byte) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // as package syscall does
-	return int(n), errno                                                                                                       //nolint:gosec // at most len(b)
+	return int(n), errno
 }
 
 // maxPieces is how many pieces one system call writes: IOV_MAX is 1024.
@@ -493,11 +493,11 @@ func rawWritev(fd int, pieces [][]byte) (int, syscall.Errno) {
 	n := 0
 	for _, p := range pieces[:min(len(pieces), maxPieces)] {
 		if len(p) > 0 {
-			vec[n].Base = unsafe.SliceData(p)
+			vec[n].Base = unsafe.SliceData(p) //nolint:gosec // as package syscall does
 			vec[n].SetLen(len(p))
 			n++
 		}
 	}
 	w, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vec[0])), uintptr(n)) //nolint:gosec // as package syscall does
-	return int(w), errno                                                                                       //nolint:gosec // at most what there is
+	return int(w), errno
 }

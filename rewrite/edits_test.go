@@ -16,7 +16,10 @@ func TestEditsPosition(t *testing.T) {
 		t.Fatalf("sent %s", sent)
 	}
 	res := &Result{SQL: sent, Edits: e, source: &source{client: client, charset: charset.UTF8}}
-	mark := func(s, at string) int { return utf8.RuneCountInString(s[:strings.Index(s, at)]) + 1 }
+	mark := func(s, at string) int {
+		before, _, _ := strings.Cut(s, at)
+		return utf8.RuneCountInString(before) + 1
+	}
 	for _, tt := range []struct {
 		in   string // in the text that is sent
 		want int    // in the client's

@@ -19,6 +19,7 @@ func MayNameRole(sql []byte) bool {
 		case opensDDL:
 			// From here on to the end of the text, since a ';' in a string might hide the rest of the statement.
 			return hasWord(w.text, roleOrScopeWord)
+		default: // the next statement
 		}
 		if w.patience < 0 {
 			return true

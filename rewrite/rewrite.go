@@ -380,6 +380,7 @@ func (m *mapping) splice() {
 			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + m.marker(n).Ident() + n.extra.after})
 		case extraShort:
 			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + scope.QuoteIdent(string(n.name)) + n.extra.after})
+		default: // the name alone
 		}
 	}
 }
@@ -411,6 +412,7 @@ func (m *mapping) effect() {
 			default:
 				m.view.Renamed(old.Cluster, r.Cluster)
 			}
+		default: // a reference
 		}
 	}
 	for _, a := range m.actions {

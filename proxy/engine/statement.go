@@ -151,8 +151,12 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	case h == nil || !e.question.done:
 		return nil
-	case e.question.skipped: // an error before it, or of a foreword: the server discards what follows, up to Sync
+	case e.question.skipped: // an error before it, or its own: the server discards what follows, up to Sync
 		e.held = nil
+		if e.question.failure != nil && h.typ == wire.Query { // … but the error is the Query's, and no Sync will come
+			e.pending.push(readySync, nil)
+			out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
+		}
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
 		e.held = nil

@@ -342,7 +342,7 @@ func TestRenameErrorsReadWell(t *testing.T) {
 	got := via.psql(t, "work", "postgres", "ALTER DATABASE orders RENAME TO sales;\nSELECT 1 \\; ALTER DATABASE orders RENAME TO x;\n")
 	const want = `ALTER DATABASE orders RENAME TO sales;
 ERROR:  role "sales_reader" already exists
-DETAIL:  With database "orders", its roles get new names: "orders_"… becomes "sales_"….
+DETAIL:  With database "orders", its roles get new names: "orders_..." becomes "sales_...".
 HINT:  Choose another name, or rename that role first.
 SELECT 1 \; ALTER DATABASE orders RENAME TO x;
  ?column? 

@@ -47,6 +47,11 @@ func (e endpoint) dial(t testing.TB) *dialogue {
 	return &dialogue{t: t, conn: conn, front: pgproto3.NewFrontend(conn, io.Discard)}
 }
 
+// tcp returns the connection of a dialogue that is not on a Unix socket.
+func (d *dialogue) tcp() *net.TCPConn {
+	return d.conn.(*net.TCPConn) //nolint:errcheck // it was dialled so
+}
+
 // open begins a session, and forgets what the server says of itself in the beginning. params are names and values.
 func (e endpoint) open(t testing.TB, database, user string, params ...string) *dialogue {
 	t.Helper()
@@ -89,6 +94,18 @@ func (d *dialogue) say(messages ...pgproto3.FrontendMessage) {
 func (d *dialogue) write(b []byte) {
 	d.t.Helper()
 	if _, err := d.conn.Write(b); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// hangUp closes the half of the connection on which the client speaks.
+func (d *dialogue) hangUp() {
+	d.t.Helper()
+	half, ok := d.conn.(interface{ CloseWrite() error })
+	if !ok {
+		d.t.Fatalf("%T has no halves", d.conn)
+	}
+	if err := half.CloseWrite(); err != nil {
 		d.t.Fatal(err)
 	}
 }

@@ -25,7 +25,9 @@ func bystander(t *testing.T, via endpoint) (undisturbed func()) {
 	d.query("BEGIN; CREATE TEMP TABLE kept (a int)")
 	return func() {
 		t.Helper()
-		d.conn.SetDeadline(time.Now().Add(patience))
+		if err := d.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
 		if got := d.query("GRANT SELECT ON kept TO postgres; ROLLBACK"); !cmp.Equal(got, []string{"done GRANT", "done ROLLBACK", "ready I"}) {
 			t.Errorf("another session was disturbed: %q", got)
 		}
@@ -282,16 +284,19 @@ func TestClientVanishes(t *testing.T) {
 	metrics, await := gauge(t)
 	via := start(t, scoped(), quiet, permissive(t), metrics)
 	undisturbed := bystander(t, via)
-	for name, leave := range map[string]func(*net.TCPConn) error{
-		"closed": (*net.TCPConn).Close,
-		"reset": func(c *net.TCPConn) error {
-			return errors.Join(c.SetLinger(0), c.Close())
+	for name, leave := range map[string]func(*dialogue){
+		"closed": func(d *dialogue) { d.conn.Close() },
+		"reset": func(d *dialogue) {
+			c, ok := d.conn.(*net.TCPConn)
+			if !ok || c.SetLinger(0) != nil || c.Close() != nil {
+				t.Error("the connection was not reset")
+			}
 		},
-		"half closed": (*net.TCPConn).CloseWrite,
+		"half closed": (*dialogue).hangUp,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for state, d := range inEachState(t, scoped(), via) {
-				if err := leave(d.conn.(*net.TCPConn)); err != nil {
+				if err := leave(d.tcp()); err != nil {
 					t.Errorf("%s: %v", state, err)
 				}
 			}

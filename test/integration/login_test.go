@@ -44,12 +44,19 @@ func logIn(t *testing.T, via endpoint, user, password string) (called string, fa
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close(context.WithoutCancel(t.Context()))
+	defer func() { _ = c.Close(context.WithoutCancel(t.Context())) }()
 	r := c.ExecParams(t.Context(), "SELECT 1", nil, nil, nil, nil).Read()
 	if r.Err != nil {
 		t.Error(r.Err)
 	}
 	return c.ParameterStatus("session_authorization"), nil
+}
+
+func closeConn(t *testing.T, c *pgconn.PgConn) {
+	t.Helper()
+	if err := c.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Error(err)
+	}
 }
 
 // withAdmin gives a proxy a connection of its own.

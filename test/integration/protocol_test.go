@@ -294,7 +294,7 @@ var conversations = []struct {
 func TestPgconn(t *testing.T) {
 	c := both(t).connect(t, "orders", "postgres").PgConn()
 	ctx := t.Context()
-	check := func(what string, want string, tag pgconn.CommandTag, err error) {
+	check := func(what, want string, tag pgconn.CommandTag, err error) {
 		t.Helper()
 		if err != nil || tag.String() != want {
 			t.Errorf("%s: %q, %v; want %q", what, tag, err, want)
@@ -433,7 +433,7 @@ func TestCancel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close(context.WithoutCancel(t.Context()))
+		defer func() { _ = c.Close(context.WithoutCancel(t.Context())) }()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
@@ -536,7 +536,11 @@ func TestSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	upstream, err := proxy.NewUpstream(scoped().DSN("host=" + scoped().SocketDir))
 	if err != nil {
 		t.Fatal(err)
@@ -611,4 +615,20 @@ func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
+}
+
+// TestFailedTransactionInAString: a server takes a string that ends a failed transaction and goes on. The proxy cannot ask
+// what the roles in it mean, and says what to do.
+func TestFailedTransactionInAString(t *testing.T) {
+	database(t, scoped(), "orders")
+	d := start(t, scoped()).open(t, "orders", "postgres")
+	d.query("BEGIN; SELECT 1/0")
+	got := d.query("ROLLBACK; CREATE ROLE one")
+	if len(got) != 2 || !strings.HasPrefix(got[0], "ERROR 25P02: ") || got[1] != "ready E" {
+		t.Errorf("heard %q", got)
+	}
+	d.query("ROLLBACK")
+	if got := d.query("CREATE ROLE one"); got[0] != "done CREATE ROLE" {
+		t.Errorf("heard %q", got)
+	}
 }

@@ -1,9 +1,10 @@
 package integration
 
 import (
+	"errors"
 	"io"
 	"net"
-	stdsync "sync"
+	"sync"
 	"testing"
 
 	"github.com/pgscope/pgscope-proxy/proxy"
@@ -12,13 +13,13 @@ import (
 
 // tamperer stands between the proxy and a server, and does to each connection what its fault says.
 type tamperer struct {
-	listener net.Listener
-	server   string
-	running  stdsync.WaitGroup
+	listener *net.TCPListener
+	server   *net.TCPAddr
+	running  sync.WaitGroup
 
-	mu    stdsync.Mutex
+	mu    sync.Mutex
 	fault fault
-	count map[source]int // bytes of the last connection, by who sent them
+	count [sources]int // bytes sent since set
 }
 
 // source is who sends.
@@ -28,43 +29,42 @@ const (
 	nobody source = iota
 	theServer
 	theProxy
+	sources // how many there are
 )
 
 // fault is what happens to a connection. The zero value is a good one.
 type fault struct {
 	from  source // after that many bytes from there
 	after int
-	end   func(proxy, server *net.TCPConn) // that happens
-	step  int                              // so many bytes are passed at a time; 0: as they come
+	end   func(proxy, server *net.TCPConn) error // that happens
+	step  int                                    // so many bytes are passed at a time; 0: as they come
 }
 
 // The ways in which a connection ends.
-var endings = []func(proxy, server *net.TCPConn){
-	func(proxy, server *net.TCPConn) { // in order
-		proxy.Close()
-		server.Close()
+var endings = []func(proxy, server *net.TCPConn) error{
+	func(proxy, server *net.TCPConn) error { // in order
+		return errors.Join(proxy.Close(), server.Close())
 	},
-	func(proxy, server *net.TCPConn) { // by a reset
-		proxy.SetLinger(0)
-		server.SetLinger(0)
-		proxy.Close()
-		server.Close()
+	func(proxy, server *net.TCPConn) error { // by a reset
+		return errors.Join(proxy.SetLinger(0), server.SetLinger(0), proxy.Close(), server.Close())
 	},
-	func(proxy, _ *net.TCPConn) { proxy.CloseWrite() }, // the server says no more, and goes on listening
-	func(_, server *net.TCPConn) { server.CloseWrite() },
+	func(proxy, _ *net.TCPConn) error { return proxy.CloseWrite() }, // the server says no more, and goes on listening
+	func(_, server *net.TCPConn) error { return server.CloseWrite() },
 }
 
 // tamper starts a tamperer in front of a cluster, which works until the test ends. upstream lets a proxy use it.
 func tamper(t testing.TB, c *pgtest.Cluster) (m *tamperer, upstream func(*proxy.Options)) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m = &tamperer{listener: l, server: direct(c).address(), count: map[source]int{}}
+	m = &tamperer{listener: l, server: &net.TCPAddr{IP: net.ParseIP(c.Host), Port: c.Port}}
 	m.running.Go(m.accept)
 	t.Cleanup(func() {
-		l.Close()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
 		m.running.Wait()
 	})
 	e := reach(t, l.Addr().String())
@@ -77,11 +77,11 @@ func tamper(t testing.TB, c *pgtest.Cluster) (m *tamperer, upstream func(*proxy.
 
 func (m *tamperer) accept() {
 	for {
-		conn, err := m.listener.Accept()
+		conn, err := m.listener.AcceptTCP()
 		if err != nil {
 			return
 		}
-		m.running.Go(func() { m.serve(conn.(*net.TCPConn)) })
+		m.running.Go(func() { m.serve(conn) })
 	}
 }
 
@@ -90,7 +90,7 @@ func (m *tamperer) set(f fault) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fault = f
-	clear(m.count)
+	m.count = [sources]int{}
 }
 
 // sent returns how many bytes were sent since set.
@@ -100,25 +100,26 @@ func (m *tamperer) sent(s source) int {
 	return m.count[s]
 }
 
+// serve relays one connection, with the fault. What cannot be closed, or told that it is, is closed already.
 func (m *tamperer) serve(conn *net.TCPConn) {
-	defer conn.Close()
-	other, err := net.Dial("tcp", m.server)
+	defer func() { _ = conn.Close() }() // it may be closed
+	server, err := net.DialTCP("tcp", nil, m.server)
 	if err != nil {
 		return
 	}
-	defer other.Close()
-	server := other.(*net.TCPConn)
+	defer func() { _ = server.Close() }()
 	m.mu.Lock()
 	f := m.fault
 	m.mu.Unlock()
-	var both stdsync.WaitGroup
-	both.Go(func() { m.pass(f, theServer, conn, server, func() { f.end(conn, server) }) })
-	both.Go(func() { m.pass(f, theProxy, server, conn, func() { f.end(conn, server) }) })
+	var both sync.WaitGroup
+	both.Go(func() { m.pass(f, theServer, server, conn, func() error { return f.end(conn, server) }) })
+	both.Go(func() { m.pass(f, theProxy, conn, server, func() error { return f.end(conn, server) }) })
 	both.Wait()
 }
 
-// pass copies one direction until it ends or the fault comes.
-func (m *tamperer) pass(f fault, from source, dst, src *net.TCPConn, end func()) {
+// pass copies one direction until it ends or the fault comes. What fails here fails because a peer is gone, which is what
+// the tests are about.
+func (m *tamperer) pass(f fault, from source, src, dst *net.TCPConn, end func() error) {
 	buf := make([]byte, 8<<10)
 	if f.step > 0 {
 		buf = buf[:f.step]
@@ -134,17 +135,18 @@ func (m *tamperer) pass(f fault, from source, dst, src *net.TCPConn, end func())
 		m.count[from] += n
 		m.mu.Unlock()
 		if _, failed := dst.Write(buf[:n]); failed != nil {
-			src.CloseRead() // the peer is to learn of it
+			_ = src.CloseRead() // the peer is to learn of it
 			return
 		}
 		if ends {
-			end()
-			io.Copy(io.Discard, src) // a half that stays open is read to its end
-			dst.CloseWrite()
-			return
+			_ = end()
+			_, err = io.Copy(io.Discard, src) // a half that stays open is read to its end
+			if err == nil {
+				err = io.EOF
+			}
 		}
 		if err != nil {
-			dst.CloseWrite()
+			_ = dst.CloseWrite()
 			return
 		}
 	}
