@@ -30,7 +30,7 @@ static: ## the program without shared libraries, in dist/: it runs in an empty c
 	go build -trimpath -tags netgo,osusergo -o dist/pgscope-proxy \
 		-ldflags '-s -w $(LDFLAGS) -linkmode external -extldflags "-static"' ./cmd/pgscope-proxy
 
-demo: build ## a throw-away PostgreSQL with two databases, the proxy, and what it does
+demo: deps build ## a throw-away PostgreSQL with two databases, the proxy, and what it does
 	bin/pgscope-proxy demo
 
 image: ## the container image (IMAGE, VERSION)

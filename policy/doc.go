@@ -23,7 +23,8 @@
 //	application       its application_name, which a client sets as it likes: glob patterns
 //	client            its address: networks, addresses, or local for a Unix socket
 //	statement         what is done: the values of [Kind]
-//	role, home        on which role: glob patterns of its short name; own (of the database) or global
+//	role, home        on which role: glob patterns of its short name, sales.clerk for one of a schema; own (of the database and
+//	                  its schemas) or global
 //	grantee,          who gets it, and of a rename the new name: likewise
 //	grantee-home
 //	attribute         which attributes the statement turns on: SUPERUSER, LOGIN …

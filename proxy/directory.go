@@ -48,6 +48,14 @@ func (d *directories) known(database string) *directory {
 	return d.byDatabase[database]
 }
 
+// forget makes the proxy ask anew about a database that was dropped or renamed. Sessions in it keep what they have: the
+// server lets neither be done while there are any.
+func (d *directories) forget(database string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.byDatabase, database)
+}
+
 // directory is what the proxy knows of one database's roles: engine.Directory.
 type directory struct {
 	prefix string
@@ -146,7 +154,7 @@ func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	if time.Since(d.listed) > fresh {
 		return "", false
 	}
-	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login {
+	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login { // not one of a schema
 		return c, true
 	}
 	return scope.Cluster(name), true

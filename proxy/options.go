@@ -26,7 +26,7 @@ type Options struct {
 	Mode      scope.Mode
 	Databases map[string]DatabaseOptions
 
-	// Policy decides about role statements.
+	// Policy decides about role statements, until [Server.SetPolicy] changes it.
 	Policy *policy.Policy
 
 	// ClientTLS says what clients are offered; TLS holds the certificate, and the authorities of clients' certificates.
@@ -39,6 +39,9 @@ type Options struct {
 	Grace time.Duration
 	// MaxStatement bounds the text of a statement in bytes; 0 means 64 MiB.
 	MaxStatement int
+
+	// Goroutines lets goroutines relay all sessions, not only those with TLS: for comparison.
+	Goroutines bool
 
 	Log *zap.Logger
 	// Metrics is where the proxy's metrics are registered; nil for nowhere.

@@ -29,8 +29,10 @@ type relay struct {
 	resumed chan struct{} // it no longer is
 	ended   chan struct{} // closed when the session is over
 	once    sync.Once
-	end     ending // why; set before ended is closed
-	torn    bool   // the client was left within a message: nothing can be said to it any more. fromServer's
+	// interrupt makes whoever reads or writes look at ended.
+	interrupt func()
+	end       ending // why; set before ended is closed
+	torn      bool   // the client was left within a message: nothing can be said to it any more. fromServer's
 }
 
 // ending says why a session is over.
@@ -49,10 +51,14 @@ const (
 )
 
 func newRelay(client, server net.Conn, e *engine.Engine) *relay {
-	return &relay{
-		client: client, server: server, engine: e,
-		resumed: make(chan struct{}, 1), ended: make(chan struct{}),
+	r := &relay{client: client, server: server, engine: e, ended: make(chan struct{})}
+	r.interrupt = func() {
+		// A connection that cannot be woken so is closed, and awake.
+		past := time.Unix(1, 0)
+		_ = client.SetDeadline(past)
+		_ = server.SetDeadline(past)
 	}
+	return r
 }
 
 // start relays what the server says before the client may speak, and sends it the proxy's own question. rest is what
@@ -85,6 +91,7 @@ func (r *relay) start(rest []byte) bool {
 
 // run relays until the session is over and both goroutines have ended. The connections are still open then.
 func (r *relay) run() {
+	r.resumed = make(chan struct{}, 1)
 	var other sync.WaitGroup
 	other.Go(r.fromClient)
 	r.fromServer()
@@ -96,10 +103,7 @@ func (r *relay) finish(e ending) {
 	r.once.Do(func() {
 		r.end = e
 		close(r.ended)
-		// Wake whoever reads or writes. A connection that cannot be woken so is closed, and awake.
-		past := time.Unix(1, 0)
-		_ = r.client.SetDeadline(past)
-		_ = r.server.SetDeadline(past)
+		r.interrupt()
 	})
 }
 
@@ -142,7 +146,7 @@ func (r *relay) hear(buf []byte, out *engine.Out) bool {
 func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 	r.mu.Lock()
 	violation := r.engine.Server(in, out)
-	r.drained()
+	resting := r.draining && r.engine.Idle()
 	if r.waiting && !r.engine.Held() {
 		r.waiting = false
 		r.resumed <- struct{}{}
@@ -160,6 +164,8 @@ func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 	case err != nil:
 		r.finish(ending{byServer, err})
 		return false
+	case resting: // and the client knows: it has read that its transaction has ended
+		r.drain()
 	}
 	return true
 }

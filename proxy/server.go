@@ -7,13 +7,16 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"go.uber.org/zap"
 
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -24,6 +27,8 @@ type Server struct {
 	directories directories
 	admin       *admin
 	metrics     *metrics
+	policy      atomic.Pointer[policy.Policy]
+	loops       *loops // nil where sessions are relayed by goroutines
 	analyses    *analyses
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
 
@@ -69,6 +74,7 @@ func New(o Options) (*Server, error) {
 		admission: newAdmitOptions(o.ClientTLS, o.TLS, o.LoginTimeout),
 		sessions:  make(map[*session]struct{}),
 	}
+	s.SetPolicy(o.Policy)
 	s.directories.prefixes = make(map[string]string)
 	for name, d := range o.Databases {
 		s.directories.prefixes[name] = d.Prefix
@@ -78,6 +84,9 @@ func New(o Options) (*Server, error) {
 	}
 	return s, nil
 }
+
+// SetPolicy lets another policy decide about all statements from now on, also those of sessions under way.
+func (s *Server) SetPolicy(p *policy.Policy) { s.policy.Store(p) }
 
 // Listen opens the addresses. [Server.Run] closes them.
 func (s *Server) Listen(ctx context.Context) error {
@@ -156,7 +165,19 @@ func (s *Server) Run(ctx context.Context) error {
 	sessions, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 
+	if !s.o.Goroutines {
+		l, err := newLoops(runtime.GOMAXPROCS(0))
+		if err != nil {
+			s.closeListeners()
+			return err
+		}
+		s.loops = l
+		defer l.close()
+	}
 	var accepting sync.WaitGroup
+	if s.o.Admin != nil {
+		accepting.Go(func() { s.sweep(ctx) })
+	}
 	for _, l := range s.listeners {
 		accepting.Go(func() { s.accept(sessions, l) })
 	}
@@ -188,11 +209,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 		s.sessions[x] = struct{}{}
 		s.running.Add(1)
 		s.mu.Unlock()
-		go func() {
-			defer s.running.Done()
-			defer s.forget(x)
-			x.serve()
-		}()
+		go x.serve()
 	}
 }
 

@@ -24,6 +24,7 @@ type session struct {
 	server *Server
 	conn   net.Conn // as accepted
 	log    *zap.Logger
+	start  engine.StartRole // what the startup packet says of roles beside the user
 
 	ctx    context.Context // of the login, and of what is asked of the server for the session
 	cancel context.CancelFunc
@@ -39,35 +40,46 @@ func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
 	return x
 }
 
-// serve runs the session to its end, and closes the client's connection.
+// serve runs the session, to its end or until an event loop has it.
 func (x *session) serve() {
-	s, ctx := x.server, x.ctx
-	defer x.cancel()
-	s.metrics.sessions.Inc()
-	defer s.metrics.sessions.Dec()
-	defer x.close(x.conn)
+	x.server.metrics.sessions.Inc()
+	if handed := x.begin(); !handed {
+		x.over()
+	}
+}
 
+// over is called once, when the session has ended.
+func (x *session) over() {
+	x.cancel()
+	x.close(x.conn)
+	x.server.metrics.sessions.Dec()
+	x.server.forget(x)
+	x.server.running.Done()
+}
+
+// begin brings the client to the server, and relays. It reports whether an event loop will call over.
+func (x *session) begin() (handed bool) {
+	s, ctx := x.server, x.ctx
 	v, err := admit(ctx, x.conn, s.admission)
 	if err != nil {
 		x.turnedAway(err)
-		return
+		return false
 	}
 	if v.cancel != nil {
 		s.metrics.cancels.Inc()
 		if err := s.o.Upstream.forwardCancel(ctx, *v.cancel); err != nil {
 			x.log.Warn("cancel request was not delivered", zap.Error(err))
 		}
-		return
+		return false
 	}
 	x.log = x.log.With(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
 	in, err := x.login(ctx, v)
 	if err != nil {
 		x.turnedAway(err)
-		return
+		return false
 	}
-	defer x.close(in.server)
 	s.metrics.logins.WithLabelValues("accepted").Inc()
-	x.run(ctx, v, in)
+	return x.run(v, in)
 }
 
 func (x *session) close(c net.Conn) {
@@ -96,6 +108,9 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if x.scoped(v) && s.o.mode(database) != scope.Off {
+		v.startup, x.start = withoutRoles(v.startup)
+	}
 	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
 	if x.scoped(v) {
 		o.params = sessionSettings(v, s.o.mode(database))
@@ -107,21 +122,30 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	return in, err
 }
 
+// walsender reports whether the client asks for a replication connection, and whether for one to a database
+// (ProcessStartupPacket, src/backend/tcop/backend_startup.c).
+func walsender(v *visitor) (asked, toDatabase bool) {
+	switch strings.ToLower(v.startup.Get("replication")) {
+	case "", "off", "false", "no", "0":
+		return false, false
+	case "database":
+		return true, true
+	default:
+		return true, false
+	}
+}
+
 // scoped reports whether the session has role names: a physical replication connection is in no database.
 func (x *session) scoped(v *visitor) bool {
-	switch strings.ToLower(v.startup.Get("replication")) {
-	case "", "database", "off", "false", "no", "0":
-		return true
-	default:
-		return false
-	}
+	asked, toDatabase := walsender(v)
+	return !asked || toDatabase
 }
 
 // sessionSettings are the parameters by which a session can read what the proxy does with its names. A mode that the
 // client asks for at once stays.
 func sessionSettings(v *visitor, mode scope.Mode) []wire.Parameter {
 	params := []wire.Parameter{{Name: scope.DatabaseSetting, Value: v.startup.Database()}}
-	if v.startup.Get(scope.ModeSetting) == "" {
+	if v.startup.Get(scope.ModeSetting) == "" && !optionSet(v.startup.Get("options"), scope.ModeSetting) {
 		params = append(params, wire.Parameter{Name: scope.ModeSetting, Value: string(mode)})
 	}
 	return params
@@ -165,7 +189,9 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 // askLogin asks the server, by the admin connection, which role logs in to a database under a name.
 func (x *session) askLogin(ctx context.Context, db scope.Database, user scope.Short) (c scope.Cluster, refused *scope.Error, err error) {
 	s := x.server
-	view, err := s.admin.ask(ctx, scope.Inquiry{Database: db.Name, Names: db.Candidates(user), Own: true}, db.Prefix)
+	inquiry := db.Inquire(scope.Name{Role: user})
+	inquiry.Own = true
+	view, err := s.admin.ask(ctx, inquiry, db.Prefix)
 	if err != nil {
 		return "", nil, err
 	}
@@ -208,19 +234,32 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 	return localized
 }
 
-// run relays until the session is over.
-func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) {
-	s := x.server
+// run relays until the session is over, or hands it to an event loop, which then does the rest.
+func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	began := time.Now()
-	e := engine.New(x.engineConfig(v, in))
-	r := newRelay(v.conn, in.server, e)
-	x.begin(r)
+	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
+	x.attach(r)
 	if r.start(in.rest) {
+		loops := x.server.loops
+		if loops != nil && loops.take(r, func() {
+			x.ended(r, in, began)
+			x.over()
+		}) {
+			return true
+		}
 		r.run()
 	}
-	end := r.end
-	x.farewell(ctx, r, in)
-	s.metrics.ended.WithLabelValues(string(end.side)).Inc()
+	x.ended(r, in, began)
+	return false
+}
+
+// ended tells both sides and the log that the relay has ended.
+func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
+	end, e := r.end, r.engine
+	x.farewell(x.ctx, r, in)
+	x.close(r.client)
+	x.close(r.server)
+	x.server.metrics.ended.WithLabelValues(string(end.side)).Inc()
 	fields := []zap.Field{zap.String("ended by", string(end.side)), zap.Duration("after", time.Since(began))}
 	if orderly(end.err) || e.Goodbye() || e.Fatal() {
 		x.log.Info("session ended", fields...)
@@ -242,15 +281,18 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	if !x.scoped(v) {
 		return c
 	}
+	c.Walsender, _ = walsender(v)
 	c.Directory, c.Mode = s.directories.of(database), s.o.mode(database)
-	if v.startup.Get("replication") != "" {
-		c.Analyze = analyzeStatements // a walsender has no extended protocol to ask in
+	c.Start = x.start
+	if c.Walsender {
+		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
 	who := policy.Session{
 		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),
 	}
 	c.Decide = func(a policy.Action) *scope.Error { return x.decide(who, a) }
+	c.Forget = s.directories.forget
 	c.Saw = func(_ string, result *rewrite.Result) {
 		what := "forwarded"
 		if len(result.Refusals) > 0 {
@@ -262,7 +304,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 }
 
 func (x *session) decide(who policy.Session, a policy.Action) *scope.Error {
-	d := x.server.o.Policy.Decide(who, a)
+	d := x.server.policy.Load().Decide(who, a)
 	if d.Verdict == policy.Warn {
 		x.log.Warn("role statement", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
 	}
@@ -286,13 +328,14 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 	_ = r.server.SetDeadline(until)
 	if last := lastError(r); last != nil && !r.torn && e.ClientAtBoundary() && !e.Fatal() && !e.Goodbye() {
 		_, _ = r.client.Write(wire.AppendError(nil, *last)) // the client may be gone as well
+		linger(r.client)
 	}
 	if r.end.side == byServer {
 		return
 	}
 	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
 		if c, err := wire.DecodeCancel(key); err == nil {
-			if err := x.server.o.Upstream.cancelQuery(ctx, in.server, c); err != nil {
+			if err := x.server.o.Upstream.cancelQuery(context.WithoutCancel(ctx), in.server, c); err != nil {
 				x.log.Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}
 		}
@@ -301,6 +344,20 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 		_, _ = r.server.Write(wire.AppendHeader(nil, wire.Terminate, 0)) // the server may be gone as well
 	}
 }
+
+// linger lets the client read what it was told. To close a connection on which the client's next words have arrived resets
+// it, and with it may go what the client has not read yet.
+func linger(c net.Conn) {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime)) // a connection without is at its end
+	_, _ = io.Copy(io.Discard, c)                     // until the client has closed, or the time is up
+}
+
+// lingerTime is how long a client has to close after its last message.
+const lingerTime = 500 * time.Millisecond
 
 // lastError is what the client is told about the end of its session; nil where it knows, or is gone.
 func lastError(r *relay) *wire.Fields {
@@ -320,8 +377,8 @@ func lastError(r *relay) *wire.Fields {
 	return &f
 }
 
-// begin makes the relay known to drain and kill.
-func (x *session) begin(r *relay) {
+// attach makes the relay known to drain and kill.
+func (x *session) attach(r *relay) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.relay = r

@@ -22,6 +22,7 @@ import (
 type Upstream struct {
 	entries []upstreamEntry // in the order in which they are tried, those of one host together
 	direct  bool            // sslnegotiation=direct: TLS from the first byte
+	told    bool            // the connection string says connect_timeout
 	timeout time.Duration   // for one entry
 }
 
@@ -39,9 +40,9 @@ func (e upstreamEntry) String() string {
 	return e.address + " with TLS"
 }
 
-// defaultConnectTimeout is for connection strings without connect_timeout. libpq would wait as long as the kernel does,
+// DefaultConnectTimeout is for connection strings without connect_timeout. libpq would wait as long as the kernel does,
 // and the other hosts of the string with it.
-const defaultConnectTimeout = 10 * time.Second
+const DefaultConnectTimeout = 10 * time.Second
 
 // NewUpstream reads a libpq URI or key/value string. As in libpq, what it does not say is taken from PG* environment
 // variables. Errors do not show the string, which may hold a password.
@@ -63,10 +64,8 @@ func NewUpstream(dsn string) (*Upstream, error) {
 			return nil, fmt.Errorf("upstream: %s is not supported here", refused.name)
 		}
 	}
-	u := &Upstream{direct: c.SSLNegotiation == "direct", timeout: c.ConnectTimeout}
-	if u.timeout == 0 {
-		u.timeout = defaultConnectTimeout
-	}
+	u := &Upstream{direct: c.SSLNegotiation == "direct", told: c.ConnectTimeout != 0, timeout: c.ConnectTimeout}
+	u.SetDefaultTimeout(DefaultConnectTimeout)
 	u.add(c.Host, c.Port, c.TLSConfig)
 	for _, f := range c.Fallbacks {
 		u.add(f.Host, f.Port, f.TLSConfig)
@@ -75,6 +74,14 @@ func NewUpstream(dsn string) (*Upstream, error) {
 		return nil, errors.New("upstream: a host has an @ in it: in a URI, the one in a password is written %40")
 	}
 	return u, nil
+}
+
+// SetDefaultTimeout sets how long to wait for one host where the connection string does not say. It must not be called
+// once the Upstream is in use.
+func (u *Upstream) SetDefaultTimeout(d time.Duration) {
+	if !u.told {
+		u.timeout = d
+	}
 }
 
 func (u *Upstream) add(host string, port uint16, config *tls.Config) {
@@ -242,4 +249,13 @@ func interruptWith(ctx context.Context, c net.Conn) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		_ = c.SetDeadline(time.Unix(1, 0)) // fails where the connection is closed, and needs no interruption
 	})
+}
+
+// Probe reports whether a server can be reached now: nil when it can.
+func (u *Upstream) Probe(ctx context.Context) error {
+	link, err := u.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return link.Close()
 }

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -16,6 +17,8 @@ import (
 const (
 	// maxNames bounds the different role names of one text: each costs the server a look-up.
 	maxNames = 10_000
+	// maxSchemas bounds the different schemas that they are qualified with.
+	maxSchemas = 256
 	// maxWants bounds what one statement wants: GRANT a, b TO c, d wants four things.
 	maxWants = 10_000
 )
@@ -25,14 +28,17 @@ type Options struct {
 	ServerVersion   int    // server_version_num, e.g. 150018; 0 if unknown
 	StandardStrings bool   // standard_conforming_strings
 	Encoding        string // client_encoding as the server reported it, e.g. "UTF8"
+	ServerEncoding  string // server_encoding as it reported it
 }
 
 // Analysis is what the statements of one text want with roles. It is immutable and holds nothing of a session: it can
 // be kept by (text, Options) and used by many sessions at once.
 type Analysis struct {
-	sql        string
+	source     *source
 	statements []statement
-	names      []scope.Short
+	names      []scope.Name
+	asksUser   bool
+	changes    []Change
 }
 
 // statement is one statement that has to do with roles.
@@ -42,11 +48,16 @@ type statement struct {
 	wants      []want
 	references []reference // what in it reads or says names by means of SQL
 	refusal    *Error      // refused, whatever the names mean
-	blanked    []token     // the words DBONLY, to be taken out
+	blanked    []extension // to be taken out
 	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
+	users      []spot      // "$user" in a search_path that is set for the session
 	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
 	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
 	md5        int         // PASSWORD 'md5…': where it stands; else none
+	bodies     []body      // texts in its strings that run with it
+	relations  []relation  // in a body: the catalogs of roles that it reads
+	unseen     []unseen    // texts in its strings that name roles and are not mapped
+	changes    []Change    // what it does to databases and schemas as a whole
 }
 
 // none is the place of what is not there.
@@ -66,10 +77,16 @@ const (
 // name is one role name in a statement.
 type name struct {
 	spot
+	schema string // that the name is qualified with; else empty
+	from   int    // byte of the text where it begins, schema and all
 	use    use
 	dbonly bool
+	lax    bool // DROP ROLE IF EXISTS: its schema need not exist either
 	extra  extra
 }
+
+// full is the name as it is resolved.
+func (n name) full() scope.Name { return scope.Name{Schema: n.schema, Role: n.name} }
 
 // extra is text that a name which is mapped brings into its statement elsewhere: CREATE ROLE takes the marker into its
 // IN ROLE list, CREATE SCHEMA AUTHORIZATION takes the short name for the schema's.
@@ -103,52 +120,75 @@ type party struct {
 }
 
 // Analyze parses a text of one or many statements and finds every role name in it. It returns nil, nil where the text
-// has nothing to do with roles, and an error where it may have, but cannot be read: then it must not be forwarded.
+// has nothing to do with roles, nor with scopes as a whole, and an error where it may have, but cannot be read: then it must not be forwarded.
 func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a, refusal = nil, &Error{Error: notRead(p)}
 		}
 	}()
-	pieces, refusal := parse(sql, o)
+	src, refusal := readable(sql, o)
 	if refusal != nil {
 		if !MayNameRole([]byte(sql)) {
 			return nil, nil // a query at most: what it shows of roles is the cluster's, and it changes nothing
 		}
 		return nil, refusal
 	}
-	a = &Analysis{sql: sql}
-	for _, p := range pieces {
-		for _, raw := range p.tree.Stmts {
-			if s := readStatement(p, raw); s != nil {
-				a.statements = append(a.statements, *s)
-			}
-		}
+	pieces, refusal := parse(src.text, reading{Options: o, unsure: setsStrings(src.text)})
+	if refusal != nil {
+		return nil, src.clientError(refusal)
 	}
+	a = &Analysis{source: src}
+	for _, p := range pieces {
+		a.statements = append(a.statements, p.statements()...)
+	}
+	a.statements = slices.DeleteFunc(a.statements, statement.idle)
 	if len(a.statements) == 0 {
 		return nil, nil
 	}
-	seen := make(map[scope.Short]bool)
-	for i := range a.statements {
-		for _, n := range a.statements[i].names {
-			if !seen[n.name] {
-				seen[n.name] = true
-				a.names = append(a.names, n.name)
-			}
-		}
+	schemas := make(map[string]bool)
+	a.collect(a.statements, make(map[scope.Name]bool), schemas)
+	for i := range a.changes {
+		a.changes[i].Alone = len(pieces) == 1 && pieces[0].tree != nil && len(pieces[0].tree.Stmts) == 1
 	}
-	if len(a.names) > maxNames {
+	if len(a.names) > maxNames || len(schemas) > maxSchemas {
 		return nil, &Error{Error: scope.Error{
 			Code:    scope.CodeProgramLimitExceeded,
-			Message: fmt.Sprintf("a text cannot name more than %d roles", maxNames),
+			Message: fmt.Sprintf("a text cannot name more than %d roles, or roles of more than %d schemas", maxNames, maxSchemas),
 			Hint:    "Send it in parts.",
 		}}
 	}
 	return a, nil
 }
 
-// Names returns every short name that must be asked about before Rewrite, each once. It belongs to the Analysis.
-func (a *Analysis) Names() []scope.Short { return slices.Clip(a.names) }
+// collect takes in the names in the statements, and in their bodies, that were not seen yet, and their schemas.
+func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
+	for i := range list {
+		a.asksUser = a.asksUser || list[i].users != nil
+		a.changes = append(a.changes, list[i].changes...)
+		for _, n := range list[i].names {
+			if full := n.full(); !seen[full] {
+				seen[full] = true
+				a.names = append(a.names, full)
+				schemas[full.Schema] = true
+			}
+		}
+		for _, b := range list[i].bodies {
+			a.collect(b.statements, seen, schemas)
+		}
+	}
+}
+
+// setsStrings reports whether a text may change standard_conforming_strings.
+func setsStrings(sql string) bool {
+	return strings.Contains(strings.ToLower(sql), "standard_conforming_strings")
+}
+
+// Names returns every name that must be asked about before Rewrite, each once. It belongs to the Analysis.
+func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
+
+// AsksUser reports whether Rewrite must know the session's current role too.
+func (a *Analysis) AsksUser() bool { return a.asksUser }
 
 // reader reads one statement.
 type reader struct {
@@ -158,11 +198,26 @@ type reader struct {
 	byOffset  map[int32]party
 	wanted    map[int]bool // names, counted from 1, that some want speaks of
 	whole     bool         // CREATE DBONLY ROLE and its like: all names say DBONLY
+	taken     []bool       // which of the extensions belong to a name
 	enclosing policy.Kind  // what GRANT inside ALTER DEFAULT PRIVILEGES is
 	owners    []party      // ALTER DEFAULT PRIVILEGES FOR ROLE
 }
 
-// readStatement returns nil for a statement that has nothing to do with roles.
+// statements reads the statements of a piece.
+func (p piece) statements() (list []statement) {
+	if p.unread != nil {
+		start, end := p.tokens.list[0].start, p.tokens.list[len(p.tokens.list)-1].end
+		return []statement{{start: start, end: end, refusal: p.unread, allRoles: none, md5: none}}
+	}
+	for _, raw := range p.tree.Stmts {
+		if s := readStatement(p, raw); s != nil {
+			list = append(list, *s)
+		}
+	}
+	return list
+}
+
+// readStatement returns nil for a statement that has nothing to do with roles or scopes.
 func readStatement(p piece, raw *pg.RawStmt) *statement {
 	start := p.base + int(raw.StmtLocation)
 	end := start + int(raw.StmtLen)
@@ -183,32 +238,18 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	r.tokens = t
 	r.start, r.end = t.list[0].start, t.list[len(t.list)-1].end
 	r.allRoles, r.md5 = none, none
-	r.readDBOnly()
+	r.readExtensions()
 	walk(raw.Stmt.ProtoReflect(), r.node)
-	r.readCatalog(raw.Stmt)
+	if r.depth > 0 {
+		r.readRelations(raw.Stmt)
+	} else {
+		r.readCatalog(raw.Stmt)
+	}
 	r.finish()
-	if r.refusal == nil && r.wants == nil && r.references == nil {
+	if r.idle() {
 		return nil
 	}
 	return &r.statement
-}
-
-// readDBOnly finds the words DBONLY of the statement, and whether one stands before its ROLE, USER or GROUP.
-func (r *reader) readDBOnly() {
-	for _, k := range r.dbonly {
-		if k.start < r.tokens.list[0].start || k.start > r.end {
-			continue
-		}
-		r.blanked = append(r.blanked, k)
-		switch next := r.tokens.index(k.start); r.tokens.kind(next) {
-		case pg.Token_ROLE, pg.Token_USER, pg.Token_GROUP_P:
-			switch r.tokens.kind(next - 1) {
-			case pg.Token_CREATE, pg.Token_ALTER, pg.Token_DROP, pg.Token_ON:
-				r.whole = true
-			}
-		}
-	}
-	slices.SortFunc(r.blanked, func(a, b token) int { return a.start - b.start })
 }
 
 // walk visits every node of a tree, a parent before its children.
@@ -230,6 +271,7 @@ func walk(m protoreflect.Message, visit func(proto.Message)) {
 
 // finish gives each name that no want speaks of one of its own, so that none goes by unseen.
 func (r *reader) finish() {
+	r.leftOver()
 	for i := range r.names {
 		if !r.wanted[i+1] {
 			r.want(want{kind: policy.NameRole, role: party{name: i + 1}})
@@ -277,31 +319,13 @@ func (r *reader) add(s spot, err error, inTree string, u use) party {
 		})
 		return party{}
 	}
-	dbonly := r.whole || r.afterDBOnly(s.start)
-	r.names = append(r.names, name{spot: s, use: u, dbonly: dbonly})
+	n := name{spot: s, use: u}
+	r.extend(&n)
+	r.names = append(r.names, n)
 	return party{name: len(r.names)}
 }
 
 // sameName compares a name with what the parser has cut it to (truncate_identifier, scansup.c).
 func sameName(name, cut string) bool {
 	return name == cut || len(name) > scope.MaxName && len(cut) <= scope.MaxName && len(cut) > scope.MaxName-4 && name[:len(cut)] == cut
-}
-
-// afterDBOnly reports whether the word DBONLY stands before the name at the byte, or before the ROLE, USER or GROUP
-// that stands before it.
-func (r *reader) afterDBOnly(start int) bool {
-	if len(r.blanked) == 0 {
-		return false
-	}
-	before := r.tokens.index(start) - 1
-	switch r.tokens.kind(before) {
-	case pg.Token_ROLE, pg.Token_USER, pg.Token_GROUP_P:
-		before--
-	}
-	for _, k := range r.blanked {
-		if k.start < start && (before < 0 || k.start > r.tokens.list[before].start) {
-			return true
-		}
-	}
-	return false
 }

@@ -105,7 +105,7 @@ func (c *catalogReader) unnamed(n *pg.ResTarget) int {
 	}
 	switch c.tokens.kind(next) {
 	case pg.Token_NUL, tokenComma, tokenClose, tokenSemicolon, pg.Token_FROM, pg.Token_WHERE, pg.Token_UNION, pg.Token_WITH:
-		if name, _ := figureName(word); name != "" && at != (span{}) {
+		if name, _ := figureName(word); name != "" && at != (stretch{}) {
 			return c.tokens.list[next-1].end
 		}
 	}
@@ -118,17 +118,17 @@ type catalogReader struct {
 	ctes [][]string // the names of WITH queries in scope
 }
 
-// span is a run of bytes of the text; the zero value is none.
-type span struct{ start, end int }
+// stretch is a run of bytes of the text; the zero value is none.
+type stretch struct{ start, end int }
 
 // query reads the query at the top: its columns go to the client.
-func (c *catalogReader) query(n *pg.Node) { c.visit(n, span{}, true) }
+func (c *catalogReader) query(n *pg.Node) { c.visit(n, stretch{}, true) }
 
 func (c *catalogReader) refer(ref reference) { c.references = append(c.references, ref) }
 
 // visit reads a node. Where a text is made of the value of an expression, text is where the expression stands; output is
 // said of a query whose columns go to the client.
-func (c *catalogReader) visit(m proto.Message, text span, output bool) {
+func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
 	switch n := m.(type) {
 	case *pg.Node:
 		if n == nil {
@@ -162,7 +162,7 @@ func (c *catalogReader) visit(m proto.Message, text span, output bool) {
 	case *pg.JoinExpr:
 		c.from(n.Larg)
 		c.from(n.Rarg)
-		c.visit(n.Quals, span{}, false)
+		c.visit(n.Quals, stretch{}, false)
 		return
 
 	case *pg.SQLValueFunction:
@@ -189,7 +189,7 @@ func (c *catalogReader) visit(m proto.Message, text span, output bool) {
 			return
 		}
 	}
-	if form := accessList(m); form != asItIs && text != (span{}) {
+	if form := accessList(m); form != asItIs && text != (stretch{}) {
 		c.wrap(form, text, m)
 	}
 	c.children(m, nil)
@@ -202,10 +202,10 @@ func (c *catalogReader) children(m proto.Message, own func(field string, v proto
 		case f.Message() == nil, own != nil && own(string(f.Name()), v):
 		case f.IsList():
 			for list, i := v.List(), 0; i < list.Len(); i++ {
-				c.visit(list.Get(i).Message().Interface(), span{}, false)
+				c.visit(list.Get(i).Message().Interface(), stretch{}, false)
 			}
 		default:
-			c.visit(v.Message().Interface(), span{}, false)
+			c.visit(v.Message().Interface(), stretch{}, false)
 		}
 		return true
 	})
@@ -222,14 +222,14 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 	}
 	c.ctes = append(c.ctes, names)
 	for _, n := range w.GetCtes() {
-		c.visit(n, span{}, false)
+		c.visit(n, stretch{}, false)
 		c.ctes[outer] = append(c.ctes[outer], n.GetCommonTableExpr().GetCtename())
 	}
 	c.children(m, func(field string, v protoreflect.Value) bool {
 		switch field {
 		case "with_clause", "into_clause":
 		case "larg", "rarg":
-			c.visit(v.Message().Interface(), span{}, output)
+			c.visit(v.Message().Interface(), stretch{}, output)
 		case "target_list", "returning_list":
 			if _, update := m.(*pg.UpdateStmt); update && field == "target_list" || !output {
 				return false
@@ -258,7 +258,7 @@ func (c *catalogReader) target(m proto.Message) {
 		c.visit(value, c.node(value), false)
 		return
 	}
-	c.visit(m, span{}, false)
+	c.visit(m, stretch{}, false)
 }
 
 // from reads an item of a FROM list.
@@ -267,7 +267,7 @@ func (c *catalogReader) from(m proto.Message) {
 		c.rangeVar(n.GetRangeVar())
 		return
 	}
-	c.visit(m, span{}, false)
+	c.visit(m, stretch{}, false)
 }
 
 // rangeFunction reads a function in a FROM list: only its arguments, since a subquery in its own place would be an item
@@ -371,7 +371,7 @@ func (c *catalogReader) column(n *pg.ColumnRef) {
 }
 
 // function reads a call.
-func (c *catalogReader) function(n *pg.FuncCall, text span) {
+func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	name := funcName(n)
 	start := c.tokens.index(c.base + int(n.Location))
 	next, ok := c.names(start, name)
@@ -384,7 +384,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 		c.children(n, nil)
 		return
 	}
-	whole := span{c.tokens.list[start].start, end}
+	whole := stretch{c.tokens.list[start].start, end}
 	args := c.arguments(next, len(n.Args))
 	if args == nil || slices.ContainsFunc(n.Args, func(a *pg.Node) bool { return a.GetNamedArgExpr() != nil }) {
 		c.children(n, nil)
@@ -420,19 +420,19 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 		read[0], read[1] = clusterMember, clusterMember
 	case name == "to_regrole" && len(n.Args) == 1:
 		read[0] = clusterRegroleSoft
-		if text != (span{}) {
+		if text != (stretch{}) {
 			c.wrap(regroleText, whole, n)
 		}
 	case name == "regrole" && len(n.Args) == 1:
 		read[0] = clusterRegrole
-		if text != (span{}) {
+		if text != (stretch{}) {
 			c.wrap(regroleText, whole, n)
 		}
 	}
 	joins := name == "array_to_string" || has(textFunctions, name)
-	if form := accessList(n); form == aclSet && text != (span{}) {
+	if form := accessList(n); form == aclSet && text != (stretch{}) {
 		joins = true // unnest: of texts
-	} else if form != asItIs && text != (span{}) {
+	} else if form != asItIs && text != (stretch{}) {
 		c.wrap(form, text, n)
 	}
 	if name == "to_regrole" && read[0] != asItIs { // what stands in for the argument does its work
@@ -442,7 +442,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 		if read[i] != asItIs && c.say(a, args[i], read[i], name) {
 			continue
 		}
-		within := span{}
+		within := stretch{}
 		if joins {
 			within = args[i]
 		}
@@ -452,7 +452,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text span) {
 }
 
 // say reads an expression that names a role, and calls what stands in for it as. It reports whether nothing is left to read in it.
-func (c *catalogReader) say(n *pg.Node, where span, f form, as string) bool {
+func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 	switch v := n.GetNode().(type) {
 	case *pg.Node_SqlvalueFunction:
 		if f == clusterOID || f == clusterMember || f == clusterText { // the server's own name for it is right
@@ -483,7 +483,7 @@ func (c *catalogReader) say(n *pg.Node, where span, f form, as string) bool {
 }
 
 // typeCast reads a cast: one to regrole reads a name, one to a text writes it.
-func (c *catalogReader) typeCast(n *pg.TypeCast, text span) {
+func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 	var typ string
 	if names := n.TypeName.GetNames(); len(names) > 0 {
 		typ = names[len(names)-1].GetString_().GetSval()
@@ -491,21 +491,21 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text span) {
 	array := len(n.TypeName.GetArrayBounds()) > 0
 	whole, operand := c.cast(n)
 	switch {
-	case operand == (span{}):
-		c.visit(n.Arg, span{}, false)
+	case operand == (stretch{}):
+		c.visit(n.Arg, stretch{}, false)
 	case typ == "regrole" && !array:
-		if text != (span{}) {
+		if text != (stretch{}) {
 			c.wrap(regroleText, whole, n)
 		}
 		if n.Location < 0 { // regrole 'x'
 			c.refer(reference{start: whole.start, end: operand.start, form: fixed})
 		}
 		if !c.say(n.Arg, operand, clusterRegrole, columnName(n)) {
-			c.visit(n.Arg, span{}, false)
+			c.visit(n.Arg, stretch{}, false)
 		}
-	case typ == "aclitem" && text != (span{}):
+	case typ == "aclitem" && text != (stretch{}):
 		c.wrap(accessList(n), whole, n)
-		c.visit(n.Arg, span{}, false)
+		c.visit(n.Arg, stretch{}, false)
 	case has(textTypes, typ):
 		before := len(c.references)
 		c.visit(n.Arg, operand, false)
@@ -515,13 +515,13 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text span) {
 			}
 		}
 	default:
-		c.visit(n.Arg, span{}, false)
+		c.visit(n.Arg, stretch{}, false)
 	}
 }
 
 // wrap shows the expression of a node, which stands at the given place, in another form.
-func (c *catalogReader) wrap(f form, where span, n proto.Message) {
-	if where == (span{}) {
+func (c *catalogReader) wrap(f form, where stretch, n proto.Message) {
+	if where == (stretch{}) {
 		return
 	}
 	c.refer(reference{start: where.start, end: where.end, form: f, as: columnName(n), set: containsSet(n)})

@@ -13,12 +13,12 @@ import (
 // places in the tokens.
 
 // token returns the place of the token at a location of the tree.
-func (c *catalogReader) token(location int32) span {
+func (c *catalogReader) token(location int32) stretch {
 	i := c.tokens.index(c.base + int(location))
 	if location < 0 || i >= len(c.tokens.list) {
-		return span{}
+		return stretch{}
 	}
-	return span{c.tokens.list[i].start, c.tokens.list[i].end}
+	return stretch{c.tokens.list[i].start, c.tokens.list[i].end}
 }
 
 // names steps over a qualified name from token i on, the last part of which is want, and returns the token after it.
@@ -64,8 +64,8 @@ func (c *catalogReader) closingToken(i int) int {
 
 // arguments returns the places of n arguments between the parenthesis at token open and the one that closes it; nil where
 // there are not so many, or key words among them that are no part of them.
-func (c *catalogReader) arguments(open, n int) []span {
-	list := make([]span, 0, n)
+func (c *catalogReader) arguments(open, n int) []stretch {
+	list := make([]stretch, 0, n)
 	closing := c.closingToken(open)
 	if closing == none || n == 0 {
 		return list
@@ -76,7 +76,7 @@ func (c *catalogReader) arguments(open, n int) []span {
 			from++
 		}
 		if from < to {
-			list = append(list, span{c.tokens.list[from].start, c.tokens.list[to-1].end})
+			list = append(list, stretch{c.tokens.list[from].start, c.tokens.list[to-1].end})
 		}
 	}
 	depth, start := 0, open+1
@@ -106,22 +106,22 @@ func (c *catalogReader) arguments(open, n int) []span {
 }
 
 // cast returns the places of a cast, and of what is cast.
-func (c *catalogReader) cast(n *pg.TypeCast) (whole, operand span) {
+func (c *catalogReader) cast(n *pg.TypeCast) (whole, operand stretch) {
 	t := c.tokens
 	typeAt := t.index(c.base + int(n.TypeName.GetLocation()))
 	if n.TypeName.GetLocation() < 0 || typeAt >= len(t.list) {
-		return span{}, span{}
+		return stretch{}, stretch{}
 	}
 	at := t.index(c.base + int(n.Location))
 	switch {
 	case n.Location < 0: // regrole 'x'
 		if a := n.Arg.GetAConst(); a != nil && a.Location > n.TypeName.Location {
 			operand = c.token(a.Location)
-			return span{t.list[typeAt].start, operand.end}, operand
+			return stretch{t.list[typeAt].start, operand.end}, operand
 		}
 	case t.kind(at) == pg.Token_CAST:
 		if end := c.closing(at + 1); end != none && typeAt-1 > at+2 {
-			return span{t.list[at].start, end}, span{t.list[at+2].start, t.list[typeAt-2].end}
+			return stretch{t.list[at].start, end}, stretch{t.list[at+2].start, t.list[typeAt-2].end}
 		}
 	case t.kind(at) == pg.Token_TYPECAST:
 		first := c.leftmost(n.Arg, at)
@@ -129,9 +129,9 @@ func (c *catalogReader) cast(n *pg.TypeCast) (whole, operand span) {
 			break
 		}
 		end := c.typeEnd(typeAt)
-		return span{t.list[first].start, t.list[end-1].end}, span{t.list[first].start, t.list[at-1].end}
+		return stretch{t.list[first].start, t.list[end-1].end}, stretch{t.list[first].start, t.list[at-1].end}
 	}
-	return span{}, span{}
+	return stretch{}, stretch{}
 }
 
 // typeEnd returns the token after the simple type name at token i.
@@ -207,31 +207,31 @@ func leftmost(m proto.Message) int32 {
 }
 
 // columnRef returns the place of a column's name with its qualifiers.
-func (c *catalogReader) columnRef(n *pg.ColumnRef) span {
+func (c *catalogReader) columnRef(n *pg.ColumnRef) stretch {
 	first := c.tokens.index(c.base + int(n.Location))
 	last := first
 	for range n.Fields {
 		_, next, err := c.tokens.name(last)
 		if err != nil {
-			return span{}
+			return stretch{}
 		}
 		if c.tokens.kind(next) != tokenDot {
-			return span{c.tokens.list[first].start, c.tokens.list[next-1].end}
+			return stretch{c.tokens.list[first].start, c.tokens.list[next-1].end}
 		}
 		last = next + 1
 	}
-	return span{}
+	return stretch{}
 }
 
 // node returns the place of an expression that may be an access list or a regrole; none for others.
-func (c *catalogReader) node(n *pg.Node) span {
+func (c *catalogReader) node(n *pg.Node) stretch {
 	t := c.tokens
 	from := func(location int32) int { return t.index(c.base + int(location)) }
-	place := func(first, next int) span {
+	place := func(first, next int) stretch {
 		if first == none || next <= first || next > len(t.list) {
-			return span{}
+			return stretch{}
 		}
-		return span{t.list[first].start, t.list[next-1].end}
+		return stretch{t.list[first].start, t.list[next-1].end}
 	}
 	switch v := n.GetNode().(type) {
 	case *pg.Node_ColumnRef:
@@ -260,8 +260,8 @@ func (c *catalogReader) node(n *pg.Node) span {
 		return whole
 	case *pg.Node_AIndirection:
 		inner := c.node(v.AIndirection.Arg)
-		if inner == (span{}) || len(v.AIndirection.Indirection) != 1 {
-			return span{}
+		if inner == (stretch{}) || len(v.AIndirection.Indirection) != 1 {
+			return stretch{}
 		}
 		next := t.index(inner.end)
 		first := t.index(inner.start)
@@ -270,5 +270,5 @@ func (c *catalogReader) node(n *pg.Node) span {
 		}
 		return place(first, c.closingToken(next)+1)
 	}
-	return span{}
+	return stretch{}
 }

@@ -76,8 +76,8 @@ var firstOfPair, secondOfPair = func() (first, second [256]uint32) {
 	return first, second
 }()
 
-// run is three letters in one number, their cases folded.
-func run(a, b, c byte) uint32 { return uint32(a|0x20)<<16 | uint32(b|0x20)<<8 | uint32(c|0x20) }
+// letters is three letters in one number, their cases folded.
+func letters(a, b, c byte) uint32 { return uint32(a|0x20)<<16 | uint32(b|0x20)<<8 | uint32(c|0x20) }
 
 const underscore = '_' | 0x20
 
@@ -86,7 +86,7 @@ func hasRun(sql []byte, i int) bool {
 	if i < 0 || i+3 > len(sql) {
 		return false
 	}
-	switch run(sql[i], sql[i+1], sql[i+2]) {
+	switch letters(sql[i], sql[i+1], sql[i+2]) {
 	case 'p'<<16 | 'g'<<8 | underscore, 'u'<<16 | 's'<<8 | 'e', 'r'<<16 | 'o'<<8 | 'l', 'i'<<16 | 'v'<<8 | 'i', 'i'<<16 | 'v'<<8 | 's',
 		'i'<<16 | 'z'<<8 | 'a', 'n'<<16 | 'f'<<8 | 'o', 'a'<<16 | 'c'<<8 | 'l', 'p'<<16 | 'g'<<8 | 's', 'g'<<16 | 'p'<<8 | 'g', 'y'<<16 | 'p'<<8 | 'd':
 		return true

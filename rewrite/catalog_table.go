@@ -2,8 +2,8 @@ package rewrite
 
 import "maps"
 
-// relation is a relation of the server's catalogs that holds role names.
-type relation struct {
+// shownRelation is a relation of the server's catalogs that holds role names.
+type shownRelation struct {
 	columns map[string]column // the columns with names in them
 	roles   []string          // columns that name a role: rows of roles that do not exist for the database are hidden
 	oids    []string          // the same for columns that hold a role's OID
@@ -25,9 +25,9 @@ const (
 // other columns, and what newer versions add, the server itself tells: see [ColumnsSQL].
 //
 // Left out on purpose: texts of statements (pg_stat_activity.query), which are no names; pg_class and its like, whose access lists are mapped where they become texts (see aclColumns).
-var relations = func() map[string]relation {
-	named := func(owner string) relation { return relation{columns: map[string]column{owner: nameColumn}} }
-	all := map[string]relation{
+var relations = func() map[string]shownRelation {
+	named := func(owner string) shownRelation { return shownRelation{columns: map[string]column{owner: nameColumn}} }
+	all := map[string]shownRelation{
 		"pg_catalog.pg_roles": {
 			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []string{"rolname"},
 		},
@@ -75,7 +75,7 @@ var relations = func() map[string]relation {
 		"_pg_foreign_tables":                {"authorization_identifier"},
 		"_pg_user_mappings":                 {"authorization_identifier", "srvowner"},
 	} {
-		r := relation{columns: make(map[string]column)}
+		r := shownRelation{columns: make(map[string]column)}
 		for _, c := range columns {
 			r.columns[c] = identifierColumn
 		}
@@ -89,7 +89,7 @@ var relations = func() map[string]relation {
 		"check_constraints": "check_clause", "columns": "column_default", "domains": "domain_default",
 		"triggers": "action_condition", "views": "view_definition",
 	} {
-		all["information_schema."+view] = relation{columns: map[string]column{c: characterColumn}}
+		all["information_schema."+view] = shownRelation{columns: map[string]column{c: characterColumn}}
 	}
 	return all
 }()

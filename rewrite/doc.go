@@ -4,7 +4,7 @@
 //	sql ──▶ MayNameRole, MayReadRoles ──no──▶ forwarded as it is (no allocation, no parse)
 //	             │ may
 //	             ▼
-//	          Analyze      scan, parse, walk: which names stand where, what each statement wants   (by text: cache it)
+//	          Analyze      decode, scan, parse, walk: which names stand where, what each statement wants (by text: cache it)
 //	             │ Names() ──▶ scope.Inquiry ──▶ scope.View
 //	             ▼
 //	          Rewrite      resolve, ask the policy, splice                                         (by session)
@@ -20,7 +20,8 @@
 //	PUBLIC, CURRENT_USER, CURRENT_ROLE, SESSION_USER, NONE, ALL    left alone
 //	CREATE ROLE in a scope                                         spliced, and the marker joins its IN ROLE list
 //	CREATE SCHEMA AUTHORIZATION r                                  spliced, and the schema gets the short name
-//	DBONLY                                                         understood and taken out
+//	DBONLY, and the schema before a role's name                    understood and taken out: extension.go
+//	"$user" in a search_path that is set for the session           becomes the short name of the current role
 //	a name that cannot be resolved or located with certainty,      that statement is refused in place, see [RefusalSQL]
 //	what the policy forbids, md5 passwords of scoped roles,
 //	ALTER ROLE ALL of the whole cluster
@@ -28,8 +29,22 @@
 //	current_user, has_…_privilege, regrole, access lists           names stands in their place, see [lens]
 //	CURRENT_USER in what the server keeps: views, policies,        spliced: an expression without a subquery, which is taken
 //	defaults                                                       out again where the text is read
-//	a text that does not parse and may name a role                 refused whole: [Analyze] returns an [Error]
-//	a text that does not parse and names none                      forwarded: the server gives its own error
+//	static SQL of DO blocks, constant strings of EXECUTE in them   as statements outside, the whole DO being one; catalogs of
+//	                                                               roles in it show the session's names
+//	bodies of functions, EXECUTE of a computed string              left alone, with a notice where they speak of roles
+//	DROP, RENAME and copy of a database, DROP and RENAME of a      left alone, and told: [Analysis.Changes]
+//	schema
+//	a statement that does not parse and may name a role            refused: whole, as the server does, where its grammar is the
+//	                                                               parser's ([Analyze] returns an [Error]); else in place
+//	a statement that does not parse and names none                 forwarded: the server gives its own error
+//
+// # How texts lie in each other
+//
+// The parser reads UTF-8, and strings as with standard_conforming_strings on. A text that is something else is read as a
+// copy, and so is what stands in a string. Each copy is a layer that knows where its bytes come from; edits are made in the
+// innermost text and lifted, layer by layer, into the client's bytes, escaped and encoded on the way:
+//
+//	client's bytes ──charset──▶ UTF-8 ──escapes.go──▶ E'…' for '…' ──literal.go──▶ a DO block ──literal.go──▶ a string in it
 //
 // Why the text is spliced and never deparsed: docs/adr/0002-splice-by-location-and-token.md.
 package rewrite

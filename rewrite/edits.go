@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pgscope/pgscope-proxy/rewrite/charset"
 )
 
 // edit replaces the bytes [start, end) of the client's text.
@@ -41,13 +43,9 @@ func (e Edits) apply(sql string) string {
 	return b.String()
 }
 
-// Position maps a position that the server reports, a 1-based character in the text that was sent (the P field of an
-// ErrorResponse), to the client's text. A position inside a replacement maps to the replacement's start.
-func (e Edits) Position(client, sent string, p int) int {
-	if p <= 0 || len(e) == 0 {
-		return p
-	}
-	b := byteOffset(sent, p)
+// position maps a 1-based character of the text that was sent to the client's text, both in the character set.
+func (e Edits) position(set *charset.Charset, client, sent string, p int) int {
+	b := set.Offset(sent, p)
 	shift := 0 // how far the sent text is behind the client's, in bytes
 	for _, r := range e {
 		start := r.start + shift
@@ -55,11 +53,11 @@ func (e Edits) Position(client, sent string, p int) int {
 			break
 		}
 		if b < start+len(r.text) {
-			return utf8.RuneCountInString(client[:r.start]) + 1
+			return set.Count(client[:r.start]) + 1
 		}
 		shift += len(r.text) - (r.end - r.start)
 	}
-	return utf8.RuneCountInString(client[:min(b-shift, len(client))]) + 1
+	return set.Count(client[:min(b-shift, len(client))]) + 1
 }
 
 // byteOffset returns where the 1-based character p of s begins, at most len(s).

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/pgscope/pgscope-proxy/rewrite/charset"
 )
 
 func TestEditsPosition(t *testing.T) {
@@ -13,7 +15,11 @@ func TestEditsPosition(t *testing.T) {
 	if want := `é CREATE ROLE "orders_é" IN ROLE "m", "o_b"; x`; sent != want {
 		t.Fatalf("sent %s", sent)
 	}
-	mark := func(s, at string) int { return utf8.RuneCountInString(s[:strings.Index(s, at)]) + 1 }
+	res := &Result{SQL: sent, Edits: e, source: &source{client: client, charset: charset.UTF8}}
+	mark := func(s, at string) int {
+		before, _, _ := strings.Cut(s, at)
+		return utf8.RuneCountInString(before) + 1
+	}
 	for _, tt := range []struct {
 		in   string // in the text that is sent
 		want int    // in the client's
@@ -29,21 +35,21 @@ func TestEditsPosition(t *testing.T) {
 		{"; x", mark(client, "; x")},
 		{"x", mark(client, "x")},
 	} {
-		if got := e.Position(client, sent, mark(sent, tt.in)); got != tt.want {
+		if got := res.Position(mark(sent, tt.in)); got != tt.want {
 			t.Errorf("position of %s: %d, want %d", tt.in, got, tt.want)
 		}
 	}
 	end := utf8.RuneCountInString(sent) + 1
-	if got := e.Position(client, sent, end); got != utf8.RuneCountInString(client)+1 {
+	if got := res.Position(end); got != utf8.RuneCountInString(client)+1 {
 		t.Errorf("the end is at %d", got)
 	}
-	if got := e.Position(client, sent, end+100); got != utf8.RuneCountInString(client)+1 {
+	if got := res.Position(end + 100); got != utf8.RuneCountInString(client)+1 {
 		t.Errorf("beyond the end is at %d", got)
 	}
-	if got := e.Position(client, sent, 0); got != 0 {
+	if got := res.Position(0); got != 0 {
 		t.Errorf("no position is %d", got)
 	}
-	if got := Edits(nil).Position("a", "a", 1); got != 1 {
+	if got := (&Result{SQL: "a"}).Position(1); got != 1 {
 		t.Errorf("without edits, 1 is %d", got)
 	}
 }

@@ -10,9 +10,12 @@ import (
 
 // SQLSTATEs that only this package raises, with their names of PostgreSQL's appendix A.
 const (
+	codeSuccess         = "00000" // successful_completion: of a notice
 	codeSyntaxError     = "42601" // syntax_error
 	codeCantChangeParam = "55P02" // cant_change_runtime_param
 	codeTooComplex      = "54001" // statement_too_complex
+
+	codeUntranslatableCharacter = "22P05" // untranslatable_character
 )
 
 // Error answers a statement, or a whole text, that is refused.

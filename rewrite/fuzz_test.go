@@ -41,13 +41,18 @@ func checkRewrite(tb testing.TB, sql string, o Options, mode scope.Mode) {
 		}
 		return
 	}
-	checkPrefilter(tb, sql)
+	checkPrefilter(tb, sql, o)
 	if a == nil {
 		return
 	}
-	res := a.Rewrite(view(tb, a, true), mode, nil)
+	res := a.Rewrite(view(tb, a, true, "sales"), mode, nil)
+	if mode == scope.Off && res.SQL != sql {
+		tb.Errorf("%q: becomes %q where the mode is off", sql, res.SQL)
+	}
 	checkTree(tb, sql, res, o)
-	checkForeign(tb, sql, res)
+	if mode != scope.Off {
+		checkForeign(tb, sql, res, o)
+	}
 	if got := res.Edits.apply(sql); got != res.SQL {
 		tb.Errorf("%q: the edits make %q of it, but %q is sent", sql, got, res.SQL)
 	}
@@ -57,7 +62,7 @@ func checkRewrite(tb testing.TB, sql string, o Options, mode scope.Mode) {
 		}
 	}
 	for p := 0; p < len(res.SQL)+2; p += 1 + len(res.SQL)/400 {
-		if q := res.Edits.Position(sql, res.SQL, p); q < 0 || q > len(sql)+1 {
+		if q := res.Position(p); q < 0 || q > len(sql)+1 {
 			tb.Errorf("%q: position %d of %q is %d", sql, p, res.SQL, q)
 		}
 	}
@@ -69,40 +74,49 @@ func checkRewrite(tb testing.TB, sql string, o Options, mode scope.Mode) {
 }
 
 // checkForeign: the text that is sent names no role of another database, and no marker but to join it.
-func checkForeign(tb testing.TB, sql string, res *Result) {
+func checkForeign(tb testing.TB, sql string, res *Result, o Options) {
 	for _, a := range res.Actions {
 		if a.Mode == scope.Off {
 			return
 		}
 	}
-	tree, err := pg.Parse(res.SQL)
+	tree, err := pg.Parse(asRead(res.SQL, o))
 	if err != nil || res.SQL == sql && res.Actions == nil {
 		return
 	}
 	joined := 0
-	walk(tree.ProtoReflect(), func(m proto.Message) {
+	var visit func(proto.Message)
+	visit = func(m proto.Message) {
 		switch n := m.(type) {
+		case *pg.DoStmt:
+			for _, d := range options(n.Args, "as") {
+				for _, t := range blockTrees(d.Arg.GetString_().GetSval(), o) {
+					walk(t.ProtoReflect(), visit)
+				}
+			}
 		case *pg.CreateRoleStmt:
 			joined += len(options(n.Options, "addroleto"))
 		case *pg.RoleSpec:
 			if foreign[n.Rolename] != "" {
 				tb.Errorf("%q: the role of another database is named: %q", sql, res.SQL)
 			}
-			if strings.HasPrefix(n.Rolename, scope.Reserved) {
+			if n.Rolename == "pgscope_db_orders" {
 				joined--
 			}
 		}
-	})
+	}
+	walk(tree.ProtoReflect(), visit)
 	if joined < 0 {
 		tb.Errorf("%q: a marker is named: %q", sql, res.SQL)
 	}
 }
 
-// checkPrefilter: where the prefilter says no, the text names no role.
-func checkPrefilter(tb testing.TB, sql string) {
-	if MayNameRole([]byte(sql)) || MayReadRoles([]byte(sql)) {
+// checkPrefilter: where the prefilter says no to the client's bytes, the text that is read names no role.
+func checkPrefilter(tb testing.TB, client string, o Options) {
+	if MayNameRole([]byte(client)) || MayReadRoles([]byte(client)) {
 		return
 	}
+	sql := asRead(client, o)
 	list, err := scan(sql)
 	if err != nil || strings.IndexByte(sql, 0) >= 0 {
 		return
@@ -126,7 +140,8 @@ func TestMutations(t *testing.T) {
 	for _, s := range texts {
 		words = append(words, strings.Fields(s)...)
 	}
-	words = append(words, ";", "/*;*/", "--;\n", "DBONLY", `U&"c!0075stomer" UESCAPE '!'`, "é", "$x$;$x$", "billing_customer", "pgscope_db_orders", "(", ")", ",", "''")
+	words = append(words, ";", "/*;*/", "--;\n", "DBONLY", `U&"c!0075stomer" UESCAPE '!'`, "é", "$x$;$x$", "billing_customer", "pgscope_db_orders", "(", ")", ",", "''",
+		`\'`, "DO", "$$", "BEGIN", "END", "EXECUTE", "IF", "THEN", "表")
 	for range 4000 {
 		fields := strings.Fields(texts[rng.IntN(len(texts))])
 		for range 1 + rng.IntN(3) {
@@ -149,15 +164,23 @@ func TestMutations(t *testing.T) {
 			}
 		}
 		sql := strings.Join(fields, []string{" ", "\n", "\t/* c */ ", " -- c\n"}[rng.IntN(4)])
-		checkRewrite(t, sql, testOptions, scope.Modes[rng.IntN(len(scope.Modes))])
+		o := testOptions
+		o.StandardStrings = rng.IntN(4) > 0
+		o.Encoding = testCharsets[rng.IntN(len(testCharsets))]
+		if sql, err := o.Charset().Encode(sql); err == nil {
+			checkRewrite(t, sql, o, scope.Modes[rng.IntN(len(scope.Modes))])
+		}
 	}
 }
 
+// testCharsets are those with characters of one, two and four bytes, with backslashes among their bytes, and none.
+var testCharsets = []string{"UTF8", "LATIN1", "SJIS", "BIG5", "GB18030", "SQL_ASCII", "EUC_TW"}
+
 func FuzzRewrite(f *testing.F) {
 	for i, s := range corpus(f) {
-		f.Add(s, i%2 == 0, i%3 == 0)
+		f.Add(s, i%2 == 0, i%3 == 0, i%5 == 0, uint8(i%256))
 	}
-	f.Fuzz(func(t *testing.T, sql string, explicit, newer bool) {
+	f.Fuzz(func(t *testing.T, sql string, explicit, newer, escapes bool, set uint8) {
 		o, mode := testOptions, scope.Transparent
 		if explicit {
 			mode = scope.Explicit
@@ -165,15 +188,23 @@ func FuzzRewrite(f *testing.F) {
 		if newer {
 			o.ServerVersion = 180000
 		}
+		o.StandardStrings = !escapes
+		o.Encoding = testCharsets[int(set)%len(testCharsets)]
 		checkRewrite(t, sql, o, mode)
+		checkRewrite(t, sql, o, scope.Off)
 	})
 }
 
 func FuzzPrefilter(f *testing.F) {
 	for _, s := range corpus(f) {
-		f.Add(s)
+		f.Add(s, true)
+		f.Add(s, false)
 	}
-	f.Fuzz(func(t *testing.T, sql string) { checkPrefilter(t, sql) })
+	f.Fuzz(func(t *testing.T, sql string, escapes bool) {
+		o := testOptions
+		o.StandardStrings = !escapes
+		checkPrefilter(t, sql, o)
+	})
 }
 
 func FuzzLocalize(f *testing.F) {

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -25,35 +26,68 @@ var (
 	foreign     = map[string]string{"billing_customer": "billing", "billing_clerk": "billing", "orders_x_y": "orders_x"}
 )
 
-// view answers the inquiry that the proxy would make before it rewrites.
-func view(tb testing.TB, a *Analysis, enrolled bool) *scope.View {
+// Schema sales of orders has roles, schema hr has none yet, and schema "Old One" is gone, but its role is not.
+var (
+	namespaces = map[string]uint32{"public": 2200, "sales": 30000, "hr": 30001}
+	salesRoles = []string{"buyer", "customer", "ann", "é"}
+	oldRoles   = []string{"left over"}
+)
+
+// view answers the inquiry that the proxy would make before it rewrites; path is the session's search_path.
+func view(tb testing.TB, a *Analysis, enrolled bool, path ...string) *scope.View {
 	tb.Helper()
 	db := scope.NewDatabase(16384, "orders", "")
-	q := scope.Inquiry{Database: "orders"}
-	for _, n := range a.Names() {
-		q.Names = append(q.Names, db.Candidates(n)...)
+	v := answer(tb, db.Inquire(a.Names()...), enrolled, path)
+	if !v.Knows(a.Names()...) { // as the proxy does
+		v = answer(tb, v.DB.Inquire(a.Names()...), enrolled, path)
 	}
-	marker := func(d scope.Database) string {
-		return fmt.Sprintf(`[[%q, %s]]`, string(d.Marker), strconv.Quote(d.Comment()))
+	return v
+}
+
+func answer(tb testing.TB, q scope.Inquiry, enrolled bool, path []string) *scope.View {
+	tb.Helper()
+	const schemaComment = `{"oid":16384,"database":"orders","prefix":"orders","schema":%q,"schemaoid":%d,"version":1}`
+	db := scope.NewDatabase(16384, "orders", "")
+	markers := func(d scope.Database) string {
+		return fmt.Sprintf(`[[%q, %s, null]]`, string(d.Marker), strconv.Quote(d.Comment()))
 	}
-	rows := [][]string{{"database", "orders", "16384", ""}}
+	searched, err := json.Marshal(append([]string{}, path...))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	rows := [][]string{{"database", "orders", "16384", ""}, {"session", "orders_customer", `"$user", public`, string(searched)}}
 	role := func(name, markers string) {
-		if slices.Contains(q.Names, scope.Cluster(name)) {
+		if slices.Contains(q.Names, scope.Cluster(name)) || name == "orders_customer" {
 			rows = append(rows, []string{"role", name, "false", markers})
 		}
+	}
+	for name, oid := range namespaces {
+		rows = append(rows, []string{"namespace", name, strconv.Itoa(int(oid)), ""})
 	}
 	if enrolled {
 		rows = append(rows, []string{"marker", "pgscope_db_orders", "16385", db.Comment()})
 		for _, n := range ownRoles {
-			role("orders_"+n, marker(db))
+			role("orders_"+n, markers(db))
 		}
 		role("pgscope_db_orders", "")
+		for _, s := range []struct {
+			name, now string
+			oid       int
+			roles     []string
+		}{{"sales", "sales", 30000, salesRoles}, {"Old One", "", 29000, oldRoles}} {
+			marker, comment := "pgscope_schema_orders_"+s.name, fmt.Sprintf(schemaComment, s.name, s.oid)
+			rows = append(rows, []string{"schema", marker, s.now, comment})
+			role(marker, "")
+			for _, n := range s.roles {
+				role("orders_"+s.name+"_"+n, fmt.Sprintf("[[%q, %s, %q]]", marker, strconv.Quote(comment), s.now))
+			}
+		}
 	}
 	for _, n := range globalRoles {
 		role(n, "")
 	}
 	for n, d := range foreign {
-		role(n, marker(scope.NewDatabase(20000, d, "")))
+		role(n, markers(scope.NewDatabase(20000, d, "")))
 	}
 	v, err := q.Answer(rows, "")
 	if err != nil {
@@ -74,18 +108,18 @@ var testColumns = func() map[string][]string {
 }()
 
 // testOptions is how most sessions read.
-var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding: "UTF8"}
+var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding: "UTF8", ServerEncoding: "UTF8"}
 
 // TestGolden runs testdata/*.sqltest. A file is a list of cases; a case is
 //
-//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [unenrolled] [deny=kind]
+//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [server=UTF8] [unenrolled] [path=sales,hr] [deny=kind|change]
 //	the client's text
 //	----
 //	what is sent, or how it is refused
 //	----
 //	what it wants
 //
-// In the texts <CR> stands for a carriage return.
+// In the texts <CR> stands for a carriage return, and <pg_roles> for what is put in the catalog's place. They are written in UTF-8, whatever encoding they are tested in.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.sqltest")
 	if err != nil || len(files) == 0 {
@@ -137,7 +171,7 @@ func cases(tb testing.TB, content string) (list []goldenCase) {
 
 func (c goldenCase) sql() string { return strings.ReplaceAll(c.text, "<CR>", "\r") }
 
-func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, deny policy.Kind) {
+func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, path []string, deny policy.Kind) {
 	o, mode, enrolled = testOptions, scope.Transparent, true
 	for _, h := range c.header[1:] {
 		switch key, value, _ := strings.Cut(h, "="); key {
@@ -149,20 +183,27 @@ func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, deny p
 			o.StandardStrings = value != "off"
 		case "encoding":
 			o.Encoding = value
+		case "server":
+			o.ServerEncoding = value
 		case "unenrolled":
 			enrolled = false
+		case "path":
+			path = strings.Split(value, ",")
 		case "deny":
 			deny = policy.Kind(strings.ReplaceAll(value, "-", " "))
 		default:
 			panic("unknown word in the header of a case: " + h)
 		}
 	}
-	return o, mode, enrolled, deny
+	return o, mode, enrolled, path, deny
 }
 
 func (c goldenCase) run(t *testing.T) string {
-	sql := c.sql()
-	o, mode, enrolled, deny := c.options()
+	o, mode, enrolled, path, deny := c.options()
+	sql, err := o.Charset().Encode(c.sql())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !MayNameRole([]byte(sql)) && !MayReadRoles([]byte(sql)) {
 		if a, err := Analyze(sql, o); a != nil || err != nil {
 			t.Errorf("the prefilter passes over %s", sql)
@@ -176,29 +217,51 @@ func (c goldenCase) run(t *testing.T) string {
 	if a == nil {
 		return "----\nnames no role\n"
 	}
-	res := a.Rewrite(view(t, a, enrolled), mode, func(a policy.Action) *scope.Error {
+	v := view(t, a, enrolled, path...)
+	res := a.Rewrite(v, mode, func(a policy.Action) *scope.Error {
 		if a.Kind == deny {
 			return &scope.Error{Code: scope.CodeInsufficientPriv, Message: "denied"}
 		}
 		return nil
 	})
+	if deny == "change" {
+		for _, c := range a.Changes() {
+			a.Refuse(res, c, scope.Error{Code: scope.CodeFeatureNotSupported, Message: "not so"})
+		}
+	}
 	checkTree(t, sql, res, o)
+	sent, ok := o.Charset().Decode(res.SQL, nil)
+	if !ok {
+		t.Errorf("what is sent is not of the session's character set: %q", res.SQL)
+	}
+	for table := range roleCatalogs {
+		sent = strings.ReplaceAll(sent, shownRoles(table, v.DB), "<"+table+">")
+	}
 	var b strings.Builder
 	b.WriteString("----\n")
 	if a.ReadsCatalog() && res.SQL != sql && len(res.Refusals) == 0 {
 		b.WriteString(describeReferences(a)) // what is sent is long, and the server's to judge
 	} else {
-		b.WriteString(strings.ReplaceAll(res.SQL, "\r", "<CR>") + "\n")
+		b.WriteString(strings.ReplaceAll(sent, "\r", "<CR>") + "\n")
 	}
 	for _, r := range res.Refusals {
 		b.WriteString(describe(r))
 	}
+	for _, n := range res.Notices {
+		b.WriteString(strings.Replace(describe(n), "ERROR 00000", "NOTICE", 1))
+	}
 	if res.Enrol {
 		b.WriteString("enrol\n")
+	}
+	for _, s := range res.Schemas {
+		fmt.Fprintf(&b, "enrol schema %s with %s\n", s.Name, s.Marker)
 	}
 	b.WriteString("----\n")
 	for _, a := range res.Actions {
 		b.WriteString(describeAction(a) + "\n")
+	}
+	for _, c := range a.Changes() {
+		b.WriteString(describeChange(c) + "\n")
 	}
 	return b.String()
 }
@@ -217,7 +280,7 @@ func describeReferences(a *Analysis) string {
 	for _, s := range a.statements {
 		slices.SortStableFunc(s.references, func(x, y reference) int { return x.start - y.start })
 		for _, r := range s.references {
-			fmt.Fprintf(&b, "%s: %s", formNames[r.form], strings.Join(strings.Fields(a.sql[r.start:r.end]), " "))
+			fmt.Fprintf(&b, "%s: %s", formNames[r.form], strings.Join(strings.Fields(a.source.text[r.start:r.end]), " "))
 			if r.as != "" {
 				fmt.Fprintf(&b, " AS %s", r.as)
 			}
@@ -231,6 +294,17 @@ func describeReferences(a *Analysis) string {
 		}
 	}
 	return b.String()
+}
+
+func describeChange(c Change) string {
+	s := []string{"drop database", "rename database", "copy database", "drop schema", "rename schema"}[c.Kind] + ": " + c.Name
+	if c.To != "" {
+		s += " -> " + c.To
+	}
+	if !c.Alone {
+		s += ", among others"
+	}
+	return s
 }
 
 func describe(e *Error) string {

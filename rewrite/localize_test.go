@@ -41,8 +41,10 @@ func TestLocalizerField(t *testing.T) {
 		{'s', "42501", "CreateRole", `orders_customer`, `orders_customer`},
 		{'M', "0LP01", "AddRoleMems", `role "orders_customer" is a member of role "orders_customer_x"`, `role "customer" is a member of role "customer_x"`},
 		{'M', "28P01", "auth_failed", `password authentication failed for user "orders_Mixed Case"`, `password authentication failed for user "Mixed Case"`},
-		{'D', "2BP01", "DropRole", "owner of default privileges on new relations belonging to role orders_customer in schema s\nx",
-			"owner of default privileges on new relations belonging to role customer in schema s\nx"},
+		{
+			'D', "2BP01", "DropRole", "owner of default privileges on new relations belonging to role orders_customer in schema s\nx",
+			"owner of default privileges on new relations belonging to role customer in schema s\nx",
+		},
 		{'M', "2BP01", "reportDependentObjects", `cannot drop table orders_customer`, `cannot drop table orders_customer`},
 		{'M', "42710", "CreateRole", `role "orders_unknown" already exists`, `role "orders_unknown" already exists`},
 		{'M', "42710", "CreateRole", `role "my_orders_customer" already exists`, `role "my_orders_customer" already exists`},

@@ -37,6 +37,11 @@ func (r *reader) node(m proto.Message) {
 		if n.RenameType == pg.ObjectType_OBJECT_ROLE && r.bare() {
 			r.renameRole(n)
 		}
+		r.renameScope(n)
+	case *pg.DropStmt:
+		r.dropSchemas(n)
+	case *pg.DropdbStmt:
+		r.change(DropDatabase, n.Dbname, "")
 
 	case *pg.GrantStmt:
 		r.grant(n)
@@ -61,6 +66,7 @@ func (r *reader) node(m proto.Message) {
 	case *pg.CreatedbStmt:
 		if r.bare() {
 			r.createDatabase(n)
+			r.copyDatabase(n)
 		}
 	case *pg.ReassignOwnedStmt:
 		r.each(n.Roles, want{kind: policy.ChangeOwner, object: "owned"})
@@ -89,6 +95,15 @@ func (r *reader) node(m proto.Message) {
 
 	case *pg.VariableSetStmt:
 		r.set(n)
+
+	case *pg.DoStmt:
+		if r.top {
+			r.doBlock(n)
+		}
+	case *pg.CreateFunctionStmt:
+		if r.top {
+			r.routine(n)
+		}
 	}
 	r.top = false
 }
@@ -274,7 +289,7 @@ func (r *reader) alterRoleSet(n *pg.AlterRoleSetStmt) {
 func (r *reader) dropRole(n *pg.DropRoleStmt) {
 	for _, role := range r.roles(n.Roles) {
 		if role.name > 0 {
-			r.names[role.name-1].use = drops
+			r.names[role.name-1].use, r.names[role.name-1].lax = drops, n.MissingOk
 		}
 		r.want(want{kind: policy.DropRole, role: role})
 	}
@@ -286,12 +301,15 @@ func (r *reader) renameRole(n *pg.RenameStmt) {
 	role := r.add(s, err, n.Subname, renames)
 	s, _, err = r.tokens.name(next + len([]string{"RENAME", "TO"}))
 	newName := r.add(s, err, n.Newname, becomes)
+	if role.name > 0 && newName.name > 0 && r.names[newName.name-1].schema == "" { // it stays in its schema
+		r.names[newName.name-1].schema = r.names[role.name-1].schema
+	}
 	r.want(want{kind: policy.RenameRole, role: role, grantee: newName})
 }
 
 // GRANT privilege ON object TO role, REVOKE … FROM role; also inside ALTER DEFAULT PRIVILEGES and CREATE SCHEMA.
 func (r *reader) grant(n *pg.GrantStmt) {
-	w := want{kind: policy.RevokePrivilege, object: objectName(n.Objtype)}
+	w := want{kind: policy.RevokePrivilege, object: r.object(n.Objtype)}
 	if n.IsGrant {
 		w.kind = policy.GrantPrivilege
 	}
@@ -308,6 +326,14 @@ func (r *reader) grant(n *pg.GrantStmt) {
 			r.want(w)
 		}
 	}
+}
+
+// object is the kind of objects that a statement says, also where another stood in for it.
+func (r *reader) object(t pg.ObjectType) string {
+	if on := r.tokens.find(pg.Token_ON); t == pg.ObjectType_OBJECT_TABLE && r.tokens.says(on+1, []string{"large", "objects"}) {
+		t = pg.ObjectType_OBJECT_LARGEOBJECT
+	}
+	return objectName(t)
 }
 
 // GRANT role, … TO role, …, REVOKE [option OPTION FOR] role, … FROM role, …
@@ -384,10 +410,11 @@ func (r *reader) describe(object *pg.Node) {
 	r.want(want{kind: policy.CommentRole, role: r.add(s, err, object.GetString_().GetSval(), refers)})
 }
 
-// The settings whose values are role names.
+// The settings whose values are role names, and the one that may name one.
 const (
 	settingRole    = "role"
 	settingSession = "session_authorization"
+	settingPath    = "search_path"
 )
 
 // SET name = value, by itself or inside ALTER ROLE|DATABASE|SYSTEM|FUNCTION … SET and CREATE FUNCTION … SET. The server
@@ -400,6 +427,8 @@ func (r *reader) set(n *pg.VariableSetStmt) {
 		r.setRole(n, policy.SetRole, "none")
 	case is(setting, settingSession) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE:
 		r.setRole(n, policy.SetSessionAuth, "")
+	case is(setting, settingPath) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE && r.top:
+		r.setPath(n)
 	case is(setting, scope.ModeSetting) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE:
 		r.setMode(n)
 	case is(setting, scope.DatabaseSetting) && !reset:
@@ -421,12 +450,26 @@ func (r *reader) setRole(n *pg.VariableSetStmt, kind policy.Kind, nobody string)
 			continue // a parameter, which the parser takes here, and no server
 		}
 		i := r.tokens.index(r.base + int(offset))
-		if inTree == nobody && nobody != "" && !r.afterDBOnly(r.base+int(offset)) {
+		if inTree == nobody && nobody != "" && r.before(r.base+int(offset)) == nil {
 			r.want(want{kind: kind, role: party{word: scope.Short(nobody)}})
 			continue
 		}
 		s, _, err := r.tokens.value(i, inTree)
 		r.want(want{kind: kind, role: r.add(s, err, inTree, refers)})
+	}
+}
+
+// setPath takes in "$user" in the search_path of the session. In a setting that is stored it means whoever will run with it,
+// and stays: see docs/adr/0006-schema-scope.md.
+func (r *reader) setPath(n *pg.VariableSetStmt) {
+	for _, a := range n.Args {
+		value, offset := constant(a)
+		if !scope.NamesUser(value) || offset == none {
+			continue
+		}
+		if s, _, err := r.tokens.value(r.tokens.index(r.base+int(offset)), value); err == nil {
+			r.users = append(r.users, s)
+		}
 	}
 }
 
@@ -444,6 +487,13 @@ func (r *reader) setMode(n *pg.VariableSetStmt) {
 			Code:    scope.CodeInvalidParameter,
 			Message: fmt.Sprintf(`invalid value for parameter "%s": "%s"`, scope.ModeSetting, value),
 			Hint:    "Available values: " + modeList() + ".",
+		})
+		return
+	}
+	if r.depth > 0 { // how what follows it is read would depend on whether it runs
+		r.refuse(r.start, scope.Error{
+			Code:    scope.CodeFeatureNotSupported,
+			Message: fmt.Sprintf(`parameter "%s" cannot be set in a DO block`, scope.ModeSetting),
 		})
 		return
 	}

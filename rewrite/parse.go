@@ -18,35 +18,34 @@ const (
 	// check, takes the square of the depth in time, and needs up to 400 bytes of a C stack for a token: with 5,000 of
 	// them 1 MiB was too little (v6.2.5, amd64).
 	maxDepth = 2000
-	// maxDBOnly bounds how often a statement is parsed again because of the word DBONLY.
-	maxDBOnly = 256
+	// maxExtensions bounds how often a statement is parsed again because of what the grammar does not know.
+	maxExtensions = 256
 	// firstForeignServer is the server_version_num of the first version whose grammar the parser's is not a superset of.
 	firstForeignServer = 180000
 )
 
 // piece is a part of a text that was parsed by itself: the whole text, or where that does not parse, a statement of it.
 type piece struct {
-	base   int // where it begins in the text
-	tree   *pg.ParseResult
-	dbonly []token // the words DBONLY in it, which are not among the tokens
-	tokens tokens
+	reading
+	unread   *Error // why it could not be read; then there is no tree
+	base     int    // where it begins in the text
+	tree     *pg.ParseResult
+	extended []extension // what in it the grammar does not know; it is not among the tokens
+	tokens   tokens
 }
 
 // parse reads a text into pieces. The pieces that do not parse and name no role are left out: the server says of
 // them what is wrong. An error where a text cannot be read and may name a role.
-func parse(sql string, o Options) ([]piece, *Error) {
-	if err := readable(sql, o); err != nil {
-		if !hasRoleWord([]byte(sql)) {
-			return nil, nil
-		}
-		return nil, err
-	}
+//
+// A server whose grammar is not newer than the parser's refuses a text as a whole where one of its statements does not
+// parse, so the text is refused; of any other server that statement alone is.
+func parse(sql string, rd reading) ([]piece, *Error) {
 	list, err := scan(sql)
 	if err != nil {
 		if !hasRoleWord([]byte(sql)) {
 			return nil, nil
 		}
-		return nil, unreadable(err, sql, 0, o)
+		return nil, unreadable(err, sql, 0, rd.Options)
 	}
 	all := tokens{sql, list}
 	if i, deep := tooDeep(list); deep {
@@ -58,63 +57,60 @@ func parse(sql string, o Options) ([]piece, *Error) {
 		}, sql, list[i].start)
 	}
 	if tree, err := pg.Parse(sql); err == nil {
-		return []piece{{tree: tree, tokens: all}}, nil
+		return []piece{{reading: rd, tree: tree, tokens: all}}, nil
 	}
 	var pieces []piece
 	for _, part := range split(all) {
-		p, err := parsePiece(part)
+		p, err := parsePiece(part, rd)
 		switch {
 		case err == nil:
 			pieces = append(pieces, p)
+		case bearsRole(part) && rd.newerServer():
+			p.unread = unreadable(err, sql, p.base, rd.Options)
+			pieces = append(pieces, p)
 		case bearsRole(part):
-			return nil, unreadable(err, sql, p.base, o)
+			return nil, unreadable(err, sql, p.base, rd.Options)
 		}
 	}
 	return pieces, nil
 }
 
-// parsePiece parses one statement. Where the grammar stops at, or right after, the word DBONLY, it takes the word out
-// and tries again; so a role or a table of that name stays what it is.
-func parsePiece(t tokens) (piece, error) {
+// newerServer reports whether the server may know statements that the parser does not.
+func (o Options) newerServer() bool {
+	return o.ServerVersion == 0 || o.ServerVersion >= firstForeignServer
+}
+
+// parsePiece parses one statement.
+func parsePiece(t tokens, rd reading) (piece, error) {
 	start, end := t.list[0].start, t.list[len(t.list)-1].end
-	p := piece{base: start, tokens: t}
-	text := t.sql[start:end]
+	p := piece{reading: rd, base: start, tokens: t}
+	return p.parse(t.sql[start:end])
+}
+
+// parse parses the piece, of which text is what the parser shall see. Where the grammar stops at an extension of it, that
+// is taken out, and the text parsed again. Then it tries what stands in for newer grammars.
+func (p piece) parse(text string) (piece, error) {
+	whole := p
 	tree, err := pg.Parse(text)
-	for ; err != nil; tree, err = pg.Parse(text) {
-		i, ok := p.stopsAtDBOnly(err, text)
-		if !ok || len(p.dbonly) == maxDBOnly {
-			return piece{base: start}, err
+	for replaced := false; err != nil; tree, err = pg.Parse(text) {
+		x, i, ok := p.stopsAtExtension(err, text)
+		if ok && len(p.extended) < maxExtensions {
+			p.extended = append(p.extended, x)
+			p.tokens.list = slices.Concat(p.tokens.list[:i], p.tokens.list[i+len(x.words):])
+			for _, word := range x.words {
+				text = text[:word.start-p.base] + strings.Repeat(" ", word.end-word.start) + text[word.end-p.base:]
+			}
+			continue
 		}
-		word := p.tokens.list[i]
-		p.dbonly = append(p.dbonly, word)
-		p.tokens.list = append(append([]token(nil), p.tokens.list[:i]...), p.tokens.list[i+1:]...)
-		text = text[:word.start-start] + strings.Repeat(" ", word.end-word.start) + text[word.end-start:]
+		if replaced || !p.newerServer() {
+			return whole, err
+		}
+		if text, replaced = standIn(p.tokens, text, p.base, p.ServerVersion); !replaced {
+			return whole, err
+		}
 	}
 	p.tree = tree
 	return p, nil
-}
-
-// stopsAtDBOnly returns the token that is the word DBONLY, if that may be why the parser failed: CREATE DBONLY ROLE
-// fails at the word, TO DBONLY customer after it.
-func (p piece) stopsAtDBOnly(err error, text string) (int, bool) {
-	var failure *parser.Error
-	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Message, "syntax error") {
-		return 0, false
-	}
-	t := p.tokens
-	stop := t.index(p.base + byteOffset(text, failure.Cursorpos))
-	roleKeyword := func(i int) bool {
-		return t.kind(i) == pg.Token_ROLE || t.kind(i) == pg.Token_USER || t.kind(i) == pg.Token_GROUP_P
-	}
-	isDBOnly := func(i int) bool { return t.kind(i) == pg.Token_IDENT && strings.EqualFold(t.text(i), "dbonly") }
-	switch {
-	case isDBOnly(stop) && roleKeyword(stop+1):
-		return stop, true
-	case stop > 0 && isDBOnly(stop-1) && (t.isName(stop) || t.kind(stop) == pg.Token_SCONST || t.kind(stop) == pg.Token_USCONST):
-		return stop - 1, true
-	default:
-		return 0, false
-	}
 }
 
 // split cuts a text into its statements, at each ';' that does not stand in parentheses or in a BEGIN ATOMIC body.
@@ -241,22 +237,6 @@ func roleSetting(name string) bool {
 	return is([]byte(word), settingRole) || is([]byte(word), settingSession) || is([]byte(word), "pgscope")
 }
 
-// readable refuses texts that the parser would read otherwise than the server does.
-func readable(sql string, o Options) *Error {
-	refuse := func(message, hint string) *Error {
-		return &Error{Error: scope.Error{Code: scope.CodeFeatureNotSupported, Message: message, Hint: hint}}
-	}
-	switch {
-	case !o.StandardStrings && strings.IndexByte(sql, '\\') >= 0:
-		return refuse("a statement with a role name cannot have backslashes where standard_conforming_strings is off",
-			"SET standard_conforming_strings TO on, or write the statement without backslashes.")
-	case !utf8.ValidString(sql), strings.IndexByte(sql, 0) >= 0, !ascii(sql) && !utf8Compatible(o.Encoding):
-		return refuse("a statement with a role name must be in ASCII or UTF-8",
-			`SET client_encoding TO 'UTF8', or write other characters than those of ASCII as escapes, U&"…".`)
-	}
-	return nil
-}
-
 // unreadable says why a text that may name a role is refused. base is where the part that was parsed begins.
 func unreadable(err error, sql string, base int, o Options) *Error {
 	failure := (*parser.Error)(nil)
@@ -264,7 +244,7 @@ func unreadable(err error, sql string, base int, o Options) *Error {
 		return &Error{Error: notRead(err)}
 	}
 	e := scope.Error{Code: codeOf(failure.Message), Message: failure.Message}
-	if e.Code == codeSyntaxError && (o.ServerVersion == 0 || o.ServerVersion >= firstForeignServer) {
+	if e.Code == codeSyntaxError && o.newerServer() {
 		e = notRead(err)
 		e.Hint = "If the server takes the statement, send the parts that are newer than PostgreSQL 17 without role names."
 	}
@@ -293,18 +273,4 @@ func codeOf(message string) string {
 	default:
 		return codeSyntaxError
 	}
-}
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-// utf8Compatible reports whether the server takes the client's bytes as UTF-8, or as they are.
-func utf8Compatible(encoding string) bool {
-	return encoding == "UTF8" || encoding == "SQL_ASCII"
 }

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -73,13 +74,29 @@ func TestTooManyRoles(t *testing.T) {
 	}
 }
 
+// TestTooManySchemas: a text cannot speak of the roles of any number of schemas.
+func TestTooManySchemas(t *testing.T) {
+	var b strings.Builder
+	for i := range maxSchemas {
+		if _, err := fmt.Fprintf(&b, "DROP ROLE s%d.r;", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, err := Analyze(b.String(), testOptions); err != nil || len(a.Names()) != maxSchemas {
+		t.Errorf("error: %v", err)
+	}
+	if _, err := Analyze(b.String()+"DROP ROLE another.r", testOptions); err == nil || err.Code != scope.CodeProgramLimitExceeded {
+		t.Errorf("error: %v", err)
+	}
+}
+
 func TestNamesAreCutNowhere(t *testing.T) {
 	long := strings.Repeat("é", 40) // 80 bytes: the parser keeps 62 of them
 	a, err := Analyze(`GRANT SELECT ON t TO "`+long+`", `+long+`, "`+long+`x"`, testOptions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := a.Names(); len(n) != 2 || n[0] != scope.Short(long) || n[1] != scope.Short(long+"x") {
+	if n := a.Names(); len(n) != 2 || n[0].Role != scope.Short(long) || n[1].Role != scope.Short(long+"x") {
 		t.Errorf("names: %q", n)
 	}
 }

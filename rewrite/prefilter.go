@@ -2,7 +2,8 @@ package rewrite
 
 import "bytes"
 
-// MayNameRole is the prefilter: whether a text may name a role and is worth an analysis. It may only err towards yes.
+// MayNameRole is the prefilter: whether a text may name a role, or change a scope as a whole ([Analysis.Changes]), and is
+// worth an analysis. It may only err towards yes.
 // It allocates nothing and keeps nothing of sql.
 //
 // It does not know where strings and comments end, and so takes every ';' for the end of a statement. A role can only
@@ -17,7 +18,8 @@ func MayNameRole(sql []byte) bool {
 			return true
 		case opensDDL:
 			// From here on to the end of the text, since a ';' in a string might hide the rest of the statement.
-			return hasRoleWord(w.text)
+			return hasWord(w.text, roleOrScopeWord)
+		default: // the next statement
 		}
 		if w.patience < 0 {
 			return true
@@ -43,13 +45,14 @@ const (
 type words struct {
 	text     []byte // from the beginning of the statement on
 	at       int    // how far it was read
+	userless bool   // there is no $user in it
 	patience int    // bytes of comments that may still be skipped: an unending comment after each ';' would cost the square
 }
 
 func (w *words) opening() opening {
 	w.at = 0
 	first := w.next()
-	if len(first) < len("set") || len(first) > len("security") {
+	if len(first) < len("do") || len(first) > len("security") {
 		return opensOther
 	}
 	switch first[0] | 0x20 {
@@ -83,15 +86,25 @@ func (w *words) opening() opening {
 		if is(first, "drop") {
 			return opensDDL
 		}
+		if is(first, "do") { // the words of its block may be spelled by escapes
+			return opensRoleStatement
+		}
 	}
 	return opensOther
 }
 
-// set reads on after SET: only the setting's name matters.
+// set reads on after SET: only the setting's name matters, and whether a search_path may have "$user" in it.
 func (w *words) set() opening {
 	setting := w.next()
 	for is(setting, "session") || is(setting, "local") {
 		setting = w.next()
+	}
+	if is(setting, settingPath) || is(setting, "schema") {
+		// Up to the end of the text, since a ';' in a string might hide it; where it is not, it need not be looked for again.
+		if w.userless = w.userless || !bytes.Contains(w.text, []byte("$user")); w.userless {
+			return opensOther
+		}
+		return opensRoleStatement
 	}
 	for _, s := range []string{"role", "authorization", "session_authorization", "pgscope", "u"} {
 		if is(setting, s) {
@@ -184,7 +197,10 @@ func blockComment(b []byte, patience int) int {
 
 // hasRoleWord reports whether a word stands in b, in a string, a comment or wherever, that every statement with a role
 // in it has at least one of. U&" is one since it can spell any other.
-func hasRoleWord(b []byte) bool {
+func hasRoleWord(b []byte) bool { return hasWord(b, roleWord) }
+
+// hasWord is hasRoleWord for the words that match. None of them is longer than longestRoleWord.
+func hasWord(b []byte, match func([]byte) bool) bool {
 	for i := 0; i < len(b); {
 		if !wordByte[b[i]] {
 			i++
@@ -195,17 +211,17 @@ func hasRoleWord(b []byte) bool {
 			i++
 		}
 		word := b[start:i]
-		if word[0] <= '9' && endsInRoleWord(word) || roleWord(word) || len(word) == 1 && word[0]|0x20 == 'u' && bytes.HasPrefix(b[i:], []byte(`&"`)) {
+		if word[0] <= '9' && endsIn(word, match) || match(word) || len(word) == 1 && word[0]|0x20 == 'u' && bytes.HasPrefix(b[i:], []byte(`&"`)) {
 			return true
 		}
 	}
 	return false
 }
 
-// endsInRoleWord is for words that begin with a digit: a server before 15 reads 5OWNER, and 1e5OWNER, as two words.
-func endsInRoleWord(w []byte) bool {
+// endsIn is for words that begin with a digit: a server before 15 reads 5OWNER, and 1e5OWNER, as two words.
+func endsIn(w []byte, match func([]byte) bool) bool {
 	for i := max(1, len(w)-longestRoleWord); i < len(w); i++ {
-		if roleWord(w[i:]) {
+		if match(w[i:]) {
 			return true
 		}
 	}
@@ -237,6 +253,11 @@ func roleWord(w []byte) bool {
 		return is(w, "user")
 	}
 	return false
+}
+
+// roleOrScopeWord is roleWord and what a statement that changes a scope has in it.
+func roleOrScopeWord(w []byte) bool {
+	return roleWord(w) || is(w, "database") || is(w, "schema")
 }
 
 // is compares a word with one in lower case, folding ASCII only, as the server does with keywords.

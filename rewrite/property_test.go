@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,19 +18,20 @@ import (
 // of roles. Texts with refused statements, with the marker, with a schema's name or DBONLY taken out differ by more.
 func checkTree(tb testing.TB, sql string, res *Result, o Options) {
 	tb.Helper()
+	client, sent := asRead(sql, o), asRead(res.SQL, o)
 	if a, err := Analyze(sql, o); err == nil && a != nil && a.ReadsCatalog() {
 		// What stands in for a reference is another tree: that it means the same, the server says in the integration tests.
-		_, before := pg.Parse(sql)
-		if _, err := pg.Parse(res.SQL); err != nil && before == nil {
+		_, before := pg.Parse(client)
+		if _, err := pg.Parse(sent); err != nil && before == nil {
 			tb.Errorf("the text that is sent does not parse: %v\n%s\n%s", err, sql, res.SQL)
 		}
 		return
 	}
-	before, err := pg.Parse(sql)
+	before, err := pg.Parse(client)
 	if err != nil {
 		return // DBONLY, or a version's own syntax
 	}
-	after, err := pg.Parse(res.SQL)
+	after, err := pg.Parse(sent)
 	if err != nil {
 		tb.Errorf("the text that is sent does not parse: %v\n%s\n%s", err, sql, res.SQL)
 		return
@@ -39,15 +42,24 @@ func checkTree(tb testing.TB, sql string, res *Result, o Options) {
 		}
 		return
 	}
-	blankRoles(before.ProtoReflect())
-	blankRoles(after.ProtoReflect())
+	blankRoles(before.ProtoReflect(), o)
+	blankRoles(after.ProtoReflect(), o)
 	if !proto.Equal(before, after) {
 		tb.Errorf("the text that is sent means something else:\n%s\n%s", sql, res.SQL)
 	}
 }
 
+// asRead is a text as the parser can read it.
+func asRead(sql string, o Options) string {
+	s, err := readable(sql, o)
+	if err != nil {
+		return sql
+	}
+	return s.text
+}
+
 // blankRoles takes from a tree what splicing may change: locations and the names of roles.
-func blankRoles(m protoreflect.Message) {
+func blankRoles(m protoreflect.Message, o Options) {
 	switch n := m.Interface().(type) {
 	case *pg.RoleSpec:
 		n.Rolename, n.Location = "", 0
@@ -79,9 +91,15 @@ func blankRoles(m protoreflect.Message) {
 			d.Arg = nil
 		}
 	case *pg.VariableSetStmt:
-		if roleSetting(n.Name) {
+		if roleSetting(n.Name) || n.Name == settingPath {
 			n.Args = nil
 		}
+	case *pg.DoStmt:
+		for _, d := range options(n.Args, "as") {
+			d.Arg = blankBlock(d.Arg.GetString_().GetSval(), o)
+		}
+	case *pg.Node:
+		blankCatalog(n)
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -90,13 +108,70 @@ func blankRoles(m protoreflect.Message) {
 		case f.Message() == nil:
 		case f.IsList():
 			for list, i := v.List(), 0; i < list.Len(); i++ {
-				blankRoles(list.Get(i).Message())
+				blankRoles(list.Get(i).Message(), o)
 			}
 		default:
-			blankRoles(v.Message())
+			blankRoles(v.Message(), o)
 		}
 		return true
 	})
+}
+
+// blankCatalog makes a catalog of roles, and what a DO block reads instead of one, the same.
+func blankCatalog(n *pg.Node) {
+	table := n.GetRangeVar()
+	if q := n.GetRangeSubselect().GetSubquery().GetSelectStmt(); len(q.GetFromClause()) == 1 {
+		table = q.FromClause[0].GetRangeVar()
+	}
+	if roleCatalogs[table.GetRelname()] != nil {
+		n.Node = &pg.Node_RangeVar{RangeVar: &pg.RangeVar{Relname: table.Relname}}
+	}
+}
+
+// blankBlock is a PL/pgSQL block with the trees of its SQL instead of its text.
+func blankBlock(text string, o Options) *pg.Node {
+	var b strings.Builder
+	for _, tree := range blockTrees(text, o) {
+		blankRoles(tree.ProtoReflect(), o)
+		bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(tree)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Fprintf(&b, "%x;", bytes)
+	}
+	return pg.MakeStrNode(b.String())
+}
+
+// blockTrees are the trees of the SQL in a PL/pgSQL block.
+func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
+	if l, ok := standardStrings(text); !o.StandardStrings && ok && l != nil {
+		text = l.text
+	}
+	list, err := scan(text)
+	if err != nil {
+		return nil
+	}
+	parts, err := fragments(tokens{text, list})
+	if err != nil {
+		return nil
+	}
+	for _, f := range parts {
+		p, err := parseFragment(f, reading{Options: o})
+		if err != nil {
+			continue
+		}
+		if f.kind == sqlExecuted {
+			text, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
+			if text != "" {
+				if tree, err := pg.Parse(asRead(text, o)); err == nil {
+					trees = append(trees, tree)
+				}
+				continue
+			}
+		}
+		trees = append(trees, p.tree)
+	}
+	return trees
 }
 
 // withoutMarker takes the marker's membership from the options of CREATE ROLE.
@@ -116,7 +191,7 @@ func withoutMarker(list []*pg.Node) (kept []*pg.Node) {
 	return kept
 }
 
-// namesRole is the prefilter's oracle: whether the tree of a text names a role, found in a way of its own.
+// namesRole is the prefilter's oracle: whether the tree of a text names a role or changes a scope, found in a way of its own.
 func namesRole(tree *pg.ParseResult) (found bool) {
 	walk(tree.ProtoReflect(), func(m proto.Message) {
 		switch n := m.(type) {
@@ -124,14 +199,18 @@ func namesRole(tree *pg.ParseResult) (found bool) {
 			found = found || n.Roletype == pg.RoleSpecType_ROLESPEC_CSTRING
 		case *pg.CreateRoleStmt, *pg.GrantRoleStmt:
 			found = true
+		case *pg.DropdbStmt, *pg.CreatedbStmt:
+			found = true
+		case *pg.DropStmt:
+			found = found || n.RemoveType == pg.ObjectType_OBJECT_SCHEMA
 		case *pg.RenameStmt:
-			found = found || n.RenameType == pg.ObjectType_OBJECT_ROLE
+			found = found || slices.Contains([]pg.ObjectType{
+				pg.ObjectType_OBJECT_ROLE, pg.ObjectType_OBJECT_DATABASE, pg.ObjectType_OBJECT_SCHEMA,
+			}, n.RenameType)
 		case *pg.CommentStmt:
 			found = found || n.Objtype == pg.ObjectType_OBJECT_ROLE
 		case *pg.SecLabelStmt:
 			found = found || n.Objtype == pg.ObjectType_OBJECT_ROLE
-		case *pg.CreatedbStmt:
-			found = found || len(options(n.Options, "owner")) > 0
 		case *pg.VariableSetStmt:
 			found = found || roleSetting(n.Name) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE
 		}

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -12,37 +13,75 @@ type Result struct {
 	SQL      string          // what to send
 	Edits    Edits           // how it differs from the client's text
 	Refusals []*Error        // Refusals[i] answers the failure of the statement RefusalSQL(i)
+	Notices  []*Error        // what the client shall be told of the text: names in it that could not be seen
 	Actions  []policy.Action // what the forwarded and the refused statements want, in order
-	Enrol    bool            // the database's marker must exist before SQL is sent: it is not enrolled, and gets a role
+	Enrol    bool            // markers must exist before SQL is sent: the database or a schema is not enrolled, and gets a role
+	Schemas  []scope.Schema  // those of schemas, beside the database's own
+
+	source *source
+	inner  []replacement // in bodies
 }
 
 // Rewrite maps the names of the text for one session: v answers for all of [Analysis.Names], mode is the session's, and
 // decide, if not nil, is the policy. Statement by statement, each sees what those before it do to roles and to the
 // mode; v is changed accordingly. Where mode is off the text stays as it is.
 func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Action) *scope.Error) *Result {
-	res := &Result{SQL: a.sql}
+	src := a.source
+	res := &Result{SQL: src.client, source: src}
 	for i := range a.statements {
 		if mode == scope.Off {
 			break
 		}
 		s := &a.statements[i]
-		m := mapping{statement: s, sql: a.sql, view: v, mode: mode}
+		m := mapping{statement: s, sql: src.text, view: v, mode: mode}
 		err := m.run(decide)
 		res.Actions = append(res.Actions, m.actions...)
+		var edits Edits
+		if err == nil {
+			var unwritten *scope.Error
+			if edits, unwritten = src.clientEdits(m.edits); unwritten != nil {
+				err = at(*unwritten, src.text, s.start)
+			}
+		}
 		if err != nil {
-			res.Edits = append(res.Edits, edit{s.start, s.end, RefusalSQL(len(res.Refusals))})
-			res.Refusals = append(res.Refusals, err)
+			res.refuse(src.layers.outer(s.start), src.layers.outer(s.end), src.clientError(err))
 			continue
 		}
-		res.Edits = append(res.Edits, m.edits...)
+		res.Edits = append(res.Edits, edits...)
+		res.inner = append(res.inner, m.inner...)
 		res.Enrol = res.Enrol || m.enrol
+		for _, schema := range m.schemas {
+			if !slices.Contains(res.Schemas, schema) {
+				res.Schemas = append(res.Schemas, schema)
+			}
+		}
+		if mode == scope.Transparent {
+			for _, u := range s.unseen {
+				res.Notices = append(res.Notices, src.clientError(u.notice(src.text)))
+			}
+		}
 		if s.mode != "" {
 			mode = s.mode
 		}
 	}
 	res.Edits.sort()
-	res.SQL = res.Edits.apply(a.sql)
+	res.SQL = res.Edits.apply(src.client)
 	return res
+}
+
+// refuse replaces a statement of the client's text by one that fails.
+func (r *Result) refuse(start, end int, err *Error) {
+	r.Edits = append(r.Edits, edit{start, end, RefusalSQL(len(r.Refusals))})
+	r.Refusals = append(r.Refusals, err)
+}
+
+// Position maps a position that the server reports, a 1-based character in the text that was sent (the P field of an
+// ErrorResponse), to the client's text. A position inside a replacement maps to the replacement's start.
+func (r *Result) Position(p int) int {
+	if p <= 0 || len(r.Edits) == 0 {
+		return p
+	}
+	return r.Edits.position(r.source.charset, r.source.client, r.SQL, p)
 }
 
 // mapping maps one statement.
@@ -51,11 +90,15 @@ type mapping struct {
 	sql  string
 	view *scope.View
 	mode scope.Mode
+	body bool // it stands in one
 
 	roles   []policy.Role // what names[i] means
 	actions []policy.Action
 	edits   Edits
+	own     int           // how many of the edits are not in bodies
+	inner   []replacement // in the bodies
 	enrol   bool
+	schemas []scope.Schema // that get a role, and have no marker yet
 }
 
 // run is a statement's way: resolve its names, say what it wants, check, ask the policy, splice. An error refuses the
@@ -77,7 +120,39 @@ func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
 	}
 	m.splice()
 	m.look()
+	m.own = len(m.edits)
 	m.effect()
+	return m.runBodies(decide)
+}
+
+// runBodies maps the statements in the statement's bodies. Where one is refused, the statement is; what those before it
+// have done to the view then does no harm: the server runs nothing more of the text.
+func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
+	for _, b := range m.bodies {
+		var edits Edits
+		for i := range b.statements {
+			inner := mapping{
+				statement: &b.statements[i], sql: b.layers[len(b.layers)-1].text, view: m.view, mode: m.mode, body: true,
+			}
+			err := inner.run(decide)
+			m.actions = append(m.actions, inner.actions...)
+			if err != nil {
+				return b.layers.liftError(err, m.sql)
+			}
+			for _, e := range inner.edits[:inner.own] {
+				m.inner = append(m.inner, replacement{e.text, inner.sql[e.start:e.end]})
+			}
+			m.inner = append(m.inner, inner.inner...)
+			edits = append(edits, inner.edits...)
+			m.enrol = m.enrol || inner.enrol
+		}
+		edits.sort()
+		lifted, err := b.layers.lift(edits)
+		if err != nil {
+			return at(*notWritten(err), m.sql, m.start)
+		}
+		m.edits = append(m.edits, lifted...)
+	}
 	return nil
 }
 
@@ -98,21 +173,24 @@ func (m *mapping) resolve() *Error {
 // place returns where an error about a name points to. Those that the server has too point nowhere there.
 func (m *mapping) place(err *scope.Error, n *name) int {
 	switch err.Code {
-	case scope.CodeUndefinedObject, scope.CodeDuplicateObject, scope.CodeReservedName:
+	case scope.CodeUndefinedObject, scope.CodeUndefinedSchema, scope.CodeDuplicateObject, scope.CodeReservedName:
 		return none
 	default:
-		return n.start
+		return n.from
 	}
 }
 
 // scoped reports whether a name is one of this database's roles, not of the cluster's as they are.
-func (m *mapping) scoped(n *name) bool { return n.dbonly || m.mode != scope.Explicit }
+func (m *mapping) scoped(n *name) bool { return n.dbonly || n.schema != "" || m.mode != scope.Explicit }
 
 func (m *mapping) resolveName(n *name) (policy.Role, *scope.Error) {
 	var c scope.Cluster
 	var home scope.Home
 	var err *scope.Error
 	switch {
+	case n.use == creates && n.schema != "":
+		c, err = m.view.CreateIn(n.schema, n.name)
+		home = scope.Own
 	case n.use == creates && m.scoped(n):
 		c, err = m.view.Create(n.name)
 		home = scope.Own
@@ -121,6 +199,11 @@ func (m *mapping) resolveName(n *name) (policy.Role, *scope.Error) {
 		home = scope.Global
 	case n.use == becomes:
 		return m.resolveNewName(n)
+	case n.schema != "":
+		c, home, err = m.view.ResolveIn(n.schema, n.name)
+		if n.lax && c != "" && err != nil && err.Code == scope.CodeUndefinedSchema {
+			err = nil
+		}
 	case n.dbonly:
 		c, home, err = m.view.ResolveOwn(n.name)
 	case m.scoped(n):
@@ -128,39 +211,58 @@ func (m *mapping) resolveName(n *name) (policy.Role, *scope.Error) {
 	default:
 		c, home, err = m.view.ResolvePlain(n.name)
 	}
-	return m.role(n.name, c, home), err
+	return m.role(n.full(), c, home), err
 }
 
-// resolveNewName resolves the new name of a role: it stays where the role is, in the database or in the cluster.
+// resolveNewName resolves the new name of a role: it stays where the role is, in its schema, in the database or in the
+// cluster.
 func (m *mapping) resolveNewName(n *name) (policy.Role, *scope.Error) {
 	old := m.roles[0]
+	in := m.names[0].schema
+	if now, ok := m.view.Name(old.Cluster); ok {
+		in = now.Schema // it may have been found along the search_path
+	}
+	if n.schema != "" && n.schema != in {
+		return policy.Role{}, &scope.Error{
+			Code:    scope.CodeFeatureNotSupported,
+			Message: fmt.Sprintf(`role "%s" cannot be moved to schema "%s"`, old.Name, n.schema),
+			Hint:    "Rename it within its scope, or create another role.",
+		}
+	}
+	if in != "" && (m.scoped(n) || m.scoped(&m.names[0])) {
+		c, err := m.view.CreateIn(in, n.name)
+		return m.role(scope.Name{Schema: in, Role: n.name}, c, scope.Own), err
+	}
 	if old.Home != scope.Global && (m.scoped(n) || m.scoped(&m.names[0])) {
 		c, err := m.view.Create(n.name)
-		return m.role(n.name, c, scope.Own), err
+		return m.role(n.full(), c, scope.Own), err
 	}
 	c, err := m.view.CreatePlain(n.name)
 	if err == nil && old.Home == scope.Own {
-		if _, ok := m.view.DB.Localize(c); !ok {
+		name, ok := m.view.Within(old.Cluster, c)
+		if !ok {
+			now, _ := m.view.Name(old.Cluster)
 			err = &scope.Error{
 				Code:    scope.CodeFeatureNotSupported,
 				Message: fmt.Sprintf(`role "%s" of database "%s" cannot be renamed to "%s"`, old.Cluster, m.view.DB.Name, c),
-				Hint:    fmt.Sprintf("Use ALTER DBONLY ROLE %s RENAME TO ….", scope.QuoteIdent(string(old.Name))),
+				Hint:    fmt.Sprintf("Use ALTER DBONLY ROLE %s RENAME TO ….", now.Ident()),
 			}
 		}
-		return m.role(n.name, c, scope.Own), err
+		return m.role(name, c, scope.Own), err
 	}
-	return m.role(n.name, c, scope.Global), err
+	return m.role(n.full(), c, scope.Global), err
 }
 
 // role is a role as the policy knows it: one of this database has its short name, even where a session in explicit
 // mode writes the other one.
-func (m *mapping) role(name scope.Short, c scope.Cluster, home scope.Home) policy.Role {
+func (m *mapping) role(name scope.Name, c scope.Cluster, home scope.Home) policy.Role {
+	short := name.Short()
 	if home == scope.Own {
-		if short, ok := m.view.DB.Localize(c); ok {
-			name = short
+		if known, ok := m.view.Localize(c); ok {
+			short = known
 		}
 	}
-	return policy.Role{Name: name, Cluster: c, Home: home}
+	return policy.Role{Name: short, Cluster: c, Home: home}
 }
 
 // act says what the statement wants.
@@ -185,7 +287,7 @@ func (m *mapping) party(p party) policy.Role {
 	case i < len(m.roles):
 		return m.roles[i]
 	default: // not resolved
-		return policy.Role{Name: m.names[i].name}
+		return policy.Role{Name: m.names[i].full().Short()}
 	}
 }
 
@@ -207,14 +309,14 @@ func (m *mapping) check() *Error {
 		if m.database != "" && m.database != m.view.DB.Name {
 			return at(scope.Error{
 				Code:    scope.CodeInsufficientPriv,
-				Message: fmt.Sprintf(`role "%s" does not belong to database "%s"`, n.name, m.database),
+				Message: fmt.Sprintf(`role "%s" does not belong to database "%s"`, r.Name, m.database),
 				Detail:  fmt.Sprintf(`It is a role of database "%s", and can have settings in that one only.`, m.view.DB.Name),
-			}, m.sql, n.start)
+			}, m.sql, n.from)
 		}
 		if i == 0 && m.md5 != none && m.mapped(i) {
 			return at(scope.Error{
 				Code:    scope.CodeFeatureNotSupported,
-				Message: fmt.Sprintf(`an MD5-hashed password cannot be set for role "%s"`, n.name),
+				Message: fmt.Sprintf(`an MD5-hashed password cannot be set for role "%s"`, r.Name),
 				Detail:  "It is hashed with the role's name, which is another one on the server.",
 				Hint:    "Give the password in clear text, or hashed with SCRAM-SHA-256.",
 			}, m.sql, m.md5)
@@ -231,7 +333,7 @@ func (m *mapping) decide(decide func(policy.Action) *scope.Error) *Error {
 		}
 		for _, p := range []party{m.wants[i].role, m.wants[i].grantee} {
 			if p.name > 0 {
-				return at(*err, m.sql, m.names[p.name-1].start)
+				return at(*err, m.sql, m.names[p.name-1].from)
 			}
 		}
 		return at(*err, m.sql, m.start)
@@ -243,12 +345,26 @@ func (m *mapping) decide(decide func(policy.Action) *scope.Error) *Error {
 func (m *mapping) mapped(i int) bool { return m.roles[i].Cluster != scope.Cluster(m.names[i].name) }
 
 func (m *mapping) splice() {
-	for _, k := range m.blanked {
-		end := k.end
-		for end < len(m.sql) && blank(m.sql[end]) {
-			end++
+	if m.mode == scope.Transparent {
+		m.spliceRelations()
+	}
+	for _, x := range m.blanked {
+		for _, k := range x.words {
+			end := k.end
+			for x.kind == dbonly && end < len(m.sql) && blank(m.sql[end]) {
+				end++
+			}
+			m.edits = append(m.edits, edit{k.start, end, ""})
 		}
-		m.edits = append(m.edits, edit{k.start, end, ""})
+	}
+	if short, ok := m.view.Name(m.view.User); ok {
+		for _, s := range m.users {
+			text := scope.QuoteIdent(string(short.Role))
+			if s.constant {
+				text = scope.QuoteLiteral(string(short.Role))
+			}
+			m.edits = append(m.edits, edit{s.start, s.end, text})
+		}
 	}
 	for i := range m.names {
 		if !m.mapped(i) {
@@ -262,26 +378,61 @@ func (m *mapping) splice() {
 		m.edits = append(m.edits, edit{n.start, n.end, text})
 		switch n.extra.what {
 		case extraMarker:
-			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + m.view.DB.Marker.Ident() + n.extra.after})
+			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + m.marker(n).Ident() + n.extra.after})
 		case extraShort:
 			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + scope.QuoteIdent(string(n.name)) + n.extra.after})
+		default: // the name alone
 		}
 	}
 }
 
-// effect makes the view see what the statement does.
+// marker returns the marker of the scope that a new role belongs to.
+func (m *mapping) marker(n *name) scope.Cluster {
+	if n.schema == "" {
+		return m.view.DB.Marker
+	}
+	return m.view.DB.Schema(n.schema).Marker
+}
+
+// effect makes the view see what the statement does. One in a body may run or not: what it makes can be named from then
+// on, and so can what it drops, or else its name might come to mean a role of the whole cluster.
 func (m *mapping) effect() {
 	for i := range m.names {
 		switch r := m.roles[i]; m.names[i].use {
 		case creates:
-			m.view.Created(r.Cluster, r.Home)
-			m.enrol = m.enrol || r.Home == scope.Own && !m.view.DB.Enrolled
+			m.created(&m.names[i], r)
 		case drops:
-			m.view.Dropped(r.Cluster)
+			if !m.body {
+				m.view.Dropped(r.Cluster)
+			}
 		case becomes:
-			if old := m.roles[i-1]; old.Home != scope.Missing {
+			switch old := m.roles[i-1]; {
+			case old.Home == scope.Missing:
+			case m.body:
+				m.view.Created(r.Cluster, r.Home)
+			default:
 				m.view.Renamed(old.Cluster, r.Cluster)
 			}
+		default: // a reference
 		}
+	}
+	for _, a := range m.actions {
+		if a.Kind == policy.SetRole {
+			m.view.User = a.Role.Cluster // of NONE it is not known
+		}
+	}
+}
+
+// created makes the view see a new role, and notes which markers it needs.
+func (m *mapping) created(n *name, r policy.Role) {
+	m.enrol = m.enrol || r.Home == scope.Own && !m.view.DB.Enrolled
+	if n.schema == "" {
+		m.view.Created(r.Cluster, r.Home)
+		return
+	}
+	m.view.CreatedIn(n.schema, r.Cluster)
+	if s := m.view.DB.Schema(n.schema); !s.Enrolled {
+		m.enrol = true
+		m.schemas = append(m.schemas, s)
 	}
 }

@@ -106,6 +106,16 @@ func (t tokens) isName(i int) bool {
 	}
 }
 
+// isRoleKeyword reports whether token i is ROLE, USER or GROUP.
+func (t tokens) isRoleKeyword(i int) bool {
+	switch t.kind(i) {
+	case pg.Token_ROLE, pg.Token_USER, pg.Token_GROUP_P:
+		return true
+	default:
+		return false
+	}
+}
+
 // name reads the identifier at token i as the server does, but does not cut it: the parser has done so in its tree,
 // and two long names would become one. next is the token after it.
 func (t tokens) name(i int) (s spot, next int, err error) {

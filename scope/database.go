@@ -15,6 +15,9 @@ type Database struct {
 	Prefix   string  // without the separator
 	Marker   Cluster // the marker's name; where Enrolled is false, the name that it will get
 	Enrolled bool    // whether the marker exists
+	// Schemas are those that the last inquiry had to do with: first the enrolled ones along the session's search_path, in
+	// its order, then those that statements name.
+	Schemas []Schema
 }
 
 // NewDatabase returns the scope of a database that has no marker yet. An empty prefix means the database's name.
@@ -33,22 +36,26 @@ func NewDatabase(oid uint32, name, prefix string) Database {
 // than MaxName, since the server would cut it and two roles might become one, and with reserved_name where the whole
 // begins as PostgreSQL's or this project's own roles do.
 func (d Database) Qualify(name Short) (Cluster, *Error) {
-	c := Cluster(d.Prefix + Separator + string(name))
+	return qualify(d.Prefix, fmt.Sprintf(`database "%s"`, d.Name), name)
+}
+
+// qualify puts the prefix of a scope, which is called so in errors, before the name.
+func qualify(prefix, scope string, name Short) (Cluster, *Error) {
+	c := Cluster(prefix + Separator + string(name))
 	switch {
 	case len(c) > MaxName:
 		return "", &Error{
 			Code:    CodeNameTooLong,
 			Message: fmt.Sprintf(`role name "%s" is too long`, name),
-			Detail: fmt.Sprintf(`With the prefix of database "%s" it has %d bytes; the server keeps %d.`,
-				d.Name, len(c), MaxName),
+			Detail:  fmt.Sprintf(`With the prefix of %s it has %d bytes; the server keeps %d.`, scope, len(c), MaxName),
 			Hint: fmt.Sprintf("Use a name of at most %d bytes, or configure a shorter prefix for this database.",
-				max(0, MaxName-len(d.Prefix)-len(Separator))),
+				max(0, MaxName-len(prefix)-len(Separator))),
 		}
 	case Predefined(c) || markerRole(c):
 		return "", &Error{
 			Code:    CodeReservedName,
 			Message: fmt.Sprintf(`role name "%s" is reserved`, name),
-			Detail:  fmt.Sprintf(`With the prefix of database "%s" it begins as reserved names do.`, d.Name),
+			Detail:  fmt.Sprintf(`With the prefix of %s it begins as reserved names do.`, scope),
 			Hint:    "Configure another prefix for this database.",
 		}
 	}
@@ -65,23 +72,38 @@ func (d Database) Localize(c Cluster) (Short, bool) {
 // markerComment is the comment on a marker role. The field order is part of the format: [Inquiry] finds a marker by
 // the first characters, {"oid":N, and, in a cluster restored from a dump, where the OID is another, by the name.
 type markerComment struct {
-	OID      uint32 `json:"oid"`
-	Database string `json:"database"`
-	Prefix   string `json:"prefix"`
-	Version  int    `json:"version"`
+	OID       uint32 `json:"oid"`
+	Database  string `json:"database"`
+	Prefix    string `json:"prefix"`              // of the database
+	Schema    string `json:"schema,omitempty"`    // of a schema's marker alone
+	SchemaOID uint32 `json:"schemaoid,omitempty"` // of a schema's marker alone
+	Version   int    `json:"version"`
+}
+
+// rolePrefix is what the roles of the marker's scope are prefixed with.
+func (m markerComment) rolePrefix() string {
+	if m.Schema == "" {
+		return m.Prefix
+	}
+	return m.Prefix + Separator + m.Schema
+}
+
+// text returns the comment's text.
+func (m markerComment) text() string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // the server compares the name with its own to_json, which escapes as little as it may
+	if err := enc.Encode(m); err != nil {
+		panic(err) // a struct of numbers and strings
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 const markerVersion = 1
 
 // Comment returns the text of the marker's comment.
 func (d Database) Comment() string {
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // the server compares the name with its own to_json, which escapes as little as it may
-	if err := enc.Encode(markerComment{d.OID, d.Name, d.Prefix, markerVersion}); err != nil {
-		panic(err) // a struct of numbers and strings
-	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return markerComment{OID: d.OID, Database: d.Name, Prefix: d.Prefix, Version: markerVersion}.text()
 }
 
 // parseMarker reads a marker's comment; false where it is not one that this project wrote.
@@ -91,11 +113,23 @@ func parseMarker(comment string) (markerComment, bool) {
 	return m, err == nil && m.OID != 0 && m.Prefix != "" && m.Version >= 1
 }
 
-// EnrolSQL returns one statement that makes the marker, atomically in and out of transactions. It does nothing where
-// another session was faster: the loser waits for the winner's transaction and finds the role there.
-func (d Database) EnrolSQL() string {
-	body := fmt.Sprintf("BEGIN CREATE ROLE %s NOLOGIN; COMMENT ON ROLE %[1]s IS %s; "+
-		"EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END",
-		d.Marker.Ident(), QuoteLiteral(d.Comment()))
-	return "DO LANGUAGE plpgsql " + QuoteLiteral(body)
+// EnrolSQL returns one statement that makes the markers that are missing, of the database and of the schemas,
+// atomically in and out of transactions. It does nothing where another session was faster: the loser waits for the
+// winner's transaction and finds the role there.
+func (d Database) EnrolSQL(schemas ...Schema) string {
+	body := "BEGIN "
+	create := func(marker Cluster, options, comment string) {
+		body += fmt.Sprintf("BEGIN CREATE ROLE %s NOLOGIN%s; COMMENT ON ROLE %[1]s IS %[3]s; "+
+			"EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END; ",
+			marker.Ident(), options, QuoteLiteral(comment))
+	}
+	if !d.Enrolled {
+		create(d.Marker, "", d.Comment())
+	}
+	for _, s := range schemas {
+		if !s.Enrolled {
+			create(s.Marker, " IN ROLE "+d.Marker.Ident(), d.schemaComment(s))
+		}
+	}
+	return "DO LANGUAGE plpgsql " + QuoteLiteral(body+"END")
 }

@@ -15,6 +15,7 @@ func (e *Error) Error() string { return e.Message }
 const (
 	CodeUndefinedObject      = "42704" // undefined_object: a role does not exist
 	CodeDuplicateObject      = "42710" // duplicate_object: a role exists
+	CodeUndefinedSchema      = "3F000" // invalid_schema_name: a schema does not exist
 	CodeNameTooLong          = "42622" // name_too_long
 	CodeReservedName         = "42939" // reserved_name
 	CodeInsufficientPriv     = "42501" // insufficient_privilege: refused by policy
@@ -26,5 +27,6 @@ const (
 	CodeInvalidAuthorization = "28000" // invalid_authorization_specification
 	CodeAdminShutdown        = "57P01" // admin_shutdown
 	CodeTooManyConnections   = "53300" // too_many_connections
+	CodeSerializationFailure = "40001" // serialization_failure: a retry helps
 	CodeProgramLimitExceeded = "54000" // program_limit_exceeded
 )

@@ -3,20 +3,47 @@ package scope
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // Inquiry asks the server what a database's scope is and whose some roles are. It reads catalogs that every role may
-// read (pg_database, pg_roles, pg_auth_members, pg_shdescription) and can be asked by any session, of any database.
+// read (pg_database, pg_namespace, pg_roles, pg_auth_members, pg_shdescription) and can be asked by any session, of any
+// database; of schemas a session knows those of its own database alone.
 type Inquiry struct {
 	Database string    // the database whose scope it is about
 	Names    []Cluster // the roles in question, none longer than MaxName
+	Schemas  []string  // the schemas in question, beside those along the session's search_path
 	Own      bool      // whether to list all roles of the database too
+	User     bool      // whether to tell the session's current role
+}
+
+// Inquire returns the inquiry that must be answered before the names can be resolved. What is known of the database
+// is taken for true; whether it was, [View.Knows] tells of the answer.
+func (d Database) Inquire(names ...Name) Inquiry {
+	q := Inquiry{Database: d.Name}
+	seen := make(map[Cluster]bool)
+	for _, n := range names {
+		for _, c := range d.candidates(n) {
+			if !seen[c] {
+				seen[c] = true
+				q.Names = append(q.Names, c)
+			}
+		}
+		if n.Schema != "" && !slices.Contains(q.Schemas, n.Schema) {
+			q.Schemas = append(q.Schemas, n.Schema)
+		}
+	}
+	return q
 }
 
 // inquirySQL answers an [Inquiry]. Each operator, function and type is qualified: the query runs in clients'
 // sessions, where the search_path is theirs. Rows are (kind, name, a, b), all text.
+//
+// A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
+// the comment names: which is for [View.seeSchemas] to find out. Of a dump's markers no OID is right. Markers are
+// looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
 const inquirySQL = `
 WITH db AS MATERIALIZED (
   SELECT d.oid, d.datname FROM pg_catalog.pg_database d
@@ -31,43 +58,83 @@ WITH db AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_database o
                     WHERE pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', o.oid, ','))))
   JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.objoid
-   AND pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pgscope_db_')
+   AND r.rolname OPERATOR(pg_catalog.>=) 'pgscope_db_'::pg_catalog.name
+   AND r.rolname OPERATOR(pg_catalog.<) E'pgscope_db\x60'::pg_catalog.name
+), kin AS MATERIALIZED (
+  SELECT k.oid, k.rolname, s.description, n.nspname
+  FROM pg_catalog.pg_roles k
+  JOIN pg_catalog.pg_shdescription s ON s.objoid OPERATOR(pg_catalog.=) k.oid
+   AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
+  CROSS JOIN db
+  LEFT JOIN pg_catalog.pg_namespace n
+    ON n.oid::pg_catalog.text OPERATOR(pg_catalog.=)
+         pg_catalog.split_part(pg_catalog.split_part(s.description, ',"schemaoid":', 2), ',', 1)
+   AND pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ','))
+   AND pg_catalog.current_database() OPERATOR(pg_catalog.=) db.datname
+  WHERE k.rolname OPERATOR(pg_catalog.>=) 'pgscope_schema_'::pg_catalog.name
+    AND k.rolname OPERATOR(pg_catalog.<) E'pgscope_schema\x60'::pg_catalog.name
+    AND EXISTS (SELECT FROM marker m JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
+                WHERE a.member OPERATOR(pg_catalog.=) k.oid)
 )
 SELECT 'database'::pg_catalog.text, db.datname::pg_catalog.text, db.oid::pg_catalog.text,
        pg_catalog.current_setting('pgscope.mode', true) FROM db
 UNION ALL
+SELECT 'session', CASE WHEN $5::pg_catalog.bool THEN current_user END::pg_catalog.text,
+       pg_catalog.current_setting('search_path'), pg_catalog.to_json(pg_catalog.current_schemas(false))::pg_catalog.text
+UNION ALL
 SELECT 'marker', m.rolname::pg_catalog.text, m.oid::pg_catalog.text, m.description FROM marker m
 UNION ALL
+SELECT 'namespace', n.nspname::pg_catalog.text, n.oid::pg_catalog.text, NULL
+FROM pg_catalog.pg_namespace n
+WHERE n.nspname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.name[])
+   OR n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))
+UNION ALL
+SELECT 'schema', k.rolname::pg_catalog.text, k.nspname::pg_catalog.text, k.description FROM kin k
+WHERE k.nspname IS NULL OR $3::pg_catalog.bool
+   OR k.nspname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.name[])
+   OR k.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))
+UNION ALL
 SELECT 'role', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text,
-       (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(k.rolname, s.description))
+       (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+          m.rolname, s.description,
+          CASE WHEN k.oid IS NOT NULL THEN pg_catalog.concat(k.nspname::pg_catalog.text) END))
         FROM pg_catalog.pg_auth_members a
-        JOIN pg_catalog.pg_roles k ON k.oid OPERATOR(pg_catalog.=) a.roleid
-         AND pg_catalog.starts_with(k.rolname::pg_catalog.text, 'pgscope_db_')
-        LEFT JOIN pg_catalog.pg_shdescription s ON s.objoid OPERATOR(pg_catalog.=) k.oid
+        JOIN pg_catalog.pg_roles m ON m.oid OPERATOR(pg_catalog.=) a.roleid
+         AND pg_catalog.starts_with(m.rolname::pg_catalog.text, 'pgscope_')
+        LEFT JOIN pg_catalog.pg_shdescription s ON s.objoid OPERATOR(pg_catalog.=) m.oid
          AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
+        LEFT JOIN kin k ON k.oid OPERATOR(pg_catalog.=) m.oid
         WHERE a.member OPERATOR(pg_catalog.=) r.oid)::pg_catalog.text
-FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
+FROM pg_catalog.pg_roles r
+WHERE r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
+   OR $5::pg_catalog.bool AND r.rolname OPERATOR(pg_catalog.=) current_user
 UNION ALL
 SELECT 'own', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text, m.rolname::pg_catalog.text
-FROM marker m
+FROM (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM kin) m
 JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
 WHERE $3::pg_catalog.bool`
 
 // SQL returns the statement that asks, with its parameters in text format.
 func (q Inquiry) SQL() (sql string, params []string) {
-	var names strings.Builder
-	names.WriteByte('{')
-	for i, n := range q.Names {
+	return inquirySQL, []string{q.Database, array(q.Names), strconv.FormatBool(q.Own), array(q.Schemas), strconv.FormatBool(q.User)}
+}
+
+// array returns the strings as an array of PostgreSQL's in text format.
+func array[S ~string](list []S) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	for i, s := range list {
 		if i > 0 {
-			names.WriteByte(',')
+			b.WriteByte(',')
 		}
-		names.WriteByte('"')
-		names.WriteString(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(string(n)))
-		names.WriteByte('"')
+		b.WriteByte('"')
+		b.WriteString(escape.Replace(string(s)))
+		b.WriteByte('"')
 	}
-	names.WriteByte('}')
-	return inquirySQL, []string{q.Database, names.String(), strconv.FormatBool(q.Own)}
+	b.WriteByte('}')
+	return b.String()
 }
 
 // Answer reads the rows of the statement. prefix is what the database's roles shall be prefixed with if it is not
@@ -77,7 +144,7 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 	for _, n := range q.Names {
 		v.roles[n] = role{home: Missing}
 	}
-	byKind := make(map[string][][]string, 4)
+	byKind := make(map[string][][]string, 8)
 	for _, r := range rows {
 		if len(r) != 4 {
 			return nil, fmt.Errorf("scope: a row of %d columns where 4 were asked for", len(r))
@@ -85,69 +152,166 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 		byKind[r[0]] = append(byKind[r[0]], r)
 	}
 	for _, r := range byKind["database"] {
-		oid, err := strconv.ParseUint(r[2], 10, 32)
+		oid, err := parseOID(r[2])
 		if err != nil {
 			return nil, fmt.Errorf("scope: database OID: %w", err)
 		}
-		v.DB = NewDatabase(uint32(oid), r[1], prefix)
+		v.DB = NewDatabase(oid, r[1], prefix)
 		v.Mode = Mode(r[3])
 	}
 	for _, r := range byKind["marker"] {
 		v.adoptMarker(Cluster(r[1]), r[3])
 	}
 	for _, r := range byKind["role"] {
-		c := Cluster(r[1])
-		home, owner, err := v.homeOf(c, r[3])
+		role, err := v.roleOf(Cluster(r[1]), r[3])
 		if err != nil {
 			return nil, err
 		}
-		v.roles[c] = role{home: home, owner: owner, login: r[2] == "true"}
+		role.login = r[2] == "true"
+		v.roles[Cluster(r[1])] = role
 	}
+	kin := v.adoptSchemas(byKind["schema"])
 	for _, r := range byKind["own"] {
-		c := Cluster(r[1])
-		if _, ok := v.DB.Localize(c); ok && Cluster(r[3]) == v.DB.Marker {
-			v.roles[c] = role{home: Own, login: r[2] == "true"}
+		c, marker := Cluster(r[1]), Cluster(r[3])
+		own, ok := role{}, false
+		if s, ofSchema := kin[marker]; ofSchema {
+			own, ok = ownRole(c, s.Prefix, s.Marker, s.Name)
+		} else if marker == v.DB.Marker && v.roles[c].name.Schema == "" && !markerRole(c) {
+			own, ok = ownRole(c, v.DB.Prefix, v.DB.Marker, "")
+		}
+		if ok {
+			own.login = r[2] == "true"
+			v.roles[c] = own
 		}
 	}
+	if err := v.seeSchemas(q, kin, byKind["session"], byKind["namespace"]); err != nil {
+		return nil, err
+	}
 	return v, nil
+}
+
+func parseOID(s string) (uint32, error) {
+	oid, err := strconv.ParseUint(s, 10, 32)
+	return uint32(oid), err
 }
 
 // adoptMarker makes the role the marker of the view's database. One that names the database's OID wins over one that
 // names the database: that one stands in a cluster restored from a dump, until a sweep writes the new OID into it.
 func (v *View) adoptMarker(name Cluster, comment string) {
 	m, ok := parseMarker(comment)
-	if !ok || v.DB.Enrolled && m.OID != v.DB.OID {
+	if !ok || m.Schema != "" || v.DB.Enrolled && m.OID != v.DB.OID {
 		return
 	}
 	v.DB.Marker, v.DB.Prefix, v.DB.Enrolled = name, m.Prefix, true
 }
 
-// homeOf tells where a role belongs. markers is a JSON list of [name, comment] of the markers that it is a member of.
-func (v *View) homeOf(c Cluster, markers string) (home Home, owner string, err error) {
-	if markerRole(c) {
-		return Marker, "", nil
-	}
-	var list [][2]*string
-	if markers != "" {
-		if err := json.Unmarshal([]byte(markers), &list); err != nil {
-			return 0, "", fmt.Errorf("scope: markers of a role: %w", err)
+// adoptSchemas reads the markers of the database's schemas: rows of marker, the name that its schema has now, comment.
+func (v *View) adoptSchemas(rows [][]string) map[Cluster]Schema {
+	kin := make(map[Cluster]Schema, len(rows))
+	for _, r := range rows {
+		if s, ok := kinSchema(Cluster(r[1]), r[2], r[3]); ok {
+			kin[s.Marker] = s
 		}
 	}
-	home = Global
-	for _, m := range list {
-		if m[0] != nil && Cluster(*m[0]) == v.DB.Marker {
-			if _, ok := v.DB.Localize(c); ok {
-				return Own, "", nil
+	return kin
+}
+
+// seeSchemas makes the database know the schemas that the inquiry was about: those of the session's search_path, and
+// those that were asked about.
+func (v *View) seeSchemas(q Inquiry, kin map[Cluster]Schema, sessions, namespaces [][]string) error {
+	oids := make(map[string]uint32, len(namespaces))
+	for _, r := range namespaces {
+		oid, err := parseOID(r[2])
+		if err != nil {
+			return fmt.Errorf("scope: schema OID: %w", err)
+		}
+		oids[r[1]] = oid
+	}
+	byName := make(map[string]Schema, len(kin))
+	for _, s := range kin {
+		// The marker of a schema that is gone is that of its namesake, if that has none: DROP and CREATE SCHEMA, restored dumps.
+		if other, taken := byName[s.Name]; !taken || other.OID == 0 && (s.OID != 0 || s.Marker < other.Marker) {
+			byName[s.Name] = s
+		}
+	}
+	seen := make(map[string]bool)
+	see := func(name string, searched bool) {
+		s, enrolled := byName[name]
+		if seen[name] || searched && !enrolled {
+			return
+		}
+		if !enrolled {
+			s = v.DB.NewSchema(oids[name], name)
+			if v.roles[s.Marker].home == Marker {
+				s.Marker = v.DB.numbered(s.OID)
 			}
-			continue // a person who administers this database's roles
+		}
+		s.OID, s.Searched, seen[name] = oids[name], searched, true
+		v.DB.Schemas = append(v.DB.Schemas, s)
+	}
+	for _, r := range sessions {
+		v.User, v.SearchPath = Cluster(r[1]), r[2]
+		var path []string
+		if err := json.Unmarshal([]byte(r[3]), &path); err != nil {
+			return fmt.Errorf("scope: search path: %w", err)
+		}
+		for _, name := range path {
+			see(name, true)
+		}
+	}
+	for _, name := range q.Schemas {
+		see(name, false)
+	}
+	return nil
+}
+
+// roleOf tells where a role belongs. markers is a JSON list of the markers that it is a member of: name, comment, and
+// for one of a schema of this database, the name that the schema has now.
+func (v *View) roleOf(c Cluster, markers string) (role, error) {
+	if markerRole(c) {
+		return role{home: Marker}, nil
+	}
+	var list [][3]*string
+	if markers != "" {
+		if err := json.Unmarshal([]byte(markers), &list); err != nil {
+			return role{}, fmt.Errorf("scope: markers of a role: %w", err)
+		}
+	}
+	found := role{home: Global}
+	for _, m := range list {
+		if m[0] == nil {
+			continue
+		}
+		if Cluster(*m[0]) == v.DB.Marker {
+			if own, ok := ownRole(c, v.DB.Prefix, v.DB.Marker, ""); ok {
+				found = own
+			}
+			continue // else a person who administers this database's roles
 		}
 		if m[1] == nil {
 			continue
 		}
+		if m[2] != nil {
+			s, ok := kinSchema(Cluster(*m[0]), *m[2], *m[1])
+			if own, carries := ownRole(c, s.Prefix, s.Marker, s.Name); ok && carries {
+				return own, nil
+			}
+			continue
+		}
 		other, ok := parseMarker(*m[1])
-		if ok && strings.HasPrefix(string(c), other.Prefix+Separator) {
-			home, owner = Foreign, other.Database
+		if ok && found.home != Own && strings.HasPrefix(string(c), other.rolePrefix()+Separator) {
+			found = role{home: Foreign, owner: other.Database}
 		}
 	}
-	return home, owner, nil
+	return found, nil
+}
+
+// kinSchema reads the marker of a schema of this database. now is the name that the schema has, empty where it is gone.
+func kinSchema(marker Cluster, now, comment string) (Schema, bool) {
+	m, ok := parseMarker(comment)
+	s := Schema{Name: m.Schema, Prefix: m.rolePrefix(), Marker: marker, Enrolled: true}
+	if now != "" {
+		s.Name, s.OID = now, m.SchemaOID
+	}
+	return s, ok && m.Schema != ""
 }

@@ -11,6 +11,20 @@ type Short string
 // Cluster is a role name as the server stores it, unique in the cluster.
 type Cluster string
 
+// Name is a role name as a statement has it: by itself, or qualified with a schema.
+type Name struct {
+	Schema string // empty where there is none: no name in PostgreSQL is empty
+	Role   Short
+}
+
+// Short returns the name as texts show it, as the server shows the names of tables: sales.customer, without quotes.
+func (n Name) Short() Short {
+	if n.Schema == "" {
+		return n.Role
+	}
+	return Short(n.Schema) + "." + n.Role
+}
+
 const (
 	// MaxName is the longest role name in bytes: NAMEDATALEN - 1, src/include/pg_config_manual.h.
 	MaxName = 63
@@ -18,9 +32,18 @@ const (
 	Separator = "_"
 	// Reserved begins the names of all roles that this project makes for itself.
 	Reserved = "pgscope_"
-	// markerPrefix begins the name of a database's marker.
-	markerPrefix = Reserved + "db_"
+	// markerPrefix begins the name of a database's marker, schemaMarkerPrefix that of a schema's.
+	markerPrefix       = Reserved + "db_"
+	schemaMarkerPrefix = Reserved + "schema_"
 )
+
+// Ident returns the name as quoted SQL identifiers.
+func (n Name) Ident() string {
+	if n.Schema == "" {
+		return QuoteIdent(string(n.Role))
+	}
+	return QuoteIdent(n.Schema) + "." + QuoteIdent(string(n.Role))
+}
 
 // Predefined reports whether PostgreSQL keeps the name for itself: pg_* (IsReservedName, src/backend/catalog/catalog.c).
 func Predefined[N Short | Cluster](name N) bool { return strings.HasPrefix(string(name), "pg_") }
@@ -50,4 +73,9 @@ func QuoteLiteral(s string) string {
 // doesNotExist is what the server says of a role that is not there (get_role_oid, src/backend/utils/adt/acl.c).
 func doesNotExist(name Short) *Error {
 	return &Error{Code: CodeUndefinedObject, Message: fmt.Sprintf(`role "%s" does not exist`, name)}
+}
+
+// alreadyExists is what the server says of a role that is there (CreateRole, src/backend/commands/user.c).
+func alreadyExists(name Short) *Error {
+	return &Error{Code: CodeDuplicateObject, Message: fmt.Sprintf(`role "%s" already exists`, name)}
 }

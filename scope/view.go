@@ -3,6 +3,7 @@ package scope
 import (
 	"fmt"
 	"iter"
+	"strings"
 )
 
 // Home says where a role of the cluster belongs, seen from one database.
@@ -18,8 +19,16 @@ const (
 
 type role struct {
 	home  Home
-	owner string // Foreign: the database that it belongs to
+	owner string  // Foreign: the database that it belongs to
+	name  Name    // Own: what it is called here
+	in    Cluster // Own: the marker that it is a member of
 	login bool
+}
+
+// ownRole returns a role of the scope that has the prefix and the marker; false where the name lacks the prefix.
+func ownRole(c Cluster, prefix string, marker Cluster, schema string) (role, bool) {
+	short, ok := strings.CutPrefix(string(c), prefix+Separator)
+	return role{home: Own, name: Name{Schema: schema, Role: Short(short)}, in: marker}, ok && short != ""
 }
 
 // View is what one database sees of the roles that an [Inquiry] asked about. It is the answer to that one inquiry and
@@ -28,26 +37,55 @@ type View struct {
 	DB    Database
 	Mode  Mode // the session's pgscope.mode as the server has it; empty where it was never set
 	Whole bool // whether it knows all roles of the database
+
+	User       Cluster // the session's current role, if the inquiry asked for it
+	SearchPath string  // the session's search_path as it is set
+
 	// Columns are the columns of the catalogs' relations with role names, in their order, by schema.relation, as far as they
 	// are known. No inquiry asks about them.
 	Columns map[string][]string
-	roles   map[Cluster]role
+
+	roles map[Cluster]role
 }
 
 // View returns what is known of the database without an inquiry: no role.
 func (d Database) View() *View { return &View{DB: d, roles: make(map[Cluster]role)} }
 
-// Candidates returns the cluster names that the short name may stand for in this database: what an [Inquiry] must ask
-// about before the name can be resolved.
-func (d Database) Candidates(name Short) []Cluster {
-	var list []Cluster
-	if c, err := d.Qualify(name); err == nil {
-		list = append(list, c)
+// candidates returns the cluster names that the name may stand for in this database: what an [Inquiry] must ask about
+// before the name can be resolved.
+func (d Database) candidates(name Name) (list []Cluster) {
+	add := func(c Cluster, err *Error) {
+		if err == nil && len(c) <= MaxName {
+			list = append(list, c)
+		}
 	}
-	if len(name) <= MaxName {
-		list = append(list, Cluster(name))
+	if name.Schema != "" {
+		s := d.Schema(name.Schema)
+		add(s.Qualify(name.Role))
+		add(d.NewSchema(0, name.Schema).Marker, nil) // which another schema may have
+		return list
 	}
+	for _, s := range d.Schemas {
+		if s.Searched {
+			add(s.Qualify(name.Role))
+		}
+	}
+	add(d.Qualify(name.Role))
+	add(Cluster(name.Role), nil)
 	return list
+}
+
+// Knows reports whether the view can tell what the names mean. It cannot where the inquiry took the database, or a schema, for
+// another than it is: then [Database.Inquire] of the view's own database says what to ask.
+func (v *View) Knows(names ...Name) bool {
+	for _, n := range names {
+		for _, c := range v.DB.candidates(n) {
+			if _, ok := v.roles[c]; !ok {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // home looks up a role. A name that was not asked about is an internal error, not a missing role: to take it for one
@@ -60,10 +98,10 @@ func (v *View) home(c Cluster) role {
 	return r
 }
 
-// Resolve returns the role that a reference to name means: a predefined role, a role of this database, a global role.
-// For a role that does not exist it returns the name that it would have here, with Missing, so that the server itself
-// says what it says of missing roles, in its own order of checks; an error only where that name is not free, and the
-// server would find a role that does not exist for this database.
+// Resolve returns the role that a reference to name means: a predefined role, a role of a schema along the search_path,
+// a role of this database, a global role. For a role that does not exist it returns the name that it would have here,
+// with Missing, so that the server itself says what it says of missing roles, in its own order of checks; an error only
+// where that name is not free, and the server would find a role that does not exist for this database.
 func (v *View) Resolve(name Short) (Cluster, Home, *Error) {
 	if Predefined(name) {
 		return Cluster(name), Global, nil
@@ -78,15 +116,42 @@ func (v *View) Resolve(name Short) (Cluster, Home, *Error) {
 	return c, home, err
 }
 
-// ResolveOwn is Resolve for a name that says DBONLY: only roles of this database count.
+// ResolveOwn is Resolve for a name that says DBONLY: only roles of this database and its schemas count.
 func (v *View) ResolveOwn(name Short) (Cluster, Home, *Error) {
-	c, err := v.DB.Qualify(name)
+	for _, s := range v.DB.Schemas {
+		if !s.Searched {
+			continue
+		}
+		if c, home, err := v.resolveIn(s.Qualify, s.Marker, name); err == nil && home == Own {
+			return c, Own, nil
+		}
+	}
+	return v.resolveIn(v.DB.Qualify, v.DB.Marker, name)
+}
+
+// ResolveIn is Resolve for a name that is qualified with a schema. The roles of a schema outlive it. Where neither is
+// there, the name that the role would have comes with the error, if that is free: for IF EXISTS.
+func (v *View) ResolveIn(schema string, name Short) (Cluster, Home, *Error) {
+	s := v.DB.Schema(schema)
+	c, home, err := v.resolveIn(s.Qualify, s.Marker, name)
+	switch {
+	case s.OID == 0 && !s.Enrolled:
+		err = noSchema(schema)
+	case err != nil:
+		err = doesNotExist(Name{schema, name}.Short())
+	}
+	return c, home, err
+}
+
+// resolveIn looks for a role in one scope alone.
+func (v *View) resolveIn(qualify func(Short) (Cluster, *Error), marker Cluster, name Short) (Cluster, Home, *Error) {
+	c, err := qualify(name)
 	if err != nil {
 		return "", Missing, doesNotExist(name)
 	}
-	switch home := v.home(c).home; home {
-	case Own, Missing:
-		return c, home, nil
+	switch r := v.home(c); {
+	case r.home == Missing, r.home == Own && r.in == marker:
+		return c, r.home, nil
 	default:
 		return "", Missing, doesNotExist(name)
 	}
@@ -114,26 +179,47 @@ func (v *View) Create(name Short) (Cluster, *Error) {
 	if err := reserved(name); err != nil {
 		return "", err
 	}
-	c, err := v.DB.Qualify(name)
-	if err != nil {
-		return "", err
-	}
-	exists := &Error{Code: CodeDuplicateObject, Message: fmt.Sprintf(`role "%s" already exists`, name)}
-	if v.home(Cluster(name)).home == Global {
+	if len(name) <= MaxName && v.home(Cluster(name)).home == Global {
+		exists := alreadyExists(name)
 		exists.Detail = "A role of that name belongs to the whole cluster, and is seen in every database."
 		exists.Hint = "Use that role, or another name."
 		return "", exists
 	}
-	switch r := v.home(c); r.home {
-	case Foreign:
-		exists.Hint = fmt.Sprintf(`On the server it would be "%s", which is a role of database "%s".`, c, r.owner)
-		return "", exists
-	case Global, Marker:
-		exists.Hint = fmt.Sprintf(`On the server it would be "%s", which exists and belongs to no database.`, c)
-		return "", exists
-	default: // Own: the server says that it exists
-		return c, nil
+	return v.createIn(v.DB.Qualify, v.DB.Marker, Name{Role: name})
+}
+
+// CreateIn is Create for a role of a schema.
+func (v *View) CreateIn(schema string, name Short) (Cluster, *Error) {
+	s := v.DB.Schema(schema)
+	if s.OID == 0 {
+		err := noSchema(schema)
+		err.Hint = "A schema must exist before the text is sent that creates a role in it."
+		return "", err
 	}
+	if err := reserved(name); err != nil {
+		return "", err
+	}
+	return v.createIn(s.Qualify, s.Marker, Name{schema, name})
+}
+
+// createIn checks that the name is free for a new role of one scope.
+func (v *View) createIn(qualify func(Short) (Cluster, *Error), marker Cluster, name Name) (Cluster, *Error) {
+	c, err := qualify(name.Role)
+	if err != nil {
+		return "", err
+	}
+	exists := alreadyExists(name.Short())
+	switch r := v.home(c); {
+	case r.home == Missing, r.home == Own && r.in == marker: // the server says that it exists
+		return c, nil
+	case r.home == Own:
+		exists.Hint = fmt.Sprintf(`On the server it would be "%s", which is role "%s" of this database.`, c, r.name.Short())
+	case r.home == Foreign:
+		exists.Hint = fmt.Sprintf(`On the server it would be "%s", which is a role of database "%s".`, c, r.owner)
+	default:
+		exists.Hint = fmt.Sprintf(`On the server it would be "%s", which exists and belongs to no database.`, c)
+	}
+	return "", exists
 }
 
 // CreatePlain is Create for explicit mode without DBONLY: a role of the whole cluster.
@@ -142,11 +228,9 @@ func (v *View) CreatePlain(name Short) (Cluster, *Error) {
 		return "", reserved(name)
 	}
 	if len(name) <= MaxName && v.home(Cluster(name)).home == Foreign {
-		return "", &Error{
-			Code:    CodeDuplicateObject,
-			Message: fmt.Sprintf(`role "%s" already exists`, name),
-			Hint:    fmt.Sprintf(`It is a role of database "%s".`, v.home(Cluster(name)).owner),
-		}
+		exists := alreadyExists(name)
+		exists.Hint = fmt.Sprintf(`It is a role of database "%s".`, v.home(Cluster(name)).owner)
+		return "", exists
 	}
 	return Cluster(name), nil
 }
@@ -166,31 +250,61 @@ func reserved(name Short) *Error {
 	return nil
 }
 
-// Created makes later statements of the same text see the role, as the server will.
-func (v *View) Created(c Cluster, home Home) { v.roles[c] = role{home: home} }
+// Created makes later statements of the same text see a role of this database, or a global one, as the server will.
+func (v *View) Created(c Cluster, home Home) {
+	r := role{home: home}
+	if home == Own {
+		r, _ = ownRole(c, v.DB.Prefix, v.DB.Marker, "")
+	}
+	v.roles[c] = r
+}
+
+// CreatedIn is Created for a role of a schema.
+func (v *View) CreatedIn(schema string, c Cluster) {
+	s := v.DB.Schema(schema)
+	v.roles[c], _ = ownRole(c, s.Prefix, s.Marker, s.Name)
+}
 
 // Dropped makes later statements of the same text miss the role.
 func (v *View) Dropped(c Cluster) { v.roles[c] = role{home: Missing} }
 
-// Renamed makes later statements of the same text see the role under its new name only.
+// Renamed makes later statements of the same text see the role under its new name only. It stays in its scope.
 func (v *View) Renamed(from, to Cluster) {
-	v.roles[to] = v.roles[from]
+	r := v.roles[from]
+	if name, ok := v.Within(from, to); ok {
+		r.name = name
+	}
 	v.Dropped(from)
+	v.roles[to] = r
 }
 
-// Localize returns the short name of a role of this database; false for every other role.
+// Localize returns what a role of this database is called here: one of a schema, with the schema; false for every other role.
 func (v *View) Localize(c Cluster) (Short, bool) {
-	if v.roles[c].home != Own {
-		return "", false
-	}
-	return v.DB.Localize(c)
+	n, ok := v.Name(c)
+	return n.Short(), ok
+}
+
+// Name is Localize for those who must tell a role of a schema from one with a dot in its name.
+func (v *View) Name(c Cluster) (Name, bool) {
+	r := v.roles[c]
+	return r.name, r.home == Own
+}
+
+// Within returns what a role of this database would be called under another cluster name; false where it would not stay
+// in its scope then.
+func (v *View) Within(c, other Cluster) (Name, bool) {
+	r := v.roles[c]
+	prefix := strings.TrimSuffix(string(c), string(r.name.Role))
+	short, ok := strings.CutPrefix(string(other), prefix)
+	return Name{r.name.Schema, Short(short)}, ok && short != "" && r.home == Own
 }
 
 // Login returns the role that logs in to this database as name: a LOGIN role of the database first, then what the
-// server has under the name itself, unless that does not exist for this database.
+// server has under the name itself, unless that does not exist for this database. No session has a search_path before it
+// begins: nobody logs in as a role of a schema.
 func (v *View) Login(name Short) (Cluster, *Error) {
 	if c, err := v.DB.Qualify(name); err == nil {
-		if r := v.home(c); r.home == Own && r.login {
+		if r := v.home(c); r.home == Own && r.in == v.DB.Marker && r.login {
 			return c, nil
 		}
 	}
@@ -205,10 +319,8 @@ func (v *View) Login(name Short) (Cluster, *Error) {
 func (v *View) Roles() iter.Seq2[Cluster, Role] {
 	return func(yield func(Cluster, Role) bool) {
 		for c, r := range v.roles {
-			if s, ok := v.DB.Localize(c); ok && r.home == Own {
-				if !yield(c, Role{Name: s, Login: r.login}) {
-					return
-				}
+			if r.home == Own && !yield(c, Role{Name: r.name.Short(), Login: r.login && r.name.Schema == ""}) {
+				return
 			}
 		}
 	}
@@ -217,5 +329,5 @@ func (v *View) Roles() iter.Seq2[Cluster, Role] {
 // Role is a role of a database.
 type Role struct {
 	Name  Short
-	Login bool // whether it may log in, as far as the answer to the inquiry says
+	Login bool // whether it may log in, as far as the answer to the inquiry says; roles of schemas do not
 }

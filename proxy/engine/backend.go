@@ -9,9 +9,14 @@ import (
 
 // backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives. Every
 // message that a server may send after authentication is named.
-func (e *Engine) backendBegin(typ byte, size int, _ *Out) (verdict, error) {
-	if e.pending.first().awaits == ownQuestion && !asynchronous(typ) {
+func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
+	first := e.pending.first()
+	if first.awaits == ownQuestion && !asynchronous(typ) {
 		return gather, nil
+	}
+	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) {
+		out.Client.write(t.notices)
+		t.notices = nil
 	}
 	switch typ {
 	case wire.ErrorResponse, wire.NoticeResponse, wire.ReadyForQuery, wire.ParameterStatus, wire.BackendKeyData:
@@ -28,6 +33,9 @@ func (e *Engine) backendBegin(typ byte, size int, _ *Out) (verdict, error) {
 	case wire.RowDescription, wire.NoData:
 		e.pending.answered(described)
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
+		if !e.completed() {
+			return drop, nil
+		}
 		e.pending.answered(executed)
 	case wire.CopyInResponse:
 		e.pending.copying()
@@ -62,20 +70,32 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.cfg.Directory.Changed()
 		}
 		if !e.started && e.asksFirst() {
-			e.askDirectory(out)
+			if err := e.askFirst(e.cfg.Directory.Database(), out); err != nil {
+				return drop, err
+			}
 			return drop, nil
 		}
 		e.started = true
+		if e.withheld() {
+			return drop, nil
+		}
 	case wire.BackendKeyData:
 		e.key = bytes.Clone(body)
 	case wire.ParameterStatus:
 		return e.parameterStatus(frame, out)
 	case wire.NoticeResponse:
-		return e.report(frame, e.pending.first().text, out)
+		t := e.pending.first().text
+		if t != nil && t.preceded {
+			return drop, e.say(frame, out)
+		}
+		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := e.pending.first().text
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
+		}
+		if t != nil && t.preceded {
+			return drop, e.say(frame, out)
 		}
 		return e.report(frame, t, out)
 	}
@@ -88,20 +108,38 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 	if err := q.take(frame); err != nil {
 		return drop, err
 	}
-	if frame[0] == wire.ErrorResponse && !q.sync {
-		// The pipeline that the question stood in has failed with it: the error is the answer to the statement.
-		e.pending.failed()
-		q.skipped, q.done = true, true
-		return e.report(frame, nil, out)
+	switch frame[0] {
+	case wire.NoticeResponse:
+		if q.speaks {
+			return drop, e.say(frame, out)
+		}
+	case wire.ErrorResponse:
+		if !q.sync {
+			// The pipeline that the question stood in has failed with it: the error is the answer to the statement.
+			e.pending.failed()
+			q.skipped, q.done = true, true
+			return drop, e.say(frame, out)
+		}
+		if e.aftermath.owed {
+			return drop, e.say(frame, out)
+		}
 	}
-	if q.done {
-		e.pending.pop()
-		if frame[0] == wire.ReadyForQuery && len(frame) == wire.HeaderSize+1 {
-			e.status = frame[wire.HeaderSize]
+	if !q.done {
+		return drop, nil
+	}
+	e.pending.pop()
+	if frame[0] == wire.ReadyForQuery && len(frame) == wire.HeaderSize+1 {
+		e.status = frame[wire.HeaderSize]
+	}
+	switch {
+	case !e.started:
+		return drop, e.start(out)
+	case e.cleaningUp():
+		last, err := e.answerAftermath()
+		if last && err == nil {
+			return pass, nil // the ReadyForQuery that was withheld
 		}
-		if !e.started {
-			return drop, e.start(out)
-		}
+		return drop, err
 	}
 	return drop, nil
 }
@@ -116,13 +154,20 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	switch string(name) {
 	case "client_encoding":
 		e.options.Encoding = string(value)
+	case "server_encoding":
+		e.options.ServerEncoding = string(value)
 	case "standard_conforming_strings":
 		e.options.StandardStrings = string(value) == "on"
 	case "server_version":
 		e.options.ServerVersion = serverVersion(string(value))
 	case "session_authorization":
-		if short, ok := e.own(scope.Cluster(value)); ok {
-			out.Client.write(appendParameterStatus(string(name), string(short)))
+		role, _ := e.options.Charset().Decode(string(value), nil)
+		if short, ok := e.own(scope.Cluster(role)); ok {
+			encoded, err := e.options.Charset().Encode(string(short))
+			if err != nil {
+				return pass, nil // the server's name can be written, and this is a part of it
+			}
+			out.Client.write(appendParameterStatus(string(name), encoded))
 			return drop, nil
 		}
 	}

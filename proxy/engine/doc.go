@@ -12,8 +12,9 @@
 //
 // Reading order: [Engine] and its two entry points, stream.go (bytes to messages), frontend.go (one switch over what
 // clients send), statement.go (what happens to a text that may name a role), question.go (the proxy's own question in
-// the client's session), pending.go (whose answer is this), backend.go (one switch over what servers send), report.go
-// (errors and notices in the client's words).
+// the client's session), reading.go (the settings that texts are read and written with), startrole.go (what is to be done
+// before the client may begin), fastpath.go (functions called by OID), pending.go (whose answer is this), backend.go (one
+// switch over what servers send), report.go (errors and notices in the client's words).
 //
 // # Refusing a statement
 //
@@ -28,4 +29,9 @@
 // the engine asks there, between two messages of the client, which is held meanwhile (see [Engine.Client]). The
 // question ends in Sync where the client's messages are at a Sync too, and in Flush inside a pipeline, where a Sync
 // would commit the client's statements too early.
+//
+// # What is done around a statement
+//
+// A statement that renames a scope has a foreword in its transaction; one that drops a scope has an aftermath, before
+// the client gets the ReadyForQuery: consequence.go.
 package engine

@@ -36,6 +36,7 @@ type Config struct {
 	Directory Directory
 	Mode      scope.Mode // unless the session has another by its own wish
 	Switching bool       // it said so when it began
+	Walsender bool       // it is a replication connection
 	// Decide is asked about each action of a role statement; an error refuses the statement.
 	Decide func(policy.Action) *scope.Error
 	// Analyze reads a text; nil for rewrite.Analyze. One that remembers serves all sessions.
@@ -45,9 +46,12 @@ type Config struct {
 	// Login is the role that the session logged in as, and what the client calls it.
 	Login     scope.Cluster
 	LoginName scope.Short
+	Start     StartRole
 	// Saw, if any, is told of each statement that named roles: what the client wrote and what became of it. It must not
 	// block, and not keep the result.
 	Saw func(client string, result *rewrite.Result)
+	// Forget, if any, is told of each database that the session has dropped or renamed.
+	Forget func(database string)
 }
 
 // Engine is the protocol core of one session, from the server's AuthenticationOk on. Its methods must not be called
@@ -58,11 +62,15 @@ type Engine struct {
 	server  stream // what the server sends
 	pending pending
 
-	question question // the proxy's own in the client's session
-	held     *held    // the client's statement that waits for its answer
+	question  question // the proxy's own in the client's session
+	held      *held    // the client's statement that waits for its answer
+	beginning beginning
+	aftermath aftermath // what its statements have left to do
 
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten rewritten       // prepared statements and portals whose texts are not the client's
+
+	startRole startRole // what is to be done before the client may begin
 
 	started   bool   // the client has seen the first ReadyForQuery
 	status    byte   // of the last ReadyForQuery: I, T or E; 0 before the first
@@ -76,7 +84,7 @@ type Engine struct {
 
 // New returns the engine of a session that has just been authenticated.
 func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, switching: cfg.Switching}
+	e := &Engine{cfg: cfg, switching: cfg.Switching, startRole: cfg.Start.read()}
 	e.options.StandardStrings = true
 	if e.cfg.Analyze == nil {
 		e.cfg.Analyze = rewrite.Analyze
@@ -126,15 +134,19 @@ func (e *Engine) Started() bool { return e.started }
 
 // Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
 // ahead of the server. Only a call of [Engine.Server] ends that.
-func (e *Engine) Held() bool { return e.crowded || e.held != nil && !e.question.done }
+func (e *Engine) Held() bool {
+	return e.crowded || e.held != nil && !e.question.done || e.cleaningUp() && !e.aftermath.ready
+}
 
 // Idle reports whether the session is at rest between two transactions: nothing is asked, nothing is half said.
 func (e *Engine) Idle() bool {
-	return e.status == wire.TxIdle && e.pending.n == 0 && e.held == nil && e.client.between() && e.server.between()
+	return e.status == wire.TxIdle && !e.Waiting() && e.client.between() && e.server.between()
 }
 
 // Waiting reports whether the server is at work for the client.
-func (e *Engine) Waiting() bool { return e.pending.n > 0 || e.held != nil }
+func (e *Engine) Waiting() bool {
+	return e.pending.first().awaits != none || e.held != nil || e.aftermath.owed
+}
 
 // ClientAtBoundary reports whether a message of the proxy may be put behind what the client was sent.
 func (e *Engine) ClientAtBoundary() bool { return e.server.between() }

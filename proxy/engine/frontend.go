@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -13,6 +14,9 @@ import (
 func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if e.pending.full() {
 		e.crowded = true
+		return hold, nil
+	}
+	if e.cleaningUp() {
 		return hold, nil
 	}
 	switch typ {
@@ -28,7 +32,17 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		}
 		e.pending.push(asks[typ], nil)
 		return pass, nil
-	case wire.Describe, wire.Sync, wire.FunctionCall, wire.CopyDone, wire.CopyFail:
+	case wire.FunctionCall:
+		if e.cfg.Mode == scope.Off && !e.switching {
+			e.pending.push(readyCall, nil)
+			return pass, nil
+		}
+		if size > e.cfg.MaxMessage {
+			e.refuseLong(wire.Query, size, out)
+			return drop, nil
+		}
+		return gather, nil
+	case wire.Describe, wire.Sync, wire.CopyDone, wire.CopyFail:
 		e.pending.push(asks[typ], nil)
 		return pass, nil
 	case wire.Flush, wire.CopyData:
@@ -88,7 +102,16 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		if !ok {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		e.pending.push(executed, e.rewritten.portals[string(portal)])
+		if t := e.rewritten.portals[string(portal)]; t != nil {
+			e.forward(executed, t, bytes.Clone(frame), out)
+			if e.held != nil {
+				return hold, nil
+			}
+			return drop, nil
+		}
+		e.pending.push(executed, nil)
+	case wire.FunctionCall:
+		return e.call(body, out)
 	case wire.Close:
 		if len(body) > 0 {
 			name, _, _ := cutString(body[1:])

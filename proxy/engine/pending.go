@@ -8,7 +8,7 @@ type pending struct {
 	head int
 	n    int
 
-	unsynced bool // extended-protocol messages were sent since the last Sync or Query
+	unsynced bool // extended-protocol messages were sent since the last Sync
 	skipping bool // the server discards everything until the next Sync
 	copyIn   bool // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
 }
@@ -47,8 +47,6 @@ func (p *pending) push(a awaited, t *text) {
 			return // CopyGetData (src/backend/commands/copyfromparse.c) ignores Sync
 		}
 		p.unsynced, p.skipping = false, false
-	case readyQuery, readyCall:
-		p.unsynced = false
 	case copyEnded:
 		if p.copyIn {
 			p.copyIn = false
@@ -56,6 +54,7 @@ func (p *pending) push(a awaited, t *text) {
 		}
 	case parsed, bound, described, executed, closed:
 		p.unsynced = true
+	default: // a Query leaves the pipeline that it stands in as it is
 	}
 	if p.skipping {
 		return // PostgresMain (src/backend/tcop/postgres.c) discards it unanswered
@@ -119,18 +118,15 @@ func (p *pending) ready() {
 // to the next Sync; own reports that the proxy's question was among that.
 func (p *pending) failed() (own bool) {
 	p.copyIn = false
-	switch p.first().awaits {
-	case none, readyQuery, readyCall:
+	if a := p.first().awaits; a == none || a == readyQuery || a == readyCall {
 		return false // asynchronous, or ReadyForQuery follows
 	}
-	for p.n > 0 {
-		switch p.at(0).awaits {
-		case readySync:
-			return own
-		case ownQuestion:
-			own = true
-		}
+	for p.n > 0 && p.at(0).awaits != readySync {
+		own = own || p.at(0).awaits == ownQuestion
 		p.pop()
+	}
+	if p.n > 0 {
+		return own
 	}
 	p.skipping = true
 	return own

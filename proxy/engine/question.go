@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -19,6 +21,7 @@ const maxAnswer = 64 << 20
 // question is a statement of the proxy's own in the client's session, and its answer.
 type question struct {
 	sync    bool // it ends in Sync; else in Flush
+	speaks  bool // its notices are for the client
 	rows    [][]string
 	size    int
 	closes  int    // CloseComplete messages seen
@@ -27,47 +30,45 @@ type question struct {
 	done    bool
 }
 
-// ask puts a question to the server behind what the client has sent so far.
-func (e *Engine) ask(sql string, params []string, out *Out) {
-	e.question = question{sync: !e.pending.unsynced}
-	e.pending.push(ownQuestion, nil)
-	out.Server.write(appendQuestion(nil, sql, params, e.question.sync))
-}
-
-// asksFirst reports whether there is something to ask before the client may begin.
-func (e *Engine) asksFirst() bool {
-	d := e.cfg.Directory
-	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName)
-}
-
-// firstInquiry is about the roles of the database, and whose the role is that logged in.
-func (e *Engine) firstInquiry() scope.Inquiry {
-	db := e.cfg.Directory.Database()
-	return scope.Inquiry{Database: db.Name, Names: append(db.Candidates(e.cfg.LoginName), e.cfg.Login), Own: true}
-}
-
-func (e *Engine) askDirectory(out *Out) {
-	sql, params := e.firstInquiry().SQL()
-	e.ask(sql, params, out)
-}
-
-// start lets the client begin when that question was answered. That the roles could not be learned is no reason to
-// refuse a session: its statements ask for themselves.
-func (e *Engine) start(out *Out) error {
-	if e.question.failure == nil {
-		view, err := e.firstInquiry().Answer(e.question.rows, e.cfg.Directory.Prefix())
-		if err != nil {
-			return serverViolation(err.Error(), wire.DataRow)
-		}
-		e.cfg.Directory.Learn(view)
-		if err := e.mayLogin(view); err != nil {
+// ask puts a question to the server behind what the client has sent so far. It fails where the question cannot be written
+// in the client's character set.
+func (e *Engine) ask(sql string, params []string, out *Out) *scope.Error {
+	encoded := make([]string, len(params))
+	for i, p := range params {
+		var err *scope.Error
+		if encoded[i], err = e.encode(p); err != nil {
 			return err
 		}
-		e.cfg.Directory.Admit(e.cfg.Login, e.cfg.LoginName)
 	}
-	e.started = true
-	out.Client.write(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), e.status))
+	text, err := e.encode(sql)
+	if err != nil {
+		return err
+	}
+	e.put(text, encoded, !e.pending.unsynced, out)
 	return nil
+}
+
+// tell lets the server run something of the proxy's own, of which the client hears what the server has to say. What cannot
+// be written in the client's character set, the server refuses.
+func (e *Engine) tell(sql string, sync bool, out *Out) {
+	text, err := e.encode(sql)
+	if err != nil {
+		text = sql
+	}
+	e.put(text, nil, sync, out)
+	e.question.speaks = true
+}
+
+// put sends a question that is in the client's character set. It ends in Flush where it belongs to the transaction of what
+// the client sends next.
+func (e *Engine) put(sql string, params []string, sync bool, out *Out) {
+	e.question = question{sync: sync}
+	e.pending.push(ownQuestion, nil)
+	if e.cfg.Walsender {
+		out.Server.write(appendSimpleQuestion(nil, sql, params))
+	} else {
+		out.Server.write(appendQuestion(nil, sql, params, sync))
+	}
 }
 
 // mayLogin checks that the role that logged in is the one that the name means in this database: with another database's
@@ -115,6 +116,21 @@ func appendQuestion(dst []byte, sql string, params []string, sync bool) []byte {
 	return dst
 }
 
+// appendSimpleQuestion is appendQuestion for walsenders, which know the simple protocol only: the parameters become
+// constants, and ReadyForQuery ends the answer.
+func appendSimpleQuestion(dst []byte, sql string, params []string) []byte {
+	var pairs []string
+	for i, p := range params {
+		pairs = append(pairs, "$"+strconv.Itoa(i+1), scope.QuoteLiteral(p))
+	}
+	// All in one pass: a parameter may hold what looks like another.
+	dst, err := (&pgproto3.Query{String: strings.NewReplacer(pairs...).Replace(sql)}).Encode(dst)
+	if err != nil {
+		panic(err) // as above
+	}
+	return dst
+}
+
 // closesAsked is how many Close messages a question has.
 const closesAsked = 3
 
@@ -141,7 +157,7 @@ func (q *question) take(frame []byte) error {
 		q.done = !q.sync && q.closes == closesAsked
 	case wire.ReadyForQuery:
 		q.done = true
-	case wire.ParseComplete, wire.BindComplete, wire.CommandComplete, wire.NoticeResponse:
+	case wire.ParseComplete, wire.BindComplete, wire.RowDescription, wire.CommandComplete, wire.NoticeResponse:
 	default:
 		return serverViolation("unexpected answer", typ)
 	}

@@ -64,6 +64,10 @@ func (e *Engine) report(frame []byte, t *text, out *Out) (verdict, error) {
 	return drop, nil
 }
 
+// inFailedTransaction is in_failed_sql_transaction: a text that ends the transaction and goes on to name roles would be
+// taken by the server, but what the names mean cannot be asked before.
+const inFailedTransaction = "25P02"
+
 // refusal returns the fields that the client shall see instead of the failure that the proxy provoked; nil where the
 // server's error is another.
 func (e *Engine) refusal(list []field, t *text) []field {
@@ -72,33 +76,73 @@ func (e *Engine) refusal(list []field, t *text) []field {
 	}
 	if t.instead != nil {
 		own, _ := fields(wire.Body(t.instead))
-		own = slices.DeleteFunc(own, func(f field) bool { return !strings.ContainsRune("SVCMDHR", rune(f.code)) })
 		own, _ = e.localize(own, nil)
+		own = plain(own)
+		several := strings.Contains(strings.TrimRight(t.client, "; \t\r\n"), ";")
+		if several && get(own, 'C') == inFailedTransaction {
+			own = append(own, field{'H', "The roles that a text names cannot be looked up now. Send ROLLBACK by itself first."})
+		}
 		return own
 	}
 	n, ok := rewrite.RefusedBy(get(list, 'M'))
 	if !ok || n >= len(t.result.Refusals) {
 		return nil
 	}
-	err := t.result.Refusals[n]
-	own := []field{{'S', get(list, 'S')}, {'V', "ERROR"}, {'C', err.Code}, {'M', err.Message}}
+	own := appendError([]field{{'S', get(list, 'S')}, {'V', "ERROR"}}, t.result.Refusals[n])
+	encodeFields(own[len("SV"):], e.options.Charset())
+	return own
+}
+
+// appendError appends the fields of an error of the proxy's own to those of its severity.
+func appendError(list []field, err *rewrite.Error) []field {
+	list = append(list, field{'C', err.Code}, field{'M', err.Message})
 	for _, f := range []field{{'D', err.Detail}, {'H', err.Hint}} {
 		if f.value != "" {
-			own = append(own, f)
+			list = append(list, f)
 		}
 	}
 	if err.Position > 0 {
-		own = append(own, field{'P', strconv.Itoa(err.Position)})
+		list = append(list, field{'P', strconv.Itoa(err.Position)})
 	}
-	return own
+	return list
+}
+
+// plain leaves of a report on one of the proxy's questions what does not tell of the question's text.
+func plain(list []field) []field {
+	return slices.DeleteFunc(list, func(f field) bool { return !strings.ContainsRune("SVCMDHR", rune(f.code)) })
+}
+
+// say gives the client what the server reports on a question or a foreword of the proxy. An error in an aftermath is a warning, since
+// the client's own statement has succeeded, unless the client's transaction has failed with it.
+func (e *Engine) say(frame []byte, out *Out) error {
+	typ := frame[0]
+	list, ok := fields(wire.Body(frame))
+	if !ok {
+		return serverViolation("invalid field", typ)
+	}
+	severity := get(list, 'V')
+	e.fatal = e.fatal || typ == wire.ErrorResponse && severity != "ERROR"
+	list, _ = e.localize(list, nil)
+	list = plain(list)
+	if typ == wire.ErrorResponse && severity == "ERROR" && e.cleaningUp() && e.status == wire.TxIdle {
+		typ = wire.NoticeResponse
+		for i, f := range list {
+			if f.code == 'S' || f.code == 'V' {
+				list[i].value = "WARNING"
+			}
+		}
+	}
+	out.Client.write(appendReport(nil, typ, list))
+	return nil
 }
 
 // localize makes a report speak the client's language.
 func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
 	code := get(list, 'C')
-	if marker := string(e.cfg.Directory.Database().Marker); code == scope.CodeInsufficientPriv &&
-		strings.Contains(get(list, 'M'), marker) {
-		return e.notAdministrator(list), true
+	if code == scope.CodeInsufficientPriv {
+		if own, ok := e.notAdministrator(list); ok {
+			return own, true
+		}
 	}
 	own := func(c scope.Cluster) (scope.Short, bool) {
 		if t != nil {
@@ -108,11 +152,60 @@ func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
 		}
 		return e.own(c)
 	}
-	changed = translate(list, rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own})
+	changed = e.translate(list, t, rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own})
 	if t != nil && t.result != nil {
 		changed = t.reposition(list) || changed
 	}
 	return list, changed
+}
+
+// translate makes a report that is in the client's character set speak the client's language. What cannot be read, or
+// written when it is changed, stays as it is.
+func (e *Engine) translate(list []field, t *text, l rewrite.Localizer) (changed bool) {
+	set := e.options.Charset()
+	read := make([]field, len(list))
+	for i, f := range list {
+		decoded, ok := set.Decode(f.value, nil)
+		if !ok {
+			return translate(list, l)
+		}
+		read[i] = field{f.code, decoded}
+	}
+	if t != nil && t.result != nil {
+		changed = restore(read, t.result)
+	}
+	changed = translate(read, l) || changed
+	if !changed {
+		return false
+	}
+	for i, f := range read {
+		if encoded, err := set.Encode(f.value); err == nil {
+			list[i].value = encoded
+		}
+	}
+	return true
+}
+
+// restore makes what the server quotes of SQL inside a body, and its position in it, the client's again.
+func restore(list []field, result *rewrite.Result) (changed bool) {
+	for i, f := range list {
+		switch f.code {
+		case 'W':
+			list[i].value, _ = result.Restore(f.value, 0)
+		case 'q':
+			at := slices.IndexFunc(list, func(f field) bool { return f.code == 'p' })
+			position := 0
+			if at >= 0 {
+				position, _ = strconv.Atoi(list[at].value)
+			}
+			list[i].value, position = result.Restore(f.value, position)
+			if position > 0 {
+				list[at].value = strconv.Itoa(position)
+			}
+		}
+		changed = changed || list[i].value != f.value
+	}
+	return changed
 }
 
 // translate puts short names in the place of cluster names.
@@ -129,7 +222,7 @@ func translate(list []field, l rewrite.Localizer) (changed bool) {
 func (t *text) reposition(list []field) (changed bool) {
 	for i, f := range list {
 		if p, err := strconv.Atoi(f.value); f.code == 'P' && err == nil {
-			list[i].value = strconv.Itoa(t.result.Edits.Position(t.client, t.result.SQL, p))
+			list[i].value = strconv.Itoa(t.result.Position(p))
 			changed = changed || list[i].value != f.value
 		}
 	}
@@ -158,24 +251,60 @@ func appendReport(dst []byte, typ byte, list []field) []byte {
 	return wire.End(append(dst, 0), start)
 }
 
-// notAdministrator makes of the server's refusal to let a session use the marker one that speaks of the database.
-func (e *Engine) notAdministrator(list []field) []field {
+// notAdministrator makes of the server's refusal to let a session use a marker one that speaks of the database or schema;
+// false where the refusal is another.
+func (e *Engine) notAdministrator(list []field) ([]field, bool) {
 	db := e.cfg.Directory.Database()
-	return []field{
-		{'S', get(list, 'S')}, {'V', get(list, 'V')}, {'C', scope.CodeInsufficientPriv},
-		{'M', "permission denied to create role"},
-		{'D', fmt.Sprintf(`Only administrators of the roles of database "%s" may create roles in it.`, db.Name)},
-		{'H', fmt.Sprintf("A superuser can make this role one: GRANT %s TO … WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"+
-			" (on the server itself; before PostgreSQL 16: WITH ADMIN OPTION).", db.Marker.Ident())},
+	for _, s := range append(db.Schemas[:len(db.Schemas):len(db.Schemas)], scope.Schema{Marker: db.Marker}) {
+		if !strings.Contains(get(list, 'M'), string(s.Marker)) {
+			continue
+		}
+		whose := fmt.Sprintf(`database "%s"`, db.Name)
+		if s.Name != "" {
+			whose = fmt.Sprintf(`schema "%s"`, s.Name)
+		}
+		return []field{
+			{'S', get(list, 'S')},
+			{'V', get(list, 'V')},
+			{'C', scope.CodeInsufficientPriv},
+			{'M', "permission denied to create role"},
+			{'D', fmt.Sprintf(`Only administrators of the roles of %s may create roles in it.`, whose)},
+			{'H', fmt.Sprintf("A superuser can make this role one: GRANT %s TO … WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"+
+				" (on the server itself; before PostgreSQL 16: WITH ADMIN OPTION).", s.Marker.Ident())},
+		}, true
+	}
+	return nil, false
+}
+
+// notEnrolled says that a marker that a statement needs cannot be made in the client's session.
+func notEnrolled(db scope.Database, schemas []scope.Schema) scope.Error {
+	whose, marker, what := fmt.Sprintf(`database "%s"`, db.Name), db.Marker, "database"
+	if db.Enrolled {
+		whose, marker, what = fmt.Sprintf(`schema "%s"`, schemas[0].Name), schemas[0].Marker, "schema"
+	}
+	return scope.Error{
+		Code:    scope.CodeInsufficientPriv,
+		Message: whose + " is not enrolled",
+		Detail:  fmt.Sprintf(`A role "%s" exists, but its comment does not say that it is the marker of this %s.`, marker, what),
+		Hint:    "An administrator can enrol the database: pgscope-proxy init.",
 	}
 }
 
-// notEnrolled says that the database's marker cannot be made in the client's session.
-func notEnrolled(db scope.Database) scope.Error {
+// unsettled says that what was learned of the database was outdated each time.
+func unsettled(db scope.Database) scope.Error {
 	return scope.Error{
-		Code:    scope.CodeInsufficientPriv,
-		Message: fmt.Sprintf(`database "%s" is not enrolled`, db.Name),
-		Detail:  fmt.Sprintf(`A role "%s" exists, but its comment does not say that it is the marker of this database.`, db.Marker),
-		Hint:    "An administrator can enrol the database: pgscope-proxy init.",
+		Code:    scope.CodeSerializationFailure,
+		Message: fmt.Sprintf(`the roles of database "%s" are being moved`, db.Name),
+		Hint:    "Try again.",
+	}
+}
+
+// tooManyCandidates says that a text's names may stand for too many roles.
+func tooManyCandidates() scope.Error {
+	return scope.Error{
+		Code:    scope.CodeProgramLimitExceeded,
+		Message: "the names of this text may stand for too many roles",
+		Detail:  fmt.Sprintf("Along the search_path there are more than %d that would have to be looked up.", maxCandidates),
+		Hint:    "Send the text in parts, or set a shorter search_path.",
 	}
 }

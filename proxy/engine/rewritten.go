@@ -13,6 +13,8 @@ type text struct {
 	// instead are the fields of an error that answers the failure of a text that was sent to fail: the server's own
 	// answer to a question of the proxy, which the client's statement could not go without.
 	instead []byte
+	notices []byte // messages that the client shall get with the first answer to the text
+	consequences
 }
 
 // maxRewritten bounds how many prepared statements and portals are remembered; of more, positions in errors that come

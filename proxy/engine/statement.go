@@ -24,20 +24,46 @@ func (s statement) clone() statement {
 	return s
 }
 
-// held is a statement that waits: the server is being asked whose the names in it are.
+// held is a statement that waits for the answer to a question of the proxy. Most need one, about their names; the steps
+// are those that a statement can need at most:
+//
+//	[asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
 type held struct {
 	statement
-	analysis *rewrite.Analysis
-	db       scope.Database  // as it was believed to be when the question was put
-	names    []scope.Cluster // what was asked about
-	enrolled bool            // the question was about making the marker; the names must be asked about anew
-	columns  bool            // the question was about the catalogs' columns
+	step     step
+	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
+	inquiry  scope.Inquiry     // about its names
 	attempts int
+	view     *scope.View // the answer
+	mode     scope.Mode
+	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
+	estates  map[scope.Survey]*scope.Estate
+
+	// Of the last step: the Execute message that follows the foreword.
+	text  *text
+	frame []byte
 }
 
+// step is what the question is about that a held statement waits for.
+type step uint8
+
+const (
+	asksReading  step = iota // the settings that its text is read with
+	asksColumns              // the columns of the catalogs that it reads
+	asksNames                // whose the names in it are
+	asksScopes               // the databases and schemas that it changes as a whole
+	asksMarker               // that markers be made; then the names must be asked about anew
+	saysForeword             // what must happen in the transaction of an Execute before it
+)
+
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
-// has another prefix than was believed, the next that it is not enrolled, and the last must then do.
-const maxAttempts = 4
+// or a schema has another prefix than was believed, the next that it is not enrolled, and another that the marker's
+// name is taken.
+const maxAttempts = 5
+
+// maxCandidates bounds how many roles are asked about for one text: each of its names may be one of each schema along
+// the search_path.
+const maxCandidates = 100_000
 
 // statement decides about a text of the client. Most name no role, and pass.
 func (e *Engine) statement(s statement, out *Out) (verdict, error) {
@@ -52,38 +78,16 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		return pass, nil
 	}
 	e.switching = e.switching || mentionsSettings(s.sql)
-	analysis, err := e.cfg.Analyze(string(s.sql), e.options)
-	switch {
-	case err != nil:
-		e.refuse(s, err, out)
+	e.held = &held{statement: s.clone()}
+	if e.mustAsk(string(s.sql)) {
+		e.askHeld(readingSQL, nil, out)
+	} else {
+		e.read(out)
+	}
+	if e.held == nil {
 		return drop, nil
-	case analysis == nil:
-		e.pending.push(asks[s.typ], nil)
-		return pass, nil
 	}
-	h := &held{statement: s, analysis: analysis, db: e.cfg.Directory.Database()}
-	if e.next(h, out) {
-		h.statement = s.clone()
-		e.held = h
-		return hold, nil
-	}
-	return drop, nil
-}
-
-// next asks what is still to be known about a statement and reports that it did, or lets the statement go.
-func (e *Engine) next(h *held, out *Out) (asked bool) {
-	switch {
-	case h.analysis.ReadsCatalog() && e.cfg.Directory.Columns(e.options.ServerVersion) == nil:
-		h.columns = true
-		sql, params := rewrite.ColumnsSQL()
-		e.ask(sql, params, out)
-	case h.analysis.Asks() || e.cfg.Directory.Stale() || e.switching:
-		e.askNames(h, out)
-	default:
-		e.conclude(h, h.db.View(), out)
-		return false
-	}
-	return true
+	return hold, nil
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
@@ -97,83 +101,205 @@ func mentionsSettings(sql []byte) bool {
 	return false
 }
 
-// askNames asks the server about the names of a statement.
-func (e *Engine) askNames(h *held, out *Out) {
-	h.names = h.names[:0]
-	for _, name := range h.analysis.Names() {
-		h.names = append(h.names, h.db.Candidates(name)...)
+// read analyses the held statement. Where it names no role after all, it goes as it is.
+func (e *Engine) read(out *Out) {
+	h := e.held
+	analysis, refusal := e.cfg.Analyze(string(h.sql), e.options)
+	switch {
+	case refusal != nil:
+		e.held = nil
+		e.refuse(h.statement, refusal, out)
+	case analysis == nil:
+		e.held = nil
+		e.send(h.statement, nil, string(h.sql), out)
+	default:
+		h.analysis = analysis
+		e.askFor(out)
 	}
-	h.attempts++
-	h.enrolled = false
-	sql, params := scope.Inquiry{Database: h.db.Name, Names: h.names, Own: e.cfg.Directory.Stale()}.SQL()
-	e.ask(sql, params, out)
 }
 
-// resume goes on with the held statement when the proxy's question was answered.
+// askFor asks what must be known for the held statement. A query of catalogs that are known goes at once: it says in SQL
+// whose a name is.
+func (e *Engine) askFor(out *Out) {
+	h, d := e.held, e.cfg.Directory
+	switch {
+	case h.analysis.ReadsCatalog() && d.Columns(e.options.ServerVersion) == nil:
+		h.step = asksColumns
+		sql, params := rewrite.ColumnsSQL()
+		e.askHeld(sql, params, out)
+	case h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser() || d.Stale() || e.switching:
+		e.askNames(d.Database(), out)
+	default:
+		h.view, h.mode = d.Database().View(), e.cfg.Mode
+		e.rewrite(out)
+	}
+}
+
+// askNames asks the server about the names of the held statement. db is the database as it is believed to be.
+func (e *Engine) askNames(db scope.Database, out *Out) {
+	h := e.held
+	if len(h.analysis.Names())*(2+len(db.Schemas)) > maxCandidates {
+		e.held = nil
+		e.refuse(h.statement, &rewrite.Error{Error: tooManyCandidates()}, out)
+		return
+	}
+	h.inquiry = db.Inquire(h.analysis.Names()...)
+	h.inquiry.Own = e.cfg.Directory.Stale()
+	h.inquiry.User = h.analysis.AsksUser()
+	h.attempts++
+	h.step = asksNames
+	sql, params := h.inquiry.SQL()
+	e.askHeld(sql, params, out)
+}
+
+// askHeld asks something for the held statement. What cannot be asked in the session's character set refuses it.
+func (e *Engine) askHeld(sql string, params []string, out *Out) {
+	if err := e.ask(sql, params, out); err != nil {
+		h := e.held
+		e.held = nil
+		e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
+	}
+}
+
+// resume goes on with the held statement, or with what another has left to do, when the proxy's question was answered.
 func (e *Engine) resume(out *Out) error {
 	h := e.held
-	if h == nil || !e.question.done {
-		return nil
-	}
 	switch {
-	case e.question.skipped: // an error before it: the server discards what follows, up to Sync
+	case e.aftermath.ready:
+		e.askAftermath(out)
+		return nil
+	case h == nil || !e.question.done:
+		return nil
+	case e.question.skipped: // an error before it, or its own: the server discards what follows, up to Sync
 		e.held = nil
+		if e.question.failure != nil && h.typ == wire.Query { // … but the error is the Query's, and no Sync will come
+			e.pending.push(readySync, nil)
+			out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
+		}
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
 		e.held = nil
 		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure}, out)
 		return nil
-	case h.columns:
-		h.columns = false
-		e.cfg.Directory.LearnColumns(e.options.ServerVersion, rewrite.ReadColumns(e.question.rows))
-		if !e.next(h, out) {
-			e.held = nil
+	}
+	switch h.step {
+	case asksReading:
+		if err := e.takeReading(); err != nil {
+			return err
 		}
+		e.read(out)
 		return nil
-	case h.enrolled:
-		e.askNames(h, out)
+	case asksColumns:
+		e.cfg.Directory.LearnColumns(e.options.ServerVersion, rewrite.ReadColumns(e.question.rows))
+		e.askFor(out)
 		return nil
+	case asksMarker:
+		e.askNames(e.cfg.Directory.Database(), out)
+		return nil
+	case saysForeword:
+		e.held = nil
+		e.transmit(executed, h.text, h.frame, out)
+		return nil
+	case asksScopes:
+		return e.surveyed(out)
+	default:
+		return e.named(out)
 	}
-	view, err := scope.Inquiry{Database: h.db.Name, Names: h.names}.Answer(e.question.rows, e.cfg.Directory.Prefix())
+}
+
+// named goes on when the names of the held statement were answered for.
+func (e *Engine) named(out *Out) error {
+	h := e.held
+	view, err := e.inquired(h.inquiry)
 	if err != nil {
-		return serverViolation(err.Error(), wire.DataRow)
+		return err
 	}
-	if view.DB.Prefix != h.db.Prefix && h.attempts < maxAttempts {
-		h.db = view.DB
-		e.askNames(h, out)
+	if !view.Knows(h.analysis.Names()...) {
+		if h.attempts == maxAttempts {
+			e.held = nil
+			e.refuse(h.statement, &rewrite.Error{Error: unsettled(view.DB)}, out)
+			return nil
+		}
+		e.askNames(view.DB, out)
 		return nil
 	}
 	e.cfg.Directory.Learn(view)
-	e.conclude(h, view, out)
-	if !h.enrolled {
+	mode := e.mode(view)
+	if mode == scope.Off {
 		e.held = nil
+		e.send(h.statement, nil, string(h.sql), out)
+		return nil
 	}
+	h.view, h.mode = view, mode
+	if h.estates == nil {
+		h.scopes = scopesToAsk(h.analysis.Changes(), view.DB)
+		if len(h.scopes) > maxScopes {
+			e.held = nil
+			e.refuse(h.statement, &rewrite.Error{Error: tooManyScopes}, out)
+			return nil
+		}
+		h.estates = make(map[scope.Survey]*scope.Estate, len(h.scopes))
+	}
+	e.askScopes(out)
 	return nil
 }
 
-// conclude rewrites a statement and sends it; or has the database enrolled first, which it notes in the statement.
-func (e *Engine) conclude(h *held, view *scope.View, out *Out) {
-	mode := e.mode(view)
-	if mode == scope.Off {
-		e.send(h.statement, nil, string(h.sql), out)
+// askScopes asks about the next scope that the held statement changes. When all are known, the statement is rewritten.
+func (e *Engine) askScopes(out *Out) {
+	h := e.held
+	if len(h.scopes) == 0 {
+		e.rewrite(out)
 		return
 	}
-	view.Columns = e.cfg.Directory.Columns(e.options.ServerVersion)
-	result := h.analysis.Rewrite(view, mode, e.cfg.Decide)
+	h.step = asksScopes
+	sql, params := h.scopes[0].SQL()
+	e.askHeld(sql, params, out)
+}
+
+// surveyed goes on when a scope was answered for.
+func (e *Engine) surveyed(out *Out) error {
+	h := e.held
+	estate, err := h.scopes[0].Answer(e.question.rows)
+	if err != nil {
+		return serverViolation(err.Error(), wire.DataRow)
+	}
+	h.estates[h.scopes[0]] = estate
+	h.scopes = h.scopes[1:]
+	e.askScopes(out)
+	return nil
+}
+
+// rewrite sends the held statement with its names mapped.
+func (e *Engine) rewrite(out *Out) {
+	h := e.held
+	h.view.Columns = e.cfg.Directory.Columns(e.options.ServerVersion)
+	result := h.analysis.Rewrite(h.view, h.mode, e.cfg.Decide)
+	if result.Enrol && h.attempts < maxAttempts {
+		h.step = asksMarker
+		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
+		return
+	}
+	e.held = nil
 	if result.Enrol {
-		if h.attempts < maxAttempts {
-			h.enrolled = true
-			e.ask(view.DB.EnrolSQL(), nil, out)
+		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
+		return
+	}
+	t := &text{
+		client: string(h.sql), result: result, names: called(h.analysis, h.view), notices: e.notices(result.Notices),
+	}
+	h.follow(t)
+	if t.foreword != "" && h.typ == wire.Query {
+		if err := h.analysis.Precede(result, t.foreword); err != nil {
+			e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
 			return
 		}
-		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(view.DB)}, out)
-		return
+		t.preceded = true
 	}
 	if e.cfg.Saw != nil && len(result.Actions) > 0 {
-		e.cfg.Saw(string(h.sql), result)
+		e.cfg.Saw(t.client, result)
 	}
-	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles)
-	e.send(h.statement, &text{client: string(h.sql), result: result, names: named(h.analysis, view)}, result.SQL, out)
+	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles) || t.follows()
+	e.send(h.statement, t, result.SQL, out)
 }
 
 func changesRoles(a policy.Action) bool {
@@ -185,13 +311,24 @@ func changesRoles(a policy.Action) bool {
 	}
 }
 
-// named tells what a statement's names became, where the server may mention them: roles of the database, and names that
+// called tells what a statement's names became, where the server may mention them: roles of the database, and names that
 // no role has.
-func named(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short {
+func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short {
 	names := make(map[scope.Cluster]scope.Short)
 	for _, name := range a.Names() {
-		if c, home, err := view.ResolveOwn(name); err == nil && (home == scope.Own || home == scope.Missing) {
-			names[c] = name
+		resolve := view.ResolveOwn
+		if name.Schema != "" {
+			resolve = func(role scope.Short) (scope.Cluster, scope.Home, *scope.Error) {
+				return view.ResolveIn(name.Schema, role)
+			}
+		}
+		c, home, err := resolve(name.Role)
+		switch {
+		case err != nil:
+		case home == scope.Own:
+			names[c], _ = view.Localize(c)
+		case home == scope.Missing:
+			names[c] = name.Short()
 		}
 	}
 	return names
@@ -211,20 +348,18 @@ func (e *Engine) mode(view *scope.View) scope.Mode {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil {
+	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && !t.follows() {
 		t = nil
 	}
 	if s.typ == wire.Parse && t != nil {
 		e.rewritten.prepare(string(s.name), t)
 	}
-	e.pending.push(asks[s.typ], t)
 	frame := wire.Begin(make([]byte, 0, wire.HeaderSize+len(s.name)+len(sql)+len(s.types)+2), s.typ)
 	if s.typ == wire.Parse {
 		frame = append(append(frame, s.name...), 0)
 	}
 	frame = append(append(frame, sql...), 0)
-	frame = wire.End(append(frame, s.types...), 0)
-	out.Server.write(frame)
+	e.forward(asks[s.typ], t, wire.End(append(frame, s.types...), 0), out)
 }
 
 // refuse answers a statement with an error, in the way that the package's doc tells.

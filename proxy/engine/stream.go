@@ -119,6 +119,7 @@ func (s *stream) start(w *window, out *Out) (bool, error) {
 			w.lane.write(head)
 		case gather:
 			s.buf = append(s.buf, head...)
+		default: // dropped with the rest
 		}
 		s.head = s.head[:0]
 	}

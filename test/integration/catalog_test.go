@@ -31,8 +31,8 @@ func (e endpoint) pgDump(t testing.TB, database, user string, options ...string)
 // randomInDump are the lines of psql's \restrict, the key of which is another each time.
 var randomInDump = regexp.MustCompile(`(?m)^\\(un)?restrict .*$`)
 
-// objects returns the beginning of a script that makes roles and objects, up to the first of psql's own commands.
-func objects(t testing.TB, script string) string {
+// objectsOf returns the beginning of a script that makes roles and objects, up to the first of psql's own commands.
+func objectsOf(t testing.TB, script string) string {
 	t.Helper()
 	content, err := os.ReadFile("testdata/compat/" + script + ".sql")
 	if err != nil {
@@ -57,8 +57,8 @@ func TestDump(t *testing.T) {
 			t.Cleanup(func() { // before roles are dropped
 				direct(scoped()).psql(t, "postgres", "postgres", "DROP DATABASE orders WITH (FORCE); DROP DATABASE copy WITH (FORCE);")
 			})
-			direct(plain()).psql(t, "orders", "postgres", objects(t, script))
-			via.psql(t, "orders", "postgres", objects(t, script))
+			direct(plain()).psql(t, "orders", "postgres", objectsOf(t, script))
+			via.psql(t, "orders", "postgres", objectsOf(t, script))
 			for _, options := range [][]string{nil, {"--create"}, {"--schema-only", "--use-set-session-authorization"}} {
 				want := direct(plain()).pgDump(t, "orders", "postgres", options...)
 				got := via.pgDump(t, "orders", "postgres", options...)
@@ -73,7 +73,7 @@ func TestDump(t *testing.T) {
 			if !strings.Contains(dump, "GRANT SELECT") || strings.Contains(dump, "orders_") {
 				t.Errorf("this is no dump of the database:\n%s", dump)
 			}
-			via.psql(t, "copy", "postgres", strings.Join(createRole.FindAllString(objects(t, script), -1), "\n"))
+			via.psql(t, "copy", "postgres", strings.Join(createRole.FindAllString(objectsOf(t, script), -1), "\n"))
 			via.psql(t, "copy", "postgres", dump)
 			if diff := cmp.Diff(dump, via.pgDump(t, "copy", "postgres")); diff != "" {
 				t.Errorf("the dump (-) and that of what was restored from it (+):\n%s", diff)

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
 // TestCompat runs each script in testdata/compat through psql, on a plain server and through the proxy, and compares what
@@ -18,7 +16,7 @@ func TestCompat(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
-	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
+	via := start(t, scoped(), permissive(t))
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".sql"), func(t *testing.T) {
 			script, err := os.ReadFile(file)

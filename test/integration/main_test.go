@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -19,8 +21,12 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/scope"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
+
+// goroutines runs the tests with the other driver of sessions: by default they are relayed by event loops.
+var goroutines = flag.Bool("goroutines", false, "relay sessions by goroutines")
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -47,12 +53,21 @@ var (
 )
 
 func launch() *pgtest.Cluster {
-	c, err := pgtest.Launch(context.Background(), "", pgtest.Options{})
+	c, err := pgtest.Launch(context.Background(), "", pgtest.Options{Config: map[string]string{"wal_level": "logical"}})
 	if err != nil {
 		panic(err) // without a server there is nothing to test
 	}
 	launched = append(launched, c)
 	return c
+}
+
+func major(t testing.TB, c *pgtest.Cluster) int {
+	t.Helper()
+	n, err := strconv.Atoi(c.Major)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // allowAll is the policy that leaves everything to the server.
@@ -77,6 +92,7 @@ func (e endpoint) dsn(database, user string) string {
 	return fmt.Sprintf("host=%s port=%d dbname='%s' user='%s' sslmode=disable", e.host, e.port, database, user)
 }
 
+// address is for TCP.
 func (e endpoint) address() string { return net.JoinHostPort(e.host, strconv.Itoa(e.port)) }
 
 // connect returns a connection that is closed with the test.
@@ -97,7 +113,7 @@ func (e endpoint) psql(t testing.TB, database, user, script string) string {
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "LC_ALL=C", "PGCLIENTENCODING=UTF8"}
 	cmd.Stdin = strings.NewReader(script)
 	out, err := cmd.CombinedOutput()
-	if _, failed := err.(*exec.ExitError); err != nil && !failed {
+	if failed := (*exec.ExitError)(nil); err != nil && !errors.As(err, &failed) {
 		t.Fatal(err)
 	}
 	return string(out)
@@ -112,14 +128,14 @@ func start(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) endp
 }
 
 // run is start for tests that stop the proxy themselves.
-func run(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (e endpoint, stop func()) {
+func run(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (_ endpoint, stop func()) {
 	t.Helper()
 	upstream, err := proxy.NewUpstream(c.DSN("sslmode=disable"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := proxy.Options{
-		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Policy: policy.Default(), Grace: 5 * time.Second,
+		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Policy: policy.Default(), Grace: 5 * time.Second, Goroutines: *goroutines,
 		Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
 	}
 	for _, f := range change {
@@ -135,20 +151,44 @@ func run(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (e end
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	host, port, err := net.SplitHostPort(s.Addresses()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.host = host
-	if e.port, err = strconv.Atoi(port); err != nil {
-		t.Fatal(err)
-	}
-	return e, sync.OnceFunc(func() {
+	return reach(t, s.Addresses()[0]), sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("proxy: %v", err)
 		}
 	})
+}
+
+// reach reads the address of a listener: host:port, or the path of a socket as libpq names it.
+func reach(t testing.TB, address string) endpoint {
+	t.Helper()
+	host, port, ok := strings.Cut(address, "/.s.PGSQL.")
+	if !ok {
+		var err error
+		if host, port, err = net.SplitHostPort(address); err != nil {
+			t.Fatal(err)
+		}
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return endpoint{host, number}
+}
+
+// permissive is the option of a proxy that leaves everything to the server.
+func permissive(t testing.TB) func(*proxy.Options) {
+	p := allowAll(t)
+	return func(o *proxy.Options) { o.Policy = p }
+}
+
+// both makes a database "orders" in each of the two clusters, and starts a proxy in front of the second that leaves
+// everything to the server.
+func both(t testing.TB) endpoint {
+	t.Helper()
+	database(t, plain(), "orders")
+	database(t, scoped(), "orders")
+	return start(t, scoped(), permissive(t))
 }
 
 // database makes a database in a cluster, and drops it at the test's end with all roles that the cluster did not have
@@ -168,4 +208,45 @@ func database(t testing.TB, c *pgtest.Cluster, name string) {
 func roles(t testing.TB, c *pgtest.Cluster) []string {
 	t.Helper()
 	return strings.Fields(c.Psql(t, "postgres", "SELECT rolname FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' ORDER BY 1"))
+}
+
+// memberships lists the roles of the cluster that begin with a prefix, without it, each with those that it is a member
+// of. Markers are left out.
+func memberships(t testing.TB, c *pgtest.Cluster, prefix string) []string {
+	t.Helper()
+	return strings.Split(strings.TrimSpace(c.Psql(t, "postgres", fmt.Sprintf(`
+		WITH role AS (
+			SELECT oid, substr(rolname, 1 + length(%[1]s)) AS name, rolcanlogin FROM pg_roles
+			WHERE starts_with(rolname, %[1]s) AND rolname !~ '^(pg_|pgscope_|postgres$)')
+		SELECT role.name || CASE WHEN role.rolcanlogin THEN ' LOGIN' ELSE '' END ||
+			coalesce(' IN ' || string_agg(g.name, ', ' ORDER BY g.name), '')
+		FROM role LEFT JOIN (pg_auth_members m JOIN role g ON g.oid = m.roleid) ON m.member = role.oid
+		GROUP BY role.oid, role.name, role.rolcanlogin ORDER BY 1`, scope.QuoteLiteral(prefix)))), "\n")
+}
+
+// asleep is the condition of a query of a test that waits for its end.
+const asleep = `datname = 'orders' AND query LIKE '%pg_sleep(600)%' AND state = 'active'`
+
+// awaitSome waits until the server has a session of some kind (a condition on pg_stat_activity), awaitNone until it has
+// none any more.
+func awaitSome(t testing.TB, c *pgtest.Cluster, condition string) {
+	t.Helper()
+	await(t, c, "EXISTS", condition)
+}
+
+func awaitNone(t testing.TB, c *pgtest.Cluster, condition string) {
+	t.Helper()
+	await(t, c, "NOT EXISTS", condition)
+}
+
+func await(t testing.TB, c *pgtest.Cluster, exists, condition string) {
+	t.Helper()
+	c.Psql(t, "postgres", fmt.Sprintf(`DO $$ BEGIN
+		FOR i IN 1..3000 LOOP
+			PERFORM pg_stat_clear_snapshot();
+			IF %s (SELECT FROM pg_stat_activity WHERE %s) THEN RETURN; END IF;
+			PERFORM pg_sleep(0.01);
+		END LOOP;
+		RAISE 'not so: %%', %s;
+	END $$`, exists, condition, scope.QuoteLiteral(exists+" "+condition)))
 }

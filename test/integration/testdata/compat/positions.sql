@@ -3,9 +3,8 @@ CREATE TABLE t (a int);
 /* é ü */ CREATE POLICY p ON t TO reader USING (nosuch = 1);
 GRANT reader TO "no one", reader; SELECT nosuch;
 CREATE SCHEMA s AUTHORIZATION reader CREATE TABLE u (a nosuchtype);
-CREATE ROLE reader NOSUCHOPTION;
 ALTER ROLE reader
-  CONNECTION LIMIT 'x';
+  CONNECTION LIMIT -5;
 CREATE ROLE "public";
 CREATE ROLE none;
 SELECT 'a' FROM nosuch; -- reader

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes. They are part of the contract with scripts.
+const (
+	exitOK          = 0  // nothing to do, or done
+	exitFailure     = 1  // an error
+	exitDifferences = 2  // what is and what should be differ
+	exitRefused     = 3  // refused by policy
+	exitUsage       = 64 // a mistake in the command line: EX_USAGE, sysexits.h
+)
+
+// exitError is an error that says how the process ends. Without an err there is nothing to print.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// usageError marks an error as a mistake in the command line.
+func usageError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{exitUsage, err}
+}
+
+// usageArgs makes the errors of a check of arguments mistakes in the command line.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error { return usageError(check(cmd, args)) }
+}
+
+// exitCode returns the code that a command's error stands for.
+func exitCode(err error) int {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exit):
+		return exit.code
+	default:
+		return exitFailure
+	}
+}

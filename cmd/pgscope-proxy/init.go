@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/spf13/cobra"
+
+	"github.com/pgscope/pgscope-proxy/provision"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+func newInitCommand() *cobra.Command {
+	var o initOptions
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Enrol a database, name an administrator of its roles, sweep the cluster",
+		Long: "init makes the marker of the database that the connection is for, if it has none, so that it can have roles of its own. " +
+			"It can be run again without harm.\n" +
+			"With --admin it lets a role with CREATEROLE administer the roles of that one database.\n" +
+			"With --sweep it repairs what direct connections, crashes and restores have left behind in the whole cluster: " +
+			"roles of databases that are gone, and roles and markers of databases that were renamed.",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withServer(cmd, o.dsn, func(ctx context.Context, conn *pgconn.PgConn) error {
+				return o.run(ctx, conn, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			})
+		},
+	}
+	addDSN(c, &o.dsn)
+	c.Flags().StringVar(&o.prefix, "prefix", "", "what the database's roles are prefixed with (default: its name)")
+	c.Flags().StringVar(&o.admin, "admin", "", "the `role` that shall administer the roles of the database")
+	c.Flags().BoolVar(&o.sweep, "sweep", false, "repair what was left behind in the whole cluster")
+	return c
+}
+
+type initOptions struct {
+	dsn, prefix, admin string
+	sweep              bool
+}
+
+func (o initOptions) run(ctx context.Context, conn *pgconn.PgConn, out, diagnostics io.Writer) error {
+	if o.sweep { // first: the database may have been renamed
+		warnings, err := provision.Sweep(ctx, conn, true)
+		for _, w := range warnings {
+			_, _ = fmt.Fprintf(diagnostics, "WARNING:  %s\n", w) // there is nowhere else to tell
+		}
+		if err != nil {
+			return err
+		}
+	}
+	db, err := provision.Enrol(ctx, conn, o.prefix)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "database %q: its roles begin with %q and are members of %q\n", db.Name, db.Prefix+scope.Separator, db.Marker); err != nil {
+		return err
+	}
+	if o.admin == "" {
+		return nil
+	}
+	if err := provision.Administrator(ctx, conn, db, scope.Cluster(o.admin)); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "role %q: administers the roles of database %q\n", o.admin, db.Name)
+	return err
+}
+
+// addDSN adds the flag that names the server and the database.
+func addDSN(c *cobra.Command, dsn *string) {
+	c.Flags().StringVar(dsn, "dsn", "", "the server and the database, as a libpq URI or key/value string (default: $DATABASE_URL, then PGHOST, PGDATABASE …)")
+}
+
+// withServer runs f with a connection to the server itself, and shows what the server says beside.
+func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.PgConn) error) (err error) {
+	if dsn == "" {
+		dsn = os.Getenv("DATABASE_URL")
+	}
+	config, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
+	}
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s:  %s\n", n.Severity, n.Message) // there is nowhere else to tell
+		if n.Detail != "" {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "DETAIL:  %s\n", n.Detail) // there is nowhere else to tell
+		}
+	}
+	ctx := cmd.Context()
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	return f(ctx, conn)
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// monitor answers what operations ask: /livez, /readyz and /metrics.
+type monitor struct {
+	listener net.Listener
+	server   http.Server
+	// ready reports why the proxy cannot serve clients now; nil when it can.
+	ready func(context.Context) error
+	// leaving is set when the proxy stops: load balancers shall send nobody any more.
+	leaving atomic.Bool
+}
+
+const (
+	monitorTimeout = 5 * time.Second // for a whole request: the answers are short
+	probeTimeout   = 2 * time.Second // for the server to answer a readiness probe
+)
+
+func newMonitor(ctx context.Context, address string, metrics prometheus.Gatherer, ready func(context.Context) error) (*monitor, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	m := &monitor{listener: l, ready: ready}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", m.livez)
+	mux.HandleFunc("GET /readyz", m.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	m.server = http.Server{
+		Handler: mux, ReadTimeout: monitorTimeout, WriteTimeout: 2 * monitorTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+	}
+	return m, nil
+}
+
+// livez says that the process answers.
+func (m *monitor) livez(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") }
+
+// readyz says whether clients can be served: the proxy is not stopping, and the server can be reached.
+func (m *monitor) readyz(w http.ResponseWriter, r *http.Request) {
+	if m.leaving.Load() {
+		answer(w, http.StatusServiceUnavailable, "stopping")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
+	defer cancel()
+	if err := m.ready(ctx); err != nil {
+		answer(w, http.StatusServiceUnavailable, "the PostgreSQL server cannot be reached")
+		return
+	}
+	answer(w, http.StatusOK, "ok")
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // who asked may be gone
+}
+
+// run serves until stop is called.
+func (m *monitor) run() error {
+	if err := m.server.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (m *monitor) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), monitorTimeout)
+	defer cancel()
+	return m.server.Shutdown(ctx)
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/spf13/cobra"
+
+	"github.com/pgscope/pgscope-proxy/provision"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+func newRolesCommand() *cobra.Command {
+	var dsn, format string
+	var all bool
+	c := &cobra.Command{
+		Use:   "roles",
+		Short: "List a database's roles: what clients call them, and what the server does",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			show, ok := roleFormats[format]
+			if !ok {
+				return usageError(fmt.Errorf("unknown output format %q: text or json", format))
+			}
+			return withServer(cmd, dsn, func(ctx context.Context, conn *pgconn.PgConn) error {
+				list, err := provision.Roles(ctx, conn, all)
+				if err != nil {
+					return err
+				}
+				return show(cmd.OutOrStdout(), list)
+			})
+		},
+	}
+	addDSN(c, &dsn)
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
+	c.Flags().BoolVar(&all, "all", false, "list the roles of all databases of the cluster")
+	return c
+}
+
+var roleFormats = map[string]func(io.Writer, []scope.Listed) error{"text": rolesText, "json": rolesJSON}
+
+func rolesText(out io.Writer, list []scope.Listed) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, err := fmt.Fprintln(w, "DATABASE\tROLE\tON THE SERVER\tATTRIBUTES")
+	for _, r := range list {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Database, r.Name, r.Cluster, strings.Join(r.Attributes, " "))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// listedRole is the JSON of one role. The keys are part of the contract with scripts.
+type listedRole struct {
+	Database   string        `json:"database"`
+	Role       scope.Short   `json:"role"`
+	Cluster    scope.Cluster `json:"cluster"`
+	Attributes []string      `json:"attributes"`
+}
+
+func rolesJSON(out io.Writer, list []scope.Listed) error {
+	roles := make([]listedRole, 0, len(list))
+	for _, r := range list {
+		roles = append(roles, listedRole{r.Database, r.Name, r.Cluster, r.Attributes})
+	}
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(roles)
+}

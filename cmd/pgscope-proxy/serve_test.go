@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+// runUntilEnd runs f until the test ends, and waits for it.
+func runUntilEnd(t *testing.T, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// record is a log record.
+type record struct {
+	Msg, Level, Listen, HTTP string
+}
+
+// logReader reads the log of a proxy.
+type logReader struct {
+	t     *testing.T
+	lines *bufio.Scanner
+}
+
+// until returns the next record with that message.
+func (l logReader) until(msg string) record {
+	l.t.Helper()
+	for l.lines.Scan() {
+		var r record
+		if err := json.Unmarshal(l.lines.Bytes(), &r); err != nil {
+			l.t.Fatalf("not a log record: %s", l.lines.Text())
+		}
+		if r.Msg == msg {
+			return r
+		}
+	}
+	l.t.Fatalf("the log ends without %q", msg)
+	return record{}
+}
+
+// serveCommand runs "serve" until the test ends, and returns its log.
+func serveCommand(t *testing.T, args ...string) logReader {
+	t.Helper()
+	log, w := io.Pipe()
+	runUntilEnd(t, func(ctx context.Context) error {
+		code := execute(ctx, append([]string{"serve"}, args...), io.Discard, w)
+		if err := w.Close(); err != nil {
+			return err
+		}
+		if code != exitOK {
+			return fmt.Errorf("exit code %d", code)
+		}
+		return nil
+	})
+	r := logReader{t, bufio.NewScanner(log)}
+	t.Cleanup(func() { // registered last, so run first: what is logged at the end must find a reader
+		go func() {
+			for r.lines.Scan() {
+			}
+		}()
+	})
+	return r
+}
+
+func TestServe(t *testing.T) {
+	c := pgtest.Shared(t)
+	c.CreateDatabase(t, "serve_orders")
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("rules: [{action: deny, statement: [create role]}]")
+	log := serveCommand(t, "--upstream", c.DSN(), "--admin-dsn", c.DSN(), "--policy", policy,
+		"--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
+	ready := log.until("ready")
+
+	for path, want := range map[string]string{"livez": "ok", "readyz": "ok", "metrics": "pgscope_sessions 0"} {
+		if got := get(t, "http://"+ready.HTTP+"/"+path); !strings.Contains(got, want) {
+			t.Errorf("/%s: %s", path, got)
+		}
+	}
+	conn, err := pgx.Connect(t.Context(), "postgres://postgres@"+ready.Listen+"/serve_orders?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+
+	const create = "BEGIN; CREATE ROLE reader; ROLLBACK"
+	var refused *pgconn.PgError
+	if _, err := conn.Exec(t.Context(), create); !errors.As(err, &refused) || refused.Code != "42501" {
+		t.Errorf("not refused by the policy: %v", err)
+	}
+	if _, err := conn.Exec(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+
+	write("rules: [{action: nonsense}]")
+	hangup(t)
+	if r := log.until("not reloaded: everything stays as it was"); r.Level != "error" {
+		t.Errorf("level %s", r.Level)
+	}
+	write("rules: [{action: allow}]")
+	hangup(t)
+	log.until("reloaded")
+	if _, err := conn.Exec(t.Context(), create); err != nil {
+		t.Errorf("the session under way does not see the new policy: %v", err)
+	}
+}
+
+func hangup(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }() // it was read
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}

@@ -1,0 +1,68 @@
+package config
+
+import (
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Config is all settings of the proxy. [Load] makes it, complete and checked. The unit, the default, the effect and an
+// example of each stand in the table of settings, and in docs/configuration.md, which is made from it.
+type Config struct {
+	Listen   []string // addresses for clients: host:port, or the absolute path of a Unix socket
+	Upstream DSN      // the PostgreSQL server; never empty
+	AdminDSN DSN      // the proxy's own login there; may be empty
+
+	Mode   scope.Mode // of databases that Databases does not name
+	Policy string     // path of the policy file; empty for the built-in policy
+
+	HTTPListen string // address for health and metrics: host:port; empty for none
+	Manifest   string // path of the access manifest; empty for none
+
+	LogFormat LogFormat
+	LogLevel  zapcore.Level
+
+	LoginTimeout     time.Duration // from accept to the end of the login
+	ShutdownGrace    time.Duration // for open transactions when the proxy stops; may be 0
+	ConnectTimeout   time.Duration // to one host of the server, where its connection string says nothing
+	MaxStatementSize int           // bytes
+
+	ClientTLS ClientTLS
+	Databases map[string]Database // by name, as the server has it
+}
+
+// ClientTLS is what clients are offered.
+type ClientTLS struct {
+	Mode TLSMode
+	Cert string // path of the certificate chain, PEM; set unless Mode is TLSOff
+	Key  string // path of its private key, PEM; likewise
+	CA   string // path of the authorities of clients' certificates, PEM; set if Mode is TLSVerifyFull
+}
+
+// Database is what is set for one database.
+type Database struct {
+	Prefix string     // of its roles' names on the server; empty for the database's name
+	Mode   scope.Mode // empty for the proxy's
+}
+
+// LogFormat is how log records are written.
+type LogFormat string
+
+// The log formats.
+const (
+	LogJSON    LogFormat = "json"    // one object a line
+	LogConsole LogFormat = "console" // for people
+)
+
+// TLSMode is what clients are offered, and must do.
+type TLSMode string
+
+// The TLS modes.
+const (
+	TLSOff        TLSMode = "off"         // no TLS
+	TLSAllow      TLSMode = "allow"       // as the client wants it
+	TLSRequire    TLSMode = "require"     // TLS, but on Unix sockets
+	TLSVerifyFull TLSMode = "verify-full" // TLS with a client certificate
+)

@@ -1,0 +1,405 @@
+package config_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/pgscope/pgscope-proxy/config"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+// sources are what one test has instead of a process's own.
+type sources struct {
+	args []string
+	env  map[string]string
+	file string // contents; no file if empty
+}
+
+func (s sources) load(t *testing.T) (*config.Config, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for name, value := range s.env {
+		t.Setenv(name, value)
+	}
+	args := s.args
+	if s.file != "" {
+		write(t, "pgscope.yaml", s.file)
+		args = append([]string{"--config", "pgscope.yaml"}, args...)
+	}
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	return config.Load(flags)
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func defaults() *config.Config {
+	upstream, _ := config.ParseDSN("host=db")
+	return &config.Config{
+		Listen: []string{"127.0.0.1:6432"}, Upstream: upstream, Mode: scope.Transparent, HTTPListen: "127.0.0.1:9632",
+		LogFormat: config.LogJSON, LogLevel: zapcore.InfoLevel,
+		LoginTimeout: time.Minute, ConnectTimeout: 10 * time.Second, ShutdownGrace: 30 * time.Second, MaxStatementSize: 64 << 20,
+		ClientTLS: config.ClientTLS{Mode: config.TLSOff}, Databases: map[string]config.Database{},
+	}
+}
+
+func TestLoad(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		from sources
+		want func(*config.Config)
+	}{
+		{"defaults", sources{}, func(*config.Config) {}},
+		{
+			"flag before environment before file",
+			sources{
+				args: []string{"--mode", "explicit"},
+				env:  map[string]string{"PGSCOPE_MODE": "off", "PGSCOPE_LOG_LEVEL": "warn"},
+				file: "mode: transparent\nlog-level: debug\nlog-format: console\n",
+			},
+			func(c *config.Config) {
+				c.Mode, c.LogLevel, c.LogFormat = scope.Explicit, zapcore.WarnLevel, config.LogConsole
+			},
+		},
+		{
+			"everything in the file",
+			sources{file: `
+listen: [":0", unix:/run/a.sock, /run/b.sock]
+mode: off
+policy: p.yaml
+manifest: m.yaml
+http-listen: "[::1]:80"
+log-format: console
+log-level: error
+login-timeout: 1m30s
+connect-timeout: 500ms
+shutdown-grace: 0s
+max-statement-size: 1GiB
+client-tls:
+  mode: verify-full
+  cert: c
+  key: k
+  ca: a
+databases:
+  Orders.v2: {prefix: 007, mode: explicit}
+  b:
+`},
+			func(c *config.Config) {
+				c.Listen, c.Mode, c.Policy, c.Manifest = []string{":0", "/run/a.sock", "/run/b.sock"}, scope.Off, "p.yaml", "m.yaml"
+				c.HTTPListen, c.LogFormat, c.LogLevel = "[::1]:80", config.LogConsole, zapcore.ErrorLevel
+				c.LoginTimeout, c.ConnectTimeout, c.ShutdownGrace = 90*time.Second, 500*time.Millisecond, 0
+				c.MaxStatementSize = 1 << 30
+				c.ClientTLS = config.ClientTLS{Mode: config.TLSVerifyFull, Cert: "c", Key: "k", CA: "a"}
+				c.Databases = map[string]config.Database{"Orders.v2": {Prefix: "007", Mode: scope.Explicit}, "b": {}}
+			},
+		},
+		{
+			"sections in flags and environment",
+			sources{
+				args: []string{"--client-tls-mode=allow"},
+				env:  map[string]string{"PGSCOPE_CLIENT_TLS_CERT": "env.crt"},
+				file: "client-tls: {cert: file.crt, key: file.key}",
+			},
+			func(c *config.Config) {
+				c.ClientTLS = config.ClientTLS{Mode: config.TLSAllow, Cert: "env.crt", Key: "file.key"}
+			},
+		},
+		{
+			"several addresses",
+			sources{args: []string{"--listen", ":1,:2", "--listen", ":3"}},
+			func(c *config.Config) { c.Listen = []string{":1", ":2", ":3"} },
+		},
+		{
+			"the last flag wins",
+			sources{args: []string{"--mode", "off", "--mode", "explicit"}},
+			func(c *config.Config) { c.Mode = scope.Explicit },
+		},
+		{
+			"empty turns off",
+			sources{env: map[string]string{"PGSCOPE_HTTP_LISTEN": "", "PGSCOPE_POLICY": ""}, file: "policy: p.yaml\nhttp-listen: :80"},
+			func(c *config.Config) { c.HTTPListen = "" },
+		},
+		{
+			"variables of others",
+			sources{env: map[string]string{
+				"PGSCOPE_TEST_PG_BIN": "/x", "PGSCOPE_SERVICE_HOST": "10.0.0.1", "PGSCOPE_SERVICE_PORT_HTTP": "1", "PGSCOPE_PORT": "tcp://x",
+				"PGSCOPE_PROXY_PORT_6432_TCP": "tcp://x", "PGSCOPE_PROXY_PORT_6432_TCP_ADDR": "x", "PGSCOPED": "x",
+			}},
+			func(*config.Config) {},
+		},
+		{"a size in bytes", sources{args: []string{"--max-statement-size", "8192"}}, func(c *config.Config) { c.MaxStatementSize = 8192 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.from.args = append(c.from.args, "--upstream", "host=db")
+			got, err := c.from.load(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := defaults()
+			c.want(want)
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.DSN{})); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "dsn")
+	write(t, secret, "host=db password=file\n")
+	for _, c := range []struct {
+		name string
+		from sources
+		want string
+	}{
+		{"file", sources{file: "upstream: host=db password=yaml"}, "host=db password=yaml"},
+		{"environment", sources{env: map[string]string{"PGSCOPE_UPSTREAM": "host=db password=env"}, file: "upstream: host=x"}, "host=db password=env"},
+		{"named file", sources{env: map[string]string{"PGSCOPE_UPSTREAM_FILE": secret}, file: "upstream: host=x"}, "host=db password=file"},
+		{"flag", sources{env: map[string]string{"PGSCOPE_UPSTREAM_FILE": secret}, args: []string{"--upstream", "host=flag"}}, "host=flag"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := c.from.load(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Upstream.Reveal() != c.want {
+				t.Errorf("%s, want %s", got.Upstream.Reveal(), c.want)
+			}
+		})
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	const notSet = "upstream: must be set: by --upstream, PGSCOPE_UPSTREAM, the file that PGSCOPE_UPSTREAM_FILE names, or upstream in the file of --config"
+	long := strings.Repeat("x", 64)
+	for _, c := range []struct {
+		name string
+		from sources
+		want []string
+	}{
+		{"nothing", sources{}, []string{notSet}},
+		{"no such file", sources{args: []string{"--config", "nowhere.yaml", "--upstream", "host=db"}}, []string{"--config: open nowhere.yaml: no such file or directory"}},
+		{"no such file in the environment", sources{env: map[string]string{"PGSCOPE_CONFIG": "x", "PGSCOPE_UPSTREAM": "host=db"}}, []string{"--config: open x: no such file or directory"}},
+		{
+			"all sources at once, also where another wins",
+			sources{
+				args: []string{"--mode", "off", "--upstream", "oops"},
+				env:  map[string]string{"PGSCOPE_MODE": "", "PGSCOPE_LISTEN": "here", "PGSCOPE_ADMIN_DSN": "host=x", "PGSCOPE_ADMIN_DSN_FILE": "/x", "PGSCOPE_Z": "", "PGSCOPE_A": ""},
+				file: "mode: on\nclient-tls: {mode: verify-full}",
+			},
+			[]string{
+				`PGSCOPE_LISTEN: "here" is no address like 127.0.0.1:6432`,
+				"--upstream: neither a PostgreSQL URI nor a list of keyword=value",
+				"PGSCOPE_ADMIN_DSN_FILE: PGSCOPE_ADMIN_DSN is set too",
+				`PGSCOPE_MODE: "" is none of transparent, explicit, off`,
+				"PGSCOPE_A: unknown environment variable; no setting has this name",
+				"PGSCOPE_Z: unknown environment variable; no setting has this name",
+				`pgscope.yaml:1:7: "on" is none of transparent, explicit, off`,
+				"client-tls.cert: must be set unless client-tls.mode is off",
+				"client-tls.key: must be set unless client-tls.mode is off",
+				"client-tls.ca: must be set if client-tls.mode is verify-full",
+			},
+		},
+		{
+			"the file",
+			sources{file: `
+lisen: x
+listen:
+  - 127.0.0.1
+  - localhost:http
+  - unix:run/x
+  - /` + strings.Repeat("x", 107) + `
+upstream: {host: db}
+Mode: off
+policy:
+http-listen: /run/x
+log-format: xml
+log-level: fatal
+login-timeout: 60
+connect-timeout: -1s
+shutdown-grace: soon
+max-statement-size: 64MB
+client-tls: require
+databases:
+  ` + long + `:
+  a: {prefix: pg, modus: off}
+  b: {prefix: c, mode: on}
+  c: {}
+  d: {prefix: ` + long + `}
+`},
+			[]string{
+				`pgscope.yaml:2:1: unknown key "lisen": known are admin-dsn, client-tls, connect-timeout, databases, http-listen, listen, log-format, log-level, login-timeout, manifest, max-statement-size, mode, policy, shutdown-grace, upstream`,
+				`pgscope.yaml:4:5: "127.0.0.1" is no address like 127.0.0.1:6432`,
+				`pgscope.yaml:5:5: "localhost:http" is no address like 127.0.0.1:6432`,
+				`pgscope.yaml:6:5: "unix:run/x": the path of a Unix socket is absolute`,
+				`pgscope.yaml:7:5: "/` + strings.Repeat("x", 107) + `": the path of a Unix socket has at most 107 bytes`,
+				`pgscope.yaml:8:11: a mapping stands where one value should`,
+				`pgscope.yaml:9:1: unknown key "Mode": known are admin-dsn, client-tls, connect-timeout, databases, http-listen, listen, log-format, log-level, login-timeout, manifest, max-statement-size, mode, policy, shutdown-grace, upstream`,
+				`pgscope.yaml:10:1: a value is missing; "" is the empty one`,
+				`pgscope.yaml:11:14: "/run/x" is no address like 127.0.0.1:6432`,
+				`pgscope.yaml:12:13: "xml" is none of json, console`,
+				`pgscope.yaml:13:12: "fatal" is none of debug, info, warn, error`,
+				`pgscope.yaml:14:16: "60" is no duration like 30s, 1m30s or 500ms`,
+				`pgscope.yaml:15:18: -1s is less than 1ms`,
+				`pgscope.yaml:16:17: "soon" is no duration like 30s, 1m30s or 500ms`,
+				`pgscope.yaml:17:21: "64MB" is no size like 65536, 64KiB, 16MiB or 1GiB`,
+				`pgscope.yaml:18:13: one value stands where keys and values should`,
+				`pgscope.yaml:20:3: the name of a database has from 1 to 63 bytes`,
+				`pgscope.yaml:21:15: names that begin with "pg_" are reserved`,
+				`pgscope.yaml:21:19: unknown key "modus": known are mode, prefix`,
+				`pgscope.yaml:22:24: "on" is none of transparent, explicit, off`,
+				`pgscope.yaml:23:6: database "b" has the prefix "c" already`,
+				`pgscope.yaml:24:15: a prefix has at most 61 bytes, this one has 64`,
+			},
+		},
+		{"flag", sources{args: []string{"--max-statement-size", "2GiB"}}, []string{`invalid argument "2GiB" for "--max-statement-size" flag: 2GiB is not from 8KiB to 1GiB`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := c.from.load(t)
+			if diff := cmp.Diff(strings.Join(c.want, "\n"), fmt.Sprint(err)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDSN(t *testing.T) {
+	for _, c := range []struct{ dsn, want string }{
+		{"", ""},
+		{"host=db port=5432", "host=db port=5432"},
+		{"  host = db  password = secret ", "host=db password=xxxxx"},
+		{`user='a b' password='secret\' host=x' host=db`, "user='a b' password=xxxxx host=db"},
+		{"sslpassword=secret sslkey=secret unheard=secret", "sslpassword=xxxxx sslkey=xxxxx unheard=xxxxx"},
+		{"postgres://db/orders", "postgres://db/orders"},
+		{"postgres://u@db", "postgres://u@db"},
+		{"postgresql://u:secret@a:1,b:2/orders?sslmode=require", "postgresql://u:xxxxx@a:1,b:2/orders?sslmode=require"},
+		{"postgres://u:sec@ret@db/orders", "postgres://u:xxxxx@db/orders"},
+		{"postgres://u:sec/ret@db", "postgres://xxxxx@db"},
+		{"postgres://u:secret?x@db", "postgres://xxxxx@db"},
+		{"postgres://db/orders?user=u&password=secret&sslmode=require", "postgres://db/orders?user=u&password=xxxxx&sslmode=require"},
+		{"postgres://u:secret", "postgres://xxxxx"},
+		{"postgres://u:secret/orders", "postgres://xxxxx"},
+		{"postgres://[::1]:5432,b/orders", "postgres://[::1]:5432,b/orders"},
+		{"postgres:///orders?host=/run/pg&sslpassword=secret", "postgres:///orders?host=/run/pg&xxxxx=xxxxx"},
+		{"host= password=secret", "host=xxxxx"},
+		{"postgres://db?user=u&password=sec@ret", "postgres://xxxxx@ret"},
+	} {
+		d, err := config.ParseDSN(c.dsn)
+		if err != nil {
+			t.Errorf("%s: %v", c.dsn, err)
+			continue
+		}
+		if d.Reveal() != c.dsn || d.Empty() != (c.dsn == "") || d.String() != c.want {
+			t.Errorf("%s: %s, want %s", c.dsn, d, c.want)
+		}
+		inJSON, err := json.Marshal(struct{ D config.DSN }{d})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			printed := fmt.Sprintf(verb+"%s", struct{ D config.DSN }{d}, inJSON)
+			if strings.Contains(printed, "secret") {
+				t.Errorf("%s shows %s", verb, printed)
+			}
+		}
+	}
+	for _, bad := range []string{"secret", "host=db secret", "password='secret", "=secret", "host=db postgres://u:secret@x"} {
+		if _, err := config.ParseDSN(bad); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// FuzzDSN looks for connection strings that show their password.
+func FuzzDSN(f *testing.F) {
+	f.Add("host=db ", "' sslmode=require", "")
+	f.Add("postgres://u:", "@db/x?y=z", "pass")
+	f.Fuzz(func(t *testing.T, before, after, word string) {
+		password := "QzX" + word + "XzQ" // what stands before and after does not hold it
+		if strings.Contains(before, "QzX") || strings.Contains(after, "QzX") {
+			return
+		}
+		for _, form := range []string{
+			"password=" + password + " " + after,
+			"password='" + password + "' " + after,
+			before + " password=" + password,
+			"postgres://u:" + password + "@" + after,
+			"postgres://" + after + "?password=" + password,
+		} {
+			if d, err := config.ParseDSN(form); err == nil && strings.Contains(d.String(), password) {
+				t.Errorf("%q is shown as %q", form, d)
+			}
+		}
+	})
+}
+
+func TestFlags(t *testing.T) {
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	for _, want := range []string{
+		"      --listen ADDR                Addresses to accept clients on (default 127.0.0.1:6432)\n",
+		"      --admin-dsn DSN ", "      --config FILE ", "      --client-tls-mode MODE ",
+	} {
+		if !strings.Contains(flags.FlagUsages(), want) {
+			t.Errorf("%q is missing in\n%s", want, flags.FlagUsages())
+		}
+	}
+}
+
+// TestReference keeps docs/configuration.md in step; -update writes it.
+func TestReference(t *testing.T) {
+	const file = "../docs/configuration.md"
+	if *update {
+		write(t, file, config.Reference())
+	}
+	have, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(config.Reference(), string(have)); diff != "" {
+		t.Errorf("%s is out of step; go test ./config -update writes it (-want +have)\n%s", file, diff)
+	}
+}
+
+// TestExamples loads the examples of the reference: each alone, with what it needs beside it.
+func TestExamples(t *testing.T) {
+	reference := config.Reference()
+	_, block, _ := strings.Cut(reference, "```yaml\n")
+	block, _, _ = strings.Cut(block, "```")
+	examples := []string{block}
+	for line := range strings.Lines(reference) {
+		if example, ok := strings.CutPrefix(line, "- Example: `"); ok {
+			examples = append(examples, strings.TrimSuffix(strings.TrimSpace(example), "`"))
+		}
+	}
+	for _, example := range examples {
+		t.Run("", func(t *testing.T) {
+			if !strings.Contains(example, "upstream:") {
+				t.Setenv("PGSCOPE_UPSTREAM", "host=db")
+			}
+			if _, err := (sources{file: example}).load(t); err != nil {
+				t.Errorf("%s\n%v", example, err)
+			}
+		})
+	}
+}

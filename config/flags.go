@@ -1,0 +1,57 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// configFlag names the file. It is no setting, as a file does not name itself.
+const configFlag = "config"
+
+// AddFlags adds a flag for each setting, and --config for the file.
+func AddFlags(flags *pflag.FlagSet) {
+	flags.Var(&textFlag{arg: "FILE"}, configFlag, "YAML file with settings")
+	for i := range settings {
+		s := &settings[i]
+		f := &textFlag{arg: s.arg, list: s.list}
+		if !s.secret { // the error of package pflag would show it; Load checks it
+			f.check = s.check
+		}
+		flags.Var(f, s.flag(), s.summary())
+		flags.Lookup(s.flag()).DefValue = s.def
+	}
+}
+
+// textFlag is a flag's value as it is written.
+type textFlag struct {
+	arg   string
+	list  bool
+	check func(string) error
+	text  string
+	set   bool
+}
+
+func (f *textFlag) Set(text string) error {
+	if f.check != nil {
+		if err := f.check(text); err != nil {
+			return err
+		}
+	}
+	if f.set && f.list {
+		text = f.text + "," + text
+	}
+	f.text, f.set = text, true
+	return nil
+}
+
+func (f *textFlag) String() string { return f.text }
+
+// Type is what stands for the value in a usage text.
+func (f *textFlag) Type() string { return f.arg }
+
+// summary is the first sentence of what there is to say.
+func (s *setting[T]) summary() string {
+	first, _, _ := strings.Cut(s.doc, ". ")
+	return strings.TrimSuffix(first, ".")
+}

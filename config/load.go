@@ -1,0 +1,116 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// Load reads the settings from the flags that [AddFlags] added, the environment and the file. The error tells all that
+// is wrong with them, joined. Load may be called again, to read the environment and the file anew.
+func Load(flags *pflag.FlagSet) (*Config, error) {
+	l := loader{flags: flags, viper: viper.New(), invalid: make(map[string]bool)}
+	l.viper.AllowEmptyEnv(true) // the empty text is a value too: it turns some settings off
+	for i := range settings {
+		l.bind(&settings[i])
+	}
+	l.unknownVariables(os.Environ())
+	c := &Config{Databases: l.file()}
+	for i := range settings {
+		s := &settings[i]
+		l.problem(s.key, s.set(c, l.viper.GetString(s.key)))
+	}
+	for _, r := range requirements {
+		if !l.invalid[r.key] && r.missing(c) {
+			l.problem(r.key, errors.New(r.message))
+		}
+	}
+	if err := errors.Join(l.problems...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// loader gathers the sources. Only what is valid gets into viper, which says what goes before what.
+type loader struct {
+	flags    *pflag.FlagSet
+	viper    *viper.Viper
+	invalid  map[string]bool // the settings that some source has an invalid value for
+	problems []error
+}
+
+// problem notes an error, if it is one, and where it is.
+func (l *loader) problem(where string, err error) {
+	if err != nil {
+		l.problems = append(l.problems, fmt.Errorf("%s: %w", where, err))
+	}
+}
+
+// valid checks what a source has for a setting.
+func (l *loader) valid(s *setting[Config], where, text string) bool {
+	err := s.check(text)
+	if err != nil {
+		l.problem(where, err)
+		l.invalid[s.key] = true
+	}
+	return err == nil
+}
+
+// bind takes in what flag, environment and default have for a setting.
+func (l *loader) bind(s *setting[Config]) {
+	l.viper.SetDefault(s.key, s.def)
+	f := l.flags.Lookup(s.flag())
+	byFlag := f != nil && f.Changed
+	if byFlag && l.valid(s, "--"+f.Name, f.Value.String()) {
+		l.problem(s.key, l.viper.BindPFlag(s.key, f))
+	}
+	text, set := os.LookupEnv(s.env())
+	if set && l.valid(s, s.env(), text) {
+		l.problem(s.key, l.viper.BindEnv(s.key, s.env()))
+	}
+	if !s.secret {
+		return
+	}
+	variable := s.env() + fileSuffix
+	path, named := os.LookupEnv(variable)
+	switch {
+	case !named:
+	case set:
+		l.problem(variable, fmt.Errorf("%s is set too", s.env()))
+	default:
+		text, err := readSecret(path)
+		l.problem(variable, err)
+		if err != nil {
+			l.invalid[s.key] = true
+		} else if l.valid(s, variable, text) && !byFlag {
+			l.viper.Set(s.key, text)
+		}
+	}
+}
+
+// requirements are what settings need to be of use, in themselves and together.
+var requirements = []struct {
+	key     string
+	missing func(*Config) bool
+	message string
+}{
+	{
+		"upstream", func(c *Config) bool { return c.Upstream.Empty() },
+		"must be set: by --upstream, PGSCOPE_UPSTREAM, the file that PGSCOPE_UPSTREAM_FILE names, or upstream in the file of --config",
+	},
+	{
+		"client-tls.cert", func(c *Config) bool { return c.ClientTLS.Mode != TLSOff && c.ClientTLS.Cert == "" },
+		"must be set unless client-tls.mode is off",
+	},
+	{
+		"client-tls.key", func(c *Config) bool { return c.ClientTLS.Mode != TLSOff && c.ClientTLS.Key == "" },
+		"must be set unless client-tls.mode is off",
+	},
+	{
+		"client-tls.ca", func(c *Config) bool { return c.ClientTLS.Mode == TLSVerifyFull && c.ClientTLS.CA == "" },
+		"must be set if client-tls.mode is verify-full",
+	},
+}

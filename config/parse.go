@@ -1,0 +1,151 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// oneOf parses one of a few words.
+func oneOf[W ~string](words ...W) func(string) (W, error) {
+	return func(text string) (W, error) {
+		names := make([]string, len(words))
+		for i, w := range words {
+			if string(w) == text {
+				return w, nil
+			}
+			names[i] = string(w)
+		}
+		return "", fmt.Errorf(`"%s" is none of %s`, text, strings.Join(names, ", "))
+	}
+}
+
+var parseMode = oneOf(scope.Modes...)
+
+func parseLevel(text string) (zapcore.Level, error) {
+	levels := []zapcore.Level{zapcore.DebugLevel, zapcore.InfoLevel, zapcore.WarnLevel, zapcore.ErrorLevel}
+	names := make([]string, len(levels))
+	for i, l := range levels {
+		if names[i] = l.String(); names[i] == text {
+			return l, nil
+		}
+	}
+	_, err := oneOf(names...)(text)
+	return 0, err
+}
+
+func parsePath(text string) (string, error) {
+	if strings.ContainsRune(text, 0) {
+		return "", errors.New("a path holds no NUL")
+	}
+	return text, nil
+}
+
+// maxSocketPath is the length of sun_path without its NUL (unix(7)), in bytes.
+const maxSocketPath = 107
+
+func parseListen(text string) ([]string, error) {
+	var list []string
+	for address := range strings.SplitSeq(text, ",") {
+		address = strings.TrimSpace(address)
+		path, isUnix := strings.CutPrefix(address, "unix:")
+		switch {
+		case !isUnix && !strings.HasPrefix(address, "/"):
+			if err := checkAddress(address); err != nil {
+				return nil, err
+			}
+			list = append(list, address)
+		case !filepath.IsAbs(path):
+			return nil, fmt.Errorf(`"%s": the path of a Unix socket is absolute`, address)
+		case len(path) > maxSocketPath:
+			return nil, fmt.Errorf(`"%s": the path of a Unix socket has at most %d bytes`, address, maxSocketPath)
+		default:
+			list = append(list, path)
+		}
+	}
+	return list, nil
+}
+
+func parseHTTPListen(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	return text, checkAddress(text)
+}
+
+func checkAddress(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf(`"%s" is no address like 127.0.0.1:6432`, text)
+	}
+	return nil
+}
+
+func parseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf(`"%s" is no duration like 30s, 1m30s or 500ms`, text)
+	}
+	return d, nil
+}
+
+// atLeast bounds what parse returns.
+func atLeast(least time.Duration, parse func(string) (time.Duration, error)) func(string) (time.Duration, error) {
+	return func(text string) (time.Duration, error) {
+		d, err := parse(text)
+		if err == nil && d < least {
+			err = fmt.Errorf("%v is less than %v", d, least)
+		}
+		return d, err
+	}
+}
+
+const (
+	minStatement = 8 << 10
+	maxStatement = 1 << 30 // the server's own limit is one byte less than its largest allocation of 1 GiB (MaxAllocSize, memutils.h)
+)
+
+func parseStatementSize(text string) (int, error) {
+	n, err := parseSize(text)
+	if err == nil && (n < minStatement || n > maxStatement) {
+		err = fmt.Errorf("%s is not from 8KiB to 1GiB", text)
+	}
+	return n, err
+}
+
+// parseSize reads a number of bytes: 1024, 1024B, 64KiB, 16MiB, 1GiB.
+func parseSize(text string) (int, error) {
+	digits := strings.TrimRight(text, "BKMGi")
+	factor, known := map[string]int{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[text[len(digits):]]
+	n, err := strconv.Atoi(digits)
+	if err != nil || !known || n < 0 || n > math.MaxInt/factor {
+		return 0, fmt.Errorf(`"%s" is no size like 65536, 64KiB, 16MiB or 1GiB`, text)
+	}
+	return n * factor, nil
+}
+
+func parsePrefix(text string) (string, error) {
+	const longest = scope.MaxName - len(scope.Separator) - 1 // one byte is left for the role
+	name := scope.Cluster(text + scope.Separator)
+	switch {
+	case len(text) > longest:
+		return "", fmt.Errorf("a prefix has at most %d bytes, this one has %d", longest, len(text))
+	case strings.ContainsRune(text, 0):
+		return "", errors.New("a prefix holds no NUL")
+	case text != "" && (scope.Predefined(name) || strings.HasPrefix(string(name), scope.Reserved)):
+		return "", fmt.Errorf(`names that begin with "%s" are reserved`, name)
+	}
+	return text, nil
+}

@@ -1,0 +1,47 @@
+package config
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"strings"
+)
+
+//go:embed reference.md
+var referenceHead string
+
+// Reference returns docs/configuration.md: every setting, from the table.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString(referenceHead)
+	b.WriteString("\n## Settings\n")
+	for i := range settings {
+		s := &settings[i]
+		where := fmt.Sprintf("`--%s`, `%s`", s.flag(), s.env())
+		if s.secret {
+			where += fmt.Sprintf(", `%s%s`", s.env(), fileSuffix)
+		}
+		s.write(&b, s.key, where)
+	}
+	b.WriteString("\n## Settings of one database\n\nIn the file only, in the section of the database's name, which is spelt as the server spells it.\n")
+	for i := range databaseSettings {
+		s := &databaseSettings[i]
+		s.write(&b, databasesKey+".NAME."+s.key, "")
+	}
+	return b.String()
+}
+
+func (s *setting[T]) write(b *strings.Builder, key, where string) {
+	fmt.Fprintf(b, "\n### %s\n\n%s\n\n", key, s.doc)
+	if where != "" {
+		fmt.Fprintf(b, "- Also: %s\n", where)
+	}
+	fmt.Fprintf(b, "- Value: %s\n- Default: %s\n- Example: `%s`\n", s.arg, cmp.Or(code(s.def), "none"), s.example)
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}

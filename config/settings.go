@@ -1,0 +1,150 @@
+package config
+
+import (
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// settings is the table of all settings but those of single databases.
+var settings = []setting[Config]{
+	{
+		key: "listen", arg: "ADDR", def: "127.0.0.1:6432", list: true,
+		example: "listen: [127.0.0.1:6432, /run/pgscope/.s.PGSQL.6432]",
+		doc: "Addresses to accept clients on. A host and a port (an empty host means all interfaces, port 0 a free one), or a Unix " +
+			"socket: its absolute path, with unix: in front or not. In a flag or a variable several are separated by commas; the " +
+			"flag may also be repeated.",
+		set: into(func(c *Config) *[]string { return &c.Listen }, parseListen),
+	},
+	{
+		key: "upstream", arg: "DSN", secret: true,
+		example: "upstream: host=db.internal sslmode=verify-full",
+		doc: "The PostgreSQL server, as a libpq URI or keyword=value string. Hosts, ports and TLS settings of it are used; user, " +
+			"password and database are the clients' own. Must be set.",
+		set: into(func(c *Config) *DSN { return &c.Upstream }, ParseDSN),
+	},
+	{
+		key: "admin-dsn", arg: "DSN", secret: true,
+		example: "admin-dsn: host=db.internal user=pgscope_admin dbname=postgres",
+		doc: "The proxy's own login at the server, as a libpq URI or keyword=value string. With it the proxy can look up the roles of a " +
+			"database before the first session in it has begun, and set up what role statements need. Empty: it has none, and asks in " +
+			"the clients' sessions only.",
+		set: into(func(c *Config) *DSN { return &c.AdminDSN }, ParseDSN),
+	},
+	{
+		key: "mode", arg: "MODE", def: string(scope.Transparent),
+		example: "mode: explicit",
+		doc: "Which role statements are scoped to the database: transparent (every one), explicit (those that say DBONLY) or off " +
+			"(none: a plain proxy). A section of databases may say otherwise for one of them, and so may a session with SET pgscope.mode " +
+			"where the policy allows it.",
+		set: into(func(c *Config) *scope.Mode { return &c.Mode }, parseMode),
+	},
+	{
+		key: "policy", arg: "FILE",
+		example: "policy: /etc/pgscope/policy.yaml",
+		doc: "File with the rules about who may do what to roles. A relative path starts at the working directory. Empty: the built-in " +
+			"rules alone, which also decide where no rule of the file matches.",
+		set: into(func(c *Config) *string { return &c.Policy }, parsePath),
+	},
+	{
+		key: "manifest", arg: "FILE",
+		example: "manifest: /etc/pgscope/access.yaml",
+		doc:     "File with the declared roles and grants, which the proxy keeps the server at. Empty: none.",
+		set:     into(func(c *Config) *string { return &c.Manifest }, parsePath),
+	},
+	{
+		key: "http-listen", arg: "ADDR", def: "127.0.0.1:9632",
+		example: `http-listen: 0.0.0.0:9632`,
+		doc:     "Address for /livez, /readyz and /metrics, a host and a port. Empty: they are not served.",
+		set:     into(func(c *Config) *string { return &c.HTTPListen }, parseHTTPListen),
+	},
+	{
+		key: "log-format", arg: "FORMAT", def: string(LogJSON),
+		example: "log-format: console",
+		doc:     "How log records are written to standard error: json (one object a line) or console (for people).",
+		set:     into(func(c *Config) *LogFormat { return &c.LogFormat }, oneOf(LogJSON, LogConsole)),
+	},
+	{
+		key: "log-level", arg: "LEVEL", def: "info",
+		example: "log-level: debug",
+		doc:     "The least level of the records that are written: debug, info, warn or error.",
+		set:     into(func(c *Config) *zapcore.Level { return &c.LogLevel }, parseLevel),
+	},
+	{
+		key: "login-timeout", arg: "DURATION", def: "1m",
+		example: "login-timeout: 20s",
+		doc: "How long a client may take from its connection to the end of its login. More than zero. The default is that of the server's " +
+			"authentication_timeout: the server ends a login after its own limit in any case, and a client that has not " +
+			"named a user yet should not hold a connection longer than that.",
+		set: into(func(c *Config) *time.Duration { return &c.LoginTimeout }, atLeast(time.Millisecond, parseDuration)),
+	},
+	{
+		key: "connect-timeout", arg: "DURATION", def: "10s",
+		example: "connect-timeout: 3s",
+		doc: "How long to try one host of the server before the next. More than zero. connect_timeout in the connection string goes " +
+			"before it.",
+		set: into(func(c *Config) *time.Duration { return &c.ConnectTimeout }, atLeast(time.Millisecond, parseDuration)),
+	},
+	{
+		key: "shutdown-grace", arg: "DURATION", def: "30s",
+		example: "shutdown-grace: 5m",
+		doc: "How long open transactions may go on when the proxy stops. Sessions without one are ended at once. 0s: none may. " +
+			"What supervises the process must wait longer than that before it kills (Kubernetes: terminationGracePeriodSeconds, " +
+			"systemd: TimeoutStopSec).",
+		set: into(func(c *Config) *time.Duration { return &c.ShutdownGrace }, atLeast(0, parseDuration)),
+	},
+	{
+		key: "max-statement-size", arg: "SIZE", def: "64MiB",
+		example: "max-statement-size: 16MiB",
+		doc: "The longest statement text that is read; a longer one is refused. In bytes, KiB, MiB or GiB, from 8KiB to 1GiB. A session " +
+			"may need a few times as much memory while such a statement is mapped.",
+		set: into(func(c *Config) *int { return &c.MaxStatementSize }, parseStatementSize),
+	},
+	{
+		key: "client-tls.mode", arg: "MODE", def: string(TLSOff),
+		example: "client-tls: {mode: require, cert: server.crt, key: server.key}",
+		doc: "TLS between clients and the proxy: off, allow (as the client wants it), require, or verify-full (with a client certificate " +
+			"that client-tls.ca has signed). Unix sockets have none.",
+		set: into(func(c *Config) *TLSMode { return &c.ClientTLS.Mode }, oneOf(TLSOff, TLSAllow, TLSRequire, TLSVerifyFull)),
+	},
+	{
+		key: "client-tls.cert", arg: "FILE",
+		example: "client-tls: {mode: allow, cert: /etc/pgscope/server.crt, key: /etc/pgscope/server.key}",
+		doc:     "File with the certificate that clients are shown, and its chain, in PEM. Must be set unless client-tls.mode is off.",
+		set:     into(func(c *Config) *string { return &c.ClientTLS.Cert }, parsePath),
+	},
+	{
+		key: "client-tls.key", arg: "FILE",
+		example: "client-tls: {mode: allow, cert: /etc/pgscope/server.crt, key: /etc/pgscope/server.key}",
+		doc:     "File with the private key of client-tls.cert, in PEM. Must be set unless client-tls.mode is off.",
+		set:     into(func(c *Config) *string { return &c.ClientTLS.Key }, parsePath),
+	},
+	{
+		key: "client-tls.ca", arg: "FILE",
+		example: "client-tls: {mode: verify-full, cert: server.crt, key: server.key, ca: clients.crt}",
+		doc:     "File with the authorities that sign clients' certificates, in PEM. Must be set if client-tls.mode is verify-full.",
+		set:     into(func(c *Config) *string { return &c.ClientTLS.CA }, parsePath),
+	},
+}
+
+// databasesKey is the section of the file with what is set for single databases.
+const databasesKey = "databases"
+
+// databaseSettings is the table of what can be set for one database, in the file only.
+var databaseSettings = []setting[Database]{
+	{
+		key: "prefix", arg: "PREFIX",
+		example: "databases: {orders_production: {prefix: orders}}",
+		doc: "What the names of the database's roles begin with on the server, before an underscore. It is fixed when the database gets its " +
+			"first role; a change here does not rename roles. At most 61 bytes; two databases cannot have the same. Empty: the database's name.",
+		set: into(func(d *Database) *string { return &d.Prefix }, parsePrefix),
+	},
+	{
+		key: "mode", arg: "MODE",
+		example: `databases: {legacy: {mode: "off"}}`,
+		doc:     "The mode of this database, as the setting of that name. Not set: the proxy's.",
+		set:     into(func(d *Database) *scope.Mode { return &d.Mode }, parseMode),
+	},
+}

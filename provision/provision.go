@@ -1,0 +1,157 @@
+package provision
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Enrol gives the database that the connection is in its marker, unless it has one. prefix is what its roles shall be
+// prefixed with; empty for its name. One that has a marker with another prefix is not changed: that is an error.
+func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Database, error) {
+	db, err := database(ctx, conn, prefix)
+	if err != nil {
+		return scope.Database{}, err
+	}
+	if !db.Enrolled {
+		if err := run(ctx, conn, db.EnrolSQL()); err != nil {
+			return scope.Database{}, err
+		}
+		if db, err = database(ctx, conn, prefix); err != nil {
+			return scope.Database{}, err
+		}
+	}
+	switch {
+	case !db.Enrolled:
+		return scope.Database{}, fmt.Errorf("role %q exists, but its comment does not say that it is the marker of database %q", db.Marker, db.Name)
+	case prefix != "" && prefix != db.Prefix:
+		return scope.Database{}, fmt.Errorf("database %q is enrolled with the prefix %q", db.Name, db.Prefix)
+	default:
+		return db, nil
+	}
+}
+
+// database asks for the scope of the connection's database.
+func database(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Database, error) {
+	rows, err := query(ctx, conn, "SELECT pg_catalog.current_database()::pg_catalog.text", nil)
+	if err != nil {
+		return scope.Database{}, err
+	}
+	q := scope.Inquiry{Database: rows[0][0]}
+	sql, params := q.SQL()
+	if rows, err = query(ctx, conn, sql, params); err != nil {
+		return scope.Database{}, err
+	}
+	view, err := q.Answer(rows, prefix)
+	if err != nil {
+		return scope.Database{}, err
+	}
+	return view.DB, nil
+}
+
+// Administrator makes a role of the cluster the administrator of a database's roles: with CREATEROLE, it can create them
+// there. A role whose name begins as those of the database do would become one of them: that is an error.
+func Administrator(ctx context.Context, conn *pgconn.PgConn, db scope.Database, role scope.Cluster) error {
+	if _, ok := db.Localize(role); ok {
+		return fmt.Errorf("role %q cannot administer the roles of database %q: it would be taken for one of them, by its name", role, db.Name)
+	}
+	return run(ctx, conn, db.AdministratorSQL(role, majorVersion(conn)))
+}
+
+func majorVersion(conn *pgconn.PgConn) int {
+	digits := conn.ParameterStatus("server_version")
+	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		digits = digits[:end]
+	}
+	major, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
+	}
+	return major
+}
+
+// Roles lists the roles of the database that the connection is in, or of all databases, by database and name.
+func Roles(ctx context.Context, conn *pgconn.PgConn, all bool) ([]scope.Listed, error) {
+	var q scope.Survey
+	if !all {
+		db, err := database(ctx, conn, "")
+		if err != nil {
+			return nil, err
+		}
+		q.Database = db.Name
+	}
+	estate, err := survey(ctx, conn, q)
+	if err != nil {
+		return nil, err
+	}
+	list := estate.Roles()
+	slices.SortFunc(list, func(a, b scope.Listed) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.Name, b.Name))
+	})
+	return list, nil
+}
+
+// Sweep repairs what was left behind in the whole cluster, see [scope.Estate.Sweep]. The server tells by notices what was
+// done and what could not be; warnings are what only a person can decide. With wait it waits for another sweep to
+// end; without, it leaves the work to that one.
+func Sweep(ctx context.Context, conn *pgconn.PgConn, wait bool) (warnings []string, err error) {
+	rows, err := query(ctx, conn, scope.SweepLockSQL(wait), nil)
+	if err != nil {
+		return nil, err
+	}
+	if !wait && rows[0][0] != "t" {
+		return nil, nil
+	}
+	estate, err := survey(ctx, conn, scope.Survey{})
+	if err != nil {
+		return nil, err
+	}
+	statements, warnings := estate.Sweep()
+	for _, sql := range append(statements, scope.SweepUnlockSQL()) {
+		if err := run(ctx, conn, sql); err != nil {
+			return warnings, err
+		}
+	}
+	return warnings, nil
+}
+
+func survey(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) (*scope.Estate, error) {
+	sql, params := q.SQL()
+	rows, err := query(ctx, conn, sql, params)
+	if err != nil {
+		return nil, err
+	}
+	return q.Answer(rows)
+}
+
+func run(ctx context.Context, conn *pgconn.PgConn, sql string) error {
+	_, err := conn.Exec(ctx, sql).ReadAll()
+	return err
+}
+
+// query returns the rows of a statement as text; NULL is an empty one.
+func query(ctx context.Context, conn *pgconn.PgConn, sql string, params []string) ([][]string, error) {
+	values := make([][]byte, len(params))
+	for i, p := range params {
+		values[i] = []byte(p)
+	}
+	result := conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	rows := make([][]string, len(result.Rows))
+	for i, r := range result.Rows {
+		rows[i] = make([]string, len(r))
+		for j, v := range r {
+			rows[i][j] = string(v)
+		}
+	}
+	return rows, nil
+}

@@ -1,0 +1,103 @@
+package provision_test
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/provision"
+	"github.com/pgscope/pgscope-proxy/scope"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+func connect(t *testing.T, c *pgtest.Cluster, database, user string) *pgconn.PgConn {
+	t.Helper()
+	conn, err := pgconn.Connect(t.Context(), c.DSN("dbname="+database, "user="+user))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+func TestEnrolAndAdminister(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.CreateDatabase(t, "orders")
+	c.CreateDatabase(t, "billing")
+	c.Psql(t, "postgres", "CREATE ROLE dba LOGIN CREATEROLE; CREATE ROLE orders_dba; CREATE ROLE pgscope_db_billing")
+	conn := connect(t, c, "orders", "postgres")
+	for range 2 {
+		db, err := provision.Enrol(t.Context(), conn, "ord")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !db.Enrolled || db.Prefix != "ord" || db.Marker != "pgscope_db_orders" {
+			t.Errorf("enrolled as %+v", db)
+		}
+		if err := provision.Administrator(t.Context(), conn, db, "dba"); err != nil {
+			t.Error(err)
+		}
+		if err := provision.Administrator(t.Context(), conn, db, "ord_dba"); err == nil {
+			t.Error("a role with the database's prefix administers it")
+		}
+	}
+	if _, err := provision.Enrol(t.Context(), conn, "other"); err == nil {
+		t.Error("enrolled with two prefixes")
+	}
+	if _, err := provision.Enrol(t.Context(), connect(t, c, "billing", "postgres"), ""); err == nil {
+		t.Error("took somebody else's role for a marker")
+	}
+
+	dba := connect(t, c, "orders", "dba")
+	if _, err := dba.Exec(t.Context(), "CREATE ROLE ord_app LOGIN IN ROLE pgscope_db_orders").ReadAll(); err != nil {
+		t.Error(err)
+	}
+	_, err := dba.Exec(t.Context(), "SET ROLE pgscope_db_orders").ReadAll()
+	if major, convErr := strconv.Atoi(c.Major); convErr != nil || (err != nil) != (major >= 16) {
+		t.Errorf("PostgreSQL %s: the administrator becomes the marker: %v", c.Major, err)
+	}
+	list, err := provision.Roles(t.Context(), conn, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []scope.Listed{{Database: "orders", Name: "app", Cluster: "ord_app", Attributes: []string{"LOGIN"}}}
+	if diff := cmp.Diff(want, list, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("roles (-want +got):\n%s", diff)
+	}
+}
+
+// TestOneSweepAtATime: a sweep that need not wait leaves the work to the one that is under way.
+func TestOneSweepAtATime(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.CreateDatabase(t, "orders")
+	conn := connect(t, c, "orders", "postgres")
+	if _, err := provision.Enrol(t.Context(), conn, ""); err != nil {
+		t.Fatal(err)
+	}
+	first, second := connect(t, c, "postgres", "postgres"), connect(t, c, "postgres", "postgres")
+	if _, err := first.Exec(t.Context(), scope.SweepLockSQL(true)).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	c.Psql(t, "postgres", "DROP DATABASE orders WITH (FORCE)")
+	for _, left := range []bool{true, false} {
+		if _, err := provision.Sweep(t.Context(), second, false); err != nil {
+			t.Fatal(err)
+		}
+		got := c.Psql(t, "postgres", "SELECT rolname FROM pg_roles")
+		if strings.Contains(got, "pgscope_db_orders") != left {
+			t.Errorf("roles %q", got)
+		}
+		if _, err := first.Exec(t.Context(), scope.SweepUnlockSQL()).ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// beginning is what the proxy has to settle with the server before the client may begin:
+//
+//	whose is the role that logged in?  →  the role of the startup packet  →  "$user" in the search_path
+//
+// The client's first ReadyForQuery waits meanwhile.
+type beginning struct {
+	inquiry  scope.Inquiry // what was asked first
+	attempts int
+	userPath string // the search_path to set; empty for none
+	pathSent bool
+}
+
+// scoped reports whether the role that logged in has another name on the server than the client has for it.
+func (e *Engine) scoped() bool { return string(e.cfg.Login) != string(e.cfg.LoginName) }
+
+// asksFirst reports whether there is something to settle.
+func (e *Engine) asksFirst() bool {
+	d := e.cfg.Directory
+	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName) || e.startRole.pending() || e.scoped()
+}
+
+// firstNames are the names that must be known.
+func (e *Engine) firstNames() []scope.Name {
+	names := []scope.Name{{Role: e.cfg.LoginName}}
+	for _, role := range e.startRole.names {
+		names = append(names, scope.Name{Role: role})
+	}
+	return names
+}
+
+// askFirst asks about the roles of the database, whose the role is that logged in, and for the search_path.
+func (e *Engine) askFirst(db scope.Database, out *Out) error {
+	b := &e.beginning
+	b.attempts++
+	b.inquiry = db.Inquire(e.firstNames()...)
+	b.inquiry.Names = append(b.inquiry.Names, e.cfg.Login)
+	b.inquiry.Own = e.cfg.Directory.Stale()
+	return e.askAtStart(b.inquiry, out)
+}
+
+func (e *Engine) askAtStart(q interface{ SQL() (string, []string) }, out *Out) error {
+	sql, params := q.SQL()
+	if err := e.ask(sql, params, out); err != nil {
+		return notAtStart(*err)
+	}
+	return nil
+}
+
+// start goes on when a question was answered. That the list of roles could not be learned anew, or the search_path not be
+// set, is no reason to refuse a session: its statements ask for themselves. But whose the role is must be known (a
+// client can make the question fail, by a statement_timeout say), and what the client wants to begin with must be done.
+func (e *Engine) start(out *Out) error {
+	known := e.cfg.Directory.Admitted(e.cfg.Login, e.cfg.LoginName) && !e.startRole.pending()
+	switch failed := e.question.failure != nil; {
+	case failed && !known && !e.beginning.pathSent:
+		return e.startFailure()
+	case failed || e.beginning.pathSent:
+		e.begin(out)
+		return nil
+	case e.startRole.sent:
+		return e.setUserPath(out)
+	default:
+		return e.settle(out)
+	}
+}
+
+// settle takes the answer to the first question.
+func (e *Engine) settle(out *Out) error {
+	b := &e.beginning
+	view, err := e.inquired(b.inquiry)
+	if err != nil {
+		return err
+	}
+	if !view.Knows(e.firstNames()...) {
+		if b.attempts == maxAttempts {
+			return notAtStart(unsettled(view.DB))
+		}
+		return e.askFirst(view.DB, out)
+	}
+	e.cfg.Directory.Learn(view)
+	if err := e.mayLogin(view); err != nil {
+		return err
+	}
+	e.cfg.Directory.Admit(e.cfg.Login, e.cfg.LoginName)
+	if path, found := scope.ReplaceUser(view.SearchPath, e.cfg.LoginName); found && e.scoped() {
+		b.userPath = path
+	}
+	if done, err := e.setRole(view, out); !done {
+		return err
+	}
+	return e.setUserPath(out)
+}
+
+// setUserPath puts the short name in the place of "$user", which on the server stands for the cluster name.
+func (e *Engine) setUserPath(out *Out) error {
+	b := &e.beginning
+	if b.userPath == "" {
+		e.begin(out)
+		return nil
+	}
+	b.pathSent = true
+	return e.askAtStart(setPath(b.userPath), out)
+}
+
+type setPath string
+
+func (p setPath) SQL() (sql string, params []string) {
+	return "SELECT pg_catalog.set_config('search_path', $1, false)", []string{string(p)}
+}
+
+// begin lets the client begin.
+func (e *Engine) begin(out *Out) {
+	e.started = true
+	out.Client.write(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), e.status))
+}

@@ -1,0 +1,225 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// consequences are what the proxy does around a statement that drops, renames or copies a scope as a whole. They belong to
+// the message that runs it: Query, or Execute.
+type consequences struct {
+	foreword string    // what runs before it in its transaction: all or nothing
+	preceded bool      // the foreword stands in the text of the Query itself, and is not answered yet
+	cleanups []cleanup // what is looked after when it has succeeded
+	forget   []string  // the databases that are not what they were
+}
+
+// cleanup looks for markers whose database or schema is gone, and drops them and their roles. It goes by what it
+// finds: where the statement was undone, nothing is gone.
+type cleanup struct {
+	survey  scope.Survey
+	schemas bool // of the session's database; else the database
+}
+
+func (c consequences) follows() bool { return c.foreword != "" || c.cleanups != nil || c.forget != nil }
+
+// maxScopes bounds what the server is asked about for one text.
+const maxScopes = 16
+
+var tooManyScopes = scope.Error{
+	Code:    scope.CodeProgramLimitExceeded,
+	Message: fmt.Sprintf("a text cannot rename more than %d databases", maxScopes),
+	Hint:    "Send it in parts.",
+}
+
+// surveyFor returns what must be known before a change; false where nothing must. db is the session's database.
+//
+// DROP and CREATE DATABASE among other statements fail at the server (PreventInTransactionBlock, xact.c).
+func surveyFor(c rewrite.Change, db scope.Database) (scope.Survey, bool) {
+	switch c.Kind {
+	case rewrite.DropDatabase, rewrite.CopyDatabase:
+		return scope.Survey{Database: c.Name}, c.Alone
+	case rewrite.RenameDatabase:
+		return scope.Survey{Database: c.Name}, true
+	case rewrite.RenameSchema:
+		return scope.Survey{Database: db.Name}, db.Enrolled
+	default:
+		return scope.Survey{}, false
+	}
+}
+
+// scopesToAsk returns what must be known before the changes, each once.
+func scopesToAsk(changes []rewrite.Change, db scope.Database) (list []scope.Survey) {
+	for _, c := range changes {
+		if q, ok := surveyFor(c, db); ok && !slices.Contains(list, q) {
+			list = append(list, q)
+		}
+	}
+	return list
+}
+
+// follow finds out the consequences of the held statement, and refuses what cannot have them.
+func (h *held) follow(t *text) {
+	for _, c := range h.analysis.Changes() {
+		q, ok := surveyFor(c, h.view.DB)
+		var estate *scope.Estate
+		if ok {
+			estate = h.estates[q]
+		}
+		var err *scope.Error
+		switch {
+		case c.Kind == rewrite.DropSchema && h.view.DB.Enrolled:
+			t.cleanUp(cleanup{scope.Survey{Database: h.view.DB.Name}, true})
+		case estate == nil:
+		case c.Kind == rewrite.DropDatabase:
+			t.forget = append(t.forget, c.Name)
+			if db, enrolled := estate.Database(c.Name); enrolled {
+				t.cleanUp(cleanup{scope.Survey{OID: db.OID}, false})
+			}
+		case c.Kind == rewrite.CopyDatabase:
+			err = estate.Copy(c.Name)
+		case c.Kind == rewrite.RenameDatabase:
+			t.forget = append(t.forget, c.Name, c.To)
+			err = t.rename(c, func() (string, *scope.Error) { return estate.Rename(c.Name, c.To) })
+		case c.Kind == rewrite.RenameSchema:
+			err = t.rename(c, func() (string, *scope.Error) { return estate.RenameSchema(c.Name, c.To) })
+		}
+		if err != nil {
+			h.analysis.Refuse(t.result, c, *err)
+		}
+	}
+}
+
+func (c *consequences) cleanUp(what cleanup) {
+	if !slices.Contains(c.cleanups, what) {
+		c.cleanups = append(c.cleanups, what)
+	}
+}
+
+// rename makes the roles of a scope that gets another name follow it.
+func (c *consequences) rename(change rewrite.Change, foreword func() (string, *scope.Error)) (err *scope.Error) {
+	c.foreword, err = foreword()
+	if err == nil && c.foreword != "" && !change.Alone {
+		err = &scope.Error{
+			Code:    scope.CodeFeatureNotSupported,
+			Message: fmt.Sprintf(`"%s", which has roles of its own, cannot be renamed by one of several statements in a string`, change.Name),
+			Hint:    "Send the statement by itself. It may stand in a transaction.",
+		}
+	}
+	if err != nil {
+		c.foreword = ""
+	}
+	return err
+}
+
+// forward lets a message go to the server; an Execute, behind its foreword if it has one. t is what the message's text
+// became, nil where that is as the client wrote it. The engine keeps the frame.
+func (e *Engine) forward(awaits awaited, t *text, frame []byte, out *Out) {
+	if t == nil || t.foreword == "" || awaits != executed || e.pending.skipping {
+		e.transmit(awaits, t, frame, out)
+		return
+	}
+	e.held = &held{step: saysForeword, text: t, frame: frame}
+	e.tell(t.foreword, false, out) // its transaction is the statement's
+}
+
+func (e *Engine) transmit(awaits awaited, t *text, frame []byte, out *Out) {
+	e.pending.push(awaits, t)
+	e.aftermath.owed = e.aftermath.owed || t != nil && t.cleanups != nil && runs(awaits)
+	out.Server.write(frame)
+}
+
+// runs reports whether a message that is answered so runs a text.
+func runs(awaits awaited) bool { return awaits == readyQuery || awaits == executed }
+
+// aftermath is what is left to do behind a statement. The client is held from the message on that makes the server say
+// ReadyForQuery; that one is withheld, and in its place goes the one that ends the last question.
+type aftermath struct {
+	owed      bool      // a statement was sent that may leave something to do
+	due       []cleanup // it has been executed
+	todo      []string  // what the survey of the one before due[0] told to do
+	surveying bool      // the question is a survey
+	ready     bool      // the next question can be put
+}
+
+// cleaningUp reports whether the client must wait for an aftermath.
+func (e *Engine) cleaningUp() bool { return e.aftermath.owed && !e.pending.unsynced }
+
+// completed notes that a statement has been executed, and reports whether it was the client's, not a foreword.
+func (e *Engine) completed() bool {
+	t := e.pending.first().text
+	switch {
+	case t == nil:
+		return true
+	case t.preceded:
+		t.preceded = false
+		return false
+	}
+	for _, c := range t.cleanups {
+		if !slices.Contains(e.aftermath.due, c) {
+			e.aftermath.due = append(e.aftermath.due, c)
+		}
+	}
+	for _, database := range t.forget {
+		if e.cfg.Forget != nil {
+			e.cfg.Forget(database)
+		}
+	}
+	return true
+}
+
+// withheld decides about a ReadyForQuery that an aftermath may come before.
+func (e *Engine) withheld() bool {
+	if !e.cleaningUp() || e.pending.n > 0 {
+		return false
+	}
+	a := &e.aftermath
+	if len(a.due) == 0 || e.status == wire.TxFailed {
+		*a = aftermath{}
+		return false
+	}
+	a.ready = true
+	return true
+}
+
+// askAftermath puts the next question of an aftermath: what there is to do, or that it be done.
+func (e *Engine) askAftermath(out *Out) {
+	a := &e.aftermath
+	a.ready = false
+	if a.surveying = len(a.todo) == 0; a.surveying {
+		sql, params := a.due[0].survey.SQL()
+		e.put(sql, params, !e.pending.unsynced, out)
+		return
+	}
+	e.tell(a.todo[0], !e.pending.unsynced, out)
+	a.todo = a.todo[1:]
+}
+
+// answerAftermath takes the whole answer to a question of an aftermath, and tells whether that was the last.
+func (e *Engine) answerAftermath() (last bool, err error) {
+	a, q := &e.aftermath, &e.question
+	if a.surveying {
+		c := a.due[0]
+		a.due = a.due[1:]
+		if q.failure == nil {
+			estate, err := c.survey.Answer(q.rows)
+			if err != nil {
+				return false, serverViolation(err.Error(), wire.DataRow)
+			}
+			if a.todo = estate.Dropped(); c.schemas {
+				a.todo = estate.DroppedSchemas()
+			}
+		}
+	}
+	if len(a.todo)+len(a.due) > 0 && e.status != wire.TxFailed {
+		a.ready = true
+		return false, nil
+	}
+	*a = aftermath{}
+	e.cfg.Directory.Changed()
+	return true, nil
+}

@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/rewrite/charset"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// How a text is read depends on settings of the session, which the server reports when they change. From PostgreSQL 14 on
+// it does so with ReadyForQuery, so inside a pipeline, and while answers are awaited, the last report may be out
+// of date. What reads otherwise under other settings is then not read before the server was asked for them.
+
+// readingSQL asks for the settings that a text is read with.
+const readingSQL = `SELECT pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('server_encoding'), ` +
+	`pg_catalog.current_setting('standard_conforming_strings')`
+
+// mustAsk reports whether the settings that the text is read with matter, and may not be those of the last report.
+func (e *Engine) mustAsk(sql string) bool {
+	if !e.pending.unsynced && e.pending.n == 0 {
+		return false
+	}
+	db := e.cfg.Directory.Database()
+	return strings.IndexByte(sql, '\\') >= 0 || !charset.ASCII(sql) || !charset.ASCII(db.Name) || !charset.ASCII(db.Prefix)
+}
+
+// takeReading takes the answer to readingSQL.
+func (e *Engine) takeReading() error {
+	if len(e.question.rows) != 1 || len(e.question.rows[0]) != 3 {
+		return serverViolation("unexpected answer", wire.DataRow)
+	}
+	row := e.question.rows[0]
+	e.options.Encoding, e.options.ServerEncoding, e.options.StandardStrings = row[0], row[1], row[2] == "on"
+	return nil
+}
+
+// encode returns a text of the proxy's in the client's character set, as the server expects it in this session.
+func (e *Engine) encode(text string) (string, *scope.Error) {
+	encoded, err := e.options.Charset().Encode(text)
+	if err == nil {
+		return encoded, nil
+	}
+	var char *charset.UntranslatableError
+	hint := ""
+	if errors.As(err, &char) {
+		hint = "The names of this database's roles cannot be written in this session: SET client_encoding TO 'UTF8'."
+	}
+	const untranslatableCharacter = "22P05"
+	return "", &scope.Error{Code: untranslatableCharacter, Message: err.Error(), Hint: hint}
+}
+
+// inquired reads the answer to an inquiry. A role of the database whose name cannot be read is left out of the list,
+// which is for the texts of errors; nothing else may be left out.
+func (e *Engine) inquired(q scope.Inquiry) (*scope.View, error) {
+	const listed = "own"
+	set := e.options.Charset()
+	rows := make([][]string, 0, len(e.question.rows))
+	for _, raw := range e.question.rows {
+		row := make([]string, len(raw))
+		whole := true
+		for i, value := range raw {
+			decoded, ok := set.Decode(value, nil)
+			row[i], whole = decoded, whole && ok
+		}
+		switch {
+		case whole:
+			rows = append(rows, row)
+		case raw[0] != listed:
+			return nil, serverViolation("a name that is not of the client's character set", wire.DataRow)
+		}
+	}
+	view, err := q.Answer(rows, e.cfg.Directory.Prefix())
+	if err != nil {
+		return nil, serverViolation(err.Error(), wire.DataRow)
+	}
+	return view, nil
+}
+
+// encodeFields writes what the proxy put into a report in the client's character set. What cannot be written so is shown
+// as '?': the report must not get lost.
+func encodeFields(list []field, set *charset.Charset) {
+	for i, f := range list {
+		encoded, err := set.Encode(f.value)
+		for _, r := range f.value {
+			if err == nil {
+				break
+			}
+			if _, failed := set.Encode(string(r)); failed != nil {
+				f.value = strings.ReplaceAll(f.value, string(r), "?")
+				encoded, err = set.Encode(f.value)
+			}
+		}
+		list[i].value = encoded
+	}
+}
+
+// notices are the messages that tell a client what in its text the proxy does not see; nil for none.
+func (e *Engine) notices(list []*rewrite.Error) (frames []byte) {
+	for _, n := range list {
+		fields := appendError([]field{{'S', "NOTICE"}, {'V', "NOTICE"}}, n)
+		encodeFields(fields, e.options.Charset())
+		frames = appendReport(frames, wire.NoticeResponse, fields)
+	}
+	return frames
+}

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// StartRole is what the client's startup packet says of roles beside the user. It was taken out of the packet for the
+// server, since its names can only be mapped when the session can be asked.
+type StartRole struct {
+	Role          string // the setting "role"; empty is no name, and Set says whether it was there
+	Set           bool
+	Authorization string // the setting session_authorization: the server overwrites it by the user, if such a role exists
+	Authorized    bool
+}
+
+// startRole is the way from there to a SET ROLE, before the client may begin.
+type startRole struct {
+	analysis *rewrite.Analysis // of the SET
+	refusal  *rewrite.Error
+	names    []scope.Short // whose roles must be known
+	sent     bool
+}
+
+// read makes the statement of the settings. The packet is in no client_encoding: the server reads it as it is.
+func (s StartRole) read() (r startRole) {
+	if s.Authorized {
+		r.names = append(r.names, scope.Short(s.Authorization))
+	}
+	if s.Set && s.Role != "none" {
+		r.analysis, r.refusal = rewrite.Analyze("SET role TO "+scope.QuoteLiteral(s.Role), rewrite.Options{StandardStrings: true, Encoding: "UTF8"})
+		r.names = append(r.names, scope.Short(s.Role))
+	}
+	return r
+}
+
+// pending reports whether something is still to be done.
+func (r *startRole) pending() bool { return len(r.names) > 0 }
+
+// setRole sets the role that the session begins with. done is false where the server was asked to.
+func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
+	mode := e.mode(view)
+	if e.cfg.Start.Authorized {
+		if _, home, err := e.resolveStart(view, mode, scope.Short(e.cfg.Start.Authorization)); err != nil || home == scope.Missing {
+			return false, notAtStart(roleMissing(e.cfg.Start.Authorization))
+		}
+	}
+	switch r := &e.startRole; {
+	case r.refusal != nil:
+		return false, notAtStart(r.refusal.Error)
+	case r.analysis == nil:
+		return true, nil
+	case e.cfg.Start.Role == "": // no role has that name, and with the prefix it would be one
+		return false, notAtStart(roleMissing(""))
+	}
+	result := e.startRole.analysis.Rewrite(view, mode, e.cfg.Decide)
+	if e.cfg.Saw != nil {
+		e.cfg.Saw("SET role TO "+scope.QuoteLiteral(e.cfg.Start.Role), result)
+	}
+	if len(result.Refusals) > 0 {
+		refusal := result.Refusals[0].Error
+		if refusal.Code == scope.CodeUndefinedObject {
+			refusal.Code = scope.CodeInvalidParameter // check_role, src/backend/commands/variable.c
+		}
+		return false, notAtStart(refusal)
+	}
+	e.startRole.sent = true
+	if err := e.ask(result.SQL, nil, out); err != nil {
+		return false, notAtStart(*err)
+	}
+	return false, nil
+}
+
+func (e *Engine) resolveStart(view *scope.View, mode scope.Mode, name scope.Short) (scope.Cluster, scope.Home, *scope.Error) {
+	if mode == scope.Transparent {
+		return view.Resolve(name)
+	}
+	return view.ResolvePlain(name)
+}
+
+func roleMissing(name string) scope.Error {
+	return scope.Error{Code: scope.CodeInvalidParameter, Message: `role "` + name + `" does not exist`}
+}
+
+// notAtStart ends a session that cannot begin as its client wants.
+func notAtStart(reason scope.Error) error { return &Error{Report: reason} }
+
+// startFailure makes of the server's refusal to do what the session must begin with the end of the session.
+func (e *Engine) startFailure() error {
+	list, ok := fields(wire.Body(e.question.failure))
+	if !ok {
+		return serverViolation("invalid field", wire.ErrorResponse)
+	}
+	t := &text{names: make(map[scope.Cluster]scope.Short)}
+	for _, name := range e.startRole.names { // of one that does not exist, too
+		if c, err := e.cfg.Directory.Database().Qualify(name); err == nil {
+			t.names[c] = name
+		}
+	}
+	list, _ = e.localize(list, t)
+	reason := scope.Error{Code: get(list, 'C'), Message: get(list, 'M'), Detail: get(list, 'D'), Hint: get(list, 'H')}
+	if reason.Code == "" {
+		return errors.New("engine: an error without a code")
+	}
+	return notAtStart(reason)
+}

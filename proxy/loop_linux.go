@@ -1,0 +1,503 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
+)
+
+// An event loop is the other driver of a relay. Two goroutines wake a goroutine for each message on each leg, and that
+// is what they cost: a loop is one thread that reads what is there and writes it at once. It serves sessions without
+// TLS; those keep to goroutines, since crypto/tls wants a connection that blocks.
+//
+//	         ┌───────────── loop: one thread, one buffer ─────────────┐
+//	client ──┼▶ read ─▶ engine.Client ─▶ write ─▶ (rest waits) ───────┼─▶ server
+//	client ◀─┼─ (rest waits) ◀─ write ◀─ engine.Server ◀─ read ◀──────┼── server
+//	         └─────────────────────────────────────────────────────────┘
+//
+// Nothing is kept for a session at rest but two descriptors, an engine and the bytes that a leg would not take.
+
+const (
+	loopBuffer = 64 << 10 // bytes read at a time, for all sessions of a loop together
+	loopEvents = 256      // taken from the kernel at a time
+)
+
+// loops are the event loops of a server.
+type loops struct {
+	list []*loop
+	mu   sync.Mutex
+	next int
+	wg   sync.WaitGroup
+}
+
+// newLoops starts n event loops. close ends them.
+func newLoops(n int) (*loops, error) {
+	ls := new(loops)
+	for range n {
+		l, err := newLoop()
+		if err != nil {
+			ls.close()
+			return nil, err
+		}
+		ls.list = append(ls.list, l)
+		ls.wg.Go(l.run)
+	}
+	return ls, nil
+}
+
+// close ends the loops. Their sessions must have ended before.
+func (ls *loops) close() {
+	for _, l := range ls.list {
+		l.post(func() { l.closed = true })
+	}
+	ls.wg.Wait()
+}
+
+// take hands a relay over to a loop, which calls done in a goroutine of its own when the session is over. It returns
+// false where the session must be relayed by goroutines.
+func (ls *loops) take(r *relay, done func()) bool {
+	client, ok := rawDescriptor(r.client)
+	if !ok {
+		return false
+	}
+	server, ok := rawDescriptor(r.server)
+	if !ok {
+		_ = unix.Close(client) // a copy
+		return false
+	}
+	ls.mu.Lock()
+	l := ls.list[ls.next%len(ls.list)]
+	ls.next++
+	ls.mu.Unlock()
+
+	s := &looped{relay: r, loop: l, done: done}
+	s.client = leg{session: s, fd: client, peer: &s.server}
+	s.server = leg{session: s, fd: server, peer: &s.client}
+	// Go's poller must not look at them any more. The copies live on.
+	_ = r.client.Close()
+	_ = r.server.Close()
+	r.mu.Lock()
+	r.client, r.server = nil, nil
+	r.interrupt = func() { l.post(s.finish) }
+	r.mu.Unlock()
+	l.post(s.begin)
+	return true
+}
+
+// rawDescriptor returns a copy of the connection's descriptor, non-blocking; false where the connection is more than that.
+func rawDescriptor(c net.Conn) (int, bool) {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		return duplicate(c)
+	case *net.UnixConn:
+		return duplicate(c)
+	case *serverLink:
+		return rawDescriptor(c.Conn)
+	default:
+		return 0, false
+	}
+}
+
+func duplicate(c syscall.Conn) (fd int, ok bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	var failed error
+	if err := raw.Control(func(original uintptr) {
+		fd, failed = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil || failed != nil {
+		return 0, false
+	}
+	return fd, true // it shares O_NONBLOCK with the original
+}
+
+// loop is one thread with its sessions.
+type loop struct {
+	epoll int
+	wake  int    // an eventfd: there is something in posted
+	legs  []*leg // by descriptor
+	buf   []byte
+	out   engine.Out
+
+	mu     sync.Mutex
+	posted []func()
+	closed bool
+}
+
+func newLoop() (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
+	}
+	l := &loop{epoll: epoll, wake: wake, buf: make([]byte, loopBuffer)}
+	if err := l.control(unix.EPOLL_CTL_ADD, wake, unix.EPOLLIN); err != nil {
+		return nil, errors.Join(err, unix.Close(epoll), unix.Close(wake))
+	}
+	return l, nil
+}
+
+func (l *loop) control(op, fd int, events uint32) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})) //nolint:gosec // descriptors are small
+}
+
+// post lets the loop's thread run f soon.
+func (l *loop) post(f func()) {
+	l.mu.Lock()
+	l.posted = append(l.posted, f)
+	first := len(l.posted) == 1
+	l.mu.Unlock()
+	if first {
+		one := [8]byte{1}
+		_, _ = unix.Write(l.wake, one[:]) // fails only where the counter is full, and the loop awake
+	}
+}
+
+// run is the thread.
+func (l *loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer func() {
+		_ = unix.Close(l.epoll)
+		_ = unix.Close(l.wake)
+	}()
+	events := make([]unix.EpollEvent, loopEvents)
+	for !l.closed {
+		n, err := unix.EpollWait(l.epoll, events, -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			panic(os.NewSyscallError("epoll_wait", err)) // the descriptor is ours, and so are the arguments
+		}
+		for _, e := range events[:max(n, 0)] {
+			if int(e.Fd) == l.wake {
+				l.runPosted()
+				continue
+			}
+			if g := l.legAt(int(e.Fd)); g != nil {
+				g.ready(e.Events)
+			}
+		}
+	}
+}
+
+func (l *loop) runPosted() {
+	var counter [8]byte
+	_, _ = unix.Read(l.wake, counter[:]) // resets it
+	l.mu.Lock()
+	posted := l.posted
+	l.posted = nil
+	l.mu.Unlock()
+	for _, f := range posted {
+		f()
+	}
+}
+
+func (l *loop) legAt(fd int) *leg {
+	if fd < len(l.legs) {
+		return l.legs[fd]
+	}
+	return nil
+}
+
+func (l *loop) setLeg(fd int, g *leg) {
+	for fd >= len(l.legs) {
+		l.legs = append(l.legs, nil)
+	}
+	l.legs[fd] = g
+}
+
+// looped is a session in a loop. All methods run on the loop's thread.
+type looped struct {
+	*relay
+	loop           *loop
+	client, server leg
+	held           []byte // what the client said and the engine has not taken
+	done           func()
+	over           bool
+}
+
+// leg is one connection of a session.
+type leg struct {
+	session *looped
+	peer    *leg
+	fd      int
+	mask    uint32 // what epoll waits for
+	unsent  []byte // what the connection would not take yet; meanwhile nothing is read from the peer
+	deaf    bool   // nothing is read: the client is held, or has said goodbye
+}
+
+func (s *looped) begin() {
+	for _, g := range []*leg{&s.client, &s.server} {
+		g.mask = unix.EPOLLIN
+		if err := s.loop.control(unix.EPOLL_CTL_ADD, g.fd, g.mask); err != nil {
+			s.stop(ending{byServer, err})
+			return
+		}
+		s.loop.setLeg(g.fd, g)
+	}
+	select {
+	case <-s.ended: // while it was on its way
+		s.finish()
+	default:
+	}
+}
+
+// stop ends the session, from within the loop.
+func (s *looped) stop(e ending) {
+	s.relay.finish(e)
+	s.finish()
+}
+
+// finish takes the session out of the loop.
+func (s *looped) finish() {
+	if s.over {
+		return
+	}
+	s.over = true
+	for _, g := range []*leg{&s.client, &s.server} {
+		if s.loop.legAt(g.fd) == g {
+			s.loop.setLeg(g.fd, nil)
+			_ = s.loop.control(unix.EPOLL_CTL_DEL, g.fd, 0) // it was added
+		}
+	}
+	s.torn = s.torn || len(s.client.unsent) > 0
+	go func() {
+		s.relay.client, s.relay.server = connection(s.client.fd), connection(s.server.fd)
+		s.done()
+	}()
+}
+
+// connection makes a net.Conn of a descriptor, for the last words. Where that fails there is nobody to talk to.
+func connection(fd int) net.Conn {
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		c, gone := net.Pipe()
+		_ = gone.Close()
+		return c
+	}
+	return c
+}
+
+// ready handles what epoll says about a leg.
+func (g *leg) ready(events uint32) {
+	if events&unix.EPOLLOUT != 0 {
+		g.flush()
+	}
+	if s := g.session; !s.over && g.mask&unix.EPOLLIN != 0 && events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLRDHUP) != 0 {
+		s.read(g)
+	} else if !s.over && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 && g.mask&unix.EPOLLOUT == 0 {
+		s.stop(ending{g.side(), io.EOF}) // gone while it was not listened to
+	}
+}
+
+func (g *leg) side() side {
+	if g == &g.session.client {
+		return byClient
+	}
+	return byServer
+}
+
+// read reads once from a leg, and relays what was read.
+func (s *looped) read(g *leg) {
+	select {
+	case <-s.ended:
+		return // finish is on its way
+	default:
+	}
+	n, errno := rawRead(g.fd, s.loop.buf)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return
+	case errno != 0:
+		s.stop(ending{g.side(), os.NewSyscallError("read", errno)})
+		return
+	case n == 0:
+		s.stop(ending{g.side(), io.EOF})
+		return
+	}
+	if g == &s.client {
+		s.fromClient(s.loop.buf[:n])
+	} else {
+		s.fromServer(s.loop.buf[:n])
+	}
+}
+
+func (s *looped) fromServer(in []byte) {
+	out := &s.loop.out
+	s.mu.Lock()
+	violation := s.engine.Server(in, out)
+	resting := s.draining && s.engine.Idle()
+	resumed := s.client.deaf && !s.engine.Held() && !s.engine.Goodbye()
+	s.mu.Unlock()
+	s.client.send(out.Client.Bufs)
+	switch {
+	case s.over:
+	case violation != nil:
+		s.stop(ending{byServer, violation})
+	case resting:
+		s.drain()
+	case resumed:
+		s.client.deaf = false
+		s.fromClient(nil)
+	}
+}
+
+// fromClient gives the engine what the client says, and before that what it has not taken yet.
+func (s *looped) fromClient(in []byte) {
+	if len(s.held) > 0 {
+		in = append(s.held, in...)
+	}
+	out := &s.loop.out
+	s.mu.Lock()
+	taken, violation := s.engine.Client(in, out)
+	held, goodbye := s.engine.Held(), s.engine.Goodbye()
+	s.mu.Unlock()
+	s.server.send(out.Server.Bufs)
+	s.held = nil
+	if taken < len(in) {
+		s.held = append([]byte(nil), in[taken:]...)
+	}
+	s.client.deaf = held || goodbye
+	switch {
+	case s.over:
+	case violation != nil:
+		s.stop(ending{byClient, violation})
+	default:
+		s.client.listen()
+	}
+}
+
+// send writes the pieces to a leg; what it will not take waits.
+func (g *leg) send(pieces [][]byte) {
+	if g.session.over {
+		return
+	}
+	if len(g.unsent) == 0 {
+		pieces = g.write(pieces)
+	}
+	for _, p := range pieces {
+		g.unsent = append(g.unsent, p...)
+	}
+	g.listen()
+	g.peer.listen()
+}
+
+// write writes what the connection takes, and returns the rest.
+func (g *leg) write(pieces [][]byte) [][]byte {
+	for len(pieces) > 0 {
+		var n int
+		var errno syscall.Errno
+		if len(pieces) == 1 {
+			n, errno = rawWrite(g.fd, pieces[0])
+		} else {
+			n, errno = rawWritev(g.fd, pieces)
+		}
+		switch errno {
+		case 0:
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return pieces
+		default:
+			g.broken(os.NewSyscallError("write", errno))
+			return nil
+		}
+		for n > 0 && n >= len(pieces[0]) {
+			n -= len(pieces[0])
+			pieces = pieces[1:]
+		}
+		if n > 0 {
+			pieces[0] = pieces[0][n:]
+		}
+	}
+	return nil
+}
+
+// broken is for a leg that takes no more. A server may have said why, and that is still to be read.
+func (g *leg) broken(err error) {
+	s := g.session
+	if g == &s.client {
+		s.torn = true
+		s.stop(ending{byClient, err})
+		return
+	}
+	g.unsent = nil
+	s.client.deaf = true
+}
+
+// flush writes what waits.
+func (g *leg) flush() {
+	rest := g.write([][]byte{g.unsent})
+	if len(rest) == 0 {
+		g.unsent = nil
+	} else {
+		g.unsent = rest[0]
+	}
+	g.listen()
+	g.peer.listen()
+}
+
+// listen makes epoll wait for what the leg can do: be read while its peer takes what is read, be written when something
+// waits.
+func (g *leg) listen() {
+	if g.session.over {
+		return
+	}
+	var mask uint32
+	if !g.deaf && len(g.peer.unsent) == 0 {
+		mask = unix.EPOLLIN
+	}
+	if len(g.unsent) > 0 {
+		mask |= unix.EPOLLOUT
+	}
+	if mask == g.mask {
+		return
+	}
+	g.mask = mask
+	if err := g.session.loop.control(unix.EPOLL_CTL_MOD, g.fd, mask); err != nil {
+		g.session.stop(ending{g.side(), err})
+	}
+}
+
+// The system calls of the byte path. They do not block, so the scheduler need not be told about them.
+
+func rawRead(fd int, b []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b))) //nolint:gosec // as package syscall does
+	return int(n), errno
+}
+
+func rawWrite(fd int, b []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // as package syscall does
+	return int(n), errno
+}
+
+// maxPieces is how many pieces one system call writes: IOV_MAX is 1024.
+const maxPieces = 64
+
+func rawWritev(fd int, pieces [][]byte) (int, syscall.Errno) {
+	var vec [maxPieces]unix.Iovec
+	n := 0
+	for _, p := range pieces[:min(len(pieces), maxPieces)] {
+		if len(p) > 0 {
+			vec[n].Base = unsafe.SliceData(p) //nolint:gosec // as package syscall does
+			vec[n].SetLen(len(p))
+			n++
+		}
+	}
+	w, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vec[0])), uintptr(n)) //nolint:gosec // as package syscall does
+	return int(w), errno
+}

@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+)
+
+// A startup packet can name roles beside the user, in settings: as parameters of their own, and as switches in options,
+// "-c role=x", "-crole=x" or "--role=x". The names cannot be mapped before the session has begun, so the settings are
+// taken out of the packet, and the engine makes up for them.
+
+// withoutRoles returns the packet without the settings that name roles, and what they said. As on the server, what
+// stands in options gives way to a parameter of its own, and the last switch wins.
+func withoutRoles(s wire.Startup) (wire.Startup, engine.StartRole) {
+	var role engine.StartRole
+	kept := make([]wire.Parameter, 0, len(s.Parameters))
+	for _, p := range s.Parameters {
+		if p.Name == "options" {
+			p.Value = optionsWithoutRoles(p.Value, &role)
+			break
+		}
+	}
+	for _, p := range s.Parameters {
+		switch {
+		case takeRole(p.Name, p.Value, &role):
+			continue
+		case p.Name == "options":
+			var ignored engine.StartRole
+			if p.Value = optionsWithoutRoles(p.Value, &ignored); p.Value == "" {
+				continue
+			}
+		}
+		kept = append(kept, p)
+	}
+	s.Parameters = kept
+	return s, role
+}
+
+// takeRole takes a setting if it names a role. Names of settings compare without regard to case (guc_name_compare, guc.c).
+func takeRole(setting, value string, role *engine.StartRole) bool {
+	switch {
+	case strings.EqualFold(setting, "role"):
+		role.Role, role.Set = value, true
+	case strings.EqualFold(setting, "session_authorization"):
+		role.Authorization, role.Authorized = value, true
+	default:
+		return false
+	}
+	return true
+}
+
+// serverSwitches are the switches of a backend that take an argument, as getopt has it in process_postgres_switches
+// (src/backend/tcop/postgres.c): the same from 14 to 18. '-' is the switch of --name=value.
+const serverSwitches = "BCDdfhkNprStvWc-"
+
+// optionsWithoutRoles returns options without the switches that set roles.
+func optionsWithoutRoles(options string, role *engine.StartRole) string {
+	return walkOptions(options, func(setting, value string) (take bool) { return takeRole(setting, value, role) })
+}
+
+// optionSet reports whether options set a setting.
+func optionSet(options, setting string) (found bool) {
+	walkOptions(options, func(name, _ string) bool {
+		found = found || strings.EqualFold(name, setting)
+		return false
+	})
+	return found
+}
+
+// walkOptions shows take each setting in options, and returns the options without those that it takes.
+func walkOptions(options string, take func(setting, value string) bool) string {
+	words := splitOptions(options)
+	kept := words[:0:0]
+	taken := false
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		if len(word) < 2 || word[0] != '-' || word == "--" { // the server takes no other words
+			kept = append(kept, words[i:]...)
+			break
+		}
+		at := 1 // of the switch that takes an argument: others may stand before it, "-ic role=x"
+		for at < len(word) && strings.IndexByte(serverSwitches, word[at]) < 0 {
+			at++
+		}
+		if at == len(word) {
+			kept = append(kept, word)
+			continue
+		}
+		argument, last := word[at+1:], i
+		if argument == "" && i+1 < len(words) {
+			last++
+			argument = words[last]
+		}
+		setting, value, set := strings.Cut(argument, "=")
+		// ParseLongOption (guc.c) makes '_' of the '-' in a setting's name.
+		if c := word[at]; set && (c == 'c' || c == '-') && take(strings.ReplaceAll(setting, "-", "_"), value) {
+			taken = true
+			if at > 1 {
+				kept = append(kept, word[:at])
+			}
+		} else {
+			kept = append(kept, words[i:last+1]...)
+		}
+		i = last
+	}
+	if !taken {
+		return options
+	}
+	return joinOptions(kept)
+}
+
+// splitOptions is pg_split_opts (src/backend/utils/init/postinit.c): blanks divide words, a backslash takes what follows
+// for itself.
+func splitOptions(s string) (words []string) {
+	for i := 0; i < len(s); {
+		if optionBlank(s[i]) {
+			i++
+			continue
+		}
+		var word strings.Builder
+		for ; i < len(s) && !optionBlank(s[i]); i++ {
+			if s[i] == '\\' {
+				if i++; i == len(s) {
+					break
+				}
+			}
+			word.WriteByte(s[i])
+		}
+		words = append(words, word.String())
+	}
+	return words
+}
+
+// joinOptions is the inverse of splitOptions.
+func joinOptions(words []string) string {
+	var b strings.Builder
+	for i, word := range words {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		for j := range len(word) {
+			if word[j] == '\\' || optionBlank(word[j]) {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(word[j])
+		}
+	}
+	return b.String()
+}
+
+func optionBlank(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }

@@ -1,0 +1,79 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+)
+
+func TestOptionsWithoutRoles(t *testing.T) {
+	set := func(role string) engine.StartRole { return engine.StartRole{Role: role, Set: true} }
+	for _, c := range []struct {
+		options, kept string
+		role          engine.StartRole
+	}{
+		{options: "", kept: ""},
+		{options: " -c  geqo=off ", kept: " -c  geqo=off "},
+		{options: "-c role=x", role: set("x")},
+		{options: "-crole=x", role: set("x")},
+		{options: "--role=x", role: set("x")},
+		{options: "--ROLE=x -c Role=y", role: set("y")},
+		{options: `-c role=a\ b\\c`, role: set(`a b\c`)},
+		{options: `-c geqo=off -c role=x -c search_path=a,\ b`, kept: `-c geqo=off -c search_path=a,\ b`, role: set("x")},
+		{options: "-c role=", role: set("")},
+		{options: "-ic role=x", kept: "-i", role: set("x")},
+		{options: "-icrole=x -e", kept: "-i -e", role: set("x")},
+		{options: "-c my.role=x -c geqo=role=x", kept: "-c my.role=x -c geqo=role=x"},
+		{options: "-h -crole=x", kept: "-h -crole=x"},
+		{options: "-- -c role=x", kept: "-- -c role=x"},
+		{options: "x -c role=x", kept: "x -c role=x"},
+		{options: "-c", kept: "-c"},
+		{options: "-c role", kept: "-c role"},
+		{options: `-c role=x\`, role: set("x")},
+		{
+			options: "--session-authorization=y -c session_authorization=z",
+			role:    engine.StartRole{Authorization: "z", Authorized: true},
+		},
+	} {
+		var role engine.StartRole
+		if got := optionsWithoutRoles(c.options, &role); got != c.kept || role != c.role {
+			t.Errorf("%q: %q, %+v; want %q, %+v", c.options, got, role, c.kept, c.role)
+		}
+	}
+}
+
+func TestParametersWithoutRoles(t *testing.T) {
+	s := wire.Startup{Parameters: []wire.Parameter{
+		{Name: "user", Value: "ann"}, {Name: "ROLE", Value: "x"}, {Name: "options", Value: "-c role=y"}, {Name: "session_authorization", Value: "z"},
+	}}
+	got, role := withoutRoles(s)
+	if diff := cmp.Diff([]wire.Parameter{{Name: "user", Value: "ann"}}, got.Parameters); diff != "" {
+		t.Errorf("parameters (-want +got):\n%s", diff)
+	}
+	if want := (engine.StartRole{Role: "x", Set: true, Authorization: "z", Authorized: true}); role != want {
+		t.Errorf("got %+v, want %+v", role, want)
+	}
+}
+
+// FuzzOptions: what is left of options reads as the words that it is made of, and names no role any more.
+func FuzzOptions(f *testing.F) {
+	f.Add(`-c role=a\ b --role=x -ic session-authorization=y -c geqo=off`)
+	f.Fuzz(func(t *testing.T, options string) {
+		if words := splitOptions(options); !slices.Equal(splitOptions(joinOptions(words)), words) && !slices.Contains(words, "") {
+			t.Errorf("%q: %q is joined to %q", options, words, joinOptions(words))
+		}
+		var role, again engine.StartRole
+		kept := optionsWithoutRoles(options, &role)
+		if optionsWithoutRoles(kept, &again) != kept || again != (engine.StartRole{}) {
+			t.Errorf("%q: %q is left, and says %+v", options, kept, again)
+		}
+		if strings.Contains(options, "role") && len(kept) > 2*len(options) {
+			t.Errorf("%q grew to %q", options, kept)
+		}
+	})
+}

@@ -1,0 +1,77 @@
+package rewrite
+
+import (
+	"slices"
+	"unicode/utf8"
+)
+
+// layer is a text that was made of another one to be read, and the way back. Layers lie upon each other:
+//
+//	the client's bytes ─▶ in UTF-8 ─▶ with E'…' for '…' ─▶ the body of a DO block ─▶ the string of an EXECUTE in it
+type layer struct {
+	text string
+	runs []run // ascending
+	// write returns how a text is written into the outer one.
+	write func(text string) (string, error)
+}
+
+// run says that from a byte of a layer's text on, it goes on like the outer text from another byte on.
+type run struct{ at, outer int }
+
+// outer returns where a byte of the text, or its end, stands in the outer one.
+func (l *layer) outer(at int) int {
+	i, found := slices.BinarySearchFunc(l.runs, at, func(r run, at int) int { return r.at - at })
+	if !found {
+		i--
+	}
+	from := run{}
+	if i >= 0 {
+		from = l.runs[i]
+	}
+	b := from.outer + at - from.at
+	if i+1 < len(l.runs) {
+		b = min(b, l.runs[i+1].outer)
+	}
+	return b
+}
+
+// lift makes edits of the text edits of the outer one.
+func (l *layer) lift(edits Edits) (Edits, error) {
+	lifted := make(Edits, len(edits))
+	for i, e := range edits {
+		text, err := l.write(e.text)
+		if err != nil {
+			return nil, err
+		}
+		lifted[i] = edit{l.outer(e.start), l.outer(e.end), text}
+	}
+	return lifted, nil
+}
+
+// layers are layers upon each other, the outermost first. No layer is as good as one in which nothing changes.
+type layers []*layer
+
+func (s layers) outer(at int) int {
+	for _, l := range slices.Backward(s) {
+		at = l.outer(at)
+	}
+	return at
+}
+
+func (s layers) lift(edits Edits) (_ Edits, err error) {
+	for _, l := range slices.Backward(s) {
+		if edits, err = l.lift(edits); err != nil {
+			return nil, err
+		}
+	}
+	return edits, nil
+}
+
+// liftError makes an error about the innermost text one about the outer text.
+func (s layers) liftError(err *Error, outer string) *Error {
+	if len(s) == 0 || err.Position == 0 {
+		return err
+	}
+	b := s.outer(byteOffset(s[len(s)-1].text, err.Position))
+	return &Error{Error: err.Error, Position: utf8.RuneCountInString(outer[:b]) + 1}
+}

@@ -1,0 +1,126 @@
+package rewrite
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// maxMentions bounds how many places one notice names.
+const maxMentions = 10
+
+// unseen is text of a statement that runs at another time, or is put together first: the names in it are not mapped.
+type unseen struct {
+	what     unseenKind
+	mentions []mention
+}
+
+type unseenKind int
+
+const (
+	unseenBody   unseenKind = iota // of CREATE FUNCTION, or of a language that is not read
+	unseenString                   // beside EXECUTE of an expression
+)
+
+// mention is a place where a text speaks of roles.
+type mention struct {
+	at   int // byte of the text
+	text string
+}
+
+// speaksOfRoles are the words by which a text speaks of roles, in lower case. What may stand in a place is divided by '|'.
+var speaksOfRoles = [][]string{
+	{"grant"},
+	{"revoke"},
+	{"create|alter|drop", "role|user|group"},
+	{"create|alter|drop", "dbonly"},
+	{"create|alter", "policy"},
+	{"comment", "on", "role"},
+	{"owner", "to"},
+	{"owned", "by"},
+	{"default", "privileges"},
+	{"set", "role"},
+	{"set", "local|session", "role"},
+	{"session", "authorization"},
+	{"session_authorization"},
+}
+
+// mentionsOf returns where a text in whatever language speaks of roles, at most maxMentions places. It knows SQL's
+// comments and passes over them.
+func mentionsOf(text string) (list []mention) {
+	w := words{text: []byte(text), patience: len(text)}
+	var last []span // the words before the place, nearest last
+	for len(list) < maxMentions {
+		word := w.next()
+		if len(word) == 0 {
+			if w.at >= len(w.text) {
+				break
+			}
+			w.at++ // some other character; a ',' too parts words
+			last = last[:0]
+			continue
+		}
+		last = append(last, span{w.at - len(word), w.at})
+		for _, phrase := range speaksOfRoles {
+			if n := len(last) - len(phrase); n >= 0 && saysPhrase(w.text, last[n:], phrase) {
+				start, end := last[n].start, w.at
+				list = append(list, mention{start, strings.ToUpper(strings.Join(strings.Fields(text[start:end]), " "))})
+				last = last[:0]
+				break
+			}
+		}
+	}
+	return list
+}
+
+// span is the bytes [start, end) of a text.
+type span struct{ start, end int }
+
+func saysPhrase(text []byte, at []span, phrase []string) bool {
+	for i, s := range at {
+		if !is1(text[s.start:s.end], phrase[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// is1 reports whether a word is one of those that '|' divides.
+func is1(word []byte, choice string) bool {
+	for choice != "" {
+		var one string
+		one, choice, _ = strings.Cut(choice, "|")
+		if is(word, one) {
+			return true
+		}
+	}
+	return false
+}
+
+// lift makes the places those of the outer text.
+func (u unseen) lift(s layers) unseen {
+	lifted := make([]mention, len(u.mentions))
+	for i, m := range u.mentions {
+		lifted[i] = mention{s.outer(m.at), m.text}
+	}
+	return unseen{u.what, lifted}
+}
+
+// notice says in which lines of the text what cannot be seen stands.
+func (u unseen) notice(sql string) *Error {
+	e := scope.Error{Code: codeSuccess, Hint: "They are those of the whole cluster: write them there as the server has them, with the database's prefix."}
+	switch u.what {
+	case unseenBody:
+		e.Message = "role names in the body of a function are not mapped"
+	case unseenString:
+		e.Message = "role names in a string that is executed are not mapped"
+	}
+	places := make([]string, len(u.mentions))
+	for i, m := range u.mentions {
+		places[i] = fmt.Sprintf("Line %d: %s.", 1+bytes.Count([]byte(sql[:m.at]), []byte("\n")), m.text)
+	}
+	e.Detail = strings.Join(places, " ")
+	return at(e, sql, u.mentions[0].at)
+}

@@ -1,0 +1,373 @@
+package scope
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Copy tells whether a database may serve as a template. One with roles may not: the copy's objects would belong to
+// them, and in the copy they are another database's.
+func (e *Estate) Copy(template string) *Error {
+	oid, ok := e.byName[template]
+	if !ok {
+		return nil // the server says so
+	}
+	for _, m := range e.of(oid) {
+		if len(m.roles()) > 0 {
+			return &Error{
+				Code:    CodeFeatureNotSupported,
+				Message: fmt.Sprintf(`database "%s" cannot be copied, because it has roles of its own`, template),
+				Detail:  "What belongs to them, or is granted to them, would belong to another database's roles in the copy.",
+				Hint:    "Create the database from another template, and restore a dump of this one into it through the proxy.",
+			}
+		}
+	}
+	return nil
+}
+
+// Rename returns the statement that makes the markers and roles of a database follow its new name, to be run in the
+// transaction that renames it; empty where there is nothing to do. A prefix that is not the database's name stays.
+func (e *Estate) Rename(database, to string) (sql string, err *Error) {
+	oid, ok := e.byName[database]
+	if !ok {
+		return "", nil
+	}
+	var c carriage
+	for _, m := range e.of(oid) {
+		if _, _, certain := e.database(m); !certain {
+			return "", &Error{
+				Code:    CodeFeatureNotSupported,
+				Message: fmt.Sprintf(`roles of database "%s" cannot be told from those of database "%s"`, database, m.note.Database),
+				Detail:  contradiction(m, database),
+			}
+		}
+		note := m.note
+		note.OID = oid
+		if note.Prefix == database {
+			note.Prefix = to
+		}
+		note.Database = to
+		if err := c.take(m, note); err != nil {
+			err.Hint = "Choose another name for the database, or rename the role first."
+			return "", err
+		}
+	}
+	return c.sql(fmt.Sprintf(`With database "%s", its roles get new names: "%s..." becomes "%s...".`, database, database+Separator, to+Separator)), nil
+}
+
+// RenameSchema is Rename for a schema of the database that the answering session is in.
+func (e *Estate) RenameSchema(schema, to string) (sql string, err *Error) {
+	var c carriage
+	for _, m := range e.of(e.current) {
+		if !m.ofSchema() || m.schemaName != schema {
+			continue
+		}
+		note := m.note
+		note.Schema = to
+		if err := c.take(m, note); err != nil {
+			err.Hint = "Choose another name for the schema, or rename the role first."
+			return "", err
+		}
+	}
+	return c.sql(fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), nil
+}
+
+// Dropped returns the statements that drop the markers and roles of databases that are gone, each role that can be
+// dropped, and tell of the others by NOTICE.
+func (e *Estate) Dropped() []string { return e.dropDatabases(false) }
+
+// DroppedSchemas returns the statements that do the same for schemas of the database that the answering session is in.
+func (e *Estate) DroppedSchemas() (list []string) {
+	for _, m := range e.markers {
+		oid, found, certain := e.database(m)
+		if !m.ofSchema() || !found || oid != e.current || !certain {
+			continue
+		}
+		// After a restore from a dump, the schema's OID says nothing.
+		if restored := m.note.OID != oid; !restored && m.schemaName == "" || restored && m.schemaOID == 0 {
+			what := fmt.Sprintf(`the dropped schema "%s"`, m.note.Schema)
+			list = append(list, dropSQL([]*marker{m}, what, false))
+		}
+	}
+	return list
+}
+
+func (e *Estate) dropDatabases(tell bool) (list []string) {
+	gone := make(map[uint32][]*marker)
+	var order []uint32
+	for _, m := range e.markers {
+		if _, found, _ := e.database(m); found {
+			continue
+		}
+		if gone[m.note.OID] == nil {
+			order = append(order, m.note.OID)
+		}
+		gone[m.note.OID] = append(gone[m.note.OID], m)
+	}
+	slices.Sort(order)
+	for _, oid := range order {
+		markers := gone[oid]
+		slices.SortStableFunc(markers, func(a, b *marker) int { return -cmp.Compare(a.note.Schema, b.note.Schema) })
+		list = append(list, dropSQL(markers, fmt.Sprintf(`the dropped database "%s"`, markers[0].note.Database), tell))
+	}
+	return list
+}
+
+// Sweep returns what repairs that which direct connections, crashes and restores from a dump have left behind: the
+// statements to run, each by itself, and what only a person can decide. The statements tell what they did, and what
+// they could not do, by NOTICE and WARNING; none fails for a reason that it can tell. The survey must be one of the
+// whole cluster.
+func (e *Estate) Sweep() (statements, warnings []string) {
+	for _, oid := range e.oids() {
+		name := e.databases[oid]
+		var c carriage
+		var problem *Error
+		for _, m := range e.of(oid) {
+			if _, _, certain := e.database(m); !certain {
+				warnings = append(warnings, contradiction(m, name))
+				continue
+			}
+			if err := c.take(m, e.rightNote(m, oid)); err != nil && problem == nil {
+				problem = err
+			}
+		}
+		if problem != nil {
+			warnings = append(warnings, fmt.Sprintf(`the roles of database "%s" cannot follow its new name: %s`, name, problem.Message))
+			continue
+		}
+		if sql := c.sweepSQL(name); sql != "" {
+			statements = append(statements, sql)
+		}
+	}
+	statements = append(statements, e.dropDatabases(true)...)
+	statements = append(statements, e.DroppedSchemas()...)
+	return statements, append(warnings, e.strangers()...)
+}
+
+func (e *Estate) oids() []uint32 {
+	list := make([]uint32, 0, len(e.databases))
+	for oid := range e.databases {
+		list = append(list, oid)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// rightNote returns what the comment of a marker of the database should say.
+func (e *Estate) rightNote(m *marker, database uint32) markerComment {
+	note, name := m.note, e.databases[database]
+	if note.Prefix == note.Database {
+		note.Prefix = name
+	}
+	note.Database = name
+	switch {
+	case !m.ofSchema():
+		note.OID = database
+	case note.OID == database && database == e.current && m.schemaName != "": // renamed
+		note.Schema = m.schemaName
+	case note.OID != database && database == e.current && m.schemaOID != 0: // restored; only its own database knows its OID
+		note.OID, note.SchemaOID = database, m.schemaOID
+	}
+	return note
+}
+
+// strangers tells of databases whose objects depend on roles of other databases.
+func (e *Estate) strangers() (warnings []string) {
+	home := make(map[Cluster]string)
+	for _, r := range e.Roles() {
+		home[r.Cluster] = r.Database
+	}
+	for _, u := range e.uses {
+		if owner, ok := home[u.role]; ok && owner != u.database {
+			warnings = append(warnings, fmt.Sprintf(`database "%s" has objects that depend on role "%s" of database "%s"`,
+				u.database, u.role, owner))
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
+func contradiction(m *marker, byOID string) string {
+	return fmt.Sprintf(`the comment on role "%s" has the name of database "%s", and the OID of database "%s"`,
+		m.name, m.note.Database, byOID)
+}
+
+// carriage collects the new names of markers and roles.
+type carriage struct {
+	moves    []move
+	comments []string
+}
+
+type move struct{ from, to Cluster }
+
+// take notes what makes a marker say note, and its roles carry the prefix that it names.
+func (c *carriage) take(m *marker, note markerComment) *Error {
+	if note == m.note {
+		return nil
+	}
+	name := m.name
+	if name == m.note.marker() { // else it was given another, since that was taken
+		name = note.marker()
+	}
+	if name != m.name {
+		c.moves = append(c.moves, move{m.name, name})
+	}
+	c.comments = append(c.comments, fmt.Sprintf("COMMENT ON ROLE %s IS %s; ", name.Ident(), QuoteLiteral(note.text())))
+	if note.rolePrefix() == m.note.rolePrefix() {
+		return nil
+	}
+	db := Database{Name: note.Database, Prefix: note.rolePrefix()}
+	for _, role := range m.roles() {
+		short, _ := strings.CutPrefix(string(role), m.note.rolePrefix()+Separator)
+		to, err := db.Qualify(Short(short))
+		if err != nil {
+			return err
+		}
+		c.moves = append(c.moves, move{role, to})
+	}
+	return nil
+}
+
+// marker returns the name that a marker with this comment gets.
+func (m markerComment) marker() Cluster {
+	if m.Schema == "" {
+		return NewDatabase(m.OID, m.Database, m.Prefix).Marker
+	}
+	name := Cluster(schemaMarkerPrefix + m.Database + Separator + m.Schema)
+	if len(name) > MaxName {
+		name = Cluster(fmt.Sprintf("%s%d%s%d", schemaMarkerPrefix, m.OID, Separator, m.SchemaOID))
+	}
+	return name
+}
+
+// statements returns the moves and comments, in an order in which no role gets a name that another still has to leave.
+// All names become longer, or all shorter, by the same, so the one to make way for is always the longer, or the shorter.
+func (c *carriage) statements() string {
+	slices.SortStableFunc(c.moves, func(a, b move) int {
+		if len(a.to) > len(a.from) {
+			a, b = b, a
+		}
+		return cmp.Compare(len(a.from), len(b.from))
+	})
+	var b strings.Builder
+	for _, m := range c.moves {
+		fmt.Fprintf(&b, "ALTER ROLE %s RENAME TO %s; ", m.from.Ident(), m.to.Ident())
+	}
+	for _, comment := range c.comments {
+		b.WriteString(comment)
+	}
+	return b.String()
+}
+
+// sql returns the statement that does it all or fails; empty where there is nothing to do.
+func (c *carriage) sql(why string) string {
+	if len(c.comments) == 0 {
+		return ""
+	}
+	return doSQL("BEGIN " + c.statements() +
+		"EXCEPTION WHEN duplicate_object THEN RAISE EXCEPTION USING ERRCODE = 'duplicate_object', MESSAGE = SQLERRM, DETAIL = " +
+		QuoteLiteral(why) + ", HINT = 'Choose another name, or rename that role first.'; END")
+}
+
+// sweepSQL returns the statement that does it all or tells why it could not; empty where there is nothing to do.
+func (c *carriage) sweepSQL(database string) string {
+	if len(c.comments) == 0 {
+		return ""
+	}
+	tell := func(level, message, more string) string {
+		return "RAISE " + level + " USING MESSAGE = " + QuoteLiteral(fmt.Sprintf(message, database)) + more + "; "
+	}
+	return doSQL("BEGIN " + c.statements() + tell("NOTICE", `the markers and roles of database "%s" were made to fit it`, "") +
+		"EXCEPTION WHEN OTHERS THEN " +
+		tell("WARNING", `the markers and roles of database "%s" could not be made to fit it`, ", DETAIL = SQLERRM") + "END")
+}
+
+// dropBody drops roles, each by itself so that one that stays keeps none of the others. A role that has granted one of the
+// others can only be dropped after that one, so it is tried twice.
+const dropBody = `DECLARE
+  roles pg_catalog.text[] := %[1]s; labels pg_catalog.text[] := %[2]s; loud pg_catalog.bool; why pg_catalog.text;
+BEGIN
+  FOREACH loud IN ARRAY ARRAY[false, true] LOOP FOR i IN 1 .. %[3]d LOOP
+    BEGIN
+      EXECUTE pg_catalog.format('DROP ROLE %%I', roles[i]);
+    EXCEPTION
+      WHEN undefined_object THEN NULL;
+      WHEN OTHERS THEN
+        IF loud THEN
+          GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
+          RAISE NOTICE USING MESSAGE = labels[i], DETAIL = pg_catalog.rtrim(pg_catalog.concat_ws(': ', SQLERRM, why), ': '),
+            HINT = 'Remove what keeps it, then run pgscope-proxy init --sweep.';
+        END IF;
+    END;
+  END LOOP; END LOOP;
+%[4]sEND`
+
+// dropMarker drops a marker that no role of its scope is left in.
+const dropMarker = `  IF NOT EXISTS (
+    SELECT FROM pg_catalog.pg_auth_members a
+    JOIN pg_catalog.pg_roles k ON k.oid OPERATOR(pg_catalog.=) a.roleid
+    JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
+    WHERE k.rolname OPERATOR(pg_catalog.=) %[1]s
+      AND (pg_catalog.starts_with(r.rolname::pg_catalog.text, %[2]s) OR pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pgscope_'))
+  ) THEN
+    BEGIN
+      DROP ROLE %[3]s;%[4]s
+    EXCEPTION
+      WHEN undefined_object THEN NULL;
+      WHEN OTHERS THEN RAISE NOTICE USING MESSAGE = %[5]s, DETAIL = SQLERRM;
+    END;
+  END IF;
+`
+
+// dropSQL returns the statement that drops markers, the innermost first, and their roles. what is what they belonged to.
+func dropSQL(markers []*marker, what string, tell bool) string {
+	var names, labels []string
+	var last strings.Builder
+	for _, m := range markers {
+		for _, role := range m.roles() {
+			names = append(names, role.Literal())
+			labels = append(labels, QuoteLiteral(fmt.Sprintf(`role "%s" of %s could not be dropped`, m.short(role), what)))
+		}
+		told := ""
+		if tell && !m.ofSchema() {
+			told = " RAISE NOTICE USING MESSAGE = " + QuoteLiteral("the roles of "+what+" were dropped") + ";"
+		}
+		fmt.Fprintf(&last, dropMarker, m.name.Literal(), QuoteLiteral(m.note.rolePrefix()+Separator), m.name.Ident(), told,
+			QuoteLiteral("the marker of "+what+" could not be dropped"))
+	}
+	array := func(list []string) string { return "ARRAY[" + strings.Join(list, ", ") + "]::pg_catalog.text[]" }
+	return doSQL(fmt.Sprintf(dropBody, array(names), array(labels), len(names), last.String()))
+}
+
+func doSQL(body string) string { return "DO LANGUAGE plpgsql " + QuoteLiteral(body) }
+
+// sweepLock is the key of the session's advisory lock that a sweep holds, so that several proxies do not do the same work
+// at once: "pgscope" in ASCII. It locks within one database; sweeps from different ones do no harm, but may tell of each
+// other's work.
+const sweepLock int64 = 0x7067_7363_6f70_65
+
+// SweepLockSQL returns the query that takes the lock of a sweep: it waits for it, or tries and tells whether it got it.
+func SweepLockSQL(wait bool) string {
+	function := "pg_try_advisory_lock"
+	if wait {
+		function = "pg_advisory_lock"
+	}
+	return fmt.Sprintf("SELECT pg_catalog.%s(%d)", function, sweepLock)
+}
+
+// SweepUnlockSQL returns the query that gives it back.
+func SweepUnlockSQL() string {
+	return fmt.Sprintf("SELECT pg_catalog.pg_advisory_unlock(%d)", sweepLock)
+}
+
+// AdministratorSQL returns the statement that makes a role the administrator of this database's roles. major is the
+// server's major version: since 16 to administer a role needs no membership that gives its privileges.
+func (d Database) AdministratorSQL(role Cluster, major int) string {
+	with := "ADMIN OPTION"
+	if major >= 16 {
+		with = "ADMIN TRUE, INHERIT FALSE, SET FALSE"
+	}
+	return fmt.Sprintf("GRANT %s TO %s WITH %s", d.Marker.Ident(), role.Ident(), with)
+}

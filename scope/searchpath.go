@@ -1,0 +1,47 @@
+package scope
+
+import "strings"
+
+// userSchema stands in a search_path for the schema that is called as the current role is: on the server, as the
+// cluster calls it.
+const userSchema = "$user"
+
+// NamesUser reports whether an element of a search_path, as SET has it, is "$user". The server knows it in this
+// spelling only (recomputeNamespacePath, src/backend/catalog/namespace.c).
+func NamesUser(element string) bool { return element == userSchema }
+
+// ReplaceUser puts the name in the place of "$user" in the value of search_path; false where that does not stand in it.
+// The value is a list of identifiers, quoted or not, as SplitIdentifierString (src/backend/utils/adt/varlena.c) reads it.
+func ReplaceUser(path string, name Short) (string, bool) {
+	var b strings.Builder
+	found := false
+	for rest := path; rest != ""; {
+		element := rest[:elementEnd(rest)]
+		rest = rest[len(element):]
+		bare := strings.Trim(element, ", \t\n\r\f\v")
+		if bare != `"`+userSchema+`"` && !strings.EqualFold(bare, userSchema) {
+			b.WriteString(element)
+			continue
+		}
+		found = true
+		before, after, _ := strings.Cut(element, bare)
+		b.WriteString(before + QuoteIdent(string(name)) + after)
+	}
+	return b.String(), found
+}
+
+// elementEnd returns the length of the first element of a list, with its comma.
+func elementEnd(list string) int {
+	quoted := false
+	for i := range len(list) {
+		switch list[i] {
+		case '"':
+			quoted = !quoted
+		case ',':
+			if !quoted {
+				return i + 1
+			}
+		}
+	}
+	return len(list)
+}

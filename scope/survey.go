@@ -1,0 +1,249 @@
+package scope
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Survey asks the server for markers, the roles in them, and what of the databases and schemas that they are for is
+// still there: what must be known when a database or a schema is dropped, renamed or copied, and for the sweep. Like an
+// [Inquiry] it reads what every role may read, and can be asked by any session. The zero value is about the whole
+// cluster.
+type Survey struct {
+	Database string // one database by its name …
+	OID      uint32 // … or by its OID, which markers keep when the database is gone
+}
+
+// surveySQL answers a [Survey]. All names in it are qualified, as those of an [Inquiry] are. Rows are (kind, a, b, c),
+// all text. A marker's comment is found by its first characters, or by the database's name in the server's own JSON.
+const surveySQL = `
+WITH marker AS MATERIALIZED (
+  SELECT r.oid, r.rolname, s.description
+  FROM pg_catalog.pg_shdescription s
+  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.objoid
+   AND pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pgscope_')
+  WHERE s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
+    AND pg_catalog.starts_with(s.description, '{"oid":')
+    AND ($1::pg_catalog.text OPERATOR(pg_catalog.=) '' AND $2::pg_catalog.text OPERATOR(pg_catalog.=) '0'
+      OR pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', $2::pg_catalog.text, ','))
+      OR pg_catalog.strpos(s.description, pg_catalog.concat(
+           ',"database":', pg_catalog.to_json($1::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0
+      OR EXISTS (SELECT FROM pg_catalog.pg_database d
+                 WHERE d.datname::pg_catalog.text OPERATOR(pg_catalog.=) $1::pg_catalog.text
+                   AND pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', d.oid, ','))))
+)
+SELECT 'database'::pg_catalog.text, d.datname::pg_catalog.text, d.oid::pg_catalog.text,
+       (d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())::pg_catalog.text
+FROM pg_catalog.pg_database d
+UNION ALL
+SELECT 'marker', m.rolname::pg_catalog.text, m.description, '' FROM marker m
+UNION ALL
+SELECT 'member', m.rolname::pg_catalog.text, r.rolname::pg_catalog.text, pg_catalog.concat_ws(' ',
+         CASE WHEN r.rolcanlogin THEN 'LOGIN' END, CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
+         CASE WHEN r.rolcreatedb THEN 'CREATEDB' END, CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,
+         CASE WHEN r.rolinherit THEN NULL ELSE 'NOINHERIT' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+         CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END)
+FROM marker m
+JOIN (SELECT DISTINCT roleid, member FROM pg_catalog.pg_auth_members) a ON a.roleid OPERATOR(pg_catalog.=) m.oid
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
+UNION ALL
+SELECT 'schema', m.rolname::pg_catalog.text, n.nspname::pg_catalog.text, n.oid::pg_catalog.text
+FROM marker m
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=)
+     pg_catalog."substring"(m.description, '"schemaoid":([0-9]+)')::pg_catalog.oid
+  OR pg_catalog.to_json(n.nspname::pg_catalog.text)::pg_catalog.text OPERATOR(pg_catalog.=)
+     pg_catalog."substring"(m.description, ',"schema":(".*"),"schemaoid":')
+WHERE pg_catalog.starts_with(m.rolname::pg_catalog.text, 'pgscope_schema_')
+UNION ALL
+SELECT DISTINCT 'uses', d.datname::pg_catalog.text, r.rolname::pg_catalog.text, ''
+FROM pg_catalog.pg_shdepend u
+JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) u.dbid
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) u.refobjid AND u.refclassid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
+WHERE $1::pg_catalog.text OPERATOR(pg_catalog.=) '' AND $2::pg_catalog.text OPERATOR(pg_catalog.=) '0'
+  AND EXISTS (SELECT FROM pg_catalog.pg_auth_members a JOIN marker m ON m.oid OPERATOR(pg_catalog.=) a.roleid
+              WHERE a.member OPERATOR(pg_catalog.=) r.oid)`
+
+// SQL returns the statement that asks, with its parameters in text format.
+func (q Survey) SQL() (sql string, params []string) {
+	return surveySQL, []string{q.Database, strconv.FormatUint(uint64(q.OID), 10)}
+}
+
+// Estate is the answer to a [Survey]: the markers that were asked about, and all databases. Its methods say what is to be
+// done; they change nothing, and each statement that they return may be run again without harm.
+type Estate struct {
+	databases map[uint32]string
+	byName    map[string]uint32
+	current   uint32 // the database that the answering session is in
+	markers   []*marker
+	uses      []use // of the whole cluster, where that was asked about
+}
+
+// use says that a database has objects that depend on a role.
+type use struct {
+	database string
+	role     Cluster
+}
+
+// marker is a marker as the survey found it.
+type marker struct {
+	name    Cluster
+	note    markerComment
+	members []member
+	// What schemas the answering session's database has: the one with the OID that the marker names, and the OID of the
+	// one with the name that it names. Of markers of other databases they say nothing.
+	schemaName string
+	schemaOID  uint32
+}
+
+type member struct {
+	name       Cluster
+	attributes string
+}
+
+// Answer reads the rows of the statement.
+func (q Survey) Answer(rows [][]string) (*Estate, error) {
+	e := &Estate{databases: make(map[uint32]string), byName: make(map[string]uint32)}
+	byName := make(map[string]*marker)
+	for _, r := range rows {
+		if len(r) != 4 {
+			return nil, fmt.Errorf("scope: a row of %d columns where 4 were asked for", len(r))
+		}
+	}
+	for _, r := range rows {
+		switch r[0] {
+		case "database":
+			oid, err := parseOID(r[2])
+			if err != nil {
+				return nil, err
+			}
+			e.databases[oid], e.byName[r[1]] = r[1], oid
+			if r[3] == "true" {
+				e.current = oid
+			}
+		case "uses":
+			e.uses = append(e.uses, use{r[1], Cluster(r[2])})
+		case "marker":
+			if note, ok := parseMarker(r[2]); ok { // else a role that somebody else has made and commented
+				m := &marker{name: Cluster(r[1]), note: note}
+				e.markers, byName[r[1]] = append(e.markers, m), m
+			}
+		}
+	}
+	for _, r := range rows {
+		m := byName[r[1]]
+		if m == nil {
+			continue
+		}
+		switch r[0] {
+		case "member":
+			m.members = append(m.members, member{Cluster(r[2]), r[3]})
+		case "schema":
+			oid, err := parseOID(r[3])
+			if err != nil {
+				return nil, err
+			}
+			if oid == m.note.SchemaOID {
+				m.schemaName = r[2]
+			}
+			if r[2] == m.note.Schema {
+				m.schemaOID = oid
+			}
+		}
+	}
+	return e, nil
+}
+
+// ofSchema reports whether it is the marker of a schema, not of a whole database.
+func (m *marker) ofSchema() bool { return m.note.Schema != "" }
+
+// roles returns the members that are roles of the marker's scope: those that carry its prefix. The others are people
+// who administer them.
+func (m *marker) roles() (list []Cluster) {
+	for _, r := range m.members {
+		if m.carries(r.name) {
+			list = append(list, r.name)
+		}
+	}
+	return list
+}
+
+func (m *marker) carries(c Cluster) bool {
+	return !markerRole(c) && strings.HasPrefix(string(c), m.note.rolePrefix()+Separator)
+}
+
+// database returns the database that the marker is for, or false where there is none any more. The OID says which it
+// is, unless the name says otherwise: in a cluster restored from a dump the databases have other OIDs, and an old one may
+// have become another database's. certain is false where the two contradict each other, since the database may as well
+// have been renamed and its old name given to another.
+func (e *Estate) database(m *marker) (oid uint32, found, certain bool) {
+	byName, named := e.byName[m.note.Database]
+	_, live := e.databases[m.note.OID]
+	switch {
+	case live && named:
+		return m.note.OID, true, byName == m.note.OID
+	case live:
+		return m.note.OID, true, true
+	default:
+		return byName, named, true
+	}
+}
+
+// of returns the markers of a database: of its schemas first, as they are members of the database's own.
+func (e *Estate) of(database uint32) (list []*marker) {
+	for _, schemas := range []bool{true, false} {
+		for _, m := range e.markers {
+			if oid, found, _ := e.database(m); found && oid == database && m.ofSchema() == schemas {
+				list = append(list, m)
+			}
+		}
+	}
+	return list
+}
+
+// Listed is a role as a list of them shows it.
+type Listed struct {
+	Database   string
+	Name       Short // with its schema before it, where it belongs to one: sales.customer
+	Cluster    Cluster
+	Attributes []string // as CREATE ROLE has them; those that differ from its defaults
+}
+
+// Roles lists the roles of all databases that were asked about, in no order.
+func (e *Estate) Roles() (list []Listed) {
+	for _, m := range e.markers {
+		database := m.note.Database
+		if oid, found, _ := e.database(m); found {
+			database = e.databases[oid]
+		}
+		for _, r := range m.members {
+			if m.carries(r.name) {
+				list = append(list, Listed{database, m.short(r.name), r.name, strings.Fields(r.attributes)})
+			}
+		}
+	}
+	return list
+}
+
+// short is what texts call a role of the marker's scope.
+func (m *marker) short(c Cluster) Short {
+	s := Short(strings.TrimPrefix(string(c), m.note.rolePrefix()+Separator))
+	if m.ofSchema() {
+		s = Short(m.note.Schema) + "." + s
+	}
+	return s
+}
+
+// Database returns the scope of a database: false where no database of that name exists, or it has no marker.
+func (e *Estate) Database(name string) (Database, bool) {
+	oid, ok := e.byName[name]
+	if !ok {
+		return Database{}, false
+	}
+	for _, m := range e.of(oid) {
+		if !m.ofSchema() {
+			return Database{OID: oid, Name: name, Prefix: m.note.Prefix, Marker: m.name, Enrolled: true}, true
+		}
+	}
+	return Database{}, false
+}

@@ -1,0 +1,228 @@
+package integration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+// refused is a statement that the proxy does not forward (the role is one of another database), and that a plain server
+// refuses too (the role is not there).
+const refused = "GRANT SELECT ON t TO billing_clerk"
+
+// TestPipeline sends pipelines in one write, directly and through the proxy. "|" stands for Sync.
+func TestPipeline(t *testing.T) {
+	via := both(t)
+	database(t, scoped(), "billing")
+	via.open(t, "billing", "postgres").query("CREATE ROLE clerk")
+	for _, e := range []endpoint{direct(plain()), via} {
+		e.open(t, "orders", "postgres").query("CREATE TABLE t (a int PRIMARY KEY); CREATE ROLE reader")
+	}
+	for _, texts := range [][]string{
+		// a role statement at each place
+		{"CREATE ROLE x", "SELECT 1", "SELECT 2", "DROP ROLE x", "|"},
+		{"SELECT 1", "CREATE ROLE x", "SELECT 2", "|", "DROP ROLE x", "|"},
+		{"SELECT 1", "SELECT 2", "CREATE ROLE x", "|", "DROP ROLE x", "SELECT 3", "|"},
+		{"CREATE ROLE x", "|", "GRANT reader TO x", "|", "DROP ROLE x", "|"},
+		{"CREATE ROLE x", "CREATE ROLE y", "GRANT x TO y", "GRANT y TO reader", "DROP ROLE x, y", "|"},
+		// a refusal at each place: what follows is skipped up to Sync, what stood before it is undone
+		{refused, "|", "SELECT 1", "|"},
+		{refused, "SELECT 1", "CREATE ROLE lost", "|", "DROP ROLE lost", "|", "SELECT 2", "|"},
+		{"INSERT INTO t VALUES (1)", refused, "SELECT 1", "|", "SELECT * FROM t", "|"},
+		{"CREATE ROLE lost", "GRANT reader TO lost", refused, "|", "DROP ROLE lost", "|", "SELECT 1", "|"},
+		{"CREATE ROLE lost", refused, refused, "SELECT 1", "|", refused, "|", "|", "SELECT 1", "|"},
+		// the last statement of an implicit transaction fails
+		{"CREATE ROLE lost", "GRANT reader TO lost", "SELECT 1/0", "|", "DROP ROLE lost", "|"},
+		{"CREATE ROLE lost", "GRANT reader TO lost", "SELECT nosuch", "CREATE ROLE more", "|", "DROP ROLE lost", "|"},
+		// explicit transactions
+		{"BEGIN", "CREATE ROLE lost", refused, "SELECT 1", "|", "SELECT 1", "|", "CREATE ROLE lost", "|", "COMMIT", "|", "DROP ROLE lost", "|"},
+		{"BEGIN", "|", "CREATE ROLE x", "|", "SAVEPOINT a", refused, "|", "ROLLBACK TO a", "|", "GRANT reader TO x", "COMMIT", "|", "DROP ROLE x", "|"},
+		{"BEGIN", refused, "|", "ROLLBACK", "CREATE ROLE x", "|", "DROP ROLE x", "|"},
+		// an error of Parse, of Bind and of Execute
+		{"SELECT FROM WHERE", "CREATE ROLE lost", "|", "DROP ROLE lost", "|"},
+		{"CREATE ROLE reader", "CREATE ROLE lost", "|", "DROP ROLE lost", "|"},
+		{"SELECT $1::int", "CREATE ROLE lost", "|", "DROP ROLE lost", "|"},
+		// Syncs alone
+		{"|", "|", "CREATE ROLE x", "|", "|", "DROP ROLE x", "|"},
+	} {
+		t.Run(strings.Join(texts, " "), func(t *testing.T) {
+			var all []pgproto3.FrontendMessage
+			syncs := 0
+			for _, text := range texts {
+				if text == "|" {
+					all = append(all, &pgproto3.Sync{})
+					syncs++
+					continue
+				}
+				all = append(all, statement(text)...)
+			}
+			compare(t, via, func(d *dialogue) {
+				d.say(all...)
+				d.ready(syncs)
+				withoutPositions(d)
+			})
+		})
+	}
+}
+
+// withoutPositions takes the positions out of what was heard: the server tells where a text does not parse, but not where
+// in it a role stands that does not exist.
+func withoutPositions(d *dialogue) {
+	for i := range d.lines {
+		d.lines[i], _, _ = strings.Cut(d.lines[i], " | at ")
+	}
+}
+
+// TestUndone looks at the cluster after an implicit transaction whose last statement failed: nothing of it is left. What
+// may be left is the marker, which does not belong to the client's transaction.
+func TestUndone(t *testing.T) {
+	for name, messages := range map[string][]pgproto3.FrontendMessage{
+		"simple":   {&query{String: "CREATE ROLE a; CREATE ROLE b LOGIN; GRANT a TO b; SELECT 1/0"}},
+		"extended": pipeline(statement("CREATE ROLE a"), statement("CREATE ROLE b LOGIN"), statement("GRANT a TO b"), statement("SELECT 1/0"), syncPoint()),
+		"refused":  pipeline(statement("CREATE ROLE a"), statement("GRANT a TO postgres"), statement("CREATE ROLE pg_b"), syncPoint()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			database(t, scoped(), "orders")
+			before := roles(t, scoped())
+			d := start(t, scoped(), permissive(t)).open(t, "orders", "postgres")
+			d.say(messages...)
+			d.ready(1)
+			if last := d.lines[len(d.lines)-1]; last != "ready I" {
+				t.Errorf("heard %q", d.lines)
+			}
+			after := slices.DeleteFunc(roles(t, scoped()), func(r string) bool { return r == "pgscope_db_orders" })
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("roles before (-) and after (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestPrograms runs random programs directly and through the proxy: pipelines, strings of statements, transactions, roles
+// that come and go. Tags, SQLSTATEs, messages and statuses must be the same, and so must the roles in the end.
+func TestPrograms(t *testing.T) {
+	const programs = 200
+	via := both(t)
+	for seed := range uint64(programs) {
+		p := newProgram(seed, major(t, scoped()) >= 18)
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			compare(t, via, p.run)
+			if t.Failed() {
+				t.Logf("the program:\n%s", strings.Join(p.steps, "\n"))
+			}
+		})
+		forgetRoles(t, plain(), "")
+		forgetRoles(t, scoped(), "orders_")
+	}
+}
+
+// forgetRoles drops the roles that the programs may have left.
+func forgetRoles(t *testing.T, c *pgtest.Cluster, prefix string) {
+	t.Helper()
+	var names []string
+	for _, r := range programRoles {
+		names = append(names, prefix+r)
+	}
+	c.Psql(t, "orders", "SET client_min_messages TO error; DROP ROLE IF EXISTS "+strings.Join(names, ", "))
+}
+
+var programRoles = []string{"anna", "bert", "cora"}
+
+// program is a session: the bytes that a client sends, and what they say.
+type program struct {
+	steps  []string
+	pieces [][]pgproto3.FrontendMessage
+	random *rand.Rand
+	tidy   bool // a pipeline is ended by Sync before a simple query
+}
+
+// newProgram makes a program up. An untidy one mixes the protocols as no driver does; since version 18 a simple query
+// inside a pipeline joins the pipeline's transaction, if it is not the first in it, which a question of the proxy may be.
+func newProgram(seed uint64, tidy bool) *program {
+	p := &program{random: rand.New(rand.NewPCG(seed, 0)), tidy: tidy}
+	for range 1 + p.random.IntN(15) {
+		p.step()
+	}
+	return p
+}
+
+func (p *program) pick(list ...string) string { return list[p.random.IntN(len(list))] }
+
+func (p *program) role() string { return p.pick(programRoles...) }
+
+// sql returns a statement.
+func (p *program) sql() string {
+	switch p.random.IntN(14) {
+	case 0, 1, 2:
+		return "CREATE ROLE " + p.role()
+	case 3, 4:
+		return "DROP ROLE " + p.pick("", "", "IF EXISTS ") + p.role()
+	case 5, 6:
+		return "GRANT " + p.role() + " TO " + p.role()
+	case 7:
+		return p.pick("SET ", "SET LOCAL ") + "ROLE " + p.role()
+	case 8:
+		return p.pick("RESET ROLE", "SET ROLE NONE")
+	case 9:
+		return "SELECT " + p.pick("1", "'CREATE ROLE x'", "nosuch", "1/0")
+	case 10:
+		return "BEGIN"
+	case 11:
+		return p.pick("COMMIT", "ROLLBACK")
+	case 12:
+		return p.pick("SAVEPOINT s", "ROLLBACK TO s", "RELEASE s")
+	default:
+		return "ALTER ROLE " + p.role() + p.pick(" LOGIN", " CONNECTION LIMIT -5", " RENAME TO "+p.role())
+	}
+}
+
+// step adds a message or a few.
+func (p *program) step() {
+	var what string
+	var messages []pgproto3.FrontendMessage
+	switch p.random.IntN(10) {
+	case 0, 1:
+		what, messages = "sync", syncPoint()
+	case 2:
+		what, messages = "flush", []pgproto3.FrontendMessage{&flush{}}
+	case 3, 4, 5:
+		texts := []string{p.sql()}
+		for p.random.IntN(3) == 0 {
+			texts = append(texts, p.sql())
+		}
+		what = strings.Join(texts, "; ")
+		messages = []pgproto3.FrontendMessage{&query{String: what}}
+		what = "simple: " + what
+		if p.tidy {
+			messages = pipeline(syncPoint(), messages)
+			what = "sync, " + what
+		}
+	default:
+		what = p.sql()
+		messages = statement(what)
+	}
+	p.steps = append(p.steps, what)
+	p.pieces = append(p.pieces, messages)
+}
+
+// run sends the program, some of it at once, and hears it out: a ROLLBACK is always answered, and so is what follows it.
+func (p *program) run(d *dialogue) {
+	end := pipeline(syncPoint(), []pgproto3.FrontendMessage{&query{String: "ROLLBACK"}, &query{String: "SELECT 'the end'"}})
+	b := encode(d.t, append(pipeline(p.pieces...), end...)...)
+	for len(b) > 0 {
+		n := min(len(b), 1+p.random.IntN(400))
+		d.write(b[:n])
+		b = b[n:]
+	}
+	if err := d.hearUntil(func(m pgproto3.BackendMessage) bool { return describe(m) == `row "the end"` }); err != nil {
+		d.t.Errorf("%v after %q", err, d.lines)
+	}
+	withoutPositions(d)
+}

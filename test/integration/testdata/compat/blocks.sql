@@ -1,0 +1,51 @@
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reader') THEN
+    CREATE ROLE reader;
+    RAISE NOTICE 'made';
+  END IF;
+END
+$$;
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'reader') THEN
+    CREATE ROLE reader;
+    RAISE NOTICE 'made again';
+  END IF;
+END
+$$;
+DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN RAISE NOTICE 'is there'; END $$;
+DO 'BEGIN CREATE ROLE writer; COMMENT ON ROLE writer IS ''it''''s''; END';
+DO E'BEGIN\n GR\u0041NT reader TO writer;\nEND';
+DO $$
+DECLARE n int; r record; k record;
+BEGIN
+  SELECT count(*) INTO STRICT n FROM pg_authid WHERE rolname IN ('reader', 'writer');
+  RAISE NOTICE '% roles', n;
+  FOR r IN SELECT groname, array_length(grolist, 1) AS n FROM pg_group WHERE groname ~ '^(reader|writer)$' ORDER BY 1 LOOP
+    RAISE NOTICE '% %', r.groname, r.n;
+  END LOOP;
+  EXECUTE 'ALTER ROLE writer LOGIN; CREATE ROLE "O''Hara"';
+  n := (SELECT count(*) FROM pg_user WHERE usename = 'writer') + (SELECT count(*) FROM pg_shadow WHERE usename = 'writer');
+  RAISE NOTICE '% can log in', n;
+  IF EXISTS (SELECT FROM pg_roles AS a JOIN pg_roles AS b USING (oid) WHERE a.rolname = 'O''Hara') THEN
+    DROP ROLE "O'Hara";
+  END IF;
+  WHILE EXISTS (SELECT FROM pg_roles WHERE rolname = 'writer') LOOP
+    DROP ROLE writer;
+  END LOOP;
+END
+$$;
+BEGIN;
+DO $$ BEGIN CREATE ROLE gone; END $$;
+ROLLBACK;
+DROP ROLE gone;
+DO $$
+BEGIN
+  GRANT nobody TO reader;
+END $$;
+DO $$ BEGIN
+  GRANT nobody TO reader; SELECT 1 nonsense nonsense;
+END $$;
+DO $$ BEGIN GRANT nobody TO reader; END $$; SELECT 1 nonsense nonsense;
+DROP ROLE reader;
