@@ -98,18 +98,6 @@ func (d *dialogue) write(b []byte) {
 	}
 }
 
-// hangUp closes the half of the connection on which the client speaks.
-func (d *dialogue) hangUp() {
-	d.t.Helper()
-	half, ok := d.conn.(interface{ CloseWrite() error })
-	if !ok {
-		d.t.Fatalf("%T has no halves", d.conn)
-	}
-	if err := half.CloseWrite(); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
 // hear listens until the server was ready for a query so many times. It fails where the server closes before.
 func (d *dialogue) hear(ready int) error {
 	return d.hearUntil(func(m pgproto3.BackendMessage) bool {

@@ -284,15 +284,12 @@ func TestClientVanishes(t *testing.T) {
 	metrics, await := gauge(t)
 	via := start(t, scoped(), quiet, permissive(t), metrics)
 	undisturbed := bystander(t, via)
-	for name, leave := range map[string]func(*dialogue){
-		"closed": func(d *dialogue) { d.conn.Close() },
-		"reset": func(d *dialogue) {
-			c, ok := d.conn.(*net.TCPConn)
-			if !ok || c.SetLinger(0) != nil || c.Close() != nil {
-				t.Error("the connection was not reset")
-			}
+	for name, leave := range map[string]func(*net.TCPConn) error{
+		"closed": (*net.TCPConn).Close,
+		"reset": func(c *net.TCPConn) error {
+			return errors.Join(c.SetLinger(0), c.Close())
 		},
-		"half closed": (*dialogue).hangUp,
+		"half closed": (*net.TCPConn).CloseWrite,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for state, d := range inEachState(t, scoped(), via) {

@@ -52,13 +52,6 @@ func logIn(t *testing.T, via endpoint, user, password string) (called string, fa
 	return c.ParameterStatus("session_authorization"), nil
 }
 
-func closeConn(t *testing.T, c *pgconn.PgConn) {
-	t.Helper()
-	if err := c.Close(context.WithoutCancel(t.Context())); err != nil {
-		t.Error(err)
-	}
-}
-
 // withAdmin gives a proxy a connection of its own.
 func withAdmin(t *testing.T, c *pgtest.Cluster) func(*proxy.Options) {
 	t.Helper()

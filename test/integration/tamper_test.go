@@ -102,7 +102,7 @@ func (m *tamperer) sent(s source) int {
 
 // serve relays one connection, with the fault. What cannot be closed, or told that it is, is closed already.
 func (m *tamperer) serve(conn *net.TCPConn) {
-	defer func() { _ = conn.Close() }() // it may be closed
+	defer func() { _ = conn.Close() }()
 	server, err := net.DialTCP("tcp", nil, m.server)
 	if err != nil {
 		return
