@@ -64,10 +64,6 @@ func (e *Engine) report(frame []byte, t *text, out *Out) (verdict, error) {
 	return drop, nil
 }
 
-// inFailedTransaction is in_failed_sql_transaction: a text that ends the transaction and goes on to name roles would be
-// taken by the server, but what the names mean cannot be asked before.
-const inFailedTransaction = "25P02"
-
 // refusal returns the fields that the client shall see instead of the failure that the proxy provoked; nil where the
 // server's error is another.
 func (e *Engine) refusal(list []field, t *text) []field {
@@ -77,12 +73,7 @@ func (e *Engine) refusal(list []field, t *text) []field {
 	if t.instead != nil {
 		own, _ := fields(wire.Body(t.instead))
 		own, _ = e.localize(own, nil)
-		own = plain(own)
-		several := strings.Contains(strings.TrimRight(t.client, "; \t\r\n"), ";")
-		if several && get(own, 'C') == inFailedTransaction {
-			own = append(own, field{'H', "The roles that a text names cannot be looked up now. Send ROLLBACK by itself first."})
-		}
-		return own
+		return plain(own)
 	}
 	n, ok := rewrite.RefusedBy(get(list, 'M'))
 	if !ok || n >= len(t.result.Refusals) {

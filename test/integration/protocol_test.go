@@ -526,6 +526,8 @@ func TestReplication(t *testing.T) {
 		if got := memberships(t, scoped(), "orders_"); !slices.Contains(got, "reader") {
 			t.Errorf("roles of the database: %q", got)
 		}
+		d.conn.Close() // a database with an active slot cannot be dropped
+		awaitNone(t, scoped(), "datname = 'orders' AND backend_type = 'walsender'")
 	})
 }
 
@@ -618,7 +620,7 @@ func allocated() uint64 {
 }
 
 // TestFailedTransactionInAString: a server takes a string that ends a failed transaction and goes on. The proxy cannot ask
-// what the roles in it mean, and says what to do.
+// what the roles in it mean, and the transaction stays as it is.
 func TestFailedTransactionInAString(t *testing.T) {
 	database(t, scoped(), "orders")
 	d := start(t, scoped()).open(t, "orders", "postgres")
