@@ -122,17 +122,25 @@ func (e *Engine) read(out *Out) {
 // whose a name is.
 func (e *Engine) askFor(out *Out) {
 	h, d := e.held, e.cfg.Directory
+	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
 	switch {
+	case e.status == wire.TxFailed && !names: // the server would not answer, and it may be a ROLLBACK that comes first
+		e.showWhatIsKnown(out)
 	case h.analysis.ReadsCatalog() && d.Columns(e.options.ServerVersion) == nil:
 		h.step = asksColumns
 		sql, params := rewrite.ColumnsSQL()
 		e.askHeld(sql, params, out)
-	case h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser() || d.Stale() || e.switching:
+	case names || d.Stale() || e.switching:
 		e.askNames(d.Database(), out)
 	default:
-		h.view, h.mode = d.Database().View(), e.cfg.Mode
-		e.rewrite(out)
+		e.showWhatIsKnown(out)
 	}
+}
+
+// showWhatIsKnown rewrites a held query by what the directory has.
+func (e *Engine) showWhatIsKnown(out *Out) {
+	e.held.view, e.held.mode = e.cfg.Directory.Database().View(), e.cfg.Mode
+	e.rewrite(out)
 }
 
 // askNames asks the server about the names of the held statement. db is the database as it is believed to be.
