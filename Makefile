@@ -47,6 +47,7 @@ check: build tidy-check lint vuln test ## all that must pass before a change lan
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
 	go test -race -shuffle=on -count=1 -timeout=30m ./...
+	go test -count=1 -timeout=10m ./test/integration -run "TestPrograms|TestProtocol|TestPipeline|TestStop|TestClient|TestServer" -goroutines
 
 test-short: ## the tests that take a moment
 	go test -short ./...

@@ -339,7 +339,7 @@ func (s *looped) read(g *leg) {
 func (s *looped) fromServer(in []byte) {
 	out := &s.loop.out
 	s.mu.Lock()
-	violation := s.engine.Server(in, out)
+	violation := s.listen(in, out)
 	resting := s.draining && s.engine.Idle()
 	resumed := s.client.deaf && !s.engine.Held() && !s.engine.Goodbye()
 	s.mu.Unlock()
@@ -363,7 +363,7 @@ func (s *looped) fromClient(in []byte) {
 	}
 	out := &s.loop.out
 	s.mu.Lock()
-	taken, violation := s.engine.Client(in, out)
+	taken, violation := s.speak(in, out)
 	held, goodbye := s.engine.Held(), s.engine.Goodbye()
 	s.mu.Unlock()
 	s.server.send(out.Server.Bufs)

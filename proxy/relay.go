@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"fmt"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -145,7 +147,7 @@ func (r *relay) hear(buf []byte, out *engine.Out) bool {
 // take gives the server's bytes to the engine; err is how the reading ended.
 func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 	r.mu.Lock()
-	violation := r.engine.Server(in, out)
+	violation := r.listen(in, out)
 	resting := r.draining && r.engine.Idle()
 	if r.waiting && !r.engine.Held() {
 		r.waiting = false
@@ -196,7 +198,7 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 			return false
 		default:
 		}
-		taken, violation := r.engine.Client(in, out)
+		taken, violation := r.speak(in, out)
 		in = in[taken:]
 		r.waiting = r.engine.Held()
 		held, goodbye := r.waiting, r.engine.Goodbye()
@@ -221,6 +223,32 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 		case <-r.ended:
 			return false
 		}
+	}
+}
+
+// listen and speak are engine.Server and engine.Client. A panic there ends this session, and no other.
+func (r *relay) listen(in []byte, out *engine.Out) (err error) {
+	defer recovered(&err)
+	return r.engine.Server(in, out)
+}
+
+func (r *relay) speak(in []byte, out *engine.Out) (taken int, err error) {
+	defer recovered(&err)
+	return r.engine.Client(in, out)
+}
+
+// panicked is the end of a session by a fault of the proxy's own.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
+
+// recovered makes an error of a panic. It is to be deferred.
+func recovered(err *error) {
+	if value := recover(); value != nil {
+		*err = &panicked{value, debug.Stack()}
 	}
 }
 

@@ -43,7 +43,16 @@ func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
 // serve runs the session, to its end or until an event loop has it.
 func (x *session) serve() {
 	x.server.metrics.sessions.Inc()
-	if handed := x.begin(); !handed {
+	var handed bool
+	var fault error
+	func() {
+		defer recovered(&fault)
+		handed = x.begin()
+	}()
+	if fault != nil {
+		x.log.Error("session ended", zap.Error(fault))
+	}
+	if !handed {
 		x.over()
 	}
 }
@@ -359,11 +368,17 @@ func linger(c net.Conn) {
 // lingerTime is how long a client has to close after its last message.
 const lingerTime = 500 * time.Millisecond
 
+const codeInternalError = "XX000" // internal_error
+
 // lastError is what the client is told about the end of its session; nil where it knows, or is gone.
 func lastError(r *relay) *wire.Fields {
 	f := wire.Fields{Severity: wire.SeverityFatal}
 	var violation *engine.Error
+	var fault *panicked
 	switch {
+	case errors.As(r.end.err, &fault):
+		f.Code, f.Message = codeInternalError, "the proxy failed"
+		f.Hint = "The proxy's log says more."
 	case errors.As(r.end.err, &violation):
 		f.Code, f.Message, f.Detail, f.Hint = violation.Report.Code, violation.Report.Message, violation.Report.Detail, violation.Report.Hint
 	case r.end.side == byShutdown:
