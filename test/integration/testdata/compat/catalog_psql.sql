@@ -96,7 +96,8 @@ GRANT CONNECT ON DATABASE orders TO reader;
 \d t
 \d+ t
 \dL+
-\db+
+\db
+SELECT spcname, pg_get_userbyid(spcowner), array_to_string(spcacl, E'\n') FROM pg_tablespace ORDER BY 1; -- \db+ shows sizes, which are the cluster's
 \dy
 \sf f
 \drg
