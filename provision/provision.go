@@ -40,13 +40,13 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 
 // database asks for the scope of the connection's database.
 func database(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Database, error) {
-	rows, err := query(ctx, conn, "SELECT pg_catalog.current_database()::pg_catalog.text", nil)
+	rows, err := Query(ctx, conn, "SELECT pg_catalog.current_database()::pg_catalog.text", nil)
 	if err != nil {
 		return scope.Database{}, err
 	}
 	q := scope.Inquiry{Database: rows[0][0]}
 	sql, params := q.SQL()
-	if rows, err = query(ctx, conn, sql, params); err != nil {
+	if rows, err = Query(ctx, conn, sql, params); err != nil {
 		return scope.Database{}, err
 	}
 	view, err := q.Answer(rows, prefix)
@@ -102,7 +102,7 @@ func Roles(ctx context.Context, conn *pgconn.PgConn, all bool) ([]scope.Listed, 
 // done and what could not be; warnings are what only a person can decide. With wait it waits for another sweep to
 // end; without, it leaves the work to that one.
 func Sweep(ctx context.Context, conn *pgconn.PgConn, wait bool) (warnings []string, err error) {
-	rows, err := query(ctx, conn, scope.SweepLockSQL(wait), nil)
+	rows, err := Query(ctx, conn, scope.SweepLockSQL(wait), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func Sweep(ctx context.Context, conn *pgconn.PgConn, wait bool) (warnings []stri
 
 func survey(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) (*scope.Estate, error) {
 	sql, params := q.SQL()
-	rows, err := query(ctx, conn, sql, params)
+	rows, err := Query(ctx, conn, sql, params)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +136,8 @@ func run(ctx context.Context, conn *pgconn.PgConn, sql string) error {
 	return err
 }
 
-// query returns the rows of a statement as text; NULL is an empty one.
-func query(ctx context.Context, conn *pgconn.PgConn, sql string, params []string) ([][]string, error) {
+// Query returns the rows of a statement as text; NULL is an empty one.
+func Query(ctx context.Context, conn *pgconn.PgConn, sql string, params []string) ([][]string, error) {
 	values := make([][]byte, len(params))
 	for i, p := range params {
 		values[i] = []byte(p)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgscope/pgscope-proxy/provision"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -42,25 +43,11 @@ func (a *admin) query(ctx context.Context, q scope.Inquiry) ([][]string, error) 
 		a.conn = conn
 	}
 	sql, params := q.SQL()
-	values := make([][]byte, len(params))
-	for i, p := range params {
-		values[i] = []byte(p)
-	}
-	result := a.conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
+	rows, err := provision.Query(ctx, a.conn, sql, params)
 	if a.conn.IsClosed() {
 		a.conn = nil
 	}
-	if result.Err != nil {
-		return nil, result.Err
-	}
-	rows := make([][]string, len(result.Rows))
-	for i, r := range result.Rows {
-		rows[i] = make([]string, len(r))
-		for j, v := range r {
-			rows[i][j] = string(v)
-		}
-	}
-	return rows, nil
+	return rows, err
 }
 
 func (a *admin) close() {

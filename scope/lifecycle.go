@@ -232,14 +232,11 @@ func (c *carriage) take(m *marker, note markerComment) *Error {
 
 // marker returns the name that a marker with this comment gets.
 func (m markerComment) marker() Cluster {
+	db := NewDatabase(m.OID, m.Database, m.Prefix)
 	if m.Schema == "" {
-		return NewDatabase(m.OID, m.Database, m.Prefix).Marker
+		return db.Marker
 	}
-	name := Cluster(schemaMarkerPrefix + m.Database + Separator + m.Schema)
-	if len(name) > MaxName {
-		name = Cluster(fmt.Sprintf("%s%d%s%d", schemaMarkerPrefix, m.OID, Separator, m.SchemaOID))
-	}
-	return name
+	return db.NewSchema(m.SchemaOID, m.Schema).Marker
 }
 
 // statements returns the moves and comments, in an order in which no role gets a name that another still has to leave.
