@@ -33,9 +33,21 @@ var privileges = [...]struct {
 	word   string
 	letter byte
 }{
-	{"INSERT", 'a'}, {"SELECT", 'r'}, {"UPDATE", 'w'}, {"DELETE", 'd'}, {"TRUNCATE", 'D'}, {"REFERENCES", 'x'},
-	{"TRIGGER", 't'}, {"EXECUTE", 'X'}, {"USAGE", 'U'}, {"CREATE", 'C'}, {"TEMPORARY", 'T'}, {"CONNECT", 'c'},
-	{"SET", 's'}, {"ALTER SYSTEM", 'A'}, {"MAINTAIN", 'm'},
+	{"INSERT", 'a'},
+	{"SELECT", 'r'},
+	{"UPDATE", 'w'},
+	{"DELETE", 'd'},
+	{"TRUNCATE", 'D'},
+	{"REFERENCES", 'x'},
+	{"TRIGGER", 't'},
+	{"EXECUTE", 'X'},
+	{"USAGE", 'U'},
+	{"CREATE", 'C'},
+	{"TEMPORARY", 'T'},
+	{"CONNECT", 'c'},
+	{"SET", 's'},
+	{"ALTER SYSTEM", 'A'},
+	{"MAINTAIN", 'm'},
 }
 
 // ParsePrivilege returns the privilege of a word as GRANT has it, upper case. TEMP is TEMPORARY.
@@ -147,8 +159,8 @@ func (k Kind) String() string {
 
 // ParseKind returns the kind of a manifest's word.
 func ParseKind(name string) (Kind, bool) {
-	for k, info := range kinds {
-		if info.Name == name && name != "" {
+	for k := range kinds {
+		if kinds[k].Name == name && name != "" {
 			return Kind(k), true
 		}
 	}
