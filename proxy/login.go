@@ -12,7 +12,8 @@ import (
 )
 
 // A login is the server's exchange with the client, relayed: the proxy holds no secret. What it changes on the way is in
-// this file and in login_auth.go:
+// this file and in login_auth.go. (Where the proxy has checked the client itself, auth.go, only the frame is the same:
+// login_proof.go then speaks for the client.)
 //
 //	client                        proxy                                      server
 //	  │ StartupMessage user=app ───▶ user=orders_app, _pq_.* taken out ────────▶ │
@@ -28,12 +29,16 @@ import (
 type loginNames struct {
 	candidates []scope.Cluster // in the order in which they are tried; one where it is certain
 	prefer     int             // which of them to log in as when the server asks for an exchange that cannot be repeated
+	refused    *scope.Error    // instead: nobody logs in under the name
 }
 
 // loginOptions are the parts of a login that the caller decides.
 type loginOptions struct {
 	// params are added to the client's startup parameters, or take the place of those of the same name.
 	params []wire.Parameter
+	// proof is what the proxy shows to the server in the client's place, where it has checked the client itself; nil to
+	// relay what they say.
+	proof *proof
 	// localize returns a frame of an error or notice in the words of a client who is logged in as user.
 	localize func(user scope.Cluster, frame []byte) []byte
 }
@@ -59,7 +64,6 @@ type loginRelay struct {
 
 	version wire.Version // that the server is asked for
 	refused []bool       // per candidate: the server does not let it in
-	greeted bool         // NegotiateProtocolVersion had its time
 	out     []byte       // frames for the client that wait for the next flush
 
 	// password is the client's answer to a request for a password in clear text, kept while there is another name to
@@ -227,13 +231,7 @@ func (l *loginRelay) fail(candidate int, err error) error {
 // greet puts what comes before the first request of the server: NegotiateProtocolVersion, if the client asked for what
 // it does not get, and the server's notices. The client is asked for nothing before, and greeted once.
 func (l *loginRelay) greet(a *loginAttempt) {
-	if !l.greeted {
-		l.greeted = true
-		unknown := l.visitor.startup.ProtocolOptions()
-		if a.version < l.visitor.startup.Version || len(unknown) > 0 {
-			l.out = wire.AppendNegotiate(l.out, a.version, unknown)
-		}
-	}
+	l.out = append(l.out, l.visitor.greet(a.version)...)
 	for _, notice := range a.notices {
 		l.out = append(l.out, l.localize(a.user, notice)...)
 	}
