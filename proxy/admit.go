@@ -37,6 +37,7 @@ type visitor struct {
 	client      netip.AddrPort   // where the client is; not valid on a Unix socket
 	certificate *tls.Certificate // that the client was shown; nil without TLS
 	greeted     bool             // NegotiateProtocolVersion had its time
+	asked       bool             // it was asked to authenticate itself
 }
 
 // admitOptions is what admit needs to know of the configuration. It is made once, by newAdmitOptions, and shared.

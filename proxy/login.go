@@ -49,7 +49,7 @@ type loggedIn struct {
 	user      scope.Cluster
 	candidate int          // the user's place in loginNames
 	version   wire.Version // what both sides speak
-	rest      []byte       // what the server has sent after AuthenticationOk and the client has not got: one frame
+	rest      []byte       // what the server has sent after AuthenticationOk and the client has not got: whole frames
 }
 
 // loginRounds bounds the messages of a server in a login. SCRAM has five.
@@ -96,7 +96,14 @@ func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o log
 			}
 		}
 		if a.answer.code == wire.AuthOk {
-			return l.enter(ctx, a)
+			var settled bool
+			if a, settled, err = l.settle(ctx, a); err != nil {
+				return nil, err
+			}
+			if settled {
+				return l.enter(ctx, a)
+			}
+			continue
 		}
 		if err := l.exchange(a); err != nil {
 			return nil, l.abandon(a, err)
@@ -292,7 +299,7 @@ type loginAttempt struct {
 type loginAnswer struct {
 	frame   []byte
 	code    uint32 // of a request
-	after   []byte // the frame that follows AuthenticationOk
+	after   []byte // the frame that follows AuthenticationOk, and others after begin
 	refused string // SQLSTATE, where frame or after is an error
 }
 
@@ -304,8 +311,7 @@ func (a loginAnswer) repeatable() bool {
 
 // open connects to the server, asks it for a candidate, and waits for the first answer.
 func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, error) {
-	user := l.names.candidates[candidate]
-	packet, err := wire.AppendStartup(nil, l.startup(user))
+	packet, err := wire.AppendStartup(nil, l.startup(l.names.candidates[candidate]))
 	if err != nil { // the strings come from a packet, or are the proxy's own: none holds a NUL
 		return nil, refuseClient(l.visitor.conn, nil, &scope.Error{
 			Code: scope.CodeProgramLimitExceeded, Message: "startup packet is too long",
@@ -325,9 +331,7 @@ func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, er
 		if last != nil {
 			last.close()
 		}
-		a := &loginAttempt{
-			server: link, candidate: candidate, user: user, version: l.version, stop: interruptWith(ctx, link),
-		}
+		a := l.attempt(ctx, link, candidate)
 		if err := a.start(l.visitor, packet); err != nil {
 			return nil, l.abandon(a, err)
 		}
@@ -338,6 +342,12 @@ func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, er
 		from, to, ok = l.upstream.retry(link, a.answer.refused)
 	}
 	return last, nil
+}
+
+func (l *loginRelay) attempt(ctx context.Context, link *serverLink, candidate int) *loginAttempt {
+	return &loginAttempt{
+		server: link, candidate: candidate, user: l.names.candidates[candidate], version: l.version, stop: interruptWith(ctx, link),
+	}
 }
 
 // start sends the startup packet.

@@ -161,6 +161,7 @@ func (l *loginRelay) ask(a *loginAttempt, request []byte, what string) ([]byte, 
 // ask sends frames that end in a request for authentication, and returns the client's answer to it: the frame of a password
 // message. It is the only place where a client that is not let in yet is read. The error is a *loginError.
 func (v *visitor) ask(request []byte, what string) ([]byte, error) {
+	v.asked = true
 	if _, err := v.conn.Write(request); err != nil {
 		return nil, clientGone(err)
 	}

@@ -90,7 +90,8 @@ func New(o Options) (*Server, error) {
 		s.directories.prefixes[name] = d.Prefix
 	}
 	if o.Admin != nil {
-		s.admin = &admin{config: o.Admin}
+		s.o.Admin = withoutConnectionSettings(o.Admin)
+		s.admin = &admin{config: s.o.Admin}
 	}
 	return s, nil
 }

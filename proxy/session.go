@@ -143,7 +143,7 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if s.o.AddHost {
 		o.params = append(o.params, withHost(v))
 	}
-	in, err := login(ctx, v, s.o.Upstream, names, o)
+	in, err := login(ctx, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
 	if len(names.candidates) > 1 {
 		x.learnGuess(guess{database, user}, names, err)
 	}
@@ -410,7 +410,7 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 	}
 	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
 		if c, err := wire.DecodeCancel(key); err == nil {
-			if err := x.server.o.Upstream.cancelQuery(context.WithoutCancel(ctx), in.server, c); err != nil {
+			if err := in.server.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
 				x.log.Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}
 		}
