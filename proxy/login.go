@@ -149,8 +149,7 @@ func (l *loginRelay) other() int {
 // again is for an attempt that was refused: it offers the password that the client gave to the other names, as long as
 // the server asks for no more than that. Otherwise the client is sent the refusal.
 func (l *loginRelay) again(ctx context.Context, a *loginAttempt) (*loginAttempt, error) {
-	const invalidPassword = "28P01"
-	wrongName := a.answer.refused == invalidPassword || a.answer.refused == scope.CodeInvalidAuthorization
+	wrongName := a.answer.refused == codeInvalidPassword || a.answer.refused == scope.CodeInvalidAuthorization
 	l.refused[a.candidate] = true
 	for next := l.other(); l.password != nil && wrongName && next >= 0; next = l.other() {
 		l.refused[next] = true

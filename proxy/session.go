@@ -113,7 +113,7 @@ func (x *session) turnedAway(err error) {
 		return
 	}
 	x.log.Warn("login failed", zap.Error(err))
-	if failed != nil && (failed.sqlstate == codeInvalidPassword || failed.sqlstate == scope.CodeInvalidAuthorization) {
+	if failed != nil && failed.unauthorized() {
 		x.server.failures.note(x.client, time.Now())
 	}
 }
@@ -298,7 +298,7 @@ func (x *session) learnGuess(g guess, names loginNames, err error) {
 	switch {
 	case err == nil:
 		x.server.guesses.Remove(g)
-	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0:
+	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0 && failed.unauthorized():
 		x.server.guesses.Add(g, (failed.candidate+1)%len(names.candidates))
 	}
 }
