@@ -22,7 +22,7 @@ help: ## what there is to make
 ##
 ## Build
 
-.PHONY: build static demo image clean
+.PHONY: build static demo image dist clean
 build: ## the program, in bin/
 	go build -ldflags '$(LDFLAGS)' -o bin/pgscope-proxy ./cmd/pgscope-proxy
 
@@ -35,6 +35,22 @@ demo: deps build ## a throw-away PostgreSQL with two databases, the proxy, and w
 
 image: ## the container image (IMAGE, VERSION)
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
+
+# For releases alone.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
+
+dist: static ## what a release has, in dist/: static program, manual pages, completions, .deb, .rpm, SBOM, checksums
+	rm -rf dist/man dist/completion dist/*.deb dist/*.rpm
+	mkdir -p dist/man dist/completion
+	dist/pgscope-proxy man dist/man
+	dist/pgscope-proxy completion bash > dist/completion/pgscope-proxy.bash
+	dist/pgscope-proxy completion zsh > dist/completion/_pgscope-proxy
+	dist/pgscope-proxy completion fish > dist/completion/pgscope-proxy.fish
+	go run ./packaging/sbom dist/pgscope-proxy > dist/sbom.cdx.json
+	for kind in deb rpm; do \
+		ARCH=$$(go env GOARCH) VERSION=$(VERSION:v%=%) go run $(NFPM) package -f packaging/nfpm.yaml -p $$kind -t dist/ || exit 1; \
+	done
+	cd dist && sha256sum pgscope-proxy sbom.cdx.json *.deb *.rpm > SHA256SUMS
 
 clean: ## remove what was built
 	rm -rf bin dist
