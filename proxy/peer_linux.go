@@ -23,7 +23,7 @@ func peerName(c net.Conn) (string, error) {
 	var peer *unix.Ucred
 	var failed error
 	if err := raw.Control(func(fd uintptr) {
-		peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) //nolint:gosec // a descriptor is an int
+		peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
 		return "", fmt.Errorf("peer: %w", err)
 	}

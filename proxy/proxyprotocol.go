@@ -82,18 +82,17 @@ func readProxyV1(r io.Reader, line []byte) ([]byte, error) {
 	return line, nil
 }
 
-func readProxyV2(r io.Reader, header []byte) ([]byte, error) {
-	const fixed = 16 // signature, version and command, family, length
-	header = header[:fixed]
-	if _, err := io.ReadFull(r, header[1:]); err != nil {
+func readProxyV2(r io.Reader, first []byte) ([]byte, error) {
+	var fixed [16]byte // signature, version and command, family, length
+	if _, err := io.ReadFull(r, fixed[copy(fixed[:], first):]); err != nil {
 		return nil, err
 	}
-	length := int(binary.BigEndian.Uint16(header[fixed-2:]))
-	if !bytes.HasPrefix(header, proxyproto.SIGV2) || length > maxProxyV2 {
+	length := int(binary.BigEndian.Uint16(fixed[14:]))
+	if !bytes.HasPrefix(fixed[:], proxyproto.SIGV2) || length > maxProxyV2 {
 		return nil, errors.New("no header, or one that is too long")
 	}
-	header = append(header, make([]byte, length)...)
-	_, err := io.ReadFull(r, header[fixed:])
+	header := make([]byte, len(fixed)+length)
+	_, err := io.ReadFull(r, header[copy(header, fixed[:]):])
 	return header, err
 }
 

@@ -54,7 +54,8 @@ func TestProxyProtocol(t *testing.T) {
 				if _, err := server.Read(make([]byte, len("and more"))); err != nil { // so that the header ends early
 					t.Fatal(err)
 				}
-				if err := client.(*net.TCPConn).CloseWrite(); err != nil {
+				half := client.(*net.TCPConn) //nolint:errcheck // it was dialled so
+				if err := half.CloseWrite(); err != nil {
 					t.Fatal(err)
 				}
 			}

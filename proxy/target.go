@@ -117,7 +117,7 @@ func (u *Upstream) route(ctx context.Context, admin *pgconn.Config) *Upstream {
 	}
 	hosts := u.hosts()
 	if u.balance {
-		rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+		rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] }) //nolint:gosec // no secret
 	}
 	if u.target != nil {
 		if admin != nil && !slices.ContainsFunc(hosts, u.wanted) {

@@ -16,7 +16,7 @@ func malformed(format string, args ...any) error {
 
 // attributes reads a message's attributes, which have to begin with those of the names given, in that order. It returns
 // their values, and what follows them.
-func attributes(message string, names string) (values []string, rest string, err error) {
+func attributes(message, names string) (values []string, rest string, err error) {
 	rest = message
 	for _, name := range []byte(names) {
 		var a string

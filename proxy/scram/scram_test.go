@@ -1,6 +1,7 @@
 package scram
 
 import (
+	"bytes"
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"errors"
@@ -117,7 +118,7 @@ func TestBinding(t *testing.T) {
 
 func TestMock(t *testing.T) {
 	a, again, b := Mock([]byte("secret"), "a"), Mock([]byte("secret"), "a"), Mock([]byte("secret"), "b")
-	if string(a.salt) != string(again.salt) || string(a.salt) == string(b.salt) || len(a.salt) != 16 || a.iterations != 4096 {
+	if !bytes.Equal(a.salt, again.salt) || bytes.Equal(a.salt, b.salt) || len(a.salt) != 16 || a.iterations != 4096 {
 		t.Errorf("salts %x, %x, %x", a.salt, again.salt, b.salt)
 	}
 }

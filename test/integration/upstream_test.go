@@ -22,7 +22,8 @@ func pair(t *testing.T) (primary, standby *pgtest.Cluster) {
 	primary.CreateDatabase(t, "orders")
 	start(t, primary, permissive(t)).open(t, "orders", "postgres").query(`CREATE ROLE app LOGIN PASSWORD 'secret'; CREATE ROLE reader LOGIN PASSWORD 'secret'`)
 	primary.Psql(t, "postgres", "ALTER ROLE orders_reader SET default_transaction_read_only = on")
-	return primary, primary.Standby(t)
+	standby = primary.Standby(t)
+	return primary, standby
 }
 
 // hosts is the connection string of clusters, in an order.
