@@ -121,6 +121,8 @@ func (x *session) turnedAway(err error) {
 // login finds the role that the client's user means, checks the client if that is the proxy's to do, and logs in to the
 // server.
 func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
+	ctx, cancel := context.WithDeadline(ctx, v.deadline)
+	defer cancel()
 	s := x.server
 	database, user := v.startup.Database(), scope.Short(v.startup.User())
 	if wait := s.failures.wait(x.client, time.Now()); wait > 0 {
@@ -151,10 +153,8 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 }
 
 // authenticate checks the client by the method that its rule says, and returns what the proxy has to show to the server; nil
-// where the server is to check it. It gets as long as the login as a whole.
+// where the server is to check it.
 func (x *session) authenticate(ctx context.Context, v *visitor, names loginNames) (*proof, error) {
-	ctx, cancel := context.WithDeadline(ctx, v.deadline)
-	defer cancel()
 	defer interruptWith(ctx, v.conn)()
 	rule := x.server.auth.of(v)
 	switch {
