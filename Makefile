@@ -58,7 +58,7 @@ clean: ## remove what was built
 ##
 ## Test
 
-.PHONY: check test test-short test-versions fuzz bench vet lint fmt vuln tidy-check deps
+.PHONY: check test test-short test-versions compat fuzz bench vet lint fmt vuln tidy-check deps
 check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
@@ -67,6 +67,15 @@ test: deps vet ## every test, with the race detector, against private PostgreSQL
 
 test-short: ## the tests that take a moment
 	go test -short ./...
+
+# What the drivers need beside the languages themselves; drivers of a language that is not there are not run.
+DRIVER_PACKAGES := libpq-dev ruby ruby-pg php-cli php-pgsql libdbd-pg-perl python3-venv
+
+compat: deps ## a program in each language's driver, direct and through the proxy (DRIVERS: some of test/drivers)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DRIVER_PACKAGES) >/dev/null 2>&1; then \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DRIVER_PACKAGES); \
+	fi
+	go run ./test/drivers $(DRIVERS)
 
 fuzz: ## every fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
