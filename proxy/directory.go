@@ -115,6 +115,9 @@ func (d *directory) Admitted(c scope.Cluster, name scope.Short) bool {
 func (d *directory) Learn(v *scope.View) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !v.Whole {
+		v.DB.Remember(d.db.Kin)
+	}
 	d.db = v.DB
 	if v.Whole {
 		clear(d.roles)

@@ -3,6 +3,7 @@ package scope
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -171,6 +172,7 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 		v.roles[Cluster(r[1])] = role
 	}
 	kin := v.adoptSchemas(byKind["schema"])
+	v.DB.Kin = slices.SortedFunc(maps.Values(kin), func(a, b Schema) int { return strings.Compare(string(a.Marker), string(b.Marker)) })
 	for _, r := range byKind["own"] {
 		c, marker := Cluster(r[1]), Cluster(r[3])
 		own, ok := role{}, false
