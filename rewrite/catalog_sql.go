@@ -425,7 +425,7 @@ func (l lens) lookup(f form) (name, result string) {
 	first, typ := "", "::pg_catalog.regrole"
 	switch f {
 	case clusterText:
-		return argument + typeText, "CASE WHEN pgscope_o.own IS NOT NULL THEN " + l.lead + concat + argumentName +
+		return argument + typeText, "CASE WHEN pgscope_o.own IS NOT NULL THEN pg_catalog.pg_get_userbyid(pgscope_o.own)" + typeText +
 			" WHEN " + l.hidden(argumentName) + " THEN " + nobody + " ELSE " + argumentName + " END"
 	case clusterRegrole:
 		name = l.nameOfText()

@@ -32,11 +32,20 @@ func (d Database) Inquire(names ...Name) Inquiry {
 				q.Names = append(q.Names, c)
 			}
 		}
-		if n.Schema != "" && !slices.Contains(q.Schemas, n.Schema) {
-			q.Schemas = append(q.Schemas, n.Schema)
+		if n.Schema != "" {
+			q.addSchema(n.Schema)
+		}
+		for n := range n.qualified() {
+			q.addSchema(n.Schema)
 		}
 	}
 	return q
+}
+
+func (q *Inquiry) addSchema(name string) {
+	if !slices.Contains(q.Schemas, name) {
+		q.Schemas = append(q.Schemas, name)
+	}
 }
 
 // inquirySQL answers an [Inquiry]. Each operator, function and type is qualified: the query runs in clients'
