@@ -38,6 +38,15 @@ const (
 	memberSQL = `(SELECT true FROM pg_catalog.pg_auth_members pgscope_m` +
 		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} {oid} LIMIT 1)`
 
+	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows.
+	allShownSQL = `(SELECT pg_catalog.jsonb_object_agg(pgscope_a.n, pg_catalog.concat(pgscope_a.s, pg_catalog.right(pgscope_a.n,` +
+		` pg_catalog.length(pgscope_a.l) {*} -1))) FROM ({allMembers}) pgscope_a (n, l, s)` +
+		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l))`
+	allMembersSQL = `SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, {lead}::pg_catalog.text, ''::pg_catalog.text` +
+		` FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {marker}`
+	allOfKinSQL = ` UNION ALL SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
+		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid`
+
 	// ofKinSQL is the name of a role of a schema.
 	ofKinSQL = ` ELSE (SELECT pgscope_k.s {||} '.' {||} pg_catalog.right({name}::pg_catalog.text, pg_catalog.length(pgscope_k.l) {*} -1)` +
 		` FROM {kin} WHERE pg_catalog.starts_with({name}::pg_catalog.text, pgscope_k.l) AND EXISTS (` +
@@ -216,6 +225,23 @@ func (l lens) shown(oid, name, member string) string {
 	return l.sql(shownSQL, "name", name, "member", member, "cut", l.sql(cutSQL, "name", name), "ofKin", ofKin)
 }
 
+// all is shown where it is asked for many roles.
+func (l lens) all(name string) string { return l.in(l.allShown(), name) }
+
+// in is all with the short names at hand.
+func (l lens) in(names, name string) string {
+	return l.sql("CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) THEN {names} {->>} ({name}::pg_catalog.text) END",
+		"name", name, "names", names)
+}
+
+func (l lens) allShown() string {
+	members := l.sql(allMembersSQL)
+	if l.kin != "" {
+		members += l.sql(allOfKinSQL)
+	}
+	return l.sql(allShownSQL, "allMembers", members)
+}
+
 // one is shown for a single role.
 func (l lens) one(oid, name string) string { return l.shown(oid, name, l.sql(memberSQL, "oid", oid)) }
 
@@ -226,8 +252,7 @@ func (l lens) short(name, typ string) string {
 
 // shorts is short for the rows of a relation.
 func (l lens) shorts(name, typ string) string {
-	oid := l.oid(name)
-	return "COALESCE((" + l.shown(oid, name, l.sql("{oid} {=} ANY {members}", "oid", oid)) + ")" + typ + ", " + name + ")"
+	return "COALESCE((" + l.all(name) + ")" + typ + ", " + name + ")"
 }
 
 // twin is the OID of the database's role that a name means, NULL where it means none.
@@ -333,7 +358,8 @@ const (
 	fixed                          // other text
 	shown                          // SHOW: a query
 	shortName                      // x is a role's name: its short name
-	shortText                      // the same, as text
+	shortNames                     // the same, of many rows
+	shortText                      // the same of one, as text
 	clusterOID                     // x names a role of the database, or is an OID: the OID; public is nobody's
 	clusterMember                  // the same, where public is a name like any other
 	clusterRegrole                 // x names one as regrole's input does, or is an OID: the regrole
@@ -381,6 +407,8 @@ func (l lens) wrap(f form, as string) (before, after string) {
 	switch f {
 	case shortName:
 		return "(SELECT " + l.short(argument, typeName) + from, " AS x) pgscope_x)"
+	case shortNames:
+		return "(SELECT " + l.shorts(argument, typeName) + from, " AS x) pgscope_x)"
 	case shortText:
 		return "(SELECT " + l.short(argument, typeText) + from, " AS x) pgscope_x)"
 	case storedName:
@@ -389,16 +417,16 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT " + l.definition(argument) + from, " AS x) pgscope_x)"
 	case regroleText:
 		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
-		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.one(argument+"::pg_catalog.oid", name) + "), " + argument + typeText + ")" +
+		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name) + "), " + argument + typeText + ")" +
 			from, " AS x) pgscope_x)"
 	case aclTexts:
 		return "(SELECT CASE WHEN " + l.without(argument) + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.text[] ELSE ARRAY(SELECT " +
 			l.aclItem("pgscope_i") + " FROM (SELECT " + aclParts("pgscope_u.x::pg_catalog.text") + " AS m, pgscope_u.i" +
-			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i)) pgscope_i ORDER BY pgscope_i.i) END" +
+			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i)) pgscope_i, (SELECT " + l.allShown() + " AS o OFFSET 0) pgscope_o ORDER BY pgscope_i.i) END" +
 			from, " AS x) pgscope_x)"
 	case aclText:
 		return "(SELECT " + l.aclItem("pgscope_i") + from,
-			" AS x) pgscope_x, LATERAL (SELECT " + aclParts("pgscope_x.x::pg_catalog.text") + " AS m) pgscope_i)"
+			" AS x) pgscope_x, LATERAL (SELECT " + aclParts("pgscope_x.x::pg_catalog.text") + " AS m) pgscope_i, (SELECT " + l.allShown() + " AS o OFFSET 0) pgscope_o)"
 	default:
 		name, result := l.lookup(f)
 		return "(SELECT " + result + from, " AS x) pgscope_x, LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " +
@@ -482,7 +510,7 @@ func (l lens) aclName(quoted string) string {
 		" WHEN " + short + match + scope.QuoteLiteral(`[\x01-/:-@[-^\x60{-\x7f]`) +
 		" OR pg_catalog.starts_with(" + quoted + `, '"') AND ` + short + match + scope.QuoteLiteral(`[^\x01-\x7f]`) +
 		` THEN '"'` + concat + "pg_catalog.replace(" + short + `, '"', '""')` + concat + `'"' ELSE ` + short + " END" +
-		" FROM (SELECT " + unquote + " AS n) pgscope_q, LATERAL (SELECT " + l.one(l.oid(text), text) + " AS n OFFSET 0) pgscope_s)"
+		" FROM (SELECT " + unquote + " AS n) pgscope_q, LATERAL (SELECT " + l.in("pgscope_o.o", text) + " AS n) pgscope_s)"
 }
 
 // roleMap is wrap for expressions that may not stand in a subquery, those with sets: it looks them up in an object of
@@ -490,7 +518,7 @@ func (l lens) aclName(quoted string) string {
 func (l lens) roleMap(f form) (before, after string) {
 	key, value, nobody := "pgscope_a.oid", "pg_catalog.quote_ident(pgscope_s.n::pg_catalog.text)", `{"0":"-"}`
 	asKey, typ := "::pg_catalog.oid::pg_catalog.text", ""
-	if f == shortName {
+	if f == shortName || f == shortNames {
 		key, value, nobody = "pgscope_a.rolname", "pgscope_s.n", `{"unknown (OID=0)":"unknown (OID=0)"}`
 		asKey, typ = typeText, typeName
 	}

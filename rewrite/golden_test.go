@@ -238,7 +238,8 @@ func (c goldenCase) run(t *testing.T) string {
 	b.WriteString("----\n")
 	for name, columns := range v.Columns {
 		_, table := cutSchema(name)
-		sent = strings.ReplaceAll(sent, newLens(v.DB).relation(name, columns), "<"+table+">")
+		text := newLens(v.DB).relation(name, columns)
+		sent = strings.NewReplacer(text, "<"+table+">", strings.ReplaceAll(text, "'", "''"), "<"+table+">").Replace(sent)
 	}
 	if slices.ContainsFunc(a.statements, statement.long) && res.SQL != sql && len(res.Refusals) == 0 {
 		b.WriteString(describeReferences(a)) // what is sent is long, and the server's to judge
@@ -269,7 +270,7 @@ func (c goldenCase) run(t *testing.T) string {
 
 var formNames = map[form]string{
 	asItIs: "as it is", aclSet: "set of items",
-	subselect: "relation", fixed: "instead", shown: "shown", shortName: "short name", shortText: "short text",
+	subselect: "relation", fixed: "instead", shown: "shown", shortName: "short name", shortNames: "short name", shortText: "short text",
 	clusterOID: "OID of name", clusterMember: "OID of member", clusterRegrole: "regrole of text", clusterRegroleSoft: "regrole of text or NULL",
 	clusterText: "name on the server", regroleText: "text of regrole", aclTexts: "texts of access list", aclText: "text of item",
 	storedName: "short name, kept", definition: "definition",
