@@ -171,6 +171,7 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 		v.roles[Cluster(r[1])] = role
 	}
 	kin := v.adoptSchemas(byKind["schema"])
+	v.Plain = v.Whole && len(byKind["schema"]) == 0
 	for _, r := range byKind["own"] {
 		c, marker := Cluster(r[1]), Cluster(r[3])
 		own, ok := role{}, false
