@@ -35,7 +35,7 @@ type session struct {
 }
 
 func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
-	x := &session{server: s, conn: conn, log: s.o.Log.With(zap.Stringer("client", conn.RemoteAddr()))}
+	x := &session{server: s, conn: conn, log: s.o.Log.WithLazy(zap.Stringer("client", conn.RemoteAddr()))}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	return x
 }
@@ -81,7 +81,7 @@ func (x *session) begin() (handed bool) {
 		}
 		return false
 	}
-	x.log = x.log.With(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
+	x.log = x.log.WithLazy(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
 	in, err := x.login(ctx, v)
 	if err != nil {
 		x.turnedAway(err)

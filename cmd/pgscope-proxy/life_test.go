@@ -131,12 +131,12 @@ func TestHandover(t *testing.T) {
 // TestServiceManager starts the program with a socket that is open already, and reads what it tells of itself.
 func TestServiceManager(t *testing.T) {
 	c := pgtest.Shared(t)
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }() // the process has its own
-	socket, err := l.(*net.TCPListener).File()
+	socket, err := l.File()
 	if err != nil {
 		t.Fatal(err)
 	}
