@@ -91,6 +91,9 @@ func (ls *loops) take(r *relay, done func()) bool {
 	// Go's poller must not look at them any more. The copies live on.
 	_ = r.client.Close()
 	_ = r.server.Close()
+	if link, ok := r.server.(*serverLink); ok {
+		link.Conn = nil // its owner keeps the link
+	}
 	r.mu.Lock()
 	r.client, r.server = nil, nil
 	r.interrupt = func() { l.post(s.finish) }

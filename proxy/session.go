@@ -22,7 +22,7 @@ import (
 // session is the story of one connection: admit → names → login → relay → close.
 type session struct {
 	server *Server
-	conn   net.Conn // as accepted
+	conn   net.Conn // as accepted; nil when an event loop has the session
 	log    *zap.Logger
 	start  engine.StartRole // what the startup packet says of roles beside the user
 
@@ -60,7 +60,9 @@ func (x *session) serve() {
 // over is called once, when the session has ended.
 func (x *session) over() {
 	x.cancel()
-	x.close(x.conn)
+	if x.conn != nil {
+		x.close(x.conn)
+	}
 	x.server.metrics.sessions.Dec()
 	x.server.forget(x)
 	x.server.running.Done()
@@ -249,12 +251,16 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
 	x.attach(r)
 	if r.start(in.rest) {
-		loops := x.server.loops
-		if loops != nil && loops.take(r, func() {
-			x.ended(r, in, began)
-			x.over()
-		}) {
-			return true
+		in.rest = nil
+		if loops, conn := x.server.loops, x.conn; loops != nil {
+			x.conn = nil // what is kept while a session rests is what its memory is
+			if loops.take(r, func() {
+				x.ended(r, in, began)
+				x.over()
+			}) {
+				return true
+			}
+			x.conn = conn
 		}
 		r.run()
 	}
