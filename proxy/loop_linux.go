@@ -160,6 +160,11 @@ func newLoop() (*loop, error) {
 	return l, nil
 }
 
+func (l *loop) closeDescriptors() {
+	_ = unix.Close(l.epoll)
+	_ = unix.Close(l.wake)
+}
+
 func (l *loop) control(op, fd int, events uint32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})) //nolint:gosec // descriptors are small
 }
@@ -180,10 +185,7 @@ func (l *loop) post(f func()) {
 func (l *loop) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer func() {
-		_ = unix.Close(l.epoll)
-		_ = unix.Close(l.wake)
-	}()
+	defer l.closeDescriptors()
 	events := make([]unix.EpollEvent, loopEvents)
 	for !l.closed {
 		for _, e := range events[:l.wait(events)] {
