@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +56,7 @@ func TestLoopAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.ready(unix.EPOLLIN)
-		if n, err := unix.Read(to, buf); err != nil || string(buf[:n]) != string(message) {
+		if n, err := unix.Read(to, buf); err != nil || !bytes.Equal(buf[:n], message) {
 			t.Fatalf("got %q, %v", buf[:n], err)
 		}
 	}

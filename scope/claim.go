@@ -12,5 +12,5 @@ func (d Database) ClaimSQL(c Cluster) string {
 	return fmt.Sprintf("SELECT 1 OPERATOR(pg_catalog./) pg_catalog.count(*) FROM pg_catalog.pg_auth_members "+
 		"WHERE roleid OPERATOR(pg_catalog.=) pg_catalog.to_regrole(%s)::pg_catalog.oid "+
 		"AND member OPERATOR(pg_catalog.=) pg_catalog.to_regrole(%s)::pg_catalog.oid",
-		QuoteLiteral(string(d.Marker.Ident())), QuoteLiteral(string(c.Ident())))
+		QuoteLiteral(d.Marker.Ident()), QuoteLiteral(c.Ident()))
 }

@@ -77,7 +77,9 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		gone := []field{
-			{'S', get(list, 'S')}, {'V', "ERROR"}, {'C', scope.CodeInvalidParameter},
+			{'S', get(list, 'S')},
+			{'V', "ERROR"},
+			{'C', scope.CodeInvalidParameter},
 			{'M', fmt.Sprintf(`role "%s" does not exist`, c.name)}, // check_role, src/backend/commands/variable.c
 		}
 		encodeFields(gone, e.options.Charset())

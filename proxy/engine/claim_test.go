@@ -97,7 +97,7 @@ func TestFailedClaimFailsTheTransaction(t *testing.T) {
 	}
 }
 
-// BenchmarkClaim is a SET ROLE that was seen before: about 7 µs on one core of a Xeon.
+// BenchmarkClaim is a SET ROLE that was seen before: about 8 µs of CPU on a Xeon, and 43 allocations.
 func BenchmarkClaim(b *testing.B) {
 	book := newBook()
 	book.roles["orders_reader"] = "reader"

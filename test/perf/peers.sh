@@ -131,7 +131,11 @@ database "bench" {
 C
     up odyssey $((B + 39)) "$ODYSSEY" "$P/odyssey.conf"
   fi
-  sleep 1; "$0" list ;;
+  sleep 1
+  for f in "$P"/*.pid; do # a port may be taken
+    kill -0 "$(cat "$f")" 2>/dev/null || { echo "$(basename "$f" .pid) did not start:"; tail -3 "${f%.pid}.log"; exit 1; } >&2
+  done
+  "$0" list ;;
 stop)
   for f in "$P"/*.pid; do [ -e "$f" ] || continue; p=$(cat "$f"); kill "$p" 2>/dev/null || true; rm -f "$f"; done ;;
 list)
