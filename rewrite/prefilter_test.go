@@ -154,20 +154,6 @@ func TestMayNameRolePatience(t *testing.T) {
 	}
 }
 
-func TestPrefilterAllocatesNothing(t *testing.T) {
-	for _, sql := range []string{
-		"SELECT u.id, u.role, u.\"user\", u.owner FROM users u WHERE u.role = 'user' AND u.owner = $1",
-		"/* a comment */ SET LOCAL statement_timeout = 5000; SELECT 1",
-		"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-		"INSERT INTO t VALUES (" + strings.Repeat("'pgs and roles', ", 1000) + "1)",
-	} {
-		text := []byte(sql)
-		if n := testing.AllocsPerRun(10, func() { MayNameRole(text); MayReadRoles(text) }); n != 0 {
-			t.Errorf("%v allocations for %.60q", n, sql)
-		}
-	}
-}
-
 // BenchmarkMayNameRole: the figures stand at MayNameRole.
 func BenchmarkMayNameRole(b *testing.B) {
 	row := "INSERT INTO orders (id, customer, note) VALUES (1, 'Smith', 'role of the user'); "
