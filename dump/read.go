@@ -53,8 +53,9 @@ type membership struct {
 
 // Snapshot begins the transaction that [Database] and [Globals] read in, and returns its name for pg_dump --snapshot.
 func Snapshot(ctx context.Context, conn *pgconn.PgConn) (string, error) {
-	_, err := conn.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = '';
-		SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'`).ReadAll()
+	// Without JIT: queries of catalogs are estimated to be much longer than they are.
+	_, err := conn.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = ''; SET LOCAL jit = off;
+		SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'; SET LOCAL client_encoding = 'UTF8'`).ReadAll()
 	if err != nil {
 		return "", err
 	}
@@ -72,21 +73,20 @@ func Database(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles,
 	if err != nil {
 		return nil, err
 	}
-	q := scope.Inquiry{Database: c.database, Names: slices.Sorted(maps.Keys(c.roles)), Own: true}
-	sql, params := q.SQL()
-	rows, err := provision.Query(ctx, conn, sql, params)
-	if err != nil {
-		return nil, err
-	}
-	view, err := q.Answer(rows, "")
+	own, err := inquire(ctx, conn, scope.Inquiry{Database: c.database, Own: true})
 	if err != nil {
 		return nil, err
 	}
 	s := newSelection(c)
-	for cluster := range view.Roles() {
-		name, _ := view.Name(cluster)
+	s.marker = own.DB.Marker
+	for cluster := range own.Roles() {
+		name, _ := own.Name(cluster)
 		s.names[cluster] = name
 		s.own[name] = true
+	}
+	others, err := inquire(ctx, conn, scope.Inquiry{Database: c.database, Names: s.others()})
+	if err != nil {
+		return nil, err
 	}
 	s.called = func(cluster scope.Cluster) (string, bool) {
 		if name, ok := s.names[cluster]; ok {
@@ -95,7 +95,7 @@ func Database(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles,
 		if s.own[scope.Name{Role: scope.Short(cluster)}] { // the database's role has its name
 			return "", false
 		}
-		_, home, err := view.ResolvePlain(scope.Short(cluster))
+		_, home, err := others.ResolvePlain(scope.Short(cluster))
 		return cluster.Ident(), err == nil && home == scope.Global
 	}
 	out := s.roles()
@@ -105,6 +105,40 @@ func Database(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles,
 	}
 	return out, nil
 }
+
+// inquire asks whose roles are.
+func inquire(ctx context.Context, conn *pgconn.PgConn, q scope.Inquiry) (*scope.View, error) {
+	sql, params := q.SQL()
+	rows, err := provision.Query(ctx, conn, sql, params)
+	if err != nil {
+		return nil, err
+	}
+	return q.Answer(rows, "")
+}
+
+// others are the roles beside its own that a scope has to do with.
+func (s *selection) others() []scope.Cluster {
+	found := make(map[scope.Cluster]bool)
+	note := func(of, other string) {
+		_, own := s.names[scope.Cluster(of)]
+		if _, too := s.names[scope.Cluster(other)]; own && !too && len(other) <= scope.MaxName {
+			found[scope.Cluster(other)] = true
+		}
+	}
+	for _, m := range s.memberships {
+		note(m[0], m[1])
+		note(m[1], m[0])
+	}
+	for _, x := range s.settings {
+		if isRole(x[2]) {
+			note(x[0], x[3])
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// isRole tells the setting whose value is a role. (The other, session_authorization, cannot be stored.)
+func isRole(setting string) bool { return strings.EqualFold(setting, "role") }
 
 // Globals reads the roles of the cluster that belong to no database, after [Snapshot].
 func Globals(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles, error) {
@@ -204,6 +238,7 @@ func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*clu
 type selection struct {
 	*cluster
 	global bool
+	marker scope.Cluster
 	names  map[scope.Cluster]scope.Name
 	own    map[scope.Name]bool
 	// called returns what SQL calls a role that one of the scope has to do with; false where it has no name in the scope.
@@ -254,6 +289,9 @@ func (s *selection) join(out *Roles) {
 		group, member := scope.Cluster(m[0]), scope.Cluster(m[1])
 		_, groupHere := s.names[group]
 		_, memberHere := s.names[member]
+		if group == s.marker && !memberHere && !strings.HasPrefix(m[1], scope.Reserved) {
+			out.remark("%s administers the roles of the database: pgscope-proxy init --admin makes it so.", member.Ident())
+		}
 		if !groupHere && !memberHere || strings.HasPrefix(string(group), scope.Reserved) || s.global && !(memberHere && (groupHere || scope.Predefined(group))) {
 			continue
 		}
@@ -272,7 +310,7 @@ func (s *selection) join(out *Roles) {
 
 // value returns a setting's value as SQL says it.
 func (s *selection) value(name, stored string) (string, bool) {
-	if strings.EqualFold(name, "role") && stored != "none" {
+	if isRole(name) && stored != "none" {
 		return s.called(scope.Cluster(stored))
 	}
 	return settingValue(name, stored), true

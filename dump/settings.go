@@ -2,8 +2,6 @@ package dump
 
 import (
 	"strings"
-
-	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // quotedLists are the settings whose values are lists of names; all others, lists too, are one string
@@ -20,7 +18,7 @@ func settingValue(name, stored string) string {
 			return listValue(stored)
 		}
 	}
-	return scope.QuoteLiteral(stored)
+	return literal(stored)
 }
 
 // listValue makes strings of the names in a list, which are quoted where they need it (flatten_set_variable_args, guc.c).
@@ -39,7 +37,7 @@ func listValue(stored string) string {
 		} else {
 			name, rest = strings.TrimRight(rest, " "), ""
 		}
-		values = append(values, scope.QuoteLiteral(name))
+		values = append(values, literal(name))
 		var more bool
 		if _, rest, more = strings.Cut(rest, ","); !more {
 			return strings.Join(values, ", ")

@@ -20,9 +20,9 @@ func (r *Roles) Write(w io.Writer) error { return r.write(w, true) }
 func (r *Roles) write(w io.Writer, here bool) error {
 	var b strings.Builder
 	if r.global {
-		b.WriteString("--\n-- Roles of the cluster\n--\n\nSET pgscope.mode = 'explicit';\n\n")
+		b.WriteString("--\n-- Roles of the cluster\n--\n\nSET client_encoding = 'UTF8';\nSET pgscope.mode = 'explicit';\n\n")
 	} else {
-		b.WriteString("--\n-- Roles of the database\n--\n\n")
+		b.WriteString("--\n-- Roles of the database\n--\n\nSET client_encoding = 'UTF8';\n\n")
 	}
 	for _, s := range r.schemas {
 		fmt.Fprintf(&b, "CREATE SCHEMA IF NOT EXISTS %s;\n", scope.QuoteIdent(s))
@@ -50,7 +50,7 @@ func (r *Roles) write(w io.Writer, here bool) error {
 	}
 	for _, x := range r.roles {
 		if x.comment != "" {
-			fmt.Fprintf(&b, "COMMENT ON %s IS %s;\n", x.called(r.global), scope.QuoteLiteral(x.comment))
+			fmt.Fprintf(&b, "COMMENT ON %s IS %s;\n", x.called(r.global), literal(x.comment))
 		}
 	}
 	for _, remark := range r.remarks {
@@ -86,7 +86,7 @@ func (r role) called(global bool) string {
 func (r role) create(global bool) string {
 	if global {
 		return fmt.Sprintf("SELECT %s WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s) \\gexec\nALTER %s WITH %s%s;\n",
-			scope.QuoteLiteral("CREATE "+r.called(global)), scope.QuoteLiteral(string(r.name.Role)),
+			literal("CREATE "+r.called(global)), literal(string(r.name.Role)),
 			r.called(global), strings.Join(r.attributes, " "), r.options())
 	}
 	changed := slices.DeleteFunc(slices.Clone(r.attributes), func(a string) bool { return slices.Contains(defaults, a) })
@@ -100,13 +100,16 @@ func (r role) options() string {
 		b.WriteString(" CONNECTION LIMIT " + r.limit)
 	}
 	if r.password != "" {
-		b.WriteString(" PASSWORD " + scope.QuoteLiteral(r.password))
+		b.WriteString(" PASSWORD " + literal(r.password))
 	}
 	if r.until != "" {
-		b.WriteString(" VALID UNTIL " + scope.QuoteLiteral(r.until))
+		b.WriteString(" VALID UNTIL " + literal(r.until))
 	}
 	return b.String()
 }
+
+// literal quotes a string that a blank stands before.
+func literal(s string) string { return strings.TrimPrefix(scope.QuoteLiteral(s), " ") }
 
 // settingName is a setting's name as SQL says it: one of an extension has a dot.
 func settingName(name string) string {

@@ -74,7 +74,7 @@ func newDumpCommand() *cobra.Command {
 				return o.run(cmd, func(ctx context.Context, config *pgconn.Config, snapshot string, roles *dump.Roles) error {
 					pgDump := exec.CommandContext(ctx, o.program, append(args, "--format=plain", "--snapshot="+snapshot)...) //nolint:gosec // the user's own program
 					pgDump.Env = append(withoutLibpq(os.Environ()), "PGHOST="+socket, "PGPORT="+socketPort, "PGUSER="+string(roles.User),
-						"PGDATABASE="+roles.Database, "PGPASSWORD="+config.Password)
+						"PGDATABASE="+roles.Database, "PGPASSWORD="+config.Password, "PGOPTIONS=-c jit=off") // as for the roles
 					pgDump.Stderr = cmd.ErrOrStderr()
 					return join(pgDump, cmd.OutOrStdout(), roles, o.all)
 				})

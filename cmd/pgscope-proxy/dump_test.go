@@ -71,7 +71,7 @@ func written(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// want compares two dumps.
+// same compares two dumps.
 func same(t *testing.T, want, got string) {
 	t.Helper()
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
