@@ -184,7 +184,7 @@ SELECT r.rolname, concat_ws(' ',
   r.rolconnlimit, r.rolvaliduntil, shobj_description(r.oid, 'pg_authid')
 FROM pg_roles r`
 
-	passwordsSQL = `SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL`
+	verifiersSQL = `SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL`
 
 	// A membership may be granted by many; what holds is the most that one of them gave.
 	membershipsSQL = `
@@ -220,7 +220,7 @@ func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*clu
 		c.roles[scope.Cluster(r[0])] = &role{attributes: strings.Fields(r[1]), limit: r[2], until: r[3], comment: r[4]}
 	}
 	if passwords {
-		for _, r := range query(passwordsSQL) {
+		for _, r := range query(verifiersSQL) {
 			if found := c.roles[scope.Cluster(r[0])]; found != nil {
 				found.password = r[1]
 			}
@@ -283,16 +283,14 @@ func (s *selection) roles() *Roles {
 	return out
 }
 
-// join adds the memberships of the scope: those in which a role of it is one side.
+// join adds the memberships of the scope.
 func (s *selection) join(out *Roles) {
 	for _, m := range s.memberships {
 		group, member := scope.Cluster(m[0]), scope.Cluster(m[1])
-		_, groupHere := s.names[group]
-		_, memberHere := s.names[member]
-		if group == s.marker && !memberHere && !strings.HasPrefix(m[1], scope.Reserved) {
+		if group == s.marker && s.stranger(member) {
 			out.remark("%s administers the roles of the database: pgscope-proxy init --admin makes it so.", member.Ident())
 		}
-		if !groupHere && !memberHere || strings.HasPrefix(string(group), scope.Reserved) || s.global && !(memberHere && (groupHere || scope.Predefined(group))) {
+		if !s.concerns(group, member) {
 			continue
 		}
 		x, known := s.called(group)
@@ -306,6 +304,27 @@ func (s *selection) join(out *Roles) {
 	slices.SortFunc(out.memberships, func(a, b membership) int {
 		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.member, b.member))
 	})
+}
+
+// stranger reports whether a role is neither of the scope nor a marker.
+func (s *selection) stranger(c scope.Cluster) bool {
+	_, here := s.names[c]
+	return !here && !strings.HasPrefix(string(c), scope.Reserved)
+}
+
+// concerns reports whether a membership is for the scope to write: of a database, those in which a role of it is one side;
+// of the cluster, those that no database has.
+func (s *selection) concerns(group, member scope.Cluster) bool {
+	_, groupHere := s.names[group]
+	_, memberHere := s.names[member]
+	switch {
+	case strings.HasPrefix(string(group), scope.Reserved):
+		return false
+	case s.global:
+		return memberHere && (groupHere || scope.Predefined(group))
+	default:
+		return groupHere || memberHere
+	}
 }
 
 // value returns a setting's value as SQL says it.

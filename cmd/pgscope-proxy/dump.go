@@ -72,7 +72,7 @@ func newDumpCommand() *cobra.Command {
 			}
 			return o.withProxy(cmd.Context(), func(socket string) error {
 				return o.run(cmd, func(ctx context.Context, config *pgconn.Config, snapshot string, roles *dump.Roles) error {
-					pgDump := exec.CommandContext(ctx, o.program, append(args, "--format=plain", "--snapshot="+snapshot)...) //nolint:gosec // the user's own program
+					pgDump := exec.CommandContext(ctx, o.program, append(args, "--format=plain", "--snapshot="+snapshot)...)
 					pgDump.Env = append(withoutLibpq(os.Environ()), "PGHOST="+socket, "PGPORT="+socketPort, "PGUSER="+string(roles.User),
 						"PGDATABASE="+roles.Database, "PGPASSWORD="+config.Password, "PGOPTIONS=-c jit=off") // as for the roles
 					pgDump.Stderr = cmd.ErrOrStderr()
