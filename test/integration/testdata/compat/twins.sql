@@ -17,3 +17,13 @@ CREATE POLICY p ON t AS LAX TO builder USING (true);
 DROP TABLE t;
 DROP OWNED BY builder;
 DROP ROLE builder;
+CREATE ROLE connects;
+DO $$ BEGIN
+  EXECUTE format('GRANT CONNECT ON DATABASE %I TO connects', current_database());
+  EXECUTE format('ALTER ROLE connects IN DATABASE %I SET work_mem = %L', current_database(), '1MB');
+  EXECUTE format('COMMENT ON ROLE connects IS %L', '100%');
+END $$;
+\drds connects
+SELECT has_database_privilege('connects', current_database(), 'CONNECT'), shobj_description('connects'::regrole, 'pg_authid');
+DROP OWNED BY connects;
+DROP ROLE connects;
