@@ -43,6 +43,7 @@ func newRootCommand() *cobra.Command {
 		newDumpRolesCommand(),
 		newDumpCommand(),
 		newDemoCommand(),
+		newManCommand(),
 		newVersionCommand(),
 	)
 	onlyCommands(root)
