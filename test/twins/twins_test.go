@@ -70,7 +70,7 @@ func TestTwins(t *testing.T) {
 	}
 
 	var table strings.Builder
-	fmt.Fprintf(&table, "script\t%s\tof them expected\n", strings.Join(twins, "\t"))
+	fmt.Fprintf(&table, "script\t%s\texpected\n", strings.Join(twins, "\t"))
 	for _, script := range schedule {
 		table.WriteString(script)
 		known := 0
