@@ -40,6 +40,8 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(),
 		newInitCommand(),
 		newRolesCommand(),
+		newDumpRolesCommand(),
+		newDumpCommand(),
 		newDemoCommand(),
 		newManCommand(),
 		newVersionCommand(),
