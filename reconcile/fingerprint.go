@@ -1,0 +1,40 @@
+package reconcile
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Fingerprint identifies a plan together with the state that it was made for: whoever agreed to the plan did not agree
+// to make the same changes to something else. Passwords are no part of it, but whether they are to be set is.
+func Fingerprint(s *State, p Plan) string {
+	h := sha256.New()
+	put := func(format string, args ...any) { _, _ = fmt.Fprintf(h, format+"\n", args...) } // a hash takes everything
+	put("%d %q %q %v", s.Version, s.Scope.Name, s.Executor.Name, p.Mode)
+	for _, ref := range slices.SortedFunc(maps.Keys(s.Names), compareRefs) {
+		n := s.Names[ref]
+		put("name %q %d %q %d", ref, ref.Kind, n.Cluster, n.Is)
+		if r := s.role(n.Cluster); r != nil {
+			put("role %v", *r)
+		}
+	}
+	for _, e := range s.Members {
+		put("member %v", e)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(s.Objects)) {
+		for _, o := range s.Objects[kind] {
+			put("%q %q %q %t", o.String(), o.Owner, o.ACL.Entries, o.ACL.Stored)
+			for _, column := range slices.Sorted(maps.Keys(o.Columns)) {
+				put("%q %q", column, o.Columns[column].Entries)
+			}
+		}
+	}
+	put("%v %v", s.Defaults, s.Uses)
+	for _, c := range p.Changes {
+		put("%s %q", c.Step, c.SQL)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
