@@ -160,6 +160,19 @@ func (v Value) Entries(entry func(key string, value Value)) bool {
 	return ok
 }
 
+// Keys returns the keys of a mapping; none where something else stands.
+func (v Value) Keys() []string {
+	var keys []string
+	switch v.node.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		pairs, _ := v.pairs()
+		for _, n := range pairs {
+			keys = append(keys, n.Key.GetToken().Value)
+		}
+	}
+	return keys
+}
+
 func (v Value) pairs() ([]*ast.MappingValueNode, bool) {
 	switch n := v.node.(type) {
 	case *ast.MappingNode:
