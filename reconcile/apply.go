@@ -153,7 +153,9 @@ func (a *applier) one(ctx context.Context, conn *pgconn.PgConn, c Change) error 
 }
 
 func onlyEnrols(changes []Change) bool {
-	return !slices.ContainsFunc(changes, func(c Change) bool { return c.Step != Enrol && c.Step != EnrolRole && (c.Step != EnrolSchema || c.password != nil) })
+	return !slices.ContainsFunc(changes, func(c Change) bool {
+		return c.Step != Enrol && c.Step != EnrolRole && c.Step != EnrolSchema
+	})
 }
 
 // adopt makes roles the database's own, and proves before the commit that this gives and takes nobody anything.

@@ -17,13 +17,14 @@ type Step uint8
 const (
 	Enrol Step = iota + 1
 	CreateRole
-	AlterRole
-	SetPassword
-	CommentRole
 	CreateSchema
 	OwnSchema
 	EnrolSchema
+	CreateSchemaRole
 	EnrolRole
+	AlterRole
+	SetPassword
+	CommentRole
 	GrantMembership
 	SetParameter
 	Grant
@@ -62,6 +63,7 @@ var steps = [...]struct {
 	CreateSchema:     {name: "create schema"},
 	OwnSchema:        {name: "schema owner", takes: true},
 	EnrolSchema:      {name: "enrol schema"},
+	CreateSchemaRole: {name: "create role"},
 	EnrolRole:        {name: "enrol role"},
 	GrantMembership:  {name: "add member"},
 	SetParameter:     {name: "setting", takes: true},
@@ -81,11 +83,8 @@ func (s Step) String() string { return steps[s].name }
 
 // in reports whether the mode has the step.
 func (s Step) in(m Mode) bool {
-	return !(m == Additive && steps[s].takes) && !(m == Adopt && steps[s].drops)
+	return (m != Additive || !steps[s].takes) && (m != Adopt || !steps[s].drops)
 }
-
-// Adds reports whether the step only adds: nothing that was there is less, or other, after it.
-func (s Step) Adds() bool { return !steps[s].takes }
 
 // Change is one thing to do, mostly one statement.
 type Change struct {
@@ -98,9 +97,10 @@ type Change struct {
 	Undo     string         // what takes it back; empty where nothing can
 	Rights   int            // how many single rights a grant or revoke gives or takes
 
+	fresh    bool             // part of making a role: in every mode
 	role     scope.Cluster    // of SetPassword
 	password *access.Password // of SetPassword
-	blind    bool // of SetPassword: the stored one may not be read
+	blind    bool             // of SetPassword: the stored one may not be read
 }
 
 func (c Change) String() string { return fmt.Sprintf("%v %s: %s", c.Step, c.Subject, c.Reason) }
@@ -108,7 +108,8 @@ func (c Change) String() string { return fmt.Sprintf("%v %s: %s", c.Step, c.Subj
 // hidden stands for a password wherever it is shown.
 const hidden = "'***'"
 
-// kinds of statements, by their parts
+// Adds reports whether nothing that was there is less, or other, after the change.
+func (c Change) Adds() bool { return c.fresh || !steps[c.Step].takes }
 
 func alterRole(role scope.Cluster, options string) string {
 	return "ALTER ROLE " + role.Ident() + " " + options

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // Fingerprint identifies a plan together with the state that it was made for: whoever agreed to the plan did not agree
@@ -14,15 +16,19 @@ func Fingerprint(s *State, p Plan) string {
 	h := sha256.New()
 	put := func(format string, args ...any) { _, _ = fmt.Fprintf(h, format+"\n", args...) } // a hash takes everything
 	put("%d %q %q %v", s.Version, s.Scope.Name, s.Executor.Name, p.Mode)
+	named := make(map[scope.Cluster]bool)
 	for _, ref := range slices.SortedFunc(maps.Keys(s.Names), compareRefs) {
 		n := s.Names[ref]
 		put("name %q %d %q %d", ref, ref.Kind, n.Cluster, n.Is)
 		if r := s.role(n.Cluster); r != nil {
+			named[n.Cluster] = true
 			put("role %v", *r)
 		}
 	}
 	for _, e := range s.Members {
-		put("member %v", e)
+		if named[e.Role] {
+			put("member %v", e)
+		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(s.Objects)) {
 		for _, o := range s.Objects[kind] {

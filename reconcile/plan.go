@@ -74,7 +74,7 @@ type planner struct {
 }
 
 func (p *planner) change(c Change) {
-	if c.Step.in(p.mode) {
+	if c.fresh || c.Step.in(p.mode) {
 		p.changes = append(p.changes, c)
 	}
 }

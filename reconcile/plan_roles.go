@@ -89,13 +89,13 @@ func (p *planner) roles() {
 		}
 		p.alterRole(r, have)
 		p.comment(r, have)
-		p.parameters(r, have, SetParameter)
+		p.parameters(r, have, false)
 		if r.Password != nil && have.Password != PasswordMatches {
 			reason := "the password is another"
 			if have.Password == PasswordUnknown {
 				reason = "the stored password may not be read"
 			}
-			p.password(r, c, SetPassword, have.Password == PasswordUnknown, reason)
+			p.password(r, c, false, have.Password == PasswordUnknown, reason)
 		}
 	}
 }
@@ -111,22 +111,22 @@ func (p *planner) createRole(r *access.Role, c scope.Cluster) {
 	sets, _ := p.options(r, &fresh)
 	step := CreateRole
 	if r.Name.Schema != "" {
-		step = EnrolSchema // its marker, and so the schema, must be there
+		step = CreateSchemaRole // its marker, and so the schema, must be there
 	}
 	p.change(Change{
 		Step: step, Subject: r.String(), Places: places(r.Place), Reason: "it does not exist",
 		SQL: "CREATE ROLE " + c.Ident() + options + sets, Undo: "DROP ROLE " + c.Ident(),
 	})
 	if r.Password != nil {
-		p.password(r, c, step, false, "it is new")
+		p.password(r, c, true, false, "it is new")
 	}
 	if r.Comment != "" {
 		p.change(Change{
-			Step: step, Subject: r.String(), Places: places(r.Place), Reason: "it is new",
+			Step: CommentRole, fresh: true, Subject: r.String(), Places: places(r.Place), Reason: "it is new",
 			SQL: commentSQL(c, r.Comment), Undo: commentSQL(c, ""),
 		})
 	}
-	p.parameters(r, &RoleState{Name: c}, EnrolRole) // a setting of role names one that must be there
+	p.parameters(r, &RoleState{Name: c}, true)
 }
 
 // options returns what CREATE ROLE or ALTER ROLE say to make the role what it shall be, and what takes it back.
@@ -201,15 +201,15 @@ func (p *planner) comment(r *access.Role, have *RoleState) {
 	}
 }
 
-func (p *planner) password(r *access.Role, c scope.Cluster, step Step, blind bool, reason string) {
+func (p *planner) password(r *access.Role, c scope.Cluster, fresh, blind bool, reason string) {
 	p.change(Change{
-		Step: step, Subject: r.String(), Places: places(r.Password.Place), Reason: reason,
+		Step: SetPassword, fresh: fresh, Subject: r.String(), Places: places(r.Password.Place), Reason: reason,
 		SQL: alterRole(c, "PASSWORD "+hidden), role: c, password: r.Password, blind: blind,
 	})
 }
 
 // parameters makes the configuration parameters of a role what they shall be.
-func (p *planner) parameters(r *access.Role, have *RoleState, step Step) {
+func (p *planner) parameters(r *access.Role, have *RoleState, fresh bool) {
 	compare := func(a, b access.Setting) int {
 		flag := func(s access.Setting) int {
 			if s.InDatabase {
@@ -248,14 +248,14 @@ func (p *planner) parameters(r *access.Role, have *RoleState, step Step) {
 			continue
 		}
 		p.change(Change{
-			Step: step, Subject: r.String(), Places: places(s.Place), Reason: "parameter " + s.Name + " shall be another",
+			Step: SetParameter, fresh: fresh, Subject: r.String(), Places: places(s.Place), Reason: "parameter " + s.Name + " shall be another",
 			SQL: sql(s, true), Undo: sql(cmp.Or(old, s), ok),
 		})
 	}
 	for _, s := range have.Settings {
 		if _, ok := find(wanted, s); !ok {
 			p.change(Change{
-				Step: step, Subject: r.String(), Places: places(r.Place), Reason: "parameter " + s.Name + " shall not be set",
+				Step: SetParameter, Subject: r.String(), Places: places(r.Place), Reason: "parameter " + s.Name + " shall not be set",
 				SQL: sql(s, false), Undo: sql(s, true),
 			})
 		}

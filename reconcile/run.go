@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,7 +24,9 @@ type Options struct {
 
 	DryRun bool   // observe and plan only
 	Expect string // the fingerprint of the plan that was agreed to; empty for any
-	Wait   bool   // wait while another process applies to the cluster; without, [Report.Standby] tells of it
+	// Sighted leaves passwords alone that the server does not show: without, they are set in every run.
+	Sighted bool
+	Wait    bool // wait while another process applies to the cluster; without, [Report.Standby] tells of it
 	// LockTimeout is how long a statement waits for other sessions; 0 for five seconds.
 	LockTimeout time.Duration
 	// Observed, Progress: what a person may want to see on the way; nil for nobody.
@@ -128,6 +131,9 @@ func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (
 		return Report{}, err
 	}
 	plan := NewPlan(o.Desired, state, o.Mode)
+	if o.Sighted {
+		plan.Changes = slices.DeleteFunc(plan.Changes, Change.Blind)
+	}
 	return Report{Plan: plan, Fingerprint: Fingerprint(state, plan)}, nil
 }
 
@@ -145,12 +151,7 @@ func (o Options) verify(ctx context.Context, conn *pgconn.PgConn, extent Extent)
 		return err
 	}
 	left := report.Plan
-	left.Changes = nil
-	for _, c := range report.Plan.Changes {
-		if !c.Blind() {
-			left.Changes = append(left.Changes, c)
-		}
-	}
+	left.Changes = slices.DeleteFunc(left.Changes, Change.Blind)
 	if len(left.Changes)+len(left.Problems) > 0 {
 		return &LeftError{left}
 	}
