@@ -88,4 +88,6 @@ func own(name string) access.Ref {
 	return access.Ref{Kind: access.Own, Name: scope.Name{Role: scope.Short(name)}}
 }
 
-func role(name string) access.Role { return access.Role{Ref: own(name), Inherit: true, ConnectionLimit: -1} }
+func role(name string) access.Role {
+	return access.Role{Ref: own(name), Inherit: true, ConnectionLimit: -1}
+}
