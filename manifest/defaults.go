@@ -62,15 +62,7 @@ func (e *defaultEntry) in() (schema string, ok bool) {
 }
 
 func (c *compiler) defaultGrant(d *document, e *defaultGrant, owner access.Ref, schema string, grantee access.Ref) {
-	kind, ok := access.ParseKind(e.kind.s)
-	if !ok {
-		return // told by the form
-	}
-	if kind == access.Schema && schema != "" {
-		e.kind.at.Errorf("a schema is in no schema: scope must be {type: global}")
-		return
-	}
-	p, ok := privileges(e.privileges, kind.Info().Privileges, what(kind, false), e.at)
+	kind, p, ok := e.grantable(schema)
 	if !ok {
 		return
 	}
@@ -99,4 +91,18 @@ func (c *compiler) defaultGrant(d *document, e *defaultGrant, owner access.Ref, 
 		Owner: owner, Schema: schema, Kind: kind, Grantee: grantee,
 		Privileges: p, GrantOption: option, Absent: isAbsent, Place: place(e.at),
 	})
+}
+
+// grantable is what an entry gives, and on which kind of objects.
+func (e *defaultGrant) grantable(schema string) (access.Kind, access.Privileges, bool) {
+	kind, ok := access.ParseKind(e.kind.s)
+	switch {
+	case !ok: // told by the form
+		return 0, 0, false
+	case kind == access.Schema && schema != "":
+		e.kind.at.Errorf("a schema is in no schema: default privileges on new ones have scope: {type: global}")
+		return 0, 0, false
+	}
+	p, ok := privileges(e.privileges, kind.Info().Privileges, what(kind, false), e.at)
+	return kind, p, ok
 }

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -25,7 +26,7 @@ type databaseEntry struct {
 }
 
 var estateForm = object("estate", append(within(globalKeys, func(e *estateEntry) *document { return &e.global }),
-	field("estate", "Version of the format: 1.", oneOf("1"), func(e *estateEntry) *text { return &e.version }),
+	field("estate", "Version of the format: 1.", textOf(map[string]any{"const": 1}, one), func(e *estateEntry) *text { return &e.version }),
 	field("databases", "The databases.", listOf(databaseForm), func(e *estateEntry) *[]databaseEntry { return &e.databases }).must(),
 )...)
 
@@ -135,4 +136,12 @@ func (l *loader) database(e *databaseEntry, database *scope.Database) access.Des
 		return access.Desired{}
 	}
 	return l.oneDatabase(f.Root(), what, database, globals)
+}
+
+// one is the version of the format that there is.
+func one(version string) (problem string) {
+	if version != "1" {
+		return fmt.Sprintf(`"%.20s" is no version of this format that is known here; 1 is`, version)
+	}
+	return ""
 }

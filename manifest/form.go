@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/pgscope/pgscope-proxy/access"
 	"github.com/pgscope/pgscope-proxy/config/yamlfile"
@@ -173,6 +172,6 @@ func oneOf(words ...string) form[text] {
 		if slices.Contains(words, s) {
 			return ""
 		}
-		return `"` + s + `" is none of ` + strings.Join(words, ", ") + didYouMean(s, words)
+		return `"` + s + `" is not known here` + suggest(s, words)
 	})
 }

@@ -68,24 +68,15 @@ func (c *compiler) grant(d *document, e *grantEntry) {
 
 // grantTo grants what an entry says to the role. bound is the schema where the entry is a profile's.
 func (c *compiler) grantTo(d *document, e *grantEntry, role access.Ref, bound string) {
-	on, columns, ok := c.selector(e, bound)
+	on, columns, p, ok := c.grantable(e, bound)
 	if !ok {
 		return
 	}
 	if f := d.fragment; f != nil && bound == "" {
 		f.checkBinding(on, e.object.at)
 	}
-	info := on.Kind.Info()
-	may := info.Privileges
-	if len(columns) > 0 {
-		may = info.Columns
-	}
-	p, ok := privileges(e.privileges, may, what(on.Kind, len(columns) > 0), e.at)
 	option, isAbsent := or(e.grantOption, false), e.ensure.s == absent
-	switch {
-	case !ok:
-		return
-	case option && role.Kind == access.Public:
+	if option && role.Kind == access.Public {
 		e.at.Errorf("PUBLIC cannot have the grant option")
 		return
 	}
@@ -114,6 +105,20 @@ func (c *compiler) grantTo(d *document, e *grantEntry, role access.Ref, bound st
 			Grantee: role, On: on, Privileges: p, GrantOption: option, Absent: isAbsent, Place: place(e.at),
 		})
 	}
+}
+
+// grantable is what an entry gives, and on what.
+func (c *compiler) grantable(e *grantEntry, bound string) (access.Selector, []text, access.Privileges, bool) {
+	on, columns, ok := c.selector(e, bound)
+	if !ok {
+		return on, nil, 0, false
+	}
+	may := on.Kind.Info().Privileges
+	if len(columns) > 0 {
+		may = on.Kind.Info().Columns
+	}
+	p, ok := privileges(e.privileges, may, what(on.Kind, len(columns) > 0), e.at)
+	return on, columns, p, ok
 }
 
 func what(k access.Kind, columns bool) string {

@@ -86,28 +86,19 @@ func Load(path string, o Options) (*Manifest, error) { return load(path, o, "") 
 func LoadBundle(path string, o Options) (*Manifest, error) { return load(path, o, "a bundle") }
 
 func load(path string, o Options, must string) (*Manifest, error) {
-	if o.Scope == "" {
-		o.Scope = Database
-	}
 	l := &loader{options: o}
 	file, err := l.open(path)
 	if err != nil {
 		return nil, err
 	}
-	if file.Err() == nil {
-		l.root(file.Root(), must)
-	}
-	if err := l.err(); err != nil {
-		return nil, err
-	}
-	m := &l.manifest
-	m.Counts = l.counts
-	m.Counts.Databases = len(m.Databases)
-	m.Counts.add(&m.Cluster)
-	for i := range m.Databases {
-		m.Counts.add(&m.Databases[i])
-	}
-	return m, nil
+	return l.load(file, must)
+}
+
+// Parse is Load for a file's text. name stands for the file in errors, and files that it names are seen from the folder
+// of name.
+func Parse(name string, data []byte, o Options) (*Manifest, error) {
+	l := &loader{options: o}
+	return l.load(l.add(yamlfile.Parse(name, data, yamlfile.MaxSize(maxSize))), "")
 }
 
 // loader reads a file and those that it names.
@@ -125,11 +116,36 @@ func (l *loader) open(path string) (*yamlfile.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return l.add(file), nil
+}
+
+func (l *loader) add(file *yamlfile.File) *yamlfile.File {
 	l.files = append(l.files, file)
-	if !slices.Contains(l.manifest.Files, path) {
-		l.manifest.Files = append(l.manifest.Files, path)
+	if !slices.Contains(l.manifest.Files, file.Name()) {
+		l.manifest.Files = append(l.manifest.Files, file.Name())
 	}
-	return file, nil
+	return file
+}
+
+// load reads the file that was named, and those that it names.
+func (l *loader) load(file *yamlfile.File, must string) (*Manifest, error) {
+	if l.options.Scope == "" {
+		l.options.Scope = Database
+	}
+	if file.Err() == nil {
+		l.root(file.Root(), must)
+	}
+	if err := l.err(); err != nil {
+		return nil, err
+	}
+	m := &l.manifest
+	m.Counts = l.counts
+	m.Counts.Databases = len(m.Databases)
+	m.Counts.add(&m.Cluster)
+	for i := range m.Databases {
+		m.Counts.add(&m.Databases[i])
+	}
+	return m, nil
 }
 
 func (l *loader) err() error {

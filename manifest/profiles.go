@@ -116,6 +116,9 @@ func (c *compiler) expand(b *binding) {
 	}
 }
 
+// anySchema stands for the schema that a profile may be bound to.
+const anySchema = "{schema}"
+
 // checkProfiles tells what is wrong with profiles, whether they are bound or not.
 func checkProfiles(profiles []named[profileEntry]) {
 	for _, p := range profiles {
@@ -129,12 +132,11 @@ func checkProfiles(profiles []named[profileEntry]) {
 		}
 		for _, g := range p.value.grants {
 			forbid(g.ensure)
+			new(compiler).grantable(&g, anySchema)
 		}
 		for _, g := range p.value.defaults {
 			forbid(g.ensure)
-			if g.kind.s == inSchema {
-				g.kind.at.Errorf("default privileges on schemas are not those of one schema; say so in default_privileges with scope: {type: global}")
-			}
+			g.grantable(anySchema)
 		}
 	}
 }

@@ -150,12 +150,13 @@ func (f *File) errorf(at *token.Position, format string, args ...any) {
 	f.errors = append(f.errors, e)
 }
 
-// Err returns all mistakes found so far in the order of the file, joined, each an [*Error]; nil if there are none.
+// Err returns all mistakes found so far in the order of the file, joined, each an [*Error] and once; nil if there are none.
 func (f *File) Err() error {
 	sorted := slices.Clone(f.errors)
 	slices.SortStableFunc(sorted, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Message, b.Message))
 	})
+	sorted = slices.CompactFunc(sorted, func(a, b *Error) bool { return *a == *b })
 	joined := make([]error, len(sorted))
 	for i, e := range sorted {
 		joined[i] = e
