@@ -18,6 +18,7 @@ type Extent struct {
 	Retired []access.Ref
 
 	AsWritten bool                  // names of the cluster may be those of roles that belong to databases
+	Promised  map[access.Ref]bool   // roles that will be there when the plan is carried out
 	Prefix    string                // what the database's roles shall be prefixed with where it is not enrolled yet; empty: its name
 	Passwords map[access.Ref]string // to compare with those on the server
 }

@@ -41,6 +41,12 @@ func (o *observer) names(ctx context.Context) error {
 		return errors.New("the database's roles changed while they were looked at")
 	}
 	o.view, o.state.Scope = view, view.DB
+	o.state.Own = make(map[scope.Cluster]scope.Name)
+	for c := range view.Roles() {
+		if name, ok := view.Name(c); ok {
+			o.state.Own[c] = name
+		}
+	}
 	o.state.Names = make(map[access.Ref]Named, len(o.extent.Names))
 	for _, ref := range o.extent.Names {
 		o.state.Names[ref] = o.named(ref)
@@ -62,7 +68,11 @@ func (o *observer) named(ref access.Ref) Named {
 	case access.Public:
 		return Named{Is: Present}
 	case access.Global:
-		return o.global(ref.Name.Role)
+		n := o.global(ref.Name.Role)
+		if n.Is == Missing && o.extent.Promised[ref] {
+			n.Is = Promised
+		}
+		return n
 	default:
 		return o.own(ref.Name)
 	}

@@ -37,11 +37,7 @@ func (p Problem) String() string {
 // NewPlan compares what is desired with what is. It has no side effects, and the same arguments give the same plan. The
 // state must have been observed with the extent of the desired access.
 func NewPlan(desired *access.Desired, state *State, mode Mode) Plan {
-	p := &planner{
-		desired: desired, state: state, mode: mode,
-		managed: make(map[scope.Cluster]*access.Role), called: make(map[scope.Cluster]access.Ref), impossible: make(map[access.Ref]bool),
-		schemas: make(map[string]bool),
-	}
+	p := newPlanner(desired, state, mode)
 	p.names()
 	p.enrolment()
 	p.roles()
@@ -56,6 +52,14 @@ func NewPlan(desired *access.Desired, state *State, mode Mode) Plan {
 			cmp.Compare(a.Place.Column, b.Place.Column), cmp.Compare(a.Message, b.Message))
 	})
 	return Plan{Mode: mode, Changes: p.changes, Problems: slices.Compact(p.problems)}
+}
+
+func newPlanner(desired *access.Desired, state *State, mode Mode) *planner {
+	return &planner{
+		desired: desired, state: state, mode: mode,
+		managed: make(map[scope.Cluster]*access.Role), called: make(map[scope.Cluster]access.Ref), impossible: make(map[access.Ref]bool),
+		schemas: make(map[string]bool),
+	}
 }
 
 // planner is a plan on its way.

@@ -20,7 +20,8 @@ type Options struct {
 	Desired *access.Desired
 	Mode    Mode
 
-	AsWritten bool // names are the cluster's: see [Extent]
+	AsWritten bool                // names are the cluster's: see [Extent]
+	Promised  map[access.Ref]bool // roles that another run makes before this one's plan is carried out
 
 	DryRun bool   // observe and plan only
 	Expect string // the fingerprint of the plan that was agreed to; empty for any
@@ -106,7 +107,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 // extent is what to observe, with the passwords that the manifest points to.
 func (o Options) extent() (Extent, error) {
 	e := ExtentOf(o.Desired)
-	e.AsWritten, e.Prefix = o.AsWritten, o.Desired.Prefix
+	e.AsWritten, e.Prefix, e.Promised = o.AsWritten, o.Desired.Prefix, o.Promised
 	e.Passwords = make(map[access.Ref]string)
 	var problems []Problem
 	for _, r := range o.Desired.Roles {

@@ -14,6 +14,7 @@ type State struct {
 	Scope    scope.Database
 	Executor Executor
 	Names    map[access.Ref]Named
+	Own      map[scope.Cluster]scope.Name // the database's roles; of an extent of all, every one
 	Roles    map[scope.Cluster]*RoleState
 	Members  []Edge
 	Objects  map[access.Kind][]*Object // each list by schema and name
@@ -45,6 +46,7 @@ const (
 	Missing    Standing = iota // there is none, and it may be made
 	Present                    // there is one
 	Stranger                   // there is one with the name that an own role of the database would have, but it belongs to no database
+	Promised                   // there is none yet: it is made before the plan is carried out
 	Impossible                 // it can be no role here
 )
 

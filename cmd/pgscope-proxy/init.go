@@ -77,18 +77,9 @@ func addDSN(c *cobra.Command, dsn *string) {
 
 // withServer runs f with a connection to the server itself, and shows what the server says beside.
 func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.PgConn) error) (err error) {
-	if dsn == "" {
-		dsn = os.Getenv("DATABASE_URL")
-	}
-	config, err := pgconn.ParseConfig(dsn)
+	config, err := serverConfig(cmd, dsn)
 	if err != nil {
-		return errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
-	}
-	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s:  %s\n", n.Severity, n.Message) // there is nowhere else to tell
-		if n.Detail != "" {
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "DETAIL:  %s\n", n.Detail) // there is nowhere else to tell
-		}
+		return err
 	}
 	ctx := cmd.Context()
 	conn, err := pgconn.ConnectConfig(ctx, config)
@@ -97,4 +88,22 @@ func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
 	return f(ctx, conn)
+}
+
+// serverConfig says how to connect to the server itself.
+func serverConfig(cmd *cobra.Command, dsn string) (*pgconn.Config, error) {
+	if dsn == "" {
+		dsn = os.Getenv("DATABASE_URL")
+	}
+	config, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
+	}
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s:  %s\n", n.Severity, n.Message) // there is nowhere else to tell
+		if n.Detail != "" {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "DETAIL:  %s\n", n.Detail) // there is nowhere else to tell
+		}
+	}
+	return config, nil
 }
