@@ -49,8 +49,8 @@ func newBatch(p *planner) *batch {
 	return &batch{p: p, groups: make(map[group]*bundle), refused: make(map[string]int)}
 }
 
-// add takes what was found of an object, or of a column of it.
-func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, gifts []gift, losses []loss) {
+// add takes what was found of an object, or of a column of it. What the object loses with it is in whole.
+func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, gifts []gift, losses, whole []loss) {
 	if len(gifts)+len(losses) == 0 {
 		return
 	}
@@ -68,7 +68,11 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 			reason = "the owner's own right, but it was revoked"
 		}
 		b.mayGrant(o, owner, g, want[g.grantee])
-		b.put(group{Grant, 0, word, privilegesSQL(g.privileges, column), g.option, "", reason, g.grantee}, want[g.grantee])
+		step := Grant
+		if slices.ContainsFunc(whole, func(l loss) bool { return l.grantee == g.grantee && l.privileges&g.privileges != 0 }) {
+			step = GrantColumns
+		}
+		b.put(group{step, 0, word, privilegesSQL(g.privileges, column), g.option, "", reason, g.grantee}, want[g.grantee])
 	}
 	for _, l := range losses {
 		w, as := want[l.grantee], l.grantor

@@ -31,6 +31,7 @@ const (
 	GrantDefault
 	RevokeDefault
 	Revoke
+	GrantColumns // a REVOKE on a table takes the same from its columns
 	RevokeMembership
 	DisableRole
 	EndSessions
@@ -71,6 +72,7 @@ var steps = [...]struct {
 	GrantDefault:     {name: "default grant"},
 	RevokeDefault:    {name: "default revoke", takes: true},
 	Revoke:           {name: "revoke", takes: true},
+	GrantColumns:     {name: "grant"},
 	RevokeMembership: {name: "remove member", takes: true},
 	DisableRole:      {name: "disable role", drops: true, takes: true},
 	EndSessions:      {name: "end sessions", drops: true, takes: true, stage: inNone},

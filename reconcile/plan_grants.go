@@ -131,8 +131,7 @@ func (p *planner) inContainer(b *batch, at container, objects []*Object, rules [
 				add(r)
 			}
 		}
-		p.object(b, o, want)
-		p.columns(b, o, columns)
+		p.columns(b, o, columns, p.object(b, o, want))
 	}
 }
 
@@ -168,9 +167,10 @@ func (p *planner) parametersNamed(stored []*Object, rules []*grantRule) []*Objec
 	return all
 }
 
-func (p *planner) object(b *batch, o *Object, want wishes) {
+// object compares the object itself, and returns what it is to lose.
+func (p *planner) object(b *batch, o *Object, want wishes) []loss {
 	if !p.within(o) {
-		return
+		return nil
 	}
 	acl, owner := o.ACL, o.Owner
 	if o.Kind == access.Schema {
@@ -187,7 +187,8 @@ func (p *planner) object(b *batch, o *Object, want wishes) {
 		holds = o.Kind.Info().Privileges
 	}
 	gifts, losses := compare(acl.entries(o.Kind, owner), want, rules{owner: owner, holds: holds, strict: p.strict, take: p.takes()})
-	b.add(o, "", owner, want, gifts, losses)
+	b.add(o, "", owner, want, gifts, losses, nil)
+	return losses
 }
 
 func (p *planner) schemaSpec(name string) *access.SchemaSpec {
@@ -198,7 +199,9 @@ func (p *planner) schemaSpec(name string) *access.SchemaSpec {
 	return &p.desired.Schemas[i]
 }
 
-func (p *planner) columns(b *batch, o *Object, want map[string]wishes) {
+// columns compares the object's columns. What the object loses, they lose with it (ExecGrant_Relation,
+// src/backend/catalog/aclchk.c).
+func (p *planner) columns(b *batch, o *Object, want map[string]wishes, with []loss) {
 	if !p.within(o) {
 		return
 	}
@@ -211,13 +214,29 @@ func (p *planner) columns(b *batch, o *Object, want map[string]wishes) {
 		}
 	}
 	for _, column := range slices.Sorted(maps.Keys(o.Columns)) {
-		acl, ws := o.Columns[column], want[column]
+		acl, ws := o.Columns[column].after(with), want[column]
 		if ws == nil {
 			ws = make(wishes)
 		}
 		gifts, losses := compare(acl.Entries, ws, rules{owner: o.Owner, holds: o.Kind.Info().Columns, strict: p.strict, take: p.takes()})
-		b.add(o, column, o.Owner, ws, gifts, losses)
+		b.add(o, column, o.Owner, ws, gifts, losses, with)
 	}
+}
+
+// after returns what is left of the list when the same is taken from it.
+func (a ACL) after(losses []loss) ACL {
+	list := slices.Clone(a.Entries)
+	for i := range list {
+		for _, l := range losses {
+			if e := &list[i]; e.Grantee == l.grantee && e.Grantor == l.grantor {
+				e.Options &^= l.privileges
+				if !l.optionOnly {
+					e.Privileges &^= l.privileges
+				}
+			}
+		}
+	}
+	return ACL{Stored: a.Stored, Entries: list}
 }
 
 // transfer returns what becomes of the list when the object gets another owner (aclnewowner, src/backend/utils/adt/acl.c).
