@@ -27,6 +27,24 @@ var errACL = errors.New("not a list of privileges")
 // interner keeps one copy of each role's name: a million entries speak of a hundred roles.
 type interner map[string]scope.Cluster
 
+// aclReader keeps one copy of each list: the tables of a schema mostly have the same. Lists that are the same share
+// their entries.
+type aclReader struct {
+	names interner
+	lists map[string]ACL
+}
+
+func (r *aclReader) parse(text []byte) (ACL, error) {
+	if acl, ok := r.lists[string(text)]; ok && text != nil {
+		return acl, nil
+	}
+	acl, err := r.names.parse(text)
+	if err == nil && text != nil {
+		r.lists[string(text)] = acl
+	}
+	return acl, err
+}
+
 func (in interner) name(b []byte) scope.Cluster {
 	if name, ok := in[string(b)]; ok {
 		return name

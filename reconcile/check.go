@@ -103,7 +103,7 @@ func (f *finder) access() {
 				switch {
 				case e.Grantee == o.Owner:
 					continue
-				case e.Grantee == "" && (harmless[kind] || f.namesPublic(o, e.Privileges)):
+				case e.Grantee == "" && (harmless(kind) || f.namesPublic(o, e.Privileges)):
 					continue
 				case e.Grantee == "": // everyone is everybody's business
 				case f.declared(e.Grantee) && f.within(o), !f.declared(e.Grantee) && !own:
@@ -132,8 +132,10 @@ func (f *finder) access() {
 	}
 }
 
-// harmless are kinds where PUBLIC has what it has everywhere, and what gives no access to data.
-var harmless = map[access.Kind]bool{access.Type: true, access.Domain: true, access.Language: true}
+// harmless reports whether PUBLIC has the same everywhere on things of the kind, and it gives no access to data.
+func harmless(k access.Kind) bool {
+	return k == access.Type || k == access.Domain || k == access.Language
+}
 
 // namesPublic reports whether the manifest speaks of all those privileges of PUBLIC on the object.
 func (f *finder) namesPublic(o *Object, p access.Privileges) bool {

@@ -24,6 +24,7 @@ func (o *observer) names(ctx context.Context) error {
 			own = append(own, ref.Name)
 		case access.Global:
 			plain = append(plain, scope.Cluster(ref.Name.Role))
+		case access.Public:
 		}
 	}
 	for range 2 { // the second time, schemas of the names are known

@@ -32,8 +32,9 @@ func Observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (_ *State,
 
 // observe is Observe within a transaction of the caller's, with the search_path empty.
 func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
+	intern := make(interner)
 	o := &observer{
-		conn: conn, extent: extent, intern: make(interner),
+		conn: conn, extent: extent, intern: intern, acls: aclReader{intern, make(map[string]ACL)},
 		state: &State{
 			Roles: make(map[scope.Cluster]*RoleState), Objects: make(map[access.Kind][]*Object),
 			Sessions: make(map[scope.Cluster]int),
@@ -54,6 +55,7 @@ type observer struct {
 	conn     *pgconn.PgConn
 	extent   Extent
 	intern   interner
+	acls     aclReader
 	database string
 	view     *scope.View
 	state    *State
@@ -173,7 +175,7 @@ func (o *observer) objects(ctx context.Context) error {
 			if !ok {
 				return fmt.Errorf("unknown kind %q", r[0])
 			}
-			acl, err := o.intern.parse(r[5])
+			acl, err := o.acls.parse(r[5])
 			if err != nil {
 				return err
 			}
@@ -227,7 +229,7 @@ func (o *observer) columns(ctx context.Context) error {
 		if object == nil {
 			return nil
 		}
-		acl, err := o.intern.parse(r[3])
+		acl, err := o.acls.parse(r[3])
 		if object.Columns == nil {
 			object.Columns = make(map[string]ACL)
 		}
@@ -244,7 +246,7 @@ FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace ORDE
 			if letter := kind.Info().Default; letter == 0 || r.text(2) != string(letter) {
 				continue
 			}
-			acl, err := o.intern.parse(r[3])
+			acl, err := o.acls.parse(r[3])
 			if err != nil {
 				return err
 			}

@@ -68,10 +68,8 @@ func (p *planner) defaults() {
 	}
 }
 
-// defaultWords are what kinds are called in ALTER DEFAULT PRIVILEGES.
-var defaultWords = map[access.Kind]string{
-	access.Table: "TABLES", access.Sequence: "SEQUENCES", access.Routine: "ROUTINES", access.Type: "TYPES", access.Schema: "SCHEMAS",
-}
+// words are what objects of the layer's kind are called in ALTER DEFAULT PRIVILEGES.
+func (at layer) words() string { return at.kind.Info().Word + "S" }
 
 func (at layer) sql(verb string, privileges access.Privileges, to string, grantee scope.Cluster, option string) string {
 	in := ""
@@ -79,7 +77,7 @@ func (at layer) sql(verb string, privileges access.Privileges, to string, grante
 		in = " IN SCHEMA " + scope.QuoteIdent(at.schema)
 	}
 	return fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s%s %s %v ON %s %s %s%s",
-		at.owner.Ident(), in, verb, privileges, defaultWords[at.kind], to, idents([]scope.Cluster{grantee}), option)
+		at.owner.Ident(), in, verb, privileges, at.words(), to, idents([]scope.Cluster{grantee}), option)
 }
 
 func (p *planner) defaultSubject(at layer) string {

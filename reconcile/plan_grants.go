@@ -35,10 +35,10 @@ func (p *planner) privileges() {
 	b := newBatch(p)
 	for _, kind := range access.Kinds() {
 		objects := p.state.Objects[kind]
-		switch kind {
-		case access.Parameter:
+		if kind == access.Parameter {
 			objects = p.parametersNamed(objects, rules[container{kind: kind}])
-		case access.Schema:
+		}
+		if kind == access.Schema {
 			objects = slices.SortedFunc(slices.Values(slices.Concat(objects, p.virtual)), compareObjects)
 		}
 		for start := 0; start < len(objects); {
@@ -103,6 +103,7 @@ func (p *planner) inContainer(b *batch, at container, objects []*Object, rules [
 			named = append(named, r)
 		}
 	}
+	seen := make(map[sameACL]difference)
 	for _, o := range objects {
 		want, columns := everywhere, map[string]wishes(nil)
 		own := true
@@ -131,7 +132,11 @@ func (p *planner) inContainer(b *batch, at container, objects []*Object, rules [
 				add(r)
 			}
 		}
-		p.columns(b, o, columns, p.object(b, o, want))
+		like := seen
+		if !own {
+			like = nil // it has wishes of its own
+		}
+		p.columns(b, o, columns, p.object(b, o, want, like))
 	}
 }
 
@@ -168,7 +173,8 @@ func (p *planner) parametersNamed(stored []*Object, rules []*grantRule) []*Objec
 }
 
 // object compares the object itself, and returns what it is to lose.
-func (p *planner) object(b *batch, o *Object, want wishes) []loss {
+// seen, unless nil, has what was found of objects with the same wishes.
+func (p *planner) object(b *batch, o *Object, want wishes, seen map[sameACL]difference) []loss {
 	if !p.within(o) {
 		return nil
 	}
@@ -186,9 +192,33 @@ func (p *planner) object(b *batch, o *Object, want wishes) []loss {
 	if !acl.Stored {
 		holds = o.Kind.Info().Privileges
 	}
-	gifts, losses := compare(acl.entries(o.Kind, owner), want, rules{owner: owner, holds: holds, strict: p.strict, take: p.takes()})
-	b.add(o, "", owner, want, gifts, losses, nil)
-	return losses
+	same := sameACL{owner: owner, stored: acl.Stored, entries: len(acl.Entries)}
+	if same.entries > 0 {
+		same.first = &acl.Entries[0]
+	}
+	d, ok := seen[same]
+	if !ok || o.Kind == access.Schema {
+		d.gifts, d.losses = compare(acl.entries(o.Kind, owner), want, rules{owner: owner, holds: holds, strict: p.strict, take: p.takes()})
+		if seen != nil {
+			seen[same] = d
+		}
+	}
+	b.add(o, "", owner, want, d.gifts, d.losses, nil)
+	return d.losses
+}
+
+// sameACL is what objects have in common whose comparison with the same wishes comes to the same: lists that are equal
+// share their entries.
+type sameACL struct {
+	owner   scope.Cluster
+	stored  bool
+	first   *Entry
+	entries int
+}
+
+type difference struct {
+	gifts  []gift
+	losses []loss
 }
 
 func (p *planner) schemaSpec(name string) *access.SchemaSpec {

@@ -51,7 +51,8 @@ func desires(rt *rapid.T) *access.Desired {
 		r.ValidUntil = rapid.SampledFrom([]string{"", "2099-01-31T12:00:00Z"}).Draw(rt, "until")
 		r.PreserveGrants = rapid.IntRange(0, 9).Draw(rt, "preserve") == 0
 		for _, s := range []access.Setting{
-			{Name: "search_path", Value: `"$user", s0, "odd, 'name"`}, {Name: "my.setting", Value: `a\b'c`},
+			{Name: "search_path", Value: `"$user", s0, "odd, 'name"`},
+			{Name: "my.setting", Value: `a\b'c`},
 			{Name: "work_mem", Value: "1MB", InDatabase: true},
 		} {
 			if chance("setting") {
@@ -73,13 +74,22 @@ func desires(rt *rapid.T) *access.Desired {
 	}
 	seen := make(map[key]bool)
 	targets := []access.Selector{
-		{Kind: access.Table, Schema: "s0", Pattern: "%"}, {Kind: access.Table, Schema: "s0", Name: "t0"}, {Kind: access.Table, Schema: "s1", Name: "t0"},
-		{Kind: access.Table, Schema: "s0", Pattern: `t\_%`}, {Kind: access.Table, Schema: "s0", Name: "t1", Column: "a"},
+		{Kind: access.Table, Schema: "s0", Pattern: "%"},
+		{Kind: access.Table, Schema: "s0", Name: "t0"},
+		{Kind: access.Table, Schema: "s1", Name: "t0"},
+		{Kind: access.Table, Schema: "s0", Pattern: `t\_%`},
+		{Kind: access.Table, Schema: "s0", Name: "t1", Column: "a"},
 		{Kind: access.Table, Schema: "s0", Name: "t1", Column: "b"},
-		{Kind: access.View, Schema: "s0", Name: "v"}, {Kind: access.Sequence, Schema: "s1", Pattern: "%"},
-		{Kind: access.Routine, Schema: "s0", Name: "f(int4)"}, {Kind: access.Routine, Schema: "s0", Pattern: "%"},
-		{Kind: access.Type, Schema: "s1", Name: "mood"}, {Kind: access.Domain, Schema: "s1", Name: "d"},
-		{Kind: access.Schema, Name: "s0"}, {Kind: access.Schema, Name: "s1"}, {Kind: access.Database, Name: "rec_any"}, {Kind: access.Language, Name: "plpgsql"},
+		{Kind: access.View, Schema: "s0", Name: "v"},
+		{Kind: access.Sequence, Schema: "s1", Pattern: "%"},
+		{Kind: access.Routine, Schema: "s0", Name: "f(int4)"},
+		{Kind: access.Routine, Schema: "s0", Pattern: "%"},
+		{Kind: access.Type, Schema: "s1", Name: "mood"},
+		{Kind: access.Domain, Schema: "s1", Name: "d"},
+		{Kind: access.Schema, Name: "s0"},
+		{Kind: access.Schema, Name: "s1"},
+		{Kind: access.Database, Name: "rec_any"},
+		{Kind: access.Language, Name: "plpgsql"},
 	}
 	for range rapid.IntRange(0, 12).Draw(rt, "grants") {
 		on := rapid.SampledFrom(targets).Draw(rt, "on")

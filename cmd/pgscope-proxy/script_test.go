@@ -35,7 +35,7 @@ func TestServerScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/server",
 		RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "psql": psql},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "psql": psql},
 		Setup: func(env *testscript.Env) error {
 			c, err := pgtest.Launch(context.Background(), "", pgtest.Options{})
 			if err != nil {
