@@ -30,11 +30,23 @@ func Fingerprint(s *State, p Plan) string {
 			put("member %v", e)
 		}
 	}
+	texts := make(map[*Entry]string) // of lists, which objects share
+	list := func(a ACL) string {
+		if len(a.Entries) == 0 {
+			return ""
+		}
+		first := &a.Entries[0]
+		if _, ok := texts[first]; !ok {
+			sum := sha256.Sum256(fmt.Appendf(nil, "%q", a.Entries))
+			texts[first] = string(sum[:])
+		}
+		return texts[first]
+	}
 	for _, kind := range slices.Sorted(maps.Keys(s.Objects)) {
 		for _, o := range s.Objects[kind] {
-			put("%q %q %q %t", o.String(), o.Owner, o.ACL.Entries, o.ACL.Stored)
+			put("%q %q %x %t", o.String(), o.Owner, list(o.ACL), o.ACL.Stored)
 			for _, column := range slices.Sorted(maps.Keys(o.Columns)) {
-				put("%q %q", column, o.Columns[column].Entries)
+				put("%q %x", column, list(o.Columns[column]))
 			}
 		}
 	}
