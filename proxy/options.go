@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,6 +17,10 @@ import (
 type Options struct {
 	// Listen are the addresses to listen on: host:port, or the path of a Unix socket.
 	Listen []string
+	// ReusePort lets another process listen on the same TCP ports, so that the next version can start before this one stops.
+	ReusePort bool
+	// Inherited are listeners that the process was started with, instead of Listen; [Server.Run] closes them.
+	Inherited []net.Listener
 	// Upstream is where the PostgreSQL server is.
 	Upstream *Upstream
 	// Admin is a connection for the proxy's own questions before a session has begun; nil for none. Without it the proxy
@@ -32,6 +37,17 @@ type Options struct {
 	// ClientTLS says what clients are offered; TLS holds the certificate, and the authorities of clients' certificates.
 	ClientTLS TLSMode
 	TLS       *tls.Config
+
+	// Auth is how clients are let in that none of AuthRules matches; empty for passthrough. The first rule that matches
+	// holds. To verify needs Admin, as a role that may read pg_authid.
+	Auth      AuthMethod
+	AuthRules []AuthRule
+	// LoginFailures is how many logins from one address may fail in a minute before it has to wait; 0 for any number.
+	LoginFailures int
+	// Proxies are load balancers in front; nil for none.
+	Proxies *Proxies
+	// AddHost puts the client's address into the application_name that the server shows.
+	AddHost bool
 
 	// LoginTimeout bounds the time from accept to the end of the login; 0 means a minute, as authentication_timeout.
 	LoginTimeout time.Duration
@@ -60,6 +76,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ClientTLS == "" {
 		o.ClientTLS = TLSOff
+	}
+	if o.Auth == "" {
+		o.Auth = AuthPassthrough
 	}
 	if o.LoginTimeout == 0 {
 		o.LoginTimeout = time.Minute

@@ -46,6 +46,7 @@ func newRootCommand() *cobra.Command {
 		newInitCommand(),
 		newRolesCommand(),
 		newDemoCommand(),
+		newManCommand(),
 		newVersionCommand(),
 	)
 	onlyCommands(root)
