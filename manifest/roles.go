@@ -13,6 +13,11 @@ import (
 // role makes a role of an entry.
 func (c *compiler) role(d *document, e *roleEntry) {
 	external := or(e.external, false)
+	if i := slices.IndexFunc(c.globals, func(r access.Role) bool { return r.String() == e.name.s }); external && i >= 0 {
+		// The estate declares what the manifest takes for given.
+		c.desired.Roles[i].PreserveGrants = c.desired.Roles[i].PreserveGrants || or(e.preserve, false)
+		return
+	}
 	ref, ok := c.declare(d, e.schema, e.name, external, e.at)
 	if f := d.fragment; f != nil && e.name.s != "" && !f.claimsRole(dotted(e.schema, e.name)) {
 		e.name.at.Errorf(`role "%s" is not in the scope.roles of fragment "%s"`, dotted(e.schema, e.name), f.name)
@@ -104,7 +109,7 @@ func (c *compiler) retirement(d *document, e *retirementEntry) {
 	}
 	c.retired[written] = e.at
 	if kept, ok := c.roles[written]; ok {
-		e.at.Errorf(`role "%s" shall go, and shall be there%s`, written, alsoAt(kept.at))
+		e.at.Errorf(`role "%s" shall go, and shall be there%s`, written, kept.also())
 		return
 	}
 	ref := access.Ref{Kind: access.Own, Name: scope.Name{Schema: e.schema.s, Role: scope.Short(e.role.s)}}

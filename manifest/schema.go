@@ -12,7 +12,7 @@ const SchemaID = "https://github.com/pgscope/pgscope-proxy/docs/manifest.schema.
 // of the same tables as the reader.
 func Schema() ([]byte, error) {
 	defs := make(map[string]any)
-	var roots []any
+	roots := []any{map[string]any{"type": "null"}} // an empty file says nothing
 	for _, schema := range []func(map[string]any) map[string]any{
 		manifestForm.schema, bundleForm.schema, fragmentForm.schema, estateForm.schema, resourceForm.schema,
 	} {

@@ -40,7 +40,7 @@ func TestSchemaIsPublished(t *testing.T) {
 func TestSchemaAgrees(t *testing.T) {
 	schema := compiled(t)
 	var files []string
-	for _, pattern := range []string{"testdata/*.yaml", "testdata/*/*.yaml", "../examples/*/*.yaml", "../examples/*/*/*.yaml"} {
+	for _, pattern := range []string{"testdata/*.yaml", "testdata/bundle/*.yaml", "testdata/estate/*.yaml", "../examples/*/*.yaml", "../examples/*/*/*.yaml"} {
 		some, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

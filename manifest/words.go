@@ -19,8 +19,6 @@ const (
 	maxWord    = 64
 )
 
-var stringSchema = map[string]any{"type": "string"}
-
 // identifier is the name of a role, schema or column: an identifier as SQL has it between quotes.
 var identifier = textOf(map[string]any{"type": "string", "minLength": 1, "maxLength": scope.MaxName}, func(s string) string {
 	switch {
@@ -46,7 +44,12 @@ var reference = textOf(map[string]any{"type": "string", "minLength": 1, "maxLeng
 })
 
 // objectName is the name of an object; of a routine with the types of its arguments.
-var objectName = bounded(maxText, false)
+var objectName = form[text]{
+	read: bounded(maxText, false).read,
+	schema: func(map[string]any) map[string]any { // a large object's name is a number
+		return map[string]any{"type": []string{"string", "integer"}, "minLength": 1, "maxLength": maxText}
+	},
+}
 
 // bounded is any text of so many characters, or none at all where it may be empty.
 func bounded(characters int, empty bool) form[text] {
