@@ -18,7 +18,6 @@ type compiler struct {
 
 	roles   map[string]*declaration // by the name that other places use
 	schemas map[string]*schemaState
-	order   []string // of schemas
 	retired map[string]yamlfile.Value
 
 	claims  map[any]claim

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +25,9 @@ func (c *compiler) role(d *document, e *roleEntry) {
 	}
 	if !ok {
 		return
+	}
+	if ref.Name.Schema != "" && or(e.login, false) {
+		c.warn(e.at, fmt.Sprintf(`role "%s" is of a schema; nobody can log in as one through the proxy`, ref))
 	}
 	r := access.Role{
 		Ref: ref, External: external, PreserveGrants: or(e.preserve, false),
