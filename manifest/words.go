@@ -51,6 +51,17 @@ var objectName = form[text]{
 	},
 }
 
+// likePattern is a pattern of LIKE; one that ends within an escape is an error at the server too.
+var likePattern = textOf(map[string]any{"type": "string", "minLength": 1, "maxLength": maxText}, func(s string) string {
+	switch escapes := len(s) - len(strings.TrimRight(s, `\`)); {
+	case s == "" || len([]rune(s)) > maxText || strings.ContainsRune(s, 0):
+		return fmt.Sprintf("a name_pattern has 1 to %d characters", maxText)
+	case escapes%2 == 1:
+		return `a name_pattern cannot end with the escape character`
+	}
+	return ""
+})
+
 // bounded is any text of so many characters, or none at all where it may be empty.
 func bounded(characters int, empty bool) form[text] {
 	schema := map[string]any{"type": "string", "maxLength": characters}
