@@ -109,8 +109,8 @@ func (l *loader) bundle(c *compiler, b *bundleEntry) access.Desired {
 			continue
 		}
 		l.counts.Sources++
-		if file.Root().Empty() {
-			continue // told by open, or it says nothing
+		if !readable(file) {
+			continue
 		}
 		f := fragmentForm.read(file.Root())
 		f.name = f.policy.name.s

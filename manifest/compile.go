@@ -13,12 +13,11 @@ import (
 type compiler struct {
 	scope    Scope
 	database *scope.Database // nil where nobody has said its name
-	globals  []access.Role   // of the estate
+	globals  []access.Role   // of the estate; in its databases they are external
 	warn     func(yamlfile.Value, string)
 
 	roles   map[string]*declaration // by the name that other places use
 	schemas map[string]*schemaState
-	order   []string // of schemas
 	retired map[string]yamlfile.Value
 
 	claims  map[any]claim
@@ -35,7 +34,7 @@ type compiler struct {
 type declaration struct {
 	access.Ref
 	external bool
-	at       yamlfile.Value
+	at       access.Place
 }
 
 type schemaState struct {
@@ -64,7 +63,7 @@ func (c *compiler) compile(documents []*document) access.Desired {
 	c.members = make(map[access.Ref]int)
 
 	for _, r := range c.globals {
-		c.roles[r.String()] = &declaration{Ref: r.Ref, external: true}
+		c.roles[r.String()] = &declaration{r.Ref, true, r.Place}
 		c.desired.Roles = append(c.desired.Roles, access.Role{
 			Ref: r.Ref, External: true, PreserveGrants: r.PreserveGrants, Inherit: true, ConnectionLimit: -1, Place: r.Place,
 		})
@@ -118,7 +117,7 @@ func (c *compiler) claim(key any, d *document, at yamlfile.Value, what string) {
 	case !taken:
 		c.claims[key] = claim{d.fragment, at}
 	case first.by != d.fragment:
-		at.Errorf(`%s is in fragment "%s" too, at %s; one fragment may have it`, what, first.by.name, place(first.at))
+		at.Errorf(`%s: fragment "%s" has it too, at %s`, what, first.by.name, place(first.at))
 	}
 }
 
@@ -138,21 +137,19 @@ func (c *compiler) declare(d *document, schema, role text, external bool, at yam
 	}
 	written := dotted(schema, role)
 	if first, ok := c.roles[written]; ok {
-		at.Errorf(`role "%s" is declared twice%s`, written, alsoAt(first.at))
+		at.Errorf(`role "%s" is declared twice%s`, written, first.also())
 		return ref, false
 	}
-	c.roles[written] = &declaration{ref, external, at}
+	c.roles[written] = &declaration{ref, external, place(at)}
 	c.claim(ref, d, at, fmt.Sprintf(`role "%s"`, written))
 	return ref, c.checkName(ref, external, schema, role.s, at)
 }
 
-// alsoAt names another place; nothing where there is none.
-func alsoAt(at yamlfile.Value) string {
-	if p := place(at); p.Line > 0 {
-		return ", first at " + p.String()
-	}
-	return ""
-}
+// also is the end of a message about a name that is declared already.
+func (d *declaration) also() string { return ", first at " + d.at.String() }
+
+// alsoAt is the end of a message about what another place says.
+func alsoAt(at yamlfile.Value) string { return ", first at " + place(at).String() }
 
 // checkName reports whether the server and this project let a role be called so, and tells why not.
 func (c *compiler) checkName(ref access.Ref, external bool, schema text, name string, at yamlfile.Value) bool {
@@ -177,8 +174,6 @@ func (c *compiler) checkName(ref access.Ref, external bool, schema text, name st
 			return false
 		}
 		return true
-	case len(name) > scope.MaxName:
-		at.Errorf(`the name "%s" has %d bytes; the server keeps %d`, name, len(name), scope.MaxName)
 	default:
 		return true
 	}

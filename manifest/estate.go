@@ -70,6 +70,36 @@ func (l *loader) estate(v yamlfile.Value) {
 	if len(e.databases) == 0 {
 		e.at.Errorf("an estate has at least one database")
 	}
+	l.collisions(v)
+}
+
+// collisions tells of roles that the server would have under one name: role b_c of database a and role c of a_b.
+func (l *loader) collisions(v yamlfile.Value) {
+	taken := make(map[scope.Cluster]access.Place)
+	for _, r := range l.manifest.Cluster.Roles {
+		taken[scope.Cluster(r.Name.Role)] = r.Place
+	}
+	for i := range l.manifest.Databases {
+		d := &l.manifest.Databases[i]
+		database := scope.NewDatabase(0, d.Database, d.Prefix)
+		for _, r := range d.Roles {
+			if r.Kind != access.Own {
+				continue
+			}
+			qualify := database.Qualify
+			if r.Name.Schema != "" {
+				qualify = database.Schema(r.Name.Schema).Qualify
+			}
+			name, err := qualify(r.Name.Role)
+			if err != nil {
+				continue // told where the role is declared
+			}
+			if other, ok := taken[name]; ok {
+				v.Errorf(`the server would have two roles "%s": those of %s and %s`, name, other, r.Place)
+			}
+			taken[name] = r.Place
+		}
+	}
 }
 
 // global reads what an estate says for the whole cluster.
@@ -127,7 +157,7 @@ func (l *loader) database(e *databaseEntry, database *scope.Database) access.Des
 		path.at.Errorf("%v", err)
 		return access.Desired{}
 	}
-	if f.Err() != nil {
+	if !readable(f) {
 		return access.Desired{}
 	}
 	what := kindOf(f.Root())

@@ -10,7 +10,7 @@ import (
 // TestExamples reads the examples without a word against them.
 func TestExamples(t *testing.T) {
 	for _, file := range []string{"single/manifest.yaml", "services/bootstrap.yaml", "services/bundle.yaml", "estate/estate.yaml"} {
-		m, err := manifest.Load(filepath.Join("../examples", file), manifest.Options{})
+		m, err := manifest.Load(filepath.Join("..", "examples", file), manifest.Options{})
 		if err != nil {
 			t.Errorf("%s:\n%v", file, err)
 			continue

@@ -184,7 +184,8 @@ func (c *compiler) selector(e *grantEntry, bound string) (on access.Selector, co
 			return on, nil, false
 		}
 	}
-	return on, o.columns, c.checkObject(o, &on, info)
+	ok = c.checkObject(o, &on, info)
+	return on, o.columns, ok
 }
 
 // checkObject checks an object's name, and turns the name that stands for all into the pattern that does.

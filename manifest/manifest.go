@@ -127,12 +127,15 @@ func (l *loader) add(file *yamlfile.File) *yamlfile.File {
 	return file
 }
 
+// readable reports whether there is anything to read in a file, or nothing wrong with it.
+func readable(file *yamlfile.File) bool { return !file.Root().Empty() || file.Err() == nil }
+
 // load reads the file that was named, and those that it names.
 func (l *loader) load(file *yamlfile.File, must string) (*Manifest, error) {
 	if l.options.Scope == "" {
 		l.options.Scope = Database
 	}
-	if file.Err() == nil {
+	if readable(file) {
 		l.root(file.Root(), must)
 	}
 	if err := l.err(); err != nil {

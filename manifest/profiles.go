@@ -156,7 +156,7 @@ func (c *compiler) defaultOwner(d *document) {
 	} else {
 		c.warn(owner.at, fmt.Sprintf(`the default_owner "%s" is not declared under roles; it is taken for a role of the cluster`, owner.s))
 	}
-	c.roles[owner.s] = &declaration{global(owner.s), true, owner.at}
+	c.roles[owner.s] = &declaration{global(owner.s), true, owner.place()}
 }
 
 // schemaOwners finds the owners of the schemas.

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,12 +14,20 @@ import (
 // role makes a role of an entry.
 func (c *compiler) role(d *document, e *roleEntry) {
 	external := or(e.external, false)
+	if i := slices.IndexFunc(c.globals, func(r access.Role) bool { return r.String() == e.name.s }); external && i >= 0 {
+		// The estate declares what the manifest takes for given.
+		c.desired.Roles[i].PreserveGrants = c.desired.Roles[i].PreserveGrants || or(e.preserve, false)
+		return
+	}
 	ref, ok := c.declare(d, e.schema, e.name, external, e.at)
 	if f := d.fragment; f != nil && e.name.s != "" && !f.claimsRole(dotted(e.schema, e.name)) {
 		e.name.at.Errorf(`role "%s" is not in the scope.roles of fragment "%s"`, dotted(e.schema, e.name), f.name)
 	}
 	if !ok {
 		return
+	}
+	if ref.Name.Schema != "" && or(e.login, false) {
+		c.warn(e.at, fmt.Sprintf(`role "%s" is of a schema; nobody can log in as one through the proxy`, ref))
 	}
 	r := access.Role{
 		Ref: ref, External: external, PreserveGrants: or(e.preserve, false),
@@ -104,7 +113,7 @@ func (c *compiler) retirement(d *document, e *retirementEntry) {
 	}
 	c.retired[written] = e.at
 	if kept, ok := c.roles[written]; ok {
-		e.at.Errorf(`role "%s" shall go, and shall be there%s`, written, alsoAt(kept.at))
+		e.at.Errorf(`role "%s" shall go, and shall be there%s`, written, kept.also())
 		return
 	}
 	ref := access.Ref{Kind: access.Own, Name: scope.Name{Schema: e.schema.s, Role: scope.Short(e.role.s)}}

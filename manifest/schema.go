@@ -11,21 +11,26 @@ const SchemaID = "https://github.com/pgscope/pgscope-proxy/docs/manifest.schema.
 // Schema returns the JSON Schema (draft 2020-12) of all files that [Load] reads, and of the fragments of bundles. It is made
 // of the same tables as the reader.
 func Schema() ([]byte, error) {
-	defs := make(map[string]any)
-	var roots []any
+	defs, roots := definitions()
+	text, err := json.MarshalIndent(map[string]any{
+		"$schema": "https://json-schema.org/draft/2020-12/schema",
+		"$id":     SchemaID,
+		"title":   "Manifest of access",
+		"anyOf":   append(roots, map[string]any{"type": "null"}), // an empty file says nothing
+		"$defs":   defs,
+	}, "", "  ")
+	return append(text, '\n'), err
+}
+
+// definitions returns the schemas of all mappings by name, and those of files.
+func definitions() (defs map[string]any, roots []any) {
+	defs = make(map[string]any)
 	for _, schema := range []func(map[string]any) map[string]any{
 		manifestForm.schema, bundleForm.schema, fragmentForm.schema, estateForm.schema, resourceForm.schema,
 	} {
 		roots = append(roots, schema(defs))
 	}
-	text, err := json.MarshalIndent(map[string]any{
-		"$schema": "https://json-schema.org/draft/2020-12/schema",
-		"$id":     SchemaID,
-		"title":   "Manifest of access",
-		"anyOf":   roots,
-		"$defs":   defs,
-	}, "", "  ")
-	return append(text, '\n'), err
+	return defs, roots
 }
 
 // objectSchema puts the schema of a mapping into defs and refers to it.

@@ -14,25 +14,37 @@ import (
 	"github.com/pgscope/pgscope-proxy/manifest"
 )
 
-const schemaFile = "../docs/manifest.schema.json"
-
-// TestSchemaIsPublished: what is published is what the reader's tables say.
-func TestSchemaIsPublished(t *testing.T) {
-	want, err := manifest.Schema()
+// TestPublished: what is published is what the reader's tables say.
+func TestPublished(t *testing.T) {
+	schema, err := manifest.Schema()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile(schemaFile, want, 0o600); err != nil {
+	for file, want := range map[string]string{
+		"../docs/manifest.schema.json": string(schema),
+		"../docs/manifest.md":          manifest.Reference(),
+	} {
+		if *update {
+			if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if string(got) != want {
+			t.Errorf("%s is not up to date: go test ./manifest -update", file)
+		}
 	}
-	got, err := os.ReadFile(schemaFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not up to date: go test ./manifest -update", schemaFile)
+}
+
+// TestReferenceExample reads the example of the reference.
+func TestReferenceExample(t *testing.T) {
+	_, example, _ := strings.Cut(manifest.Reference(), "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	if _, err := manifest.Parse("example.yaml", []byte(example), manifest.Options{}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -40,7 +52,7 @@ func TestSchemaIsPublished(t *testing.T) {
 func TestSchemaAgrees(t *testing.T) {
 	schema := compiled(t)
 	var files []string
-	for _, pattern := range []string{"testdata/*.yaml", "testdata/*/*.yaml", "../examples/*/*.yaml", "../examples/*/*/*.yaml"} {
+	for _, pattern := range []string{"testdata/*.yaml", "testdata/bundle/*.yaml", "testdata/estate/*.yaml", "../examples/*/*.yaml", "../examples/*/*/*.yaml"} {
 		some, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -19,8 +19,6 @@ const (
 	maxWord    = 64
 )
 
-var stringSchema = map[string]any{"type": "string"}
-
 // identifier is the name of a role, schema or column: an identifier as SQL has it between quotes.
 var identifier = textOf(map[string]any{"type": "string", "minLength": 1, "maxLength": scope.MaxName}, func(s string) string {
 	switch {
@@ -46,7 +44,23 @@ var reference = textOf(map[string]any{"type": "string", "minLength": 1, "maxLeng
 })
 
 // objectName is the name of an object; of a routine with the types of its arguments.
-var objectName = bounded(maxText, false)
+var objectName = form[text]{
+	read: bounded(maxText, false).read,
+	schema: func(map[string]any) map[string]any { // a large object's name is a number
+		return map[string]any{"type": []string{"string", "integer"}, "minLength": 1, "maxLength": maxText}
+	},
+}
+
+// likePattern is a pattern of LIKE; one that ends within an escape is an error at the server too.
+var likePattern = textOf(map[string]any{"type": "string", "minLength": 1, "maxLength": maxText}, func(s string) string {
+	switch escapes := len(s) - len(strings.TrimRight(s, `\`)); {
+	case s == "" || len([]rune(s)) > maxText || strings.ContainsRune(s, 0):
+		return fmt.Sprintf("a name_pattern has 1 to %d characters", maxText)
+	case escapes%2 == 1:
+		return `a name_pattern cannot end with the escape character`
+	}
+	return ""
+})
 
 // bounded is any text of so many characters, or none at all where it may be empty.
 func bounded(characters int, empty bool) form[text] {
