@@ -13,6 +13,7 @@ import (
 type grantRule struct {
 	*access.Grant
 	grantee scope.Cluster
+	void    bool // there is no such grantee: the object is looked for all the same
 	used    bool
 }
 
@@ -27,9 +28,10 @@ func (p *planner) privileges() {
 	rules := make(map[container][]*grantRule)
 	for i := range p.desired.Grants {
 		g := &p.desired.Grants[i]
-		if c, ok := p.cluster(g.Grantee, g.Place); ok && p.known(g) {
+		c, ok := p.cluster(g.Grantee, g.Place)
+		if p.known(g) {
 			at := container{g.On.Kind, g.On.Schema}
-			rules[at] = append(rules[at], &grantRule{Grant: g, grantee: c})
+			rules[at] = append(rules[at], &grantRule{Grant: g, grantee: c, void: !ok})
 		}
 	}
 	b := newBatch(p)
@@ -141,6 +143,9 @@ func (p *planner) inContainer(b *batch, at container, objects []*Object, rules [
 }
 
 func (p *planner) wish(ws wishes, r *grantRule) {
+	if r.void {
+		return
+	}
 	privileges := r.Privileges
 	if p.state.Version < 17 {
 		privileges &^= access.Maintain

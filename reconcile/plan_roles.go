@@ -29,7 +29,7 @@ func (p *planner) enrolment() {
 				schemas = append(schemas, s)
 			}
 		}
-		if n.Is == Stranger {
+		if n.Is == Stranger && p.mode == Adopt {
 			p.change(Change{
 				Step: EnrolRole, Subject: r.String(), Places: places(r.Place),
 				Reason: fmt.Sprintf("role %s of the cluster becomes a role of database %s", n.Cluster, db.Name),
