@@ -28,7 +28,8 @@
 //	customer          the role that is declared so: of the database, or of the cluster if it is external or the estate's
 //	pg_monitor        a predefined role
 //
-// and nothing else: a name that nobody declares is an error, or, as a default_owner, a warning.
+// and nothing else: a name that nobody declares is an error, or, as a default_owner, a warning. So every role that something
+// is said of, but the predefined ones, is in Desired.Roles; who stands there without being declared is external.
 //
 // Nothing here talks to a server or reads a password.
 package manifest

@@ -156,7 +156,17 @@ func (c *compiler) defaultOwner(d *document) {
 	} else {
 		c.warn(owner.at, fmt.Sprintf(`the default_owner "%s" is not declared under roles; it is taken for a role of the cluster`, owner.s))
 	}
-	c.roles[owner.s] = &declaration{global(owner.s), true, owner.place()}
+	c.assume(owner.s, owner.place())
+}
+
+// assume declares a role that nobody did: one that the cluster has, and of which no more is known.
+func (c *compiler) assume(name string, at access.Place) access.Ref {
+	ref := global(name)
+	c.roles[name] = &declaration{ref, true, at}
+	c.desired.Roles = append(c.desired.Roles, access.Role{
+		Ref: ref, External: true, PreserveGrants: true, Inherit: true, ConnectionLimit: -1, Place: at,
+	})
+	return ref
 }
 
 // schemaOwners finds the owners of the schemas.
@@ -179,7 +189,7 @@ func (c *compiler) ownerIn(schema string, d *document) access.Ref {
 	if owner, ok := c.lookup(superuser); ok {
 		return owner
 	}
-	return global(superuser)
+	return c.assume(superuser, access.Place{})
 }
 
 func (c *compiler) lookup(name string) (access.Ref, bool) {

@@ -19,10 +19,11 @@ func Reference() string {
 	defs, _ := definitions()
 	for _, name := range slices.Sorted(maps.Keys(defs)) {
 		fmt.Fprintf(&b, "\n### %s\n\n| Key | Value | |\n|---|---|---|\n", name)
-		def := defs[name].(map[string]any)
-		properties, required := def["properties"].(map[string]any), def["required"].([]string)
+		def, _ := defs[name].(map[string]any) // as objectSchema makes it
+		properties, _ := def["properties"].(map[string]any)
+		required, _ := def["required"].([]string)
 		for _, key := range slices.Sorted(maps.Keys(properties)) {
-			property := properties[key].(map[string]any)
+			property, _ := properties[key].(map[string]any)
 			must := ""
 			if slices.Contains(required, key) {
 				must = " Required."
@@ -44,7 +45,8 @@ func valueOf(schema map[string]any) string {
 	}
 	switch schema["type"] {
 	case "array":
-		return "list: " + valueOf(schema["items"].(map[string]any))
+		item, _ := schema["items"].(map[string]any)
+		return "list: " + valueOf(item)
 	case "object":
 		if item, ok := schema["additionalProperties"].(map[string]any); ok && item["$ref"] != nil {
 			return "mapping: name to " + valueOf(item)

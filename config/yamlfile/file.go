@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -54,21 +55,32 @@ type File struct {
 
 // Load reads and parses a file. An error is that of reading it; mistakes in it are told by [File.Err].
 func Load(path string, options ...Option) (*File, error) {
-	data, err := os.ReadFile(path)
+	limit := newFile(path, options).maxSize
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
 	if err != nil {
 		return nil, err
 	}
 	return Parse(path, data, options...), nil
 }
 
-// Parse parses data; name stands for it in errors. It does not keep data.
-func Parse(name string, data []byte, options ...Option) *File {
+func newFile(name string, options []Option) *File {
 	f := &File{name: name, maxSize: maxSize}
 	for _, set := range options {
 		set(f)
 	}
+	return f
+}
+
+// Parse parses data; name stands for it in errors. It does not keep data.
+func Parse(name string, data []byte, options ...Option) *File {
+	f := newFile(name, options)
 	if len(data) > f.maxSize {
-		f.errorf(nil, "the file has %d bytes, more than %d", len(data), f.maxSize)
+		f.errorf(nil, "the file has more than %d bytes", f.maxSize)
 		return f
 	}
 	tokens := lexer.Tokenize(string(data))
