@@ -43,6 +43,7 @@ type fault struct {
 	past  int                                    // and so many bytes past it
 	end   func(proxy, server *net.TCPConn) error // that happens
 	delay time.Duration                          // or that: nothing, for a while
+	forge []byte                                 // or that is put in
 	step  int                                    // so many bytes are passed at a time; 0: as they come
 }
 
@@ -154,8 +155,8 @@ func (m *tamperer) pass(f fault, from source, src, dst *net.TCPConn, end func() 
 		_, failed := dst.Write(now)
 		if rest := buf[len(now):n]; there && f.end == nil && failed == nil {
 			<-time.After(f.delay) // this is the fault, not a wait for something
-			f.delay = 0
-			_, failed = dst.Write(rest)
+			_, failed = dst.Write(append(f.forge, rest...))
+			f.delay, f.forge = 0, nil
 		}
 		if failed != nil {
 			_ = src.CloseRead() // the peer is to learn of it

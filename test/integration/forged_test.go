@@ -1,0 +1,176 @@
+package integration
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// forgeries are messages that a server does not send, or not there: each type that there is, and some that are not, with
+// bodies that are short, long, and not what they should be, and with lengths that are not true.
+func forgeries() (all [][]byte) {
+	bodies := []string{
+		"", "\x00", "\x00\x00\x00\x00", "\xff\xff\xff\xff\xff\xff\xff\xff", "I", strings.Repeat("\x00\x01", 40),
+		"SFATAL\x00C57P01\x00Mforged\x00\x00", "SERROR\x00C42704\x00Mforged", "\x00\x01forged\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x19\xff\xff\xff\xff\xff\xff\x00\x00",
+		"\x7f\xff", "\x00\x05\x7f\xff\xff\xff", "orders_a\x00orders_a\x00",
+	}
+	for typ := range 256 {
+		known := strings.IndexByte("RKZTDCEINSAGHWdcs123ntvV", byte(typ)) >= 0
+		switch {
+		case known:
+			for _, b := range bodies {
+				all = append(all, message(byte(typ), uint32(4+len(b)), b))
+			}
+			for _, lie := range []uint32{0, 3, 1 << 30, 1<<31 - 1, 1<<32 - 1} {
+				all = append(all, message(byte(typ), lie, bodies[6]))
+			}
+		case typ%16 == 1:
+			all = append(all, message(byte(typ), 4, ""))
+		}
+	}
+	return all
+}
+
+// TestForged puts messages into what a server says, at the boundaries of its messages. Whatever the session comes to, the
+// proxy does not fail, keeps nothing of it, and serves others.
+func TestForged(t *testing.T) {
+	database(t, scoped(), "orders")
+	m, upstream := tamper(t, scoped())
+	metrics, await := gauge(t)
+	via := start(t, scoped(), permissive(t), quiet, upstream, metrics)
+	undisturbed := bystander(t, via)
+	setUp := via.open(t, "orders", "postgres", "application_name", "bystander")
+	setUp.query("CREATE TABLE c (a text); CREATE ROLE enrols; DROP ROLE enrols")
+	look := inspect(t)
+	forged := forgeries()
+	next := 0
+	for _, s := range breakable {
+		t.Run(s.name, func(t *testing.T) {
+			look.t = t
+			run := func(f fault) (lines []string) {
+				t.Helper()
+				m.set(f)
+				d := via.dial(t)
+				if d.attempt(s.talk) != nil {
+					d.toTheEnd()
+				}
+				d.conn.Close()
+				look.ended()
+				look.exec(tidy)
+				return d.take()
+			}
+			run(fault{})
+			at := slices.DeleteFunc(places(theServer, m.sent(theServer)), func(p place) bool { return p.past > 0 })
+			count := 60
+			if *everyFault {
+				count = len(forged) * len(at)
+			}
+			for range count {
+				place := at[next*7%len(at)]
+				f := forged[next%len(forged)]
+				next++
+				for _, line := range run(fault{from: theServer, after: place.after, snap: true, forge: slices.Clone(f)}) {
+					if strings.Contains(line, "FATAL XX000") {
+						t.Errorf("after %d bytes, %q: %s", place.after, f, line)
+					}
+				}
+			}
+		})
+	}
+	m.set(fault{})
+	await(2)
+	undisturbed()
+}
+
+// attempt is perform for a server that lies: a client that waits for what does not come gives up when it has said all, as
+// does one that cannot read what comes.
+func (d *dialogue) attempt(talk []exchange) error {
+	d.t.Helper()
+	impatient := slices.Clone(talk)
+	last := &impatient[len(impatient)-1]
+	last.say = append(slices.Clone(last.say), &pgproto3.Terminate{})
+	return perform(d, impatient)
+}
+
+// misplaced are messages that a client may send at any time, and ought to only at some.
+var misplaced = []struct {
+	name string
+	send []byte
+}{
+	{"Bind of nothing", encoded(&bind{PreparedStatement: "nosuch"})},
+	{"Execute of nothing", encoded(&pgproto3.Execute{Portal: "nosuch"})},
+	{"Describe of no statement", encoded(&pgproto3.Describe{ObjectType: 'S', Name: "nosuch"})},
+	{"Describe of no portal", encoded(&pgproto3.Describe{ObjectType: 'P', Name: "nosuch"})},
+	{"Describe of neither", encoded(&pgproto3.Describe{ObjectType: 'X'})},
+	{"Close of nothing", encoded(&pgproto3.Close{ObjectType: 'S', Name: "nosuch"})},
+	{"Close of neither", encoded(&pgproto3.Close{ObjectType: 'X'})},
+	{"Sync", encoded(&pgproto3.Sync{})},
+	{"two Syncs", encoded(&pgproto3.Sync{}, &pgproto3.Sync{})},
+	{"Flush", encoded(&flush{})},
+	{"CopyData", encoded(&copyData{Data: []byte("x\n")})},
+	{"CopyDone", encoded(&pgproto3.CopyDone{})},
+	{"CopyDone twice", encoded(&pgproto3.CopyDone{}, &pgproto3.CopyDone{})},
+	{"CopyFail", encoded(&pgproto3.CopyFail{Message: "no"})},
+	{"Query", encoded(&query{String: "CREATE ROLE reader"})},
+	{"empty Query", encoded(&query{})},
+	{"COPY", encoded(&query{String: "COPY c FROM STDIN"})},
+	{"Parse", encoded(&parse{Query: "CREATE ROLE reader"})},
+	{"Parse of a named one, twice", encoded(&parse{Name: "twice", Query: "CREATE ROLE reader"}, &parse{Name: "twice", Query: "SELECT 1"})},
+	{"Parse, Describe without Bind", encoded(&parse{Query: "SELECT $1::int"}, &pgproto3.Describe{ObjectType: 'P'})},
+	{"a whole statement, and COPY", encoded(pipeline(statement("CREATE ROLE reader"), statement("COPY c FROM STDIN"))...)},
+	{"FunctionCall", encoded(&pgproto3.FunctionCall{Function: 1})},
+	{"password", message('p', 9, "none\x00")},
+	{"a message of the server", message('T', 6, "\x00\x00")},
+	{"Terminate", encoded(&pgproto3.Terminate{})},
+}
+
+func encoded(messages ...pgproto3.FrontendMessage) (b []byte) {
+	for _, m := range messages {
+		var err error
+		if b, err = m.Encode(b); err != nil {
+			panic(err) // a message of the table above
+		}
+	}
+	return b
+}
+
+// TestMisplaced sends messages out of order, in each state of a session, directly and through the proxy.
+func TestMisplaced(t *testing.T) {
+	via := both(t)
+	for _, e := range []endpoint{direct(plain()), via} {
+		e.open(t, "orders", "postgres").query("CREATE TABLE c (a text)")
+	}
+	for _, s := range []struct {
+		name  string
+		enter []pgproto3.FrontendMessage
+	}{
+		{"idle", nil},
+		{"in a transaction", []pgproto3.FrontendMessage{&query{String: "BEGIN"}}},
+		{"in a failed transaction", []pgproto3.FrontendMessage{&query{String: "BEGIN; CREATE ROLE reader; SELECT 1/0"}}},
+		{"in a pipeline", statement("CREATE ROLE clerk")},
+		{"in a failed pipeline", pipeline(statement("CREATE ROLE clerk"), statement("GRANT nobody TO clerk"))},
+		{"in COPY", []pgproto3.FrontendMessage{&query{String: "COPY c FROM STDIN"}}},
+		{"in COPY, in a pipeline", statement("COPY c FROM STDIN")},
+		{"after a COPY that failed", []pgproto3.FrontendMessage{&query{String: "COPY nosuch FROM STDIN"}}},
+	} {
+		for _, m := range misplaced {
+			t.Run(s.name+"/"+m.name, func(t *testing.T) {
+				compare(t, via, func(d *dialogue) {
+					end := []pgproto3.FrontendMessage{
+						&pgproto3.Sync{}, &query{String: "ROLLBACK"}, &pgproto3.Sync{}, &query{String: "DROP ROLE IF EXISTS reader, clerk"},
+						&query{String: "SELECT 'the end'"},
+					}
+					d.write(slices.Concat(encoded(s.enter...), m.send, encoded(end...)))
+					if err := d.hearUntil(func(m pgproto3.BackendMessage) bool { return describe(m) == `row "the end"` }); errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Fatalf("no answer after %q", d.lines)
+					}
+					withoutPositions(d)
+				})
+			})
+		}
+	}
+}
