@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pgscope/pgscope-proxy/config/yamlfile"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -26,6 +27,24 @@ type Session struct {
 	User        string     // the login's short name
 	Client      netip.Addr // the zero Addr on a Unix socket
 	Application string
+	Time        time.Time // now
+	// Facts are what the server says of the session; nil where that is not known.
+	Facts *Facts
+	// Declared is what the access manifest owns; nil for nothing.
+	Declared *Declared
+}
+
+// Facts are what the server says of a session.
+type Facts struct {
+	ServerVersion int           // server_version_num
+	Attributes    []string      // of its current role, upper case: SUPERUSER, CREATEROLE …
+	MemberOf      []scope.Short // the roles that its user is a member of, by whatever way
+}
+
+// Need says which [Facts] a policy asks for. To learn them costs the server a look into its catalogs.
+type Need struct {
+	Standing bool // Attributes, and [Role.Administered]
+	Members  bool // MemberOf
 }
 
 // Decision is the answer to one action.
@@ -90,8 +109,21 @@ func DefaultSource() string { return string(defaultYAML) }
 func (p *Policy) Decide(s Session, a Action) Decision {
 	for i := range p.rules {
 		if r := &p.rules[i]; r.matches(&s, &a) {
-			return r.decision(&a)
+			return r.decision(&s, &a)
 		}
 	}
-	panic("policy: the built-in rules end in one that matches everything")
+	panic("policy: the built-in rules end in some that match everything")
+}
+
+// Needs returns what the rules ask of the session at a server of the version (server_version_num; 0 if it is not known).
+func (p *Policy) Needs(serverVersion int) (n Need) {
+	for i := range p.rules {
+		r := &p.rules[i]
+		if r.before > 0 && serverVersion >= r.before {
+			continue // it never matches
+		}
+		n.Standing = n.Standing || r.needs.Standing
+		n.Members = n.Members || r.needs.Members
+	}
+	return n
 }
