@@ -47,10 +47,10 @@ var conditions = map[string]func(value string) (condition, error){
 	"client":      client,
 	"when":        when,
 
-	"member-of":      fact(memberOf),
-	"user-attribute": fact(userAttribute),
+	"member-of":      fact(Need{Members: true}, memberOf),
+	"user-attribute": fact(Need{Standing: true}, userAttribute),
 	"administers":    administers,
-	"server-before":  fact(serverBefore),
+	"server-before":  fact(Need{}, serverBefore),
 
 	"statement": word(kinds, func(a *Action, k Kind) bool { return a.Kind == k }),
 	"attribute": word(attributes, func(a *Action, name string) bool { return slices.Contains(a.Attributes, name) }),

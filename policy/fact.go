@@ -7,14 +7,14 @@ import (
 )
 
 // fact makes a condition of what only the server knows of a session.
-func fact(parse func(string) (func(*Facts) bool, error)) func(string) (condition, error) {
+func fact(needs Need, parse func(string) (func(*Facts) bool, error)) func(string) (condition, error) {
 	return func(value string) (condition, error) {
 		holds, err := parse(value)
 		if err != nil {
 			return nil, err
 		}
 		return func(s *Session, _ *Action) answer {
-			if s.Facts == nil {
+			if s.Facts == nil || !needs.within(s.Facts.Known) {
 				return unknown
 			}
 			return answerOf(holds(s.Facts))
@@ -68,7 +68,7 @@ func administers(value string) (condition, error) {
 			return no
 		case r.Cluster == "":
 			return answerOf(word == "yes")
-		case s.Facts == nil:
+		case s.Facts == nil || !s.Facts.Known.Standing:
 			return unknown
 		default:
 			return answerOf(r.Administered == (word == "yes"))

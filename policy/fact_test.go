@@ -14,7 +14,7 @@ import (
 // what is not known holds for a rule that denies, and for no other.
 func TestFacts(t *testing.T) {
 	known := policy.Session{Facts: &policy.Facts{
-		ServerVersion: 150000, Attributes: []string{"LOGIN", "CREATEROLE"}, MemberOf: []scope.Short{"dev", "sales.clerk"},
+		Known: policy.Need{Standing: true, Members: true}, ServerVersion: 150000, Attributes: []string{"LOGIN", "CREATEROLE"}, MemberOf: []scope.Short{"dev", "sales.clerk"},
 	}}
 	administered := policy.Action{Kind: policy.AlterRole, Role: policy.Role{Name: "a", Cluster: "orders_a", Administered: true}}
 	for _, c := range []struct {
@@ -30,6 +30,10 @@ func TestFacts(t *testing.T) {
 		{`user-attribute: createrole`, known, administered, true, true},
 		{`user-attribute: SUPERUSER`, known, administered, false, false},
 		{`user-attribute: SUPERUSER`, policy.Session{}, administered, true, false},
+		{`user-attribute: LOGIN`, modern, administered, true, false},
+		{`member-of: dev`, modern, administered, true, false},
+		{`administers: "yes"`, modern, administered, true, false},
+		{`server-before: 16`, modern, administered, false, false},
 		{`server-before: 16`, known, administered, true, true},
 		{`server-before: 15`, known, administered, false, false},
 		{`administers: "yes"`, known, administered, true, true},
@@ -71,7 +75,7 @@ func TestNeeds(t *testing.T) {
 // TestAdministratorsOnly is the rule for servers on which CREATEROLE reaches every role.
 func TestAdministratorsOnly(t *testing.T) {
 	session := func(version int, attributes ...string) policy.Session {
-		return policy.Session{Facts: &policy.Facts{ServerVersion: version, Attributes: attributes}}
+		return policy.Session{Facts: &policy.Facts{Known: policy.Need{Standing: true}, ServerVersion: version, Attributes: attributes}}
 	}
 	administered := own("a")
 	administered.Administered = true

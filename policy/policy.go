@@ -28,7 +28,7 @@ type Session struct {
 	Client      netip.Addr // the zero Addr on a Unix socket
 	Application string
 	Time        time.Time // now
-	// Facts are what the server says of the session; nil where that is not known.
+	// Facts are what the server says of the session; nil where nothing is known.
 	Facts *Facts
 	// Declared is what the access manifest owns; nil for nothing.
 	Declared *Declared
@@ -36,7 +36,8 @@ type Session struct {
 
 // Facts are what the server says of a session.
 type Facts struct {
-	ServerVersion int           // server_version_num
+	Known         Need          // what of it was asked
+	ServerVersion int           // server_version_num; 0 is older than any
 	Attributes    []string      // of its current role, upper case: SUPERUSER, CREATEROLE …
 	MemberOf      []scope.Short // the roles that its user is a member of, by whatever way
 }
@@ -56,6 +57,13 @@ type Decision struct {
 	// Warning is for the client where the verdict is Warn, else nil: the fields of a WARNING that the statement goes with.
 	Warning *scope.Error
 }
+
+func (n Need) and(m Need) Need {
+	return Need{n.Standing || m.Standing, n.Members || m.Members}
+}
+
+// within reports whether all that is needed is known.
+func (n Need) within(known Need) bool { return n.and(known) == known }
 
 // Policy is an ordered list of rules. It does not change, and is safe for concurrent use.
 type Policy struct {
@@ -122,8 +130,7 @@ func (p *Policy) Needs(serverVersion int) (n Need) {
 		if r.before > 0 && serverVersion >= r.before {
 			continue // it never matches
 		}
-		n.Standing = n.Standing || r.needs.Standing
-		n.Members = n.Members || r.needs.Members
+		n = n.and(r.needs)
 	}
 	return n
 }

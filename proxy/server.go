@@ -28,6 +28,7 @@ type Server struct {
 	admin       *admin
 	metrics     *metrics
 	policy      atomic.Pointer[policy.Policy]
+	declared    atomic.Pointer[policy.Declared]
 	loops       *loops // nil where sessions are relayed by goroutines
 	analyses    *analyses
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as

@@ -300,7 +300,8 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	who := policy.Session{
 		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),
 	}
-	c.Decide = func(a policy.Action) *scope.Error { return x.decide(who, a) }
+	c.Decide = func(f *policy.Facts, a policy.Action) policy.Decision { return x.decide(who, f, a) }
+	c.Needs = func(version int) policy.Need { return s.policy.Load().Needs(version) }
 	c.Forget = s.directories.forget
 	c.Saw = func(_ string, result *rewrite.Result) {
 		what := "forwarded"
@@ -312,12 +313,13 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	return c
 }
 
-func (x *session) decide(who policy.Session, a policy.Action) *scope.Error {
+func (x *session) decide(who policy.Session, facts *policy.Facts, a policy.Action) policy.Decision {
+	who.Time, who.Facts, who.Declared = time.Now(), facts, x.server.declared.Load()
 	d := x.server.policy.Load().Decide(who, a)
 	if d.Verdict == policy.Warn {
 		x.log.Warn("role statement", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
 	}
-	return d.Err
+	return d
 }
 
 func addressOf(c net.Conn) netip.Addr {
