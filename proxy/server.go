@@ -86,8 +86,15 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// SetPolicy lets another policy decide about all statements from now on, also those of sessions under way.
-func (s *Server) SetPolicy(p *policy.Policy) { s.policy.Store(p) }
+// SetPolicy lets another policy decide about all statements from now on, also those of sessions under way. Sessions that it would
+// not let log in now are ended.
+func (s *Server) SetPolicy(p *policy.Policy) {
+	s.policy.Store(p)
+	s.recheck()
+}
+
+// SetDeclared tells what the access manifest owns from now on; nil for nothing.
+func (s *Server) SetDeclared(d *policy.Declared) { s.declared.Store(d) }
 
 // Listen opens the addresses. [Server.Run] closes them.
 func (s *Server) Listen(ctx context.Context) error {

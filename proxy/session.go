@@ -25,6 +25,7 @@ type session struct {
 	conn   net.Conn // as accepted
 	log    *zap.Logger
 	start  engine.StartRole // what the startup packet says of roles beside the user
+	who    policy.Session   // once its startup packet is read
 
 	ctx    context.Context // of the login, and of what is asked of the server for the session
 	cancel context.CancelFunc
@@ -71,7 +72,7 @@ func (x *session) begin() (handed bool) {
 	s, ctx := x.server, x.ctx
 	v, err := admit(ctx, x.conn, s.admission)
 	if err != nil {
-		x.turnedAway(err)
+		x.turnedAway(err, policy.Decision{})
 		return false
 	}
 	if v.cancel != nil {
@@ -82,9 +83,16 @@ func (x *session) begin() (handed bool) {
 		return false
 	}
 	x.log = x.log.With(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
+	x.meet(v)
+	d := x.mayConnect()
+	x.warn(connecting, d)
+	if d.Err != nil {
+		x.turnedAway(v.refuse(d.Err), d)
+		return false
+	}
 	in, err := x.login(ctx, v)
 	if err != nil {
-		x.turnedAway(err)
+		x.turnedAway(err, d)
 		return false
 	}
 	s.metrics.logins.WithLabelValues("accepted").Inc()
@@ -97,8 +105,8 @@ func (x *session) close(c net.Conn) {
 	}
 }
 
-// turnedAway notes why a connection did not become a session. The client knows already.
-func (x *session) turnedAway(err error) {
+// turnedAway notes why a connection did not become a session, and what the policy said of it. The client knows already.
+func (x *session) turnedAway(err error, d policy.Decision) {
 	x.server.metrics.logins.WithLabelValues("refused").Inc()
 	var failed *loginError
 	errors.As(err, &failed)
@@ -107,6 +115,7 @@ func (x *session) turnedAway(err error) {
 		return
 	}
 	x.log.Warn("login failed", zap.Error(err))
+	x.recordLogin(err, d)
 }
 
 // login finds the role that the client's user means, and relays the login.
@@ -248,6 +257,7 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	began := time.Now()
 	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
 	x.attach(r)
+	x.recheck() // the policy may be another by now
 	if r.start(in.rest) {
 		loops := x.server.loops
 		if loops != nil && loops.take(r, func() {
@@ -266,6 +276,7 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
 	end, e := r.end, r.engine
 	x.farewell(x.ctx, r, in)
+	e.Abandon()
 	x.close(r.client)
 	x.close(r.server)
 	x.server.metrics.ended.WithLabelValues(string(end.side)).Inc()
@@ -297,12 +308,18 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
-	who := policy.Session{
-		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),
+	who := x.who
+	c.Decide = func(f *policy.Facts, a policy.Action) policy.Decision {
+		d := s.decide(who, f, a)
+		x.warn(a, d)
+		return d
 	}
-	c.Decide = func(f *policy.Facts, a policy.Action) policy.Decision { return x.decide(who, f, a) }
 	c.Needs = func(version int) policy.Need { return s.policy.Load().Needs(version) }
 	c.Forget = s.directories.forget
+	if s.o.Audit != nil {
+		c.Done = func(st engine.Statement) { s.o.Audit.Put(x.record(in.user, st)) }
+		c.Room = s.o.Audit.Room
+	}
 	c.Saw = func(_ string, result *rewrite.Result) {
 		what := "forwarded"
 		if len(result.Refusals) > 0 {
@@ -311,15 +328,6 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		s.metrics.statements.WithLabelValues(what).Inc()
 	}
 	return c
-}
-
-func (x *session) decide(who policy.Session, facts *policy.Facts, a policy.Action) policy.Decision {
-	who.Time, who.Facts, who.Declared = time.Now(), facts, x.server.declared.Load()
-	d := x.server.policy.Load().Decide(who, a)
-	if d.Verdict == policy.Warn {
-		x.log.Warn("role statement", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
-	}
-	return d
 }
 
 func addressOf(c net.Conn) netip.Addr {
