@@ -40,6 +40,9 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(),
 		newInitCommand(),
 		newRolesCommand(),
+		newPolicyCommand(),
+		newAuditCommand(),
+		newHardenCommand(),
 		newDemoCommand(),
 		newVersionCommand(),
 	)
