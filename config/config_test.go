@@ -60,6 +60,7 @@ func defaults() *config.Config {
 		LogFormat: config.LogJSON, LogLevel: zapcore.InfoLevel,
 		LoginTimeout: time.Minute, ConnectTimeout: 10 * time.Second, ShutdownGrace: 30 * time.Second, MaxStatementSize: 64 << 20,
 		ClientTLS: config.ClientTLS{Mode: config.TLSOff}, Databases: map[string]config.Database{},
+		Audit: config.Audit{MaxSize: 100 << 20, Overflow: config.OverflowRefuse},
 	}
 }
 
@@ -146,6 +147,14 @@ databases:
 				"PGSCOPE_PROXY_PORT_6432_TCP": "tcp://x", "PGSCOPE_PROXY_PORT_6432_TCP_ADDR": "x", "PGSCOPED": "x",
 			}},
 			func(*config.Config) {},
+		},
+		{
+			"audit", sources{file: "audit: {file: a.log, stdout: true, syslog: tcp:127.0.0.1:514, max-size: 1MiB, max-age: 24h, keep: 7, overflow: drop}"},
+			func(c *config.Config) {
+				c.Audit = config.Audit{
+					File: "a.log", Stdout: true, Syslog: "tcp:127.0.0.1:514", MaxSize: 1 << 20, MaxAge: 24 * time.Hour, Keep: 7, Overflow: config.OverflowDrop,
+				}
+			},
 		},
 		{"a size in bytes", sources{args: []string{"--max-statement-size", "8192"}}, func(c *config.Config) { c.MaxStatementSize = 8192 }},
 	} {
@@ -248,13 +257,13 @@ databases:
   d: {prefix: ` + long + `}
 `},
 			[]string{
-				`pgscope.yaml:2:1: unknown key "lisen": known are admin-dsn, client-tls, connect-timeout, databases, http-listen, listen, log-format, log-level, login-timeout, manifest, max-statement-size, mode, policy, shutdown-grace, upstream`,
+				`pgscope.yaml:2:1: unknown key "lisen": known are admin-dsn, audit, client-tls, connect-timeout, databases, http-listen, listen, log-format, log-level, login-timeout, manifest, max-statement-size, mode, policy, shutdown-grace, upstream`,
 				`pgscope.yaml:4:5: "127.0.0.1" is no address like 127.0.0.1:6432`,
 				`pgscope.yaml:5:5: "localhost:http" is no address like 127.0.0.1:6432`,
 				`pgscope.yaml:6:5: "unix:run/x": the path of a Unix socket is absolute`,
 				`pgscope.yaml:7:5: "/` + strings.Repeat("x", 107) + `": the path of a Unix socket has at most 107 bytes`,
 				`pgscope.yaml:8:11: a mapping stands where one value should`,
-				`pgscope.yaml:9:1: unknown key "Mode": known are admin-dsn, client-tls, connect-timeout, databases, http-listen, listen, log-format, log-level, login-timeout, manifest, max-statement-size, mode, policy, shutdown-grace, upstream`,
+				`pgscope.yaml:9:1: unknown key "Mode": known are admin-dsn, audit, client-tls, connect-timeout, databases, http-listen, listen, log-format, log-level, login-timeout, manifest, max-statement-size, mode, policy, shutdown-grace, upstream`,
 				`pgscope.yaml:10:1: a value is missing; "" is the empty one`,
 				`pgscope.yaml:11:14: "/run/x" is no address like 127.0.0.1:6432`,
 				`pgscope.yaml:12:13: "xml" is none of json, console`,

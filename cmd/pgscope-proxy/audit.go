@@ -88,8 +88,8 @@ func newAuditVerifyCommand() *cobra.Command {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), "no records")
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d records, %d to %d, unbroken; %d were lost to overflow\n%[3]d:%s\n",
-				chain.Records, chain.First(), seq, chain.Lost, hash)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d records, %d to %d, unbroken; %d were lost to overflow\n%d:%s\n",
+				chain.Records, chain.First(), seq, chain.Lost, seq, hash)
 			return err
 		},
 	}
