@@ -228,7 +228,9 @@ func TestOverflow(t *testing.T) {
 		for i := range 3 {
 			l.Put(record(i))
 		}
-		<-failed
+		if err := <-failed; err == nil {
+			t.Error("failed without an error")
+		}
 		if l.Room() != drop {
 			t.Errorf("drop %v: room %v", drop, l.Room())
 		}
@@ -275,7 +277,7 @@ func TestSyslog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	for _, network := range []string{"unixgram", "unix", "tcp"} {
 		t.Run(network, func(t *testing.T) {
 			address, read := listen(t, network, filepath.Join(dir, network))

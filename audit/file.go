@@ -51,7 +51,7 @@ func (s *file) open() error {
 	if err != nil {
 		return err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor is small
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return errors.Join(fmt.Errorf("%s: another process writes it: %w", s.path, err), f.Close())
 	}
 	s.f, s.size, s.began = f, 0, time.Time{}

@@ -149,7 +149,8 @@ databases:
 			func(*config.Config) {},
 		},
 		{
-			"audit", sources{file: "audit: {file: a.log, stdout: true, syslog: tcp:127.0.0.1:514, max-size: 1MiB, max-age: 24h, keep: 7, overflow: drop}"},
+			"audit",
+			sources{file: "audit: {file: a.log, stdout: true, syslog: tcp:127.0.0.1:514, max-size: 1MiB, max-age: 24h, keep: 7, overflow: drop}"},
 			func(c *config.Config) {
 				c.Audit = config.Audit{
 					File: "a.log", Stdout: true, Syslog: "tcp:127.0.0.1:514", MaxSize: 1 << 20, MaxAge: 24 * time.Hour, Keep: 7, Overflow: config.OverflowDrop,

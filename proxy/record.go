@@ -51,7 +51,7 @@ func (x *session) record(role scope.Cluster, st engine.Statement) audit.Record {
 
 // heavier reports whether the verdict on one action says more of its statement than that on another.
 func heavier(a, b policy.Verdict) bool {
-	weight := map[policy.Verdict]int{policy.Warn: 1, policy.Deny: 2}
+	weight := map[policy.Verdict]int{policy.Allow: 0, policy.Warn: 1, policy.Deny: 2}
 	return weight[a] > weight[b]
 }
 

@@ -123,7 +123,9 @@ func (t *policyTest) run(cmd *cobra.Command) (*policyReport, error) {
 		}
 	}
 	r := &policyReport{Decision: string(policy.Allow), Assumed: t.dsn == ""}
-	r.answer(p, who, policy.Action{Kind: policy.Connect})
+	if denied := r.answer(p, who, policy.Action{Kind: policy.Connect}); denied != nil {
+		return r, nil
+	}
 	if t.sql == "" {
 		return r, nil
 	}
@@ -165,7 +167,9 @@ func (r *policyReport) answer(p *policy.Policy, who policy.Session, a policy.Act
 	return d.Err
 }
 
-func (r *policyReport) refuse(e *rewrite.Error) { r.Decision, r.Refused = string(policy.Deny), e.Message }
+func (r *policyReport) refuse(e *rewrite.Error) {
+	r.Decision, r.Refused = string(policy.Deny), e.Message
+}
 
 // told reports whether a refusal is one of the policy's answers.
 func (r *policyReport) told(e *rewrite.Error) bool {

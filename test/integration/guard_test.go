@@ -15,8 +15,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
-// outcome runs one message and tells the SQLSTATE.
-func outcome(t *testing.T, c *pgconn.PgConn, sql string) string {
+// sqlstate runs one message and tells the SQLSTATE.
+func sqlstate(t *testing.T, c *pgconn.PgConn, sql string) string {
 	t.Helper()
 	_, err := c.Exec(t.Context(), sql).ReadAll()
 	var failed *pgconn.PgError
@@ -39,7 +39,7 @@ func TestAdministratorsOnly(t *testing.T) {
 	scoped().Psql(t, "postgres", "CREATE ROLE dba LOGIN CREATEROLE; CREATE ROLE other LOGIN CREATEROLE; CREATE ROLE alice LOGIN; CREATE ROLE plain LOGIN; GRANT other TO plain")
 	e := start(t, scoped())
 	for _, name := range []string{"orders", "billing"} {
-		if got := outcome(t, e.connect(t, name, "postgres").PgConn(), "CREATE ROLE reader; CREATE ROLE writer"); got != "00000" {
+		if got := sqlstate(t, e.connect(t, name, "postgres").PgConn(), "CREATE ROLE reader; CREATE ROLE writer"); got != "00000" {
 			t.Fatal(got)
 		}
 	}
@@ -71,7 +71,7 @@ func TestAdministratorsOnly(t *testing.T) {
 		{"billing", "dba", "DROP ROLE reader", denied},
 		{"billing", "dba", "CREATE ROLE mine", denied},
 	} {
-		if got := outcome(t, e.connect(t, c.database, c.user).PgConn(), c.sql); got != c.want {
+		if got := sqlstate(t, e.connect(t, c.database, c.user).PgConn(), c.sql); got != c.want {
 			t.Errorf("%s as %s: %s: %s, want %s", c.database, c.user, c.sql, got, c.want)
 		}
 	}
@@ -81,7 +81,7 @@ func TestAdministratorsOnly(t *testing.T) {
 	if _, err := c.Prepare(t.Context(), "drop", "DROP ROLE reader", nil); err != nil {
 		t.Fatal(err)
 	}
-	scoped().Psql(t, "postgres", "REVOKE pgscope_db_orders FROM dba")
+	scoped().Psql(t, "postgres", "REVOKE pgscope_db_orders FROM dba CASCADE")
 	if r := c.ExecPrepared(t.Context(), "drop", nil, nil, nil).Read(); r.Err == nil {
 		t.Error("who is no administrator any more has dropped a role")
 	}
@@ -90,7 +90,7 @@ func TestAdministratorsOnly(t *testing.T) {
 	database(t, scoped(), "fresh")
 	mine := e.connect(t, "fresh", "other").PgConn()
 	for _, sql := range []string{"CREATE ROLE a", "CREATE ROLE b", "DROP ROLE a"} {
-		if got := outcome(t, mine, sql); got != fine {
+		if got := sqlstate(t, mine, sql); got != fine {
 			t.Errorf("%s: %s", sql, got)
 		}
 	}
@@ -105,11 +105,11 @@ rules:
   - {action: allow}`))
 	admin := e.connect(t, "orders", "postgres").PgConn()
 	scoped().Psql(t, "postgres", "CREATE ROLE alice LOGIN SUPERUSER; CREATE ROLE bob LOGIN SUPERUSER")
-	if got := outcome(t, admin, "CREATE ROLE contractors; CREATE ROLE team IN ROLE contractors; GRANT team TO alice"); got != "00000" {
+	if got := sqlstate(t, admin, "CREATE ROLE contractors; CREATE ROLE team IN ROLE contractors; GRANT team TO alice"); got != "00000" {
 		t.Fatal(got)
 	}
 	for user, want := range map[string]string{"alice": "42501", "bob": "00000"} {
-		if got := outcome(t, e.connect(t, "orders", user).PgConn(), "CREATE ROLE x"); got != want {
+		if got := sqlstate(t, e.connect(t, "orders", user).PgConn(), "CREATE ROLE x"); got != want {
 			t.Errorf("%s: %s, want %s", user, got, want)
 		}
 	}
@@ -139,7 +139,7 @@ func TestHarden(t *testing.T) {
 	for _, name := range []string{"orders", "billing"} {
 		c.CreateDatabase(t, name)
 		sql := "CREATE ROLE app LOGIN; CREATE ROLE strict LOGIN NOINHERIT; GRANT app TO alice"
-		if got := outcome(t, e.connect(t, name, "postgres").PgConn(), sql); got != "00000" {
+		if got := sqlstate(t, e.connect(t, name, "postgres").PgConn(), sql); got != "00000" {
 			t.Fatal(got)
 		}
 	}
