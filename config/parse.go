@@ -43,6 +43,12 @@ func parseLevel(text string) (zapcore.Level, error) {
 	return 0, err
 }
 
+// parseBool parses a truth value, in the two words that mean one in YAML and everywhere.
+func parseBool(text string) (bool, error) {
+	word, err := oneOf("true", "false")(text)
+	return word == "true", err
+}
+
 func parsePath(text string) (string, error) {
 	if strings.ContainsRune(text, 0) {
 		return "", errors.New("a path holds no NUL")
@@ -134,11 +140,6 @@ func parseSize(text string) (int, error) {
 		return 0, fmt.Errorf(`"%s" is no size like 65536, 64KiB, 16MiB or 1GiB`, text)
 	}
 	return n * factor, nil
-}
-
-func parseBool(text string) (bool, error) {
-	word, err := oneOf("true", "false")(text)
-	return word == "true", err
 }
 
 func parseCount(text string) (int, error) {

@@ -44,6 +44,7 @@ func newRootCommand() *cobra.Command {
 		newAuditCommand(),
 		newHardenCommand(),
 		newDemoCommand(),
+		newManCommand(),
 		newVersionCommand(),
 	)
 	onlyCommands(root)
