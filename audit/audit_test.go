@@ -301,7 +301,7 @@ func TestSyslog(t *testing.T) {
 		})
 	}
 	for _, wrong := range []string{"", "unix", "udp:1.2.3.4:514", "unix:log", "tcp:host"} {
-		if CheckSyslog(wrong) == nil {
+		if checkSyslog(wrong) == nil {
 			t.Errorf("%q is an address", wrong)
 		}
 	}

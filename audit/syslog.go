@@ -23,7 +23,7 @@ type syslog struct {
 const syslogTimeout = 5 * time.Second
 
 func newSyslog(address string) (*syslog, error) {
-	if err := CheckSyslog(address); err != nil {
+	if err := checkSyslog(address); err != nil {
 		return nil, err
 	}
 	host, err := os.Hostname()
@@ -33,8 +33,8 @@ func newSyslog(address string) (*syslog, error) {
 	return &syslog{address: address, host: host}, nil
 }
 
-// CheckSyslog reports what is wrong with the address of a syslog server: unix:/dev/log, or tcp:127.0.0.1:514.
-func CheckSyslog(address string) error {
+// checkSyslog reports what is wrong with the address of a syslog server: unix:/dev/log, or tcp:127.0.0.1:514.
+func checkSyslog(address string) error {
 	network, where, ok := strings.Cut(address, ":")
 	switch {
 	case ok && network == "unix" && strings.HasPrefix(where, "/"):
