@@ -70,6 +70,14 @@ func TestNeeds(t *testing.T) {
 			t.Errorf("%s at %d: %+v", c.rules, c.version, got)
 		}
 	}
+	p := parse(t, `rules: [{statement: drop role, member-of: x, action: deny}]`)
+	for kind, want := range map[policy.Kind]policy.Need{
+		policy.SetRole: {}, policy.DropRole: {Standing: true, Members: true}, policy.CreateRole: {Standing: true},
+	} {
+		if got := p.Needs(150000, kind); got != want {
+			t.Errorf("%s: %+v", kind, got)
+		}
+	}
 }
 
 // TestAdministratorsOnly is the rule for servers on which CREATEROLE reaches every role.

@@ -78,7 +78,7 @@ func readRule(v yamlfile.Value, number int, file string) rule {
 	}
 	slices.Sort(asked)
 	for _, key := range asked {
-		if r.connects && !slices.Contains(ofLogins, key) {
+		if r.connects() && !slices.Contains(ofLogins, key) {
 			v.Errorf("a rule about connect cannot ask for %s: at a login that is not known", key)
 		}
 	}
@@ -90,7 +90,9 @@ func (r *rule) note(key string, value yamlfile.Value) {
 	text, _ := value.Text()
 	switch key {
 	case "statement":
-		r.connects = r.connects || strings.EqualFold(text, string(Connect))
+		if kind, err := parseWord(kinds, text); err == nil {
+			r.kinds = append(r.kinds, kind)
+		}
 	case "member-of":
 		r.needs.Members = true
 	case "user-attribute", "administers":

@@ -123,12 +123,14 @@ func (p *Policy) Decide(s Session, a Action) Decision {
 	panic("policy: the built-in rules end in some that match everything")
 }
 
-// Needs returns what the rules ask of the session at a server of the version (server_version_num; 0 if it is not known).
-func (p *Policy) Needs(serverVersion int) (n Need) {
+// Needs returns what the rules ask of the session at a server of the version (server_version_num; 0 if it is not known): those
+// rules that speak of some of the kinds or, where none are given, all.
+func (p *Policy) Needs(serverVersion int, kinds ...Kind) (n Need) {
 	for i := range p.rules {
 		r := &p.rules[i]
-		if r.before > 0 && serverVersion >= r.before {
-			continue // it never matches
+		never := r.before > 0 && serverVersion >= r.before
+		if never || len(kinds) > 0 && !r.speaksOf(kinds) {
+			continue
 		}
 		n = n.and(r.needs)
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -15,14 +16,22 @@ type rule struct {
 	verdict       Verdict
 	message, hint string // instead of the usual ones; may be empty
 	conditions    []condition
-	connects      bool // it speaks of logins
+	kinds         []Kind // that it speaks of; none for all but logins
 	needs         Need
 	before        int // it is about servers older than that, by server_version_num; 0 for all
 }
 
+// connects reports whether it is about logins.
+func (r *rule) connects() bool { return slices.Contains(r.kinds, Connect) }
+
+// speaksOf reports whether it may be about one of the kinds.
+func (r *rule) speaksOf(kinds []Kind) bool {
+	return len(r.kinds) == 0 || slices.ContainsFunc(kinds, func(k Kind) bool { return slices.Contains(r.kinds, k) })
+}
+
 // matches reports whether all conditions hold. A rule that does not speak of logins lets none be denied by accident.
 func (r *rule) matches(s *Session, a *Action) bool {
-	if a.Kind == Connect && !r.connects {
+	if a.Kind == Connect && !r.connects() {
 		return false
 	}
 	for _, holds := range r.conditions {

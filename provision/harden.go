@@ -11,9 +11,6 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// Version returns the server's version as server_version_num has it for the major version; 0 if it is not known.
-func Version(conn *pgconn.PgConn) int { return majorVersion(conn) * 10000 }
-
 // LoginRole returns the role of the cluster that logs in to a database under a name.
 func LoginRole(ctx context.Context, conn *pgconn.PgConn, database string, name scope.Short) (scope.Cluster, error) {
 	db := scope.NewDatabase(0, database, "")

@@ -64,6 +64,7 @@ type directory struct {
 	db     scope.Database
 	roles  map[scope.Cluster]scope.Role
 	listed time.Time // when all of them were listed; zero when they must be anew
+	plain  bool      // whether no schema had roles of its own then
 	// columns are those of the catalogs, of a server of the version.
 	columns struct {
 		version int
@@ -93,6 +94,20 @@ func (d *directory) Own(c scope.Cluster) (scope.Short, bool) {
 	return r.Name, ok
 }
 
+func (d *directory) Recall(name scope.Short) (*scope.View, scope.Cluster) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	c, err := d.db.Qualify(name)
+	if err != nil || !d.plain || d.roles[c].Name != name || time.Since(d.listed) > fresh {
+		return nil, ""
+	}
+	db := d.db
+	db.Schemas = nil // those that another session asked about
+	v := db.View()
+	v.Created(c, scope.Own)
+	return v, c
+}
+
 func (d *directory) Stale() bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -115,10 +130,13 @@ func (d *directory) Admitted(c scope.Cluster, name scope.Short) bool {
 func (d *directory) Learn(v *scope.View) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !v.Whole {
+		v.DB.Remember(d.db.Kin)
+	}
 	d.db = v.DB
 	if v.Whole {
 		clear(d.roles)
-		d.listed = time.Now()
+		d.listed, d.plain = time.Now(), v.Plain
 		clear(d.admitted)
 	}
 	for c, r := range v.Roles() {
@@ -147,7 +165,8 @@ func (d *directory) Changed() {
 	d.listed = time.Time{}
 }
 
-// login tells whether a role of the database logs in under the name; ok is false when the list is too old to tell.
+// login tells whether a role of the database logs in under the name; ok is false when the list is too old to tell, or the
+// name is what a role of the database is called in the cluster: then there is more to say than yes or no.
 func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -157,19 +176,21 @@ func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login { // not one of a schema
 		return c, true
 	}
-	return scope.Cluster(name), true
+	_, own := d.roles[scope.Cluster(name)]
+	return scope.Cluster(name), !own
 }
 
 // unscoped is the directory of a session without role names: physical replication.
 type unscoped struct{}
 
-func (unscoped) Database() scope.Database                 { return scope.Database{} }
-func (unscoped) Prefix() string                           { return "" }
-func (unscoped) Own(scope.Cluster) (scope.Short, bool)    { return "", false }
-func (unscoped) Admit(scope.Cluster, scope.Short)         {}
-func (unscoped) Admitted(scope.Cluster, scope.Short) bool { return true }
-func (unscoped) Stale() bool                              { return false }
-func (unscoped) Learn(*scope.View)                        {}
-func (unscoped) Changed()                                 {}
-func (unscoped) Columns(int) rewrite.Columns              { return rewrite.Columns{} }
-func (unscoped) LearnColumns(int, rewrite.Columns)        {}
+func (unscoped) Database() scope.Database                        { return scope.Database{} }
+func (unscoped) Prefix() string                                  { return "" }
+func (unscoped) Own(scope.Cluster) (scope.Short, bool)           { return "", false }
+func (unscoped) Recall(scope.Short) (*scope.View, scope.Cluster) { return nil, "" }
+func (unscoped) Admit(scope.Cluster, scope.Short)                {}
+func (unscoped) Admitted(scope.Cluster, scope.Short) bool        { return true }
+func (unscoped) Stale() bool                                     { return false }
+func (unscoped) Learn(*scope.View)                               {}
+func (unscoped) Changed()                                        {}
+func (unscoped) Columns(int) rewrite.Columns                     { return rewrite.Columns{} }
+func (unscoped) LearnColumns(int, rewrite.Columns)               {}

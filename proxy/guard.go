@@ -14,8 +14,12 @@ import (
 func (x *session) meet(v *visitor) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.peer = "local"
+	if v.client.IsValid() {
+		x.peer = v.client.String()
+	}
 	x.who = policy.Session{
-		Database: v.startup.Database(), User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),
+		Database: v.startup.Database(), User: v.startup.User(), Client: x.client, Application: v.startup.Get("application_name"),
 	}
 }
 

@@ -13,12 +13,8 @@ import (
 
 // blank is the audit record of something that the session did, without what it was.
 func (x *session) blank(event string) audit.Record {
-	client := "local"
-	if x.who.Client.IsValid() {
-		client = x.conn.RemoteAddr().String()
-	}
 	return audit.Record{
-		Time: time.Now(), Event: event, Client: client,
+		Time: time.Now(), Event: event, Client: x.peer,
 		Database: x.who.Database, User: x.who.User, Application: x.who.Application,
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
+	"github.com/pgscope/pgscope-proxy/proxy/scram"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -22,10 +23,12 @@ import (
 // session is the story of one connection: admit → names → login → relay → close.
 type session struct {
 	server *Server
-	conn   net.Conn // as accepted
+	conn   net.Conn   // as accepted; nil when an event loop has the session
+	client netip.Addr // where the client is; not valid on a Unix socket, and before it is known
 	log    *zap.Logger
 	start  engine.StartRole // what the startup packet says of roles beside the user
 	who    policy.Session   // once its startup packet is read
+	peer   string           // the client's address for audit records, from then on
 
 	ctx    context.Context // of the login, and of what is asked of the server for the session
 	cancel context.CancelFunc
@@ -36,7 +39,7 @@ type session struct {
 }
 
 func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
-	x := &session{server: s, conn: conn, log: s.o.Log.With(zap.Stringer("client", conn.RemoteAddr()))}
+	x := &session{server: s, conn: conn, log: s.o.Log.WithLazy(zap.Stringer("client", conn.RemoteAddr()))}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	return x
 }
@@ -61,7 +64,9 @@ func (x *session) serve() {
 // over is called once, when the session has ended.
 func (x *session) over() {
 	x.cancel()
-	x.close(x.conn)
+	if x.conn != nil {
+		x.close(x.conn)
+	}
 	x.server.metrics.sessions.Dec()
 	x.server.forget(x)
 	x.server.running.Done()
@@ -75,6 +80,10 @@ func (x *session) begin() (handed bool) {
 		x.turnedAway(err, policy.Decision{})
 		return false
 	}
+	if v.client.IsValid() {
+		x.client = v.client.Addr()
+		x.log = s.o.Log.With(zap.Stringer("client", v.client)) // as a load balancer says
+	}
 	if v.cancel != nil {
 		s.metrics.cancels.Inc()
 		if err := s.o.Upstream.forwardCancel(ctx, *v.cancel); err != nil {
@@ -82,7 +91,7 @@ func (x *session) begin() (handed bool) {
 		}
 		return false
 	}
-	x.log = x.log.With(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
+	x.log = x.log.WithLazy(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
 	x.meet(v)
 	d := x.mayConnect()
 	x.warn(connecting, d)
@@ -116,28 +125,77 @@ func (x *session) turnedAway(err error, d policy.Decision) {
 	}
 	x.log.Warn("login failed", zap.Error(err))
 	x.recordLogin(err, d)
+	if failed != nil && failed.unauthorized() {
+		x.server.failures.note(x.client, time.Now())
+	}
 }
 
-// login finds the role that the client's user means, and relays the login.
+// login finds the role that the client's user means, checks the client if that is the proxy's to do, and logs in to the
+// server.
 func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
+	ctx, cancel := context.WithDeadline(ctx, v.deadline)
+	defer cancel()
 	s := x.server
 	database, user := v.startup.Database(), scope.Short(v.startup.User())
+	if wait := s.failures.wait(x.client, time.Now()); wait > 0 {
+		return nil, v.refuse(tooManyFailures(wait))
+	}
 	names, err := x.loginNames(ctx, v, user)
 	if err != nil {
+		return nil, err
+	}
+	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
+	if o.proof, err = x.authenticate(ctx, v, names); err != nil {
 		return nil, err
 	}
 	if x.scoped(v) && s.o.mode(database) != scope.Off {
 		v.startup, x.start = withoutRoles(v.startup)
 	}
-	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
 	if x.scoped(v) {
 		o.params = sessionSettings(v, s.o.mode(database))
 	}
-	in, err := login(ctx, v, s.o.Upstream, names, o)
+	if s.o.AddHost {
+		o.params = append(o.params, withHost(v))
+	}
+	in, err := login(ctx, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
 	if len(names.candidates) > 1 {
 		x.learnGuess(guess{database, user}, names, err)
 	}
 	return in, err
+}
+
+// authenticate checks the client by the method that its rule says, and returns what the proxy has to show to the server; nil
+// where the server is to check it.
+func (x *session) authenticate(ctx context.Context, v *visitor, names loginNames) (*proof, error) {
+	defer interruptWith(ctx, v.conn)()
+	rule := x.server.auth.of(v)
+	switch {
+	case rule.Method == AuthVerify:
+		keys, err := x.verify(ctx, v, names)
+		return &proof{rule.Method, keys}, err
+	case names.refused != nil:
+		return nil, v.refuse(names.refused)
+	case rule.Method == AuthPassthrough:
+		return nil, nil
+	}
+	if err := rule.identify(v); err != nil {
+		told := refuseClient(v.conn, nil, rule.notIdentified(v))
+		told.cause = errors.Join(err, told.cause)
+		return nil, told
+	}
+	return &proof{method: rule.Method}, nil
+}
+
+// verify checks that the client knows the password of the role that it means.
+func (x *session) verify(ctx context.Context, v *visitor, names loginNames) (*scram.Keys, error) {
+	switch len(names.candidates) {
+	case 0:
+		return v.verify(ctx, x.server.admin, scope.Cluster(v.startup.User()), false)
+	case 1:
+		return v.verify(ctx, x.server.admin, names.candidates[0], true)
+	default: // which of them exists, the admin connection could not tell
+		return nil, v.refuse(cannotVerify())
+	}
 }
 
 // walsender reports whether the client asks for a replication connection, and whether for one to a database
@@ -169,6 +227,25 @@ func sessionSettings(v *visitor, mode scope.Mode) []wire.Parameter {
 	return params
 }
 
+// withHost returns the application_name that the server shows, with the client's address in it; the name gives way where both
+// are longer than a name can be.
+func withHost(v *visitor) wire.Parameter {
+	const name = "application_name"
+	host := "unix"
+	if v.client.IsValid() {
+		host = v.client.String()
+	}
+	application := v.startup.Get(name)
+	if application == "" {
+		return wire.Parameter{Name: name, Value: host}
+	}
+	const between = " - "
+	if room := scope.MaxName - len(between) - len(host); len(application) > room {
+		application = strings.ToValidUTF8(application[:room], "")
+	}
+	return wire.Parameter{Name: name, Value: application + between + host}
+}
+
 // loginNames tells what roles of the cluster the user may be: one where that is known.
 func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) (loginNames, error) {
 	s := x.server
@@ -186,7 +263,7 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 	if s.admin != nil {
 		c, refused, err := x.askLogin(ctx, db, user)
 		if refused != nil {
-			return loginNames{}, v.refuse(refused)
+			return loginNames{refused: refused}, nil
 		}
 		if err == nil {
 			return loginNames{candidates: []scope.Cluster{c}}, nil
@@ -233,7 +310,7 @@ func (x *session) learnGuess(g guess, names loginNames, err error) {
 	switch {
 	case err == nil:
 		x.server.guesses.Remove(g)
-	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0:
+	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0 && failed.unauthorized():
 		x.server.guesses.Add(g, (failed.candidate+1)%len(names.candidates))
 	}
 }
@@ -259,12 +336,16 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	x.attach(r)
 	x.recheck() // the policy may be another by now
 	if r.start(in.rest) {
-		loops := x.server.loops
-		if loops != nil && loops.take(r, func() {
-			x.ended(r, in, began)
-			x.over()
-		}) {
-			return true
+		in.rest = nil
+		if loops, conn := x.server.loops, x.conn; loops != nil {
+			x.conn = nil // what is kept while a session rests is what its memory is
+			if loops.take(r, func() {
+				x.ended(r, in, began)
+				x.over()
+			}) {
+				return true
+			}
+			x.conn = conn
 		}
 		r.run()
 	}
@@ -314,7 +395,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		x.warn(a, d)
 		return d
 	}
-	c.Needs = func(version int) policy.Need { return s.policy.Load().Needs(version) }
+	c.Needs = func(version int, kinds ...policy.Kind) policy.Need { return s.policy.Load().Needs(version, kinds...) }
 	c.Forget = s.directories.forget
 	if s.o.Audit != nil {
 		c.Done = func(st engine.Statement) { s.o.Audit.Put(x.record(in.user, st)) }
@@ -328,14 +409,6 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		s.metrics.statements.WithLabelValues(what).Inc()
 	}
 	return c
-}
-
-func addressOf(c net.Conn) netip.Addr {
-	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
-		return netip.Addr{} // a Unix socket
-	}
-	return a.Addr().Unmap()
 }
 
 // farewell tells both sides that the session is over, as far as they can still be told, and cancels what the server does
@@ -354,7 +427,7 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 	}
 	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
 		if c, err := wire.DecodeCancel(key); err == nil {
-			if err := x.server.o.Upstream.cancelQuery(context.WithoutCancel(ctx), in.server, c); err != nil {
+			if err := in.server.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
 				x.log.Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}
 		}

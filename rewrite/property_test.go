@@ -98,8 +98,6 @@ func blankRoles(m protoreflect.Message, o Options) {
 		for _, d := range options(n.Args, "as") {
 			d.Arg = blankBlock(d.Arg.GetString_().GetSval(), o)
 		}
-	case *pg.Node:
-		blankCatalog(n)
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -115,17 +113,6 @@ func blankRoles(m protoreflect.Message, o Options) {
 		}
 		return true
 	})
-}
-
-// blankCatalog makes a catalog of roles, and what a DO block reads instead of one, the same.
-func blankCatalog(n *pg.Node) {
-	table := n.GetRangeVar()
-	if q := n.GetRangeSubselect().GetSubquery().GetSelectStmt(); len(q.GetFromClause()) == 1 {
-		table = q.FromClause[0].GetRangeVar()
-	}
-	if roleCatalogs[table.GetRelname()] != nil {
-		n.Node = &pg.Node_RangeVar{RangeVar: &pg.RangeVar{Relname: table.Relname}}
-	}
 }
 
 // blankBlock is a PL/pgSQL block with the trees of its SQL instead of its text.
@@ -161,6 +148,7 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 			continue
 		}
 		if f.kind == sqlExecuted {
+			trees = append(trees, formatTrees(p, o)...)
 			text, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
 			if text != "" {
 				if tree, err := pg.Parse(asRead(text, o)); err == nil {
@@ -172,6 +160,25 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 		trees = append(trees, p.tree)
 	}
 	return trees
+}
+
+// formatTrees are the trees of the SQL in the string of a call of format, which is taken from the call's own.
+func formatTrees(p piece, o Options) []*pg.ParseResult {
+	expression := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal()
+	i, value := p.tokens.formatString(expression)
+	if i == none {
+		return nil
+	}
+	l, err := formatted(value)
+	if err != nil {
+		return nil
+	}
+	tree, err := pg.Parse(asRead(l.text, o))
+	if err != nil {
+		return nil
+	}
+	expression.GetFuncCall().Args[0] = pg.MakeStrNode("")
+	return []*pg.ParseResult{tree}
 }
 
 // withoutMarker takes the marker's membership from the options of CREATE ROLE.

@@ -193,9 +193,8 @@ func (t *policyTest) look(cmd *cobra.Command, analysis *rewrite.Analysis) (view 
 		if err != nil {
 			return err
 		}
-		version := provision.Version(conn)
 		facts = &policy.Facts{
-			Known: policy.Need{Standing: true, Members: true}, ServerVersion: version,
+			Known: policy.Need{Standing: true, Members: true}, ServerVersion: provision.MajorVersion(conn) * 10000,
 			Attributes: view.Actor.Attributes, MemberOf: view.Actor.Members,
 		}
 		return nil

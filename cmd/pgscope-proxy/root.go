@@ -43,6 +43,8 @@ func newRootCommand() *cobra.Command {
 		newPolicyCommand(),
 		newAuditCommand(),
 		newHardenCommand(),
+		newDumpRolesCommand(),
+		newDumpCommand(),
 		newDemoCommand(),
 		newManCommand(),
 		newVersionCommand(),

@@ -74,12 +74,12 @@ func (j *judge) warnings() (frames []byte) {
 	return frames
 }
 
-// needs is what the policy asks of a session, now.
-func (e *Engine) needs() policy.Need {
+// needs is what the policy asks of a session now, about all actions or about some kinds.
+func (e *Engine) needs(kinds ...policy.Kind) policy.Need {
 	if e.cfg.Needs == nil {
 		return policy.Need{}
 	}
-	return e.cfg.Needs(e.options.ServerVersion)
+	return e.cfg.Needs(e.options.ServerVersion, kinds...)
 }
 
 // follow returns the record of a text that was decided about; nil where it has nothing to do with roles.
@@ -171,7 +171,11 @@ var tooManyPrepared = scope.Error{
 
 // execute lets the server run a portal of a text that is recorded, if the policy still allows it, and who acts now may.
 func (e *Engine) execute(t *text, frame []byte, out *Out) {
-	needs := e.needs()
+	kinds := make([]policy.Kind, len(t.trail.statement.Wants))
+	for i, w := range t.trail.statement.Wants {
+		kinds[i] = w.Action.Kind
+	}
+	needs := e.needs(kinds...)
 	if e.pending.skipping || len(t.trail.statement.Wants) == 0 || !needs.Standing && !needs.Members {
 		e.executeAs(t, frame, t.trail.facts, out)
 		return
