@@ -39,13 +39,17 @@ const (
 		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} {oid} LIMIT 1)`
 
 	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows.
+	// A role that is renamed or dropped meanwhile has one name for the statement's snapshot, which rows have, and another,
+	// or none, for the server's functions.
 	allShownSQL = `(SELECT pg_catalog.jsonb_object_agg(pgscope_a.n, pg_catalog.concat(pgscope_a.s, pg_catalog.right(pgscope_a.n,` +
 		` pg_catalog.length(pgscope_a.l) {*} -1))) FROM ({allMembers}) pgscope_a (n, l, s)` +
 		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l))`
-	allMembersSQL = `SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, {lead}::pg_catalog.text, ''::pg_catalog.text` +
-		` FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {marker}`
-	allOfKinSQL = ` UNION ALL SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
-		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid`
+	allMembersSQL = `SELECT pgscope_n.n, {lead}::pg_catalog.text, ''::pg_catalog.text` +
+		` FROM pg_catalog.pg_auth_members pgscope_m` + bothNamesSQL + ` WHERE pgscope_m.roleid {=} {marker}`
+	allOfKinSQL = ` UNION ALL SELECT pgscope_n.n, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
+		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid` + bothNamesSQL
+	bothNamesSQL = ` JOIN pg_catalog.pg_roles pgscope_g ON pgscope_g.oid {=} pgscope_m.member` +
+		` CROSS JOIN LATERAL (VALUES (pgscope_g.rolname::pg_catalog.text), (pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text)) pgscope_n (n)`
 
 	// ofKinSQL is the name of a role of a schema.
 	ofKinSQL = ` ELSE (SELECT pgscope_k.s {||} '.' {||} pg_catalog.right({name}::pg_catalog.text, pg_catalog.length(pgscope_k.l) {*} -1)` +
@@ -77,9 +81,10 @@ const (
 		` ON pgscope_d.objoid {=} pgscope_m.roleid WHERE pgscope_m.member {=} {oid} AND {others}` +
 		` AND pg_catalog.starts_with({name}::pg_catalog.text, {otherLead}))`
 
-	// foreignersSQL are the roles of which that is true, but for members of the database's marker.
-	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f WHERE pg_catalog.starts_with(` +
-		`pg_catalog.pg_get_userbyid(pgscope_f.member)::pg_catalog.text, (SELECT pg_catalog.jsonb_object_agg(pgscope_d.objoid, {otherLead})` +
+	// foreignersSQL are the roles of which that is true, but for members of the database's marker. The names are those of
+	// the statement's snapshot: of a role that is dropped meanwhile the server's functions know none.
+	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f JOIN pg_catalog.pg_roles pgscope_g` +
+		` ON pgscope_g.oid {=} pgscope_f.member WHERE pg_catalog.starts_with(pgscope_g.rolname::pg_catalog.text, (SELECT pg_catalog.jsonb_object_agg(pgscope_d.objoid, {otherLead})` +
 		` FROM pg_catalog.pg_shdescription pgscope_d WHERE {others}) {->>} pgscope_f.roleid::pg_catalog.text)` +
 		` AND NOT pgscope_f.member {=} ANY {members})`
 
@@ -313,7 +318,11 @@ func (l lens) relation(name string, columns []string) string {
 	var roles []role
 	for _, c := range rel.roles {
 		ref := row + scope.QuoteIdent(c)
-		roles = append(roles, role{l.oid(ref), ref})
+		oid := l.oid(ref)
+		if rel.oid != "" { // a role that was dropped meanwhile has no OID by its name
+			oid = row + scope.QuoteIdent(rel.oid)
+		}
+		roles = append(roles, role{oid, ref})
 	}
 	for _, c := range rel.oids {
 		ref := row + scope.QuoteIdent(c)

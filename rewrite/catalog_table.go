@@ -6,6 +6,7 @@ import "maps"
 type shownRelation struct {
 	columns map[string]column // the columns with names in them
 	roles   []string          // columns that name a role: rows of roles that do not exist for the database are hidden
+	oid     string            // the column with the OID of the role that roles[0] names; empty: there is none
 	oids    []string          // the same for columns that hold a role's OID
 }
 
@@ -29,16 +30,16 @@ var relations = func() map[string]shownRelation {
 	named := func(owner string) shownRelation { return shownRelation{columns: map[string]column{owner: nameColumn}} }
 	all := map[string]shownRelation{
 		"pg_catalog.pg_roles": {
-			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []string{"rolname"},
+			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []string{"rolname"}, oid: "oid",
 		},
-		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []string{"rolname"}},
+		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []string{"rolname"}, oid: "oid"},
 		"pg_catalog.pg_user": {
-			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []string{"usename"},
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []string{"usename"}, oid: "usesysid",
 		},
 		"pg_catalog.pg_shadow": {
-			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []string{"usename"},
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []string{"usename"}, oid: "usesysid",
 		},
-		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []string{"groname"}},
+		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []string{"groname"}, oid: "grosysid"},
 		"pg_catalog.pg_auth_members":    {oids: []string{"roleid", "member"}},
 		"pg_catalog.pg_db_role_setting": {columns: map[string]column{"setconfig": settingsColumn}, oids: []string{"setrole"}},
 
