@@ -147,15 +147,16 @@ func (d *directory) Changed() {
 	d.listed = time.Time{}
 }
 
-// login tells whether a role of the database logs in under the name; ok is false when the list is too old to tell.
+// login tells whether a role of the database logs in under the name. ok is false when the list is too old to tell, or has a
+// role of that name that may not log in: then it is for a role of the cluster, if there is one.
 func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if time.Since(d.listed) > fresh {
 		return "", false
 	}
-	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login { // not one of a schema
-		return c, true
+	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Name == name { // not one of a schema
+		return c, d.roles[c].Login
 	}
 	return scope.Cluster(name), true
 }
