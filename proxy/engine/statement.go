@@ -238,6 +238,11 @@ func (e *Engine) named(out *Out) error {
 		e.send(h.statement, nil, string(h.sql), out)
 		return nil
 	}
+	if view.DB.Contested != nil && len(h.analysis.Names()) > 0 {
+		e.held = nil
+		e.refuse(h.statement, &rewrite.Error{Error: *view.DB.Contested}, out)
+		return nil
+	}
 	h.view, h.mode = view, mode
 	if h.estates == nil {
 		h.scopes = scopesToAsk(h.analysis.Changes(), view.DB)
