@@ -365,6 +365,11 @@ func (m *mapping) splice() {
 			}
 			m.edits = append(m.edits, edit{s.start, s.end, text})
 		}
+		for _, s := range m.standard {
+			if path, found := scope.ReplaceUser(m.view.DefaultPath, short.Role); found {
+				m.edits = append(m.edits, edit{s.start, s.end, scope.PathConstants(path)})
+			}
+		}
 	}
 	for i := range m.names {
 		if !m.mapped(i) {

@@ -40,6 +40,9 @@ type View struct {
 
 	User       Cluster // the session's current role, if the inquiry asked for it
 	SearchPath string  // the session's search_path as it is set
+	// DefaultPath is the one that SET search_path TO DEFAULT brings, where "$user" stands in it for the short name of a
+	// role; else empty. No inquiry asks about it.
+	DefaultPath string
 
 	// Columns are the columns of the catalogs' relations with role names, in their order, by schema.relation, as far as they
 	// are known. No inquiry asks about them.

@@ -37,6 +37,9 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		e.pending.answered(executed)
+		if typ == wire.CommandComplete && e.userPath.watches(size) {
+			return gather, nil
+		}
 	case wire.CopyInResponse:
 		e.pending.copying()
 	case wire.ParameterDescription, wire.DataRow, wire.FunctionCallResponse, wire.NotificationResponse,
@@ -79,6 +82,8 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		if e.withheld() {
 			return drop, nil
 		}
+	case wire.CommandComplete:
+		e.userPath.completed(body)
 	case wire.BackendKeyData:
 		e.key = bytes.Clone(body)
 	case wire.ParameterStatus:
@@ -134,6 +139,8 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 	switch {
 	case !e.started:
 		return drop, e.start(out)
+	case e.userPath.asked:
+		e.userPathKept()
 	case e.cleaningUp():
 		last, err := e.answerAftermath()
 		if last && err == nil {

@@ -66,6 +66,7 @@ type Engine struct {
 	held      *held    // the client's statement that waits for its answer
 	beginning beginning
 	aftermath aftermath // what its statements have left to do
+	userPath  userPath
 
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten rewritten       // prepared statements and portals whose texts are not the client's
@@ -135,7 +136,7 @@ func (e *Engine) Started() bool { return e.started }
 // Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
 // ahead of the server. Only a call of [Engine.Server] ends that.
 func (e *Engine) Held() bool {
-	return e.crowded || e.held != nil && !e.question.done || e.cleaningUp() && !e.aftermath.ready
+	return e.crowded || e.held != nil && !e.question.done || e.cleaningUp() && !e.aftermath.ready || e.userPath.asked
 }
 
 // Idle reports whether the session is at rest between two transactions: nothing is asked, nothing is half said.

@@ -285,7 +285,7 @@ func (e *Engine) surveyed(out *Out) error {
 // rewrite sends the held statement with its names mapped.
 func (e *Engine) rewrite(out *Out) {
 	h := e.held
-	h.view.Columns = e.cfg.Directory.Columns(e.options.ServerVersion)
+	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
 	result := h.analysis.Rewrite(h.view, h.mode, e.cfg.Decide)
 	if result.Enrol && h.attempts < maxAttempts {
 		h.step = asksMarker
