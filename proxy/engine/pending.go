@@ -8,7 +8,8 @@ type pending struct {
 	head int
 	n    int
 
-	unsynced bool // extended-protocol messages were sent since the last Sync
+	unsynced bool // extended-protocol messages were sent since the last Sync, and no transaction has ended since
+	worked   bool // there is an Execute among them
 	skipping bool // the server discards everything until the next Sync
 	copyIn   bool // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
 }
@@ -46,14 +47,14 @@ func (p *pending) push(a awaited, t *text) {
 		if p.copyIn {
 			return // CopyGetData (src/backend/commands/copyfromparse.c) ignores Sync
 		}
-		p.unsynced, p.skipping = false, false
+		p.unsynced, p.worked, p.skipping = false, false, false
 	case copyEnded:
 		if p.copyIn {
 			p.copyIn = false
 			return
 		}
 	case parsed, bound, described, executed, closed:
-		p.unsynced = true
+		p.unsynced, p.worked = true, p.worked || a == executed
 	default: // a Query leaves the pipeline that it stands in as it is
 	}
 	if p.skipping {
@@ -103,14 +104,18 @@ func (p *pending) answered(a awaited) {
 	}
 }
 
-// ready accounts for ReadyForQuery: everything up to the message that it ends is answered.
-func (p *pending) ready() {
+// ready accounts for ReadyForQuery: everything up to the message that it ends is answered. idle reports that no
+// transaction is open: a Query has ended the one of the messages before it.
+func (p *pending) ready(idle bool) {
 	for p.n > 0 {
 		a := p.at(0).awaits
 		p.pop()
 		if a == readyQuery || a == readySync || a == readyCall {
-			return
+			break
 		}
+	}
+	if idle && p.n == 0 && !p.skipping {
+		p.unsynced, p.worked = false, false
 	}
 }
 
