@@ -22,7 +22,7 @@ help: ## what there is to make
 ##
 ## Build
 
-.PHONY: build static demo image clean
+.PHONY: build static demo image dist clean
 build: ## the program, in bin/
 	go build -ldflags '$(LDFLAGS)' -o bin/pgscope-proxy ./cmd/pgscope-proxy
 
@@ -36,13 +36,29 @@ demo: deps build ## a throw-away PostgreSQL with two databases, the proxy, and w
 image: ## the container image (IMAGE, VERSION)
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
 
+# For releases alone.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
+
+dist: static ## what a release has, in dist/: static program, manual pages, completions, .deb, .rpm, SBOM, checksums
+	rm -rf dist/man dist/completion dist/*.deb dist/*.rpm
+	mkdir -p dist/man dist/completion
+	dist/pgscope-proxy man dist/man
+	dist/pgscope-proxy completion bash > dist/completion/pgscope-proxy.bash
+	dist/pgscope-proxy completion zsh > dist/completion/_pgscope-proxy
+	dist/pgscope-proxy completion fish > dist/completion/pgscope-proxy.fish
+	go run ./packaging/sbom dist/pgscope-proxy > dist/sbom.cdx.json
+	for kind in deb rpm; do \
+		ARCH=$$(go env GOARCH) VERSION=$(VERSION:v%=%) go run $(NFPM) package -f packaging/nfpm.yaml -p $$kind -t dist/ || exit 1; \
+	done
+	cd dist && sha256sum pgscope-proxy sbom.cdx.json *.deb *.rpm > SHA256SUMS
+
 clean: ## remove what was built
 	rm -rf bin dist
 
 ##
 ## Test
 
-.PHONY: check test test-short test-versions fuzz bench vet lint fmt vuln tidy-check deps
+.PHONY: check test test-short test-versions compat fuzz bench vet lint fmt vuln tidy-check deps
 check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
@@ -51,6 +67,15 @@ test: deps vet ## every test, with the race detector, against private PostgreSQL
 
 test-short: ## the tests that take a moment
 	go test -short ./...
+
+# What the drivers need beside the languages themselves; drivers of a language that is not there are not run.
+DRIVER_PACKAGES := libpq-dev ruby ruby-pg php-cli php-pgsql libdbd-pg-perl python3-venv
+
+compat: deps ## a program in each language's driver, direct and through the proxy (DRIVERS: some of test/drivers)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DRIVER_PACKAGES) >/dev/null 2>&1; then \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DRIVER_PACKAGES); \
+	fi
+	go run ./test/drivers $(DRIVERS)
 
 fuzz: ## every fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \

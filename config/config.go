@@ -11,9 +11,10 @@ import (
 // Config is all settings of the proxy. [Load] makes it, complete and checked. The unit, the default, the effect and an
 // example of each stand in the table of settings, and in docs/configuration.md, which is made from it.
 type Config struct {
-	Listen   []string // addresses for clients: host:port, or the absolute path of a Unix socket
-	Upstream DSN      // the PostgreSQL server; never empty
-	AdminDSN DSN      // the proxy's own login there; may be empty
+	Listen    []string // addresses for clients: host:port, or the absolute path of a Unix socket
+	ReusePort bool     // another process may listen on the same ports
+	Upstream  DSN      // the PostgreSQL server; never empty
+	AdminDSN  DSN      // the proxy's own login there; may be empty
 
 	Mode   scope.Mode // of databases that Databases does not name
 	Policy string     // path of the policy file; empty for the built-in policy

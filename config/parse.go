@@ -43,6 +43,12 @@ func parseLevel(text string) (zapcore.Level, error) {
 	return 0, err
 }
 
+// parseBool parses a truth value, in the two words that mean one in YAML and everywhere.
+func parseBool(text string) (bool, error) {
+	word, err := oneOf("true", "false")(text)
+	return word == "true", err
+}
+
 func parsePath(text string) (string, error) {
 	if strings.ContainsRune(text, 0) {
 		return "", errors.New("a path holds no NUL")

@@ -19,6 +19,13 @@ var settings = []setting[Config]{
 		set: into(func(c *Config) *[]string { return &c.Listen }, parseListen),
 	},
 	{
+		key: "reuse-port", arg: "BOOL", def: "false",
+		example: "reuse-port: true",
+		doc: "Whether another process may listen on the same TCP ports, true or false (SO_REUSEPORT, Linux): the next version starts beside " +
+			"this one, which is then stopped. While both listen, clients are shared between them.",
+		set: into(func(c *Config) *bool { return &c.ReusePort }, parseBool),
+	},
+	{
 		key: "upstream", arg: "DSN", secret: true,
 		example: "upstream: host=db.internal sslmode=verify-full",
 		doc: "The PostgreSQL server, as a libpq URI or keyword=value string. Hosts, ports and TLS settings of it are used; user, " +

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,6 +17,10 @@ import (
 type Options struct {
 	// Listen are the addresses to listen on: host:port, or the path of a Unix socket.
 	Listen []string
+	// ReusePort lets another process listen on the same TCP ports, so that the next version can start before this one stops.
+	ReusePort bool
+	// Inherited are listeners that the process was started with, instead of Listen; [Server.Run] closes them.
+	Inherited []net.Listener
 	// Upstream is where the PostgreSQL server is.
 	Upstream *Upstream
 	// Admin is a connection for the proxy's own questions before a session has begun; nil for none. Without it the proxy

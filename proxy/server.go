@@ -3,12 +3,8 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,73 +83,6 @@ func New(o Options) (*Server, error) {
 
 // SetPolicy lets another policy decide about all statements from now on, also those of sessions under way.
 func (s *Server) SetPolicy(p *policy.Policy) { s.policy.Store(p) }
-
-// Listen opens the addresses. [Server.Run] closes them.
-func (s *Server) Listen(ctx context.Context) error {
-	for _, address := range s.o.Listen {
-		l, err := listen(ctx, address)
-		if err != nil {
-			s.closeListeners()
-			return fmt.Errorf("listen on %s: %w", address, err)
-		}
-		s.listeners = append(s.listeners, l)
-	}
-	return nil
-}
-
-// Addresses returns what the server listens on, with the ports that the system chose.
-func (s *Server) Addresses() []string {
-	var list []string
-	for _, l := range s.listeners {
-		list = append(list, l.Addr().String())
-	}
-	return list
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	path := strings.TrimPrefix(address, "unix:")
-	if !strings.HasPrefix(path, "/") {
-		return new(net.ListenConfig).Listen(ctx, "tcp", address)
-	}
-	if err := removeStale(ctx, path); err != nil {
-		return nil, err
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
-	if err != nil {
-		return nil, err
-	}
-	// As unix_socket_permissions of PostgreSQL: who may connect, the login decides.
-	if err := os.Chmod(path, 0o777); err != nil { //nolint:gosec // see above
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
-
-// removeStale removes the socket of a process that is gone.
-func removeStale(ctx context.Context, path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is not a socket", path)
-	}
-	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
-		return errors.Join(errors.New("another process listens there"), c.Close())
-	}
-	return os.Remove(path)
-}
-
-func (s *Server) closeListeners() {
-	for _, l := range s.listeners {
-		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			s.o.Log.Warn("listener did not close", zap.Error(err))
-		}
-	}
-}
 
 // Run accepts clients until ctx ends, then lets open transactions end within the grace period, ends the rest, and
 // returns when every session has ended and every listener is closed.

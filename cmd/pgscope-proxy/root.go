@@ -41,6 +41,7 @@ func newRootCommand() *cobra.Command {
 		newInitCommand(),
 		newRolesCommand(),
 		newDemoCommand(),
+		newManCommand(),
 		newVersionCommand(),
 	)
 	onlyCommands(root)

@@ -76,6 +76,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		ready = append(ready, zap.Stringer("http", m.listener.Addr()))
 		go func() { failed <- m.run() }()
 	}
+	tellManager(log, stateReady)
 	log.Info("ready", append(ready, zap.Stringer("upstream", o.Upstream), zap.String("mode", string(c.Mode)))...)
 
 	running, stop := context.WithCancel(ctx)
@@ -85,11 +86,14 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	for {
 		select {
 		case <-hangups:
+			tellManager(log, stateReloading())
 			reload(load, server, &cert, log)
+			tellManager(log, stateReady)
 		case err := <-failed: // the proxy is of use without its monitor, but nobody would know how it is
 			stop()
 			return errors.Join(err, <-done)
 		case <-ctx.Done():
+			tellManager(log, stateStopping)
 			log.Info("stopping", zap.Duration("grace", c.ShutdownGrace))
 			if m != nil {
 				m.leaving.Store(true)
@@ -111,10 +115,13 @@ func proxyOptions(c *config.Config, cert *certificate, log *zap.Logger, metrics 
 	}
 	upstream.SetDefaultTimeout(c.ConnectTimeout)
 	o := proxy.Options{
-		Listen: c.Listen, Upstream: upstream,
+		Listen: c.Listen, ReusePort: c.ReusePort, Upstream: upstream,
 		Mode: c.Mode, Databases: make(map[string]proxy.DatabaseOptions),
 		LoginTimeout: c.LoginTimeout, Grace: c.ShutdownGrace, MaxStatement: c.MaxStatementSize,
 		Log: log, Metrics: metrics,
+	}
+	if o.Inherited, err = inheritedListeners(); err != nil {
+		return proxy.Options{}, err
 	}
 	for name, d := range c.Databases {
 		o.Databases[name] = proxy.DatabaseOptions{Prefix: d.Prefix, Mode: d.Mode}

@@ -1,0 +1,20 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// newManCommand makes the command that packages are built with.
+func newManCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIRECTORY",
+		Short:  "Write the manual pages",
+		Hidden: true,
+		Args:   usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cmd.Root().DisableAutoGenTag = true // the same pages every time
+			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Source: program, Manual: "PostgreSQL"}, args[0])
+		},
+	}
+}

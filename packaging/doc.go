@@ -1,0 +1,3 @@
+// Package packaging holds what runs the proxy: units for systemd, objects for Kubernetes, a dashboard and alerts, and the
+// recipe of the .deb and the .rpm. Its tests hold these files to what the program has.
+package packaging

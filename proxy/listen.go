@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// Listen opens the addresses, unless the process was given listeners. [Server.Run] closes them.
+func (s *Server) Listen(ctx context.Context) error {
+	if len(s.o.Inherited) > 0 {
+		s.listeners = s.o.Inherited
+		return nil
+	}
+	for _, address := range s.o.Listen {
+		l, err := listen(ctx, address, s.o.ReusePort)
+		if err != nil {
+			s.closeListeners()
+			return fmt.Errorf("listen on %s: %w", address, err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+// Addresses returns what the server listens on, with the ports that the system chose.
+func (s *Server) Addresses() []string {
+	var list []string
+	for _, l := range s.listeners {
+		list = append(list, l.Addr().String())
+	}
+	return list
+}
+
+func listen(ctx context.Context, address string, reusePort bool) (net.Listener, error) {
+	path := strings.TrimPrefix(address, "unix:")
+	if !strings.HasPrefix(path, "/") {
+		config := net.ListenConfig{}
+		if reusePort {
+			config.Control = setReusePort
+		}
+		return config.Listen(ctx, "tcp", address)
+	}
+	if err := removeStale(ctx, path); err != nil {
+		return nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	// As unix_socket_permissions of PostgreSQL: who may connect, the login decides.
+	if err := os.Chmod(path, 0o777); err != nil { //nolint:gosec // see above
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// removeStale removes the socket of a process that is gone.
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is not a socket", path)
+	}
+	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+		return errors.Join(errors.New("another process listens there"), c.Close())
+	}
+	return os.Remove(path)
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.o.Log.Warn("listener did not close", zap.Error(err))
+		}
+	}
+}

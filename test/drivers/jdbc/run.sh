@@ -1,0 +1,1 @@
+exec java -cp "$CACHE:$CACHE/postgresql-42.7.7.jar" Main

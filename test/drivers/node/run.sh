@@ -1,0 +1,1 @@
+exec node --no-deprecation "$CACHE/main.js"

@@ -1,0 +1,1 @@
+perl -MDBD::Pg -e 1

@@ -1,0 +1,1 @@
+exec php main.php

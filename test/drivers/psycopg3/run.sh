@@ -1,0 +1,1 @@
+exec "$CACHE/venv/bin/python" main.py

@@ -1,0 +1,1 @@
+exec "$CACHE/target/debug/driver"
