@@ -19,7 +19,6 @@ import (
 
 // middle is something that is cut off in the middle of what it does: there it waits for the transaction of a blocker.
 type middle struct {
-	before  string // on a direct connection to orders, when the roles are made
 	renamed string // a further statement, from outside
 	blocker string // on a direct connection to database "in"
 	in      string
