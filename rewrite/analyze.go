@@ -39,6 +39,7 @@ type Analysis struct {
 	names      []scope.Name
 	asksUser   bool
 	changes    []Change
+	leave      int // the byte where its part ends that leaves a failed transaction; 0: none, or roles are named before
 }
 
 // statement is one statement that has to do with roles.
@@ -146,6 +147,9 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	a.statements = slices.DeleteFunc(a.statements, statement.idle)
 	if len(a.statements) == 0 {
 		return nil, nil
+	}
+	if leave := leavesAt(pieces); leave <= a.statements[0].start {
+		a.leave = leave
 	}
 	schemas := make(map[string]bool)
 	a.collect(a.statements, make(map[scope.Name]bool), schemas)

@@ -67,6 +67,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, serverViolation("invalid message length", typ)
 		}
 		e.status = body[0]
+		part := e.pending.first().awaits == readyPart
 		e.pending.ready(e.status == wire.TxIdle)
 		if e.changing && e.status == wire.TxIdle {
 			e.changing = false
@@ -79,7 +80,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		e.started = true
-		if e.withheld() {
+		if e.left(part) || e.withheld() {
 			return drop, nil
 		}
 	case wire.CommandComplete:
@@ -96,6 +97,9 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := e.pending.first().text
+		if e.pending.first().awaits == readyPart {
+			e.question.failure = bytes.Clone(frame)
+		}
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
 		}

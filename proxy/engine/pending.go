@@ -21,6 +21,7 @@ const (
 	none        awaited = iota
 	readyQuery          // Query: ends with ReadyForQuery
 	readySync           // Sync: ReadyForQuery
+	readyPart           // the first part of a Query: its ReadyForQuery is not for the client, if all goes well
 	readyCall           // FunctionCall: ends with ReadyForQuery
 	parsed              // Parse: ParseComplete
 	bound               // Bind: BindComplete
@@ -110,7 +111,7 @@ func (p *pending) ready(idle bool) {
 	for p.n > 0 {
 		a := p.at(0).awaits
 		p.pop()
-		if a == readyQuery || a == readySync || a == readyCall {
+		if a == readyQuery || a == readySync || a == readyCall || a == readyPart {
 			break
 		}
 	}
@@ -123,7 +124,7 @@ func (p *pending) ready(idle bool) {
 // to the next Sync; own reports that the proxy's question was among that.
 func (p *pending) failed() (own bool) {
 	p.copyIn = false
-	if a := p.first().awaits; a == none || a == readyQuery || a == readyCall {
+	if a := p.first().awaits; a == none || a == readyQuery || a == readyCall || a == readyPart {
 		return false // asynchronous, or ReadyForQuery follows
 	}
 	for p.n > 0 && p.at(0).awaits != readySync {

@@ -27,7 +27,7 @@ func (s statement) clone() statement {
 // held is a statement that waits for the answer to a question of the proxy. Most need one, about their names; the steps
 // are those that a statement can need at most:
 //
-//	[asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
+//	[leaves] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
 type held struct {
 	statement
 	step     step
@@ -54,6 +54,7 @@ const (
 	asksScopes               // the databases and schemas that it changes as a whole
 	asksMarker               // that markers be made; then the names must be asked about anew
 	saysForeword             // what must happen in the transaction of an Execute before it
+	leaves                   // its own first part, which leaves a failed transaction; then the rest begins anew
 )
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
@@ -78,16 +79,44 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		return pass, nil
 	}
 	e.switching = e.switching || mentionsSettings(s.sql)
-	e.held = &held{statement: s.clone()}
+	e.begins(s.clone(), out)
+	if e.held == nil {
+		return drop, nil
+	}
+	return hold, nil
+}
+
+// begins holds a statement that may name a role, and begins with it.
+func (e *Engine) begins(s statement, out *Out) {
+	e.held = &held{statement: s}
 	if e.mustAsk(string(s.sql)) {
 		e.askHeld(readingSQL, nil, out)
 	} else {
 		e.read(out)
 	}
-	if e.held == nil {
-		return drop, nil
+}
+
+// leave sends the part of the held Query by which it leaves a failed transaction, in which nothing can be asked.
+func (e *Engine) leave(first, rest string, out *Out) {
+	h := e.held
+	h.step, h.sql = leaves, []byte(rest)
+	e.question = question{}
+	e.pending.push(readyPart, nil)
+	out.Server.write(wire.End(append(append(wire.Begin(nil, wire.Query), first...), 0), 0))
+}
+
+// left reports whether a ReadyForQuery is that of the part which leaves the failed transaction, and the client does not get
+// it, as the rest of its Query comes. After an error it does: the rest is not run.
+func (e *Engine) left(part bool) bool {
+	if !part {
+		return false
 	}
-	return hold, nil
+	if e.status == wire.TxFailed || e.question.failure != nil {
+		e.held = nil
+		return false
+	}
+	e.question.done = true
+	return true
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
@@ -122,8 +151,11 @@ func (e *Engine) read(out *Out) {
 // whose a name is.
 func (e *Engine) askFor(out *Out) {
 	h, d := e.held, e.cfg.Directory
+	first, rest, cut := h.analysis.Leave()
 	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
 	switch {
+	case e.status == wire.TxFailed && cut && h.typ == wire.Query:
+		e.leave(first, rest, out)
 	case e.status == wire.TxFailed && !names: // the server would not answer, and it may be a ROLLBACK that comes first
 		e.showWhatIsKnown(out)
 	case h.analysis.ReadsCatalog() && d.Columns(e.options.ServerVersion) == nil:
@@ -207,6 +239,9 @@ func (e *Engine) resume(out *Out) error {
 	case saysForeword:
 		e.held = nil
 		e.transmit(executed, h.text, h.frame, out)
+		return nil
+	case leaves:
+		e.begins(h.statement, out)
 		return nil
 	case asksScopes:
 		return e.surveyed(out)

@@ -121,6 +121,44 @@ func TestQueryBehindUnsynced(t *testing.T) {
 	}
 }
 
+// TestLeaveFailedTransaction leaves a failed transaction in a string that goes on to name roles.
+func TestLeaveFailedTransaction(t *testing.T) {
+	via := both(t)
+	for _, e := range []endpoint{direct(plain()), via} {
+		e.open(t, "orders", "postgres").query("CREATE TABLE t (a int PRIMARY KEY); CREATE ROLE reader")
+	}
+	for _, sql := range []string{
+		"ROLLBACK; CREATE ROLE x; DROP ROLE x",
+		"/* é;\n*/ ABORT ; -- ;\nCREATE ROLE lost; SELECT nosuch",
+		"COMMIT; GRANT SELECT (nosuch) ON t TO reader",
+		"END; CREATE ROLE lost; CREATE ROLE reader; SELECT 1",
+		"ROLLBACK TO a; GRANT SELECT ON t TO reader; COMMIT; REVOKE SELECT ON t FROM reader",
+		"ROLLBACK TO a; CREATE ROLE lost",
+		"ROLLBACK TO nosuch; CREATE ROLE lost",
+		"SELECT 1; ROLLBACK; CREATE ROLE lost",
+		"ROLLBACK; SELECT 1; BEGIN; CREATE ROLE lost; SELECT 1/0; ROLLBACK; SELECT 2",
+		"ROLLBACK AND CHAIN; CREATE ROLE lost",
+		"CREATE ROLE lost; ROLLBACK; CREATE ROLE lost",
+		"ROLLBACK; DO $$ BEGIN CREATE ROLE x; DROP ROLE x; END $$; SELECT rolname FROM pg_roles WHERE rolname = 'reader'",
+	} {
+		t.Run(sql, func(t *testing.T) {
+			compare(t, via, func(d *dialogue) {
+				for _, text := range []string{"BEGIN; INSERT INTO t VALUES (1); SAVEPOINT a", "SELECT 1/0", sql, "SELECT 3", "ROLLBACK"} {
+					d.say(&query{String: text})
+					d.ready(1)
+				}
+				d.say(&query{String: "BEGIN; SELECT 1/0"}, &query{String: "ROLLBACK"}, &query{String: "CREATE ROLE x; ROLLBACK; DROP ROLE x"})
+				d.ready(3)
+				for i, line := range d.lines { // where the proxy could not ask, it adds what to do
+					if strings.HasPrefix(line, "ERROR 25P02: ") {
+						d.lines[i], _, _ = strings.Cut(line, " | hint: ")
+					}
+				}
+			})
+		})
+	}
+}
+
 // withoutPositions takes the positions out of what was heard: the server tells where a text does not parse, but not where
 // in it a role stands that does not exist.
 func withoutPositions(d *dialogue) {
