@@ -22,7 +22,7 @@ help: ## what there is to make
 ##
 ## Build
 
-.PHONY: build static demo image dist clean
+.PHONY: build static demo image dist licences reproducible clean
 build: ## the program, in bin/
 	go build -ldflags '$(LDFLAGS)' -o bin/pgscope-proxy ./cmd/pgscope-proxy
 
@@ -51,6 +51,18 @@ dist: static ## what a release has, in dist/: static program, manual pages, comp
 		ARCH=$$(go env GOARCH) VERSION=$(VERSION:v%=%) go run $(NFPM) package -f packaging/nfpm.yaml -p $$kind -t dist/ || exit 1; \
 	done
 	cd dist && sha256sum pgscope-proxy sbom.cdx.json *.deb *.rpm > SHA256SUMS
+
+licences: build ## the licences of what the program is made of; fails where one is not permitted
+	go run ./packaging/licences bin/pgscope-proxy
+
+reproducible: ## builds the static program twice, in two directories with caches of their own: the same bytes
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	for copy in one "another, elsewhere"; do \
+		git clone -q . "$$dir/$$copy"; \
+		GOCACHE="$$dir/cache of $$copy" $(MAKE) -s -C "$$dir/$$copy" static VERSION=$(VERSION); \
+	done; \
+	sha256sum "$$dir/one/dist/pgscope-proxy" | cut -d' ' -f1; \
+	cmp "$$dir/one/dist/pgscope-proxy" "$$dir/another, elsewhere/dist/pgscope-proxy"
 
 clean: ## remove what was built
 	rm -rf bin dist
