@@ -87,7 +87,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 		for _, victim := range []string{"server", "proxy"} {
 			t.Run(name+", "+victim, func(t *testing.T) {
 				t.Parallel()
-				c := pgtest.Start(t, pgtest.Options{})
+				c := pgtest.Start(t, pgtest.Options{Config: map[string]string{"synchronous_commit": "on"}}) // what was done before stays
 				m.cutOff(t, c, victim)
 
 				for range 2 {
