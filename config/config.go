@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -30,6 +31,13 @@ type Config struct {
 	ConnectTimeout   time.Duration // to one host of the server, where its connection string says nothing
 	MaxStatementSize int           // bytes
 
+	Auth          AuthMethod // of clients that no rule of AuthRules matches
+	AuthRules     []AuthRule // the first that matches holds
+	LoginFailures int        // that one address may have in a minute; 0 for any number
+
+	ProxyProtocol          ProxyProtocol
+	ApplicationNameAddHost bool
+
 	ClientTLS ClientTLS
 	Databases map[string]Database // by name, as the server has it
 }
@@ -40,6 +48,22 @@ type ClientTLS struct {
 	Cert string // path of the certificate chain, PEM; set unless Mode is TLSOff
 	Key  string // path of its private key, PEM; likewise
 	CA   string // path of the authorities of clients' certificates, PEM; set if Mode is TLSVerifyFull
+}
+
+// ProxyProtocol is what load balancers in front of the proxy say of clients.
+type ProxyProtocol struct {
+	Mode ProxyProtocolMode
+	From []netip.Prefix // where they are; empty for everywhere
+}
+
+// AuthRule says how some clients are let in. An empty list matches everything.
+type AuthRule struct {
+	Databases []string
+	Users     []string
+	Networks  []netip.Prefix // together with Local
+	Local     bool           // those on Unix sockets
+	Method    AuthMethod
+	Names     map[string][]string // by a certificate's common name, or a user of the operating system: the users that it may be
 }
 
 // Database is what is set for one database.
@@ -66,4 +90,26 @@ const (
 	TLSAllow      TLSMode = "allow"       // as the client wants it
 	TLSRequire    TLSMode = "require"     // TLS, but on Unix sockets
 	TLSVerifyFull TLSMode = "verify-full" // TLS with a client certificate
+)
+
+// AuthMethod is how clients are let in.
+type AuthMethod string
+
+// The methods.
+const (
+	AuthPassthrough AuthMethod = "passthrough" // the server decides
+	AuthVerify      AuthMethod = "verify"      // SCRAM, by what the server has stored
+	AuthCert        AuthMethod = "cert"        // by a client certificate
+	AuthPeer        AuthMethod = "peer"        // by the operating system's user, on Unix sockets
+	AuthTrust       AuthMethod = "trust"
+	AuthReject      AuthMethod = "reject"
+)
+
+// ProxyProtocolMode is whether connections begin with a header of the PROXY protocol.
+type ProxyProtocolMode string
+
+// The modes.
+const (
+	ProxyProtocolOff     ProxyProtocolMode = "off"
+	ProxyProtocolRequire ProxyProtocolMode = "require" // those by TCP do
 )

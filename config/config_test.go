@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
@@ -60,6 +62,7 @@ func defaults() *config.Config {
 		Listen: []string{"127.0.0.1:6432"}, Upstream: upstream, Mode: scope.Transparent, HTTPListen: "127.0.0.1:9632",
 		LogFormat: config.LogJSON, LogLevel: zapcore.InfoLevel,
 		LoginTimeout: time.Minute, ConnectTimeout: 10 * time.Second, ShutdownGrace: 30 * time.Second, MaxStatementSize: 64 << 20,
+		Auth: config.AuthPassthrough, LoginFailures: 100, ProxyProtocol: config.ProxyProtocol{Mode: config.ProxyProtocolOff},
 		ClientTLS: config.ClientTLS{Mode: config.TLSOff}, Databases: map[string]config.Database{},
 	}
 }
@@ -126,6 +129,34 @@ databases:
 			},
 		},
 		{
+			"who is let in how",
+			sources{file: `
+auth: verify
+admin-dsn: host=db
+auth-rules:
+  - {method: peer, clients: local, names: {root: [postgres, "a,b"]}}
+  - {method: trust, databases: [a, "b,c"], users: d, clients: [10.0.0.0/8, "::1", local]}
+login-failures: 0
+proxy-protocol: {mode: require, from: [10.0.0.1, "2001:db8::/32"]}
+application-name-add-host: true
+`},
+			func(c *config.Config) {
+				c.AdminDSN, _ = config.ParseDSN("host=db")
+				c.Auth, c.LoginFailures, c.ApplicationNameAddHost = config.AuthVerify, 0, true
+				network := netip.MustParsePrefix
+				c.AuthRules = []config.AuthRule{
+					{Method: config.AuthPeer, Local: true, Names: map[string][]string{"root": {"postgres", "a,b"}}},
+					{
+						Method: config.AuthTrust, Databases: []string{"a", "b,c"}, Users: []string{"d"}, Local: true,
+						Networks: []netip.Prefix{network("10.0.0.0/8"), network("::1/128")},
+					},
+				}
+				c.ProxyProtocol = config.ProxyProtocol{
+					Mode: config.ProxyProtocolRequire, From: []netip.Prefix{network("10.0.0.1/32"), network("2001:db8::/32")},
+				}
+			},
+		},
+		{
 			"several addresses",
 			sources{args: []string{"--listen", ":1,:2", "--listen", ":3"}},
 			func(c *config.Config) { c.Listen = []string{":1", ":2", ":3"} },
@@ -158,7 +189,7 @@ databases:
 			}
 			want := defaults()
 			c.want(want)
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.DSN{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.DSN{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -276,6 +307,32 @@ databases:
 				`pgscope.yaml:24:15: a prefix has at most 61 bytes, this one has 64`,
 			},
 		},
+		{
+			"who is let in how",
+			sources{file: `
+upstream: host=db
+auth: md5
+auth-rules:
+  - {users: [a]}
+  - {method: scram}
+  - {method: verify, names: {a: b}, clients: [10.0.0.1/8, here], user: x}
+login-failures: -1
+proxy-protocol: {mode: require}
+`},
+			[]string{
+				`pgscope.yaml:3:7: "md5" is none of passthrough, verify, cert, peer, trust, reject`,
+				`pgscope.yaml:5:5: a rule needs a method`,
+				`pgscope.yaml:6:5: a rule needs a method`,
+				`pgscope.yaml:6:14: "scram" is none of passthrough, verify, cert, peer, trust, reject`,
+				`pgscope.yaml:7:5: names are of use with the methods cert and peer only`,
+				`pgscope.yaml:7:47: "10.0.0.1/8" is no address and no network like 10.0.0.0/8`,
+				`pgscope.yaml:7:59: "here" is no address and no network like 10.0.0.0/8`,
+				`pgscope.yaml:7:66: unknown key "user": known are clients, databases, method, names, users`,
+				`pgscope.yaml:8:17: "-1" is no number from 0 to 1000000`,
+				"admin-dsn: must be set where auth, or a rule of auth-rules, is verify",
+				"proxy-protocol.from: must be set if proxy-protocol.mode is require",
+			},
+		},
 		{"flag", sources{args: []string{"--max-statement-size", "2GiB"}}, []string{`invalid argument "2GiB" for "--max-statement-size" flag: 2GiB is not from 8KiB to 1GiB`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -362,7 +419,7 @@ func TestFlags(t *testing.T) {
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	config.AddFlags(flags)
 	for _, want := range []string{
-		"      --listen ADDR                Addresses to accept clients on (default 127.0.0.1:6432)\n",
+		"      --listen ADDR                      Addresses to accept clients on (default 127.0.0.1:6432)\n",
 		"      --admin-dsn DSN ", "      --config FILE ", "      --client-tls-mode MODE ",
 	} {
 		if !strings.Contains(flags.FlagUsages(), want) {
@@ -401,6 +458,9 @@ func TestExamples(t *testing.T) {
 		t.Run("", func(t *testing.T) {
 			if !strings.Contains(example, "upstream:") {
 				t.Setenv("PGSCOPE_UPSTREAM", "host=db")
+			}
+			if !strings.Contains(example, "admin-dsn:") {
+				t.Setenv("PGSCOPE_ADMIN_DSN", "host=db")
 			}
 			if _, err := (sources{file: example}).load(t); err != nil {
 				t.Errorf("%s\n%v", example, err)

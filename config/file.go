@@ -17,21 +17,22 @@ func (l *loader) path() string {
 	return os.Getenv(envName(configFlag))
 }
 
-// file takes in the settings of the file, and returns what it says of single databases.
-func (l *loader) file() map[string]Database {
-	databases := make(map[string]Database)
+// file takes in the settings of the file, and returns what it says of single databases, and who is let in how.
+func (l *loader) file() (databases map[string]Database, rules []AuthRule) {
+	databases = make(map[string]Database)
 	path := l.path()
 	if path == "" {
-		return databases
+		return databases, nil
 	}
 	f, err := yamlfile.Load(path)
 	if err != nil {
 		l.problem("--"+configFlag, err)
-		return databases
+		return databases, nil
 	}
 	values := make(map[string]any)
 	keys := map[string]func(yamlfile.Value){
 		databasesKey: func(v yamlfile.Value) { readDatabases(v, databases) },
+		authRulesKey: func(v yamlfile.Value) { rules = readAuthRules(v) },
 	}
 	sections := make(map[string]map[string]func(yamlfile.Value))
 	for i := range settings {
@@ -60,7 +61,7 @@ func (l *loader) file() map[string]Database {
 		l.problems = append(l.problems, err)
 	}
 	l.problem(path, l.viper.MergeConfigMap(values))
-	return databases
+	return databases, rules
 }
 
 // read returns the text that the file has for a setting, if it is valid.

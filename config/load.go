@@ -18,7 +18,8 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 		l.bind(&settings[i])
 	}
 	l.unknownVariables(os.Environ())
-	c := &Config{Databases: l.file()}
+	c := &Config{}
+	c.Databases, c.AuthRules = l.file()
 	for i := range settings {
 		s := &settings[i]
 		l.problem(s.key, s.set(c, l.viper.GetString(s.key)))
@@ -100,6 +101,16 @@ var requirements = []struct {
 	{
 		"upstream", func(c *Config) bool { return c.Upstream.Empty() },
 		"must be set: by --upstream, PGSCOPE_UPSTREAM, the file that PGSCOPE_UPSTREAM_FILE names, or upstream in the file of --config",
+	},
+	{
+		"admin-dsn", func(c *Config) bool { return c.needsAdmin() && c.AdminDSN.Empty() },
+		"must be set where auth, or a rule of auth-rules, is verify",
+	},
+	{
+		"proxy-protocol.from", func(c *Config) bool {
+			return c.ProxyProtocol.Mode == ProxyProtocolRequire && len(c.ProxyProtocol.From) == 0
+		},
+		"must be set if proxy-protocol.mode is require",
 	},
 	{
 		"client-tls.cert", func(c *Config) bool { return c.ClientTLS.Mode != TLSOff && c.ClientTLS.Cert == "" },

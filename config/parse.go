@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -154,4 +155,40 @@ func parsePrefix(text string) (string, error) {
 		return "", fmt.Errorf(`names that begin with "%s" are reserved`, name)
 	}
 	return text, nil
+}
+
+const maxLoginFailures = 1_000_000
+
+func parseLoginFailures(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > maxLoginFailures {
+		return 0, fmt.Errorf(`"%s" is no number from 0 to %d`, text, maxLoginFailures)
+	}
+	return n, nil
+}
+
+func parseNetworks(text string) (list []netip.Prefix, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	for item := range strings.SplitSeq(text, ",") {
+		network, err := parseNetwork(strings.TrimSpace(item))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, network)
+	}
+	return list, nil
+}
+
+// parseNetwork reads an address, or a network whose host part is zero: 10.0.0.1/8 is a slip.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || p != p.Masked() {
+		return netip.Prefix{}, fmt.Errorf(`"%s" is no address and no network like 10.0.0.0/8`, text)
+	}
+	return p, nil
 }

@@ -28,6 +28,12 @@ func Reference() string {
 		s := &databaseSettings[i]
 		s.write(&b, databasesKey+".NAME."+s.key, "")
 	}
+	b.WriteString("\n## Rules of authentication\n\nIn the file only: the list " + code(authRulesKey) + ", of which the first rule holds that " +
+		"matches a connection. Where none does, the setting auth says how.\n")
+	for _, k := range ruleKeys {
+		s := setting[AuthRule]{arg: k.arg, example: k.example, doc: k.doc}
+		s.write(&b, authRulesKey+"."+k.key, "")
+	}
 	return b.String()
 }
 

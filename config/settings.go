@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -28,8 +29,9 @@ var settings = []setting[Config]{
 	{
 		key: "upstream", arg: "DSN", secret: true,
 		example: "upstream: host=db.internal sslmode=verify-full",
-		doc: "The PostgreSQL server, as a libpq URI or keyword=value string. Hosts, ports and TLS settings of it are used; user, " +
-			"password and database are the clients' own. Must be set.",
+		doc: "The PostgreSQL server, as a libpq URI or keyword=value string. Hosts, ports and TLS settings of it are used, " +
+			"target_session_attrs, load_balance_hosts, connect_timeout and keepalives too; user, password and database are the clients' own. " +
+			"Must be set.",
 		set: into(func(c *Config) *DSN { return &c.Upstream }, ParseDSN),
 	},
 	{
@@ -108,6 +110,41 @@ var settings = []setting[Config]{
 		doc: "The longest statement text that is read; a longer one is refused. In bytes, KiB, MiB or GiB, from 8KiB to 1GiB. A session " +
 			"may need a few times as much memory while such a statement is mapped.",
 		set: into(func(c *Config) *int { return &c.MaxStatementSize }, parseStatementSize),
+	},
+	{
+		key: "auth", arg: "METHOD", def: string(AuthPassthrough),
+		example: "auth: verify",
+		doc: "How clients are let in that no rule of auth-rules matches: passthrough (the server checks them, the proxy relays what they " +
+			"say), verify (the proxy checks their password by SCRAM, against what the server has stored, and logs in with what it has learned; " +
+			"needs admin-dsn, as a role that may read pg_authid), cert, peer, trust or reject. docs/authentication.md has the details.",
+		set: into(func(c *Config) *AuthMethod { return &c.Auth }, oneOf(authMethods...)),
+	},
+	{
+		key: "login-failures", arg: "NUMBER", def: "100",
+		example: "login-failures: 20",
+		doc: "How many logins from one address (of IPv6, one /64 network) may fail in a minute. Then it has to wait: one more may fail each " +
+			"time that the minute is shared out to. 0: any number. Logins on Unix sockets are not counted.",
+		set: into(func(c *Config) *int { return &c.LoginFailures }, parseLoginFailures),
+	},
+	{
+		key: "proxy-protocol.mode", arg: "MODE", def: string(ProxyProtocolOff),
+		example: "proxy-protocol: {mode: require, from: [10.0.0.0/8]}",
+		doc: "Whether each connection by TCP begins with a header of the PROXY protocol, version 1 or 2, in which a load balancer says where the " +
+			"client is: off or require. Rules, limits and logs then go by the client's address.",
+		set: into(func(c *Config) *ProxyProtocolMode { return &c.ProxyProtocol.Mode }, oneOf(ProxyProtocolOff, ProxyProtocolRequire)),
+	},
+	{
+		key: "proxy-protocol.from", arg: "NETWORKS", list: true,
+		example: "proxy-protocol: {mode: require, from: [10.0.0.1, 192.0.2.0/24]}",
+		doc: "Where the load balancers are: addresses or networks, separated by commas in a flag or a variable. Connections from elsewhere are " +
+			"closed. Must be set if proxy-protocol.mode is require: who may send the header may say to be anywhere.",
+		set: into(func(c *Config) *[]netip.Prefix { return &c.ProxyProtocol.From }, parseNetworks),
+	},
+	{
+		key: "application-name-add-host", arg: "BOOL", def: "false",
+		example: "application-name-add-host: true",
+		doc:     "Whether the client's address is put into the application_name that the server shows: true or false.",
+		set:     into(func(c *Config) *bool { return &c.ApplicationNameAddHost }, parseBool),
 	},
 	{
 		key: "client-tls.mode", arg: "MODE", def: string(TLSOff),

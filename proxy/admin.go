@@ -19,22 +19,29 @@ type admin struct {
 	conn *pgconn.PgConn
 }
 
-// ask puts an inquiry to the server. A connection that broke since the last one is made anew, once.
+// ask puts an inquiry to the server.
 func (a *admin) ask(ctx context.Context, q scope.Inquiry, prefix string) (*scope.View, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	reused := a.conn != nil
-	rows, err := a.query(ctx, q)
-	if err != nil && reused && a.conn == nil {
-		rows, err = a.query(ctx, q)
-	}
+	sql, params := q.SQL()
+	rows, err := a.query(ctx, sql, params)
 	if err != nil {
 		return nil, err
 	}
 	return q.Answer(rows, prefix)
 }
 
-func (a *admin) query(ctx context.Context, q scope.Inquiry) ([][]string, error) {
+// query asks the server. A connection that broke since the last question is made anew, once.
+func (a *admin) query(ctx context.Context, sql string, params []string) ([][]string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	reused := a.conn != nil
+	rows, err := a.try(ctx, sql, params)
+	if err != nil && reused && a.conn == nil {
+		rows, err = a.try(ctx, sql, params)
+	}
+	return rows, err
+}
+
+func (a *admin) try(ctx context.Context, sql string, params []string) ([][]string, error) {
 	if a.conn == nil {
 		conn, err := pgconn.ConnectConfig(ctx, a.config)
 		if err != nil {
@@ -42,7 +49,6 @@ func (a *admin) query(ctx context.Context, q scope.Inquiry) ([][]string, error) 
 		}
 		a.conn = conn
 	}
-	sql, params := q.SQL()
 	rows, err := provision.Query(ctx, a.conn, sql, params)
 	if a.conn.IsClosed() {
 		a.conn = nil

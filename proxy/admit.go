@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -32,6 +33,11 @@ type visitor struct {
 	deadline time.Time            // set on conn: by then the login must be done. The session clears it
 	startup  wire.Startup
 	cancel   *wire.CancelRequest // instead of startup
+
+	client      netip.AddrPort   // where the client is; not valid on a Unix socket
+	certificate *tls.Certificate // that the client was shown; nil without TLS
+	greeted     bool             // NegotiateProtocolVersion had its time
+	asked       bool             // it was asked to authenticate itself
 }
 
 // admitOptions is what admit needs to know of the configuration. It is made once, by newAdmitOptions, and shared.
@@ -39,14 +45,23 @@ type admitOptions struct {
 	mode    TLSMode
 	tls     *tls.Config
 	timeout time.Duration // from accept to the end of the login
+	// proxies are those whose connections begin with a header of the PROXY protocol; nil for none.
+	proxies *Proxies
 }
 
 // newAdmitOptions returns options for clients. The configuration names the certificate, and the authorities of clients'
-// certificates if they are wanted; it is copied. It may be nil with TLSOff.
+// certificates if they are wanted; it is copied. It may be nil with TLSOff. As on the server (be_tls_init,
+// src/backend/libpq/be-secure-openssl.c), a TLS session is not resumed: a client shows its certificate each time.
 func newAdmitOptions(mode TLSMode, config *tls.Config, timeout time.Duration) admitOptions {
 	if config != nil {
 		config = config.Clone()
 		config.NextProtos = []string{alpnPostgres}
+		config.SessionTicketsDisabled = true
+		if config.GetCertificate == nil && len(config.Certificates) > 0 {
+			only := &config.Certificates[0]
+			config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return only, nil }
+		}
+		config.Certificates = nil
 	}
 	return admitOptions{mode: mode, tls: config, timeout: timeout}
 }
@@ -59,6 +74,10 @@ func admit(ctx context.Context, conn net.Conn, o admitOptions) (*visitor, error)
 		return nil, clientGone(err)
 	}
 	defer interruptWith(ctx, conn)()
+	var err error
+	if v.client, err = o.proxies.client(conn); err != nil {
+		return nil, clientGone(err)
+	}
 
 	code, body, failure := v.firstPacket(ctx, o)
 	for requests := map[uint32]bool{}; failure == nil && v.mayRequest(code, requests); {
@@ -133,7 +152,12 @@ func (v *visitor) encrypt(ctx context.Context, code uint32, o admitOptions) erro
 }
 
 func (v *visitor) handshake(ctx context.Context, o admitOptions) error {
-	c := tls.Server(v.conn, o.tls)
+	config := o.tls.Clone()
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (_ *tls.Certificate, err error) {
+		v.certificate, err = o.tls.GetCertificate(hello)
+		return v.certificate, err
+	}
+	c := tls.Server(v.conn, config)
 	if err := c.HandshakeContext(ctx); err != nil {
 		return clientGone(fmt.Errorf("could not accept SSL connection: %w", err))
 	}
@@ -174,6 +198,20 @@ func (v *visitor) understand(code uint32, body []byte, o admitOptions) error {
 		})
 	}
 	return nil
+}
+
+// greet returns what comes before the first message of an authentication, once: NegotiateProtocolVersion, if the client
+// asked for what it does not get. version is what it gets.
+func (v *visitor) greet(version wire.Version) []byte {
+	if v.greeted {
+		return nil
+	}
+	v.greeted = true
+	unknown := v.startup.ProtocolOptions()
+	if version == v.startup.Version && len(unknown) == 0 {
+		return nil
+	}
+	return wire.AppendNegotiate(nil, version, unknown)
 }
 
 // refuse tells the client why it is not let in.

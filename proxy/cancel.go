@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,37 +22,69 @@ import (
 const cancelTimeout = 10 * time.Second
 
 // forwardCancel sends a client's request to the server, and returns when the server has closed the connection, so that
-// the client's connection can be closed then. Of several hosts each gets it: the key does not say whose it is, and a
-// host that does not know it ignores it.
+// the client's connection can be closed then. Of several hosts each gets it, and each address of a host: the key does not say
+// whose it is, and a server that does not know it ignores it. An error is that of every server that could not be told.
 func (u *Upstream) forwardCancel(ctx context.Context, c wire.CancelRequest) error {
 	var (
-		hosts sync.WaitGroup
-		mu    sync.Mutex
-		errs  []error
+		servers sync.WaitGroup
+		mu      sync.Mutex
+		errs    []error
 	)
-	for from := 0; from < len(u.entries); from = u.hostEnd(from) {
-		to := u.hostEnd(from)
-		hosts.Go(func() {
-			if err := u.cancelAt(ctx, from, to, c); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-			}
-		})
+	for _, host := range u.hosts() {
+		for _, address := range u.addresses(ctx, host[0]) {
+			servers.Go(func() {
+				if err := u.through(atAddress(host, address)).cancel(ctx, c); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					errs = append(errs, err)
+				}
+			})
+		}
 	}
-	hosts.Wait()
+	servers.Wait()
 	return errors.Join(errs...)
 }
 
-// cancelQuery cancels what a session's server is doing, for a client that is not there any more.
-func (u *Upstream) cancelQuery(ctx context.Context, session *serverLink, c wire.CancelRequest) error {
-	return u.cancelAt(ctx, session.entry, session.entry+1, c)
+// addresses returns where a host is: a name may stand for several servers. One that cannot be looked up stays as it is.
+func (u *Upstream) addresses(ctx context.Context, e upstreamEntry) []string {
+	if e.network == "unix" {
+		return []string{e.address}
+	}
+	ctx, stop := context.WithTimeout(ctx, u.timeout)
+	defer stop()
+	ips, err := net.DefaultResolver.LookupHost(ctx, e.host)
+	if err != nil {
+		return []string{e.address}
+	}
+	for i, ip := range ips {
+		ips[i] = net.JoinHostPort(ip, strconv.Itoa(int(e.port)))
+	}
+	return ips
 }
 
-func (u *Upstream) cancelAt(ctx context.Context, from, to int, c wire.CancelRequest) (err error) {
+// atAddress returns the ways to a host by one of its addresses.
+func atAddress(host []upstreamEntry, address string) []upstreamEntry {
+	host = slices.Clone(host)
+	for i := range host {
+		host[i].address = address
+	}
+	return host
+}
+
+// cancelQuery cancels what a session's server is doing, for a client that is not there any more.
+func (l *serverLink) cancelQuery(ctx context.Context, c wire.CancelRequest) error {
+	way := l.upstream.entries[l.entry : l.entry+1]
+	if way[0].network != "unix" {
+		way = atAddress(way, l.RemoteAddr().String())
+	}
+	return l.upstream.through(way).cancel(ctx, c)
+}
+
+// cancel sends a request to the first entry that can be reached.
+func (u *Upstream) cancel(ctx context.Context, c wire.CancelRequest) (err error) {
 	ctx, stop := context.WithTimeout(ctx, cancelTimeout)
 	defer stop()
-	link, err := u.dialAny(ctx, from, to)
+	link, err := u.dial(ctx)
 	if err != nil {
 		return fmt.Errorf("cancel request: %w", err)
 	}

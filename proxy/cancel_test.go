@@ -62,7 +62,7 @@ func TestCancelQuery(t *testing.T) {
 	session := (<-p.outcomes).in.server
 	sleeping := asleep(t, server, c)
 	key := wire.CancelRequest{ProcessID: c.PID(), Secret: c.SecretKey()}
-	if err := u.cancelQuery(context.Background(), session, key); err != nil {
+	if err := session.cancelQuery(context.Background(), key); err != nil {
 		t.Fatal(err)
 	}
 	checkCanceled(t, <-sleeping)

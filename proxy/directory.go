@@ -115,6 +115,9 @@ func (d *directory) Admitted(c scope.Cluster, name scope.Short) bool {
 func (d *directory) Learn(v *scope.View) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !v.Whole {
+		v.DB.Remember(d.db.Kin)
+	}
 	d.db = v.DB
 	if v.Whole {
 		clear(d.roles)
@@ -147,8 +150,9 @@ func (d *directory) Changed() {
 	d.listed = time.Time{}
 }
 
-// login tells whether a role of the database logs in under the name. ok is false when the list is too old to tell, or has a
-// role of that name that may not log in: then it is for a role of the cluster, if there is one.
+// login tells whether a role of the database logs in under the name. ok is false where there is more to say than yes or no:
+// the list is too old to tell; or a role of that name may not log in, so that the name is for a role of the cluster, if
+// there is one; or the name is what a role of the database is called in the cluster.
 func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -158,7 +162,8 @@ func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Name == name { // not one of a schema
 		return c, d.roles[c].Login
 	}
-	return scope.Cluster(name), true
+	_, own := d.roles[scope.Cluster(name)]
+	return scope.Cluster(name), !own
 }
 
 // unscoped is the directory of a session without role names: physical replication.

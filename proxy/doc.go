@@ -7,8 +7,9 @@
 //	session.go    one client's story        session.serve:
 //	admit.go        what does it want?        TLS, startup packet, cancel request
 //	session.go      who is it?                loginNames: app, or orders_app
-//	upstream.go     to the server             TLS, several hosts
-//	login.go        is it let in?             authentication, relayed (login_auth.go)
+//	auth.go         by which rule?            relayed to the server, or checked here (verify.go, package scram)
+//	upstream.go     to the server             TLS, several hosts (target.go)
+//	login.go        is it let in?             authentication: relayed (login_auth.go), or the proxy's own (login_proof.go)
 //	relay.go        its statements            two goroutines around an engine.Engine
 //	session.go      the end                   farewell: last words to both sides
 //

@@ -14,7 +14,8 @@ import (
 )
 
 // A login is the server's exchange with the client, relayed: the proxy holds no secret. What it changes on the way is in
-// this file and in login_auth.go:
+// this file and in login_auth.go. (Where the proxy has checked the client itself, auth.go, only the frame is the same:
+// login_proof.go then speaks for the client.)
 //
 //	client                        proxy                                      server
 //	  │ StartupMessage user=app ───▶ user=orders_app, _pq_.* taken out ────────▶ │
@@ -30,12 +31,16 @@ import (
 type loginNames struct {
 	candidates []scope.Cluster // in the order in which they are tried; one where it is certain
 	prefer     int             // which of them to log in as when the server asks for an exchange that cannot be repeated
+	refused    *scope.Error    // instead: nobody logs in under the name
 }
 
 // loginOptions are the parts of a login that the caller decides.
 type loginOptions struct {
 	// params are added to the client's startup parameters, or take the place of those of the same name.
 	params []wire.Parameter
+	// proof is what the proxy shows to the server in the client's place, where it has checked the client itself; nil to
+	// relay what they say.
+	proof *proof
 	// localize returns a frame of an error or notice in the words of a client who is logged in as user.
 	localize func(user scope.Cluster, frame []byte) []byte
 }
@@ -46,7 +51,7 @@ type loggedIn struct {
 	user      scope.Cluster
 	candidate int          // the user's place in loginNames
 	version   wire.Version // what both sides speak
-	rest      []byte       // what the server has sent after AuthenticationOk and the client has not got: one frame
+	rest      []byte       // what the server has sent after AuthenticationOk and the client has not got: whole frames
 }
 
 // loginRounds bounds the messages of a server in a login. SCRAM has five.
@@ -62,7 +67,6 @@ type loginRelay struct {
 	ended   func() error // says whether the proxy ends the login, because it stops
 	version wire.Version // that the server is asked for
 	refused []bool       // per candidate: the server does not let it in
-	greeted bool         // NegotiateProtocolVersion had its time
 	out     []byte       // frames for the client that wait for the next flush
 
 	// password is the client's answer to a request for a password in clear text, kept while there is another name to
@@ -95,7 +99,14 @@ func login(outer context.Context, v *visitor, u *Upstream, names loginNames, o l
 			}
 		}
 		if a.answer.code == wire.AuthOk {
-			return l.enter(ctx, a)
+			var settled bool
+			if a, settled, err = l.settle(ctx, a); err != nil {
+				return nil, err
+			}
+			if settled {
+				return l.enter(ctx, a)
+			}
+			continue
 		}
 		if err := l.exchange(a); err != nil {
 			return nil, l.abandon(a, err)
@@ -148,8 +159,7 @@ func (l *loginRelay) other() int {
 // again is for an attempt that was refused: it offers the password that the client gave to the other names, as long as
 // the server asks for no more than that. Otherwise the client is sent the refusal.
 func (l *loginRelay) again(ctx context.Context, a *loginAttempt) (*loginAttempt, error) {
-	const invalidPassword = "28P01"
-	wrongName := a.answer.refused == invalidPassword || a.answer.refused == scope.CodeInvalidAuthorization
+	wrongName := a.answer.refused == codeInvalidPassword || a.answer.refused == scope.CodeInvalidAuthorization
 	l.refused[a.candidate] = true
 	for next := l.other(); l.password != nil && wrongName && next >= 0; next = l.other() {
 		l.refused[next] = true
@@ -246,13 +256,7 @@ func untold(err error) *scope.Error {
 // greet puts what comes before the first request of the server: NegotiateProtocolVersion, if the client asked for what
 // it does not get, and the server's notices. The client is asked for nothing before, and greeted once.
 func (l *loginRelay) greet(a *loginAttempt) {
-	if !l.greeted {
-		l.greeted = true
-		unknown := l.visitor.startup.ProtocolOptions()
-		if a.version < l.visitor.startup.Version || len(unknown) > 0 {
-			l.out = wire.AppendNegotiate(l.out, a.version, unknown)
-		}
-	}
+	l.out = append(l.out, l.visitor.greet(a.version)...)
 	for _, notice := range a.notices {
 		l.out = append(l.out, l.localize(a.user, notice)...)
 	}
@@ -313,7 +317,7 @@ type loginAttempt struct {
 type loginAnswer struct {
 	frame   []byte
 	code    uint32 // of a request
-	after   []byte // the frame that follows AuthenticationOk
+	after   []byte // the frame that follows AuthenticationOk, and others after begin
 	refused string // SQLSTATE, where frame or after is an error
 }
 
@@ -345,8 +349,7 @@ func (a loginAnswer) repeatable() bool {
 
 // open connects to the server, asks it for a candidate, and waits for the first answer.
 func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, error) {
-	user := l.names.candidates[candidate]
-	packet, err := wire.AppendStartup(nil, l.startup(user))
+	packet, err := wire.AppendStartup(nil, l.startup(l.names.candidates[candidate]))
 	if err != nil { // the strings come from a packet, or are the proxy's own: none holds a NUL
 		return nil, refuseClient(l.visitor.conn, nil, &scope.Error{
 			Code: scope.CodeProgramLimitExceeded, Message: "startup packet is too long",
@@ -366,9 +369,7 @@ func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, er
 		if last != nil {
 			last.close()
 		}
-		a := &loginAttempt{
-			server: link, candidate: candidate, user: user, version: l.version, stop: interruptWith(ctx, link),
-		}
+		a := l.attempt(ctx, link, candidate)
 		if err := a.start(l.visitor, packet); err != nil {
 			return nil, l.abandon(a, err)
 		}
@@ -379,6 +380,12 @@ func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, er
 		from, to, ok = l.upstream.retry(link, a.answer.refused)
 	}
 	return last, nil
+}
+
+func (l *loginRelay) attempt(ctx context.Context, link *serverLink, candidate int) *loginAttempt {
+	return &loginAttempt{
+		server: link, candidate: candidate, user: l.names.candidates[candidate], version: l.version, stop: interruptWith(ctx, link),
+	}
 }
 
 // start sends the startup packet.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/pgscope/pgscope-proxy/proxy/scram"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -21,19 +22,19 @@ var loginRequests = map[uint32]func(*loginRelay, *loginAttempt) error{
 	wire.AuthSASLFinal:         (*loginRelay).finishSASL,
 }
 
-// Names of authentication methods that are refused, for the message about it.
+// Names of requests, for messages about them.
 var loginMethods = map[uint32]string{
+	wire.AuthCleartextPassword: "clear-text password", wire.AuthMD5Password: "MD5 password",
+	wire.AuthSASL: "SASL", wire.AuthSASLContinue: "SASL", wire.AuthSASLFinal: "SASL",
 	wire.AuthKerberosV4: "Kerberos V4", wire.AuthKerberosV5: "Kerberos V5", wire.AuthCryptPassword: "crypt",
 	wire.AuthSCMCreds: "SCM credentials", wire.AuthGSS: "GSSAPI", wire.AuthGSSContinue: "GSSAPI", wire.AuthSSPI: "SSPI",
 }
 
-const (
-	mechanismSCRAM     = "SCRAM-SHA-256"
-	mechanismSCRAMPlus = "SCRAM-SHA-256-PLUS"
-)
-
 // exchange relays one request of the server and the client's answer, and waits for the server's next.
 func (l *loginRelay) exchange(a *loginAttempt) error {
+	if l.proof != nil {
+		return l.prove(a)
+	}
 	relay, ok := loginRequests[a.answer.code]
 	if !ok {
 		return l.refuse(a, byServer, &scope.Error{
@@ -89,7 +90,7 @@ func (l *loginRelay) offerSASL(a *loginAttempt) error {
 	if err := offer.Decode(wire.Body(a.answer.frame)); err != nil {
 		return a.serverBroke(err.Error())
 	}
-	offer.AuthMechanisms = slices.DeleteFunc(offer.AuthMechanisms, func(m string) bool { return m == mechanismSCRAMPlus })
+	offer.AuthMechanisms = slices.DeleteFunc(offer.AuthMechanisms, func(m string) bool { return m == scram.MechanismPlus })
 	if len(offer.AuthMechanisms) == 0 {
 		return l.refuse(a, byServer, &scope.Error{
 			Code:    scope.CodeFeatureNotSupported,
@@ -121,7 +122,7 @@ func (l *loginRelay) checkSASL(a *loginAttempt, offered []string, answer []byte)
 			Code: scope.CodeProtocolViolation, Message: "client selected an invalid SASL authentication mechanism",
 		}
 	}
-	if choice.AuthMechanism == mechanismSCRAM && a.server.tls != nil && bytes.HasPrefix(choice.Data, []byte("y")) {
+	if choice.AuthMechanism == scram.Mechanism && a.server.tls != nil && bytes.HasPrefix(choice.Data, []byte("y")) {
 		return &scope.Error{
 			Code:    scope.CodeInvalidAuthorization,
 			Message: "SCRAM channel binding negotiation error",
@@ -152,18 +153,26 @@ func (l *loginRelay) finishSASL(a *loginAttempt) error {
 // ask sends the client a request, and returns its answer: the frame of a password message.
 func (l *loginRelay) ask(a *loginAttempt, request []byte, what string) ([]byte, error) {
 	l.greet(a)
-	l.out = append(l.out, request...)
-	if err := l.flush(); err != nil {
-		return nil, err
+	request = append(l.out, request...)
+	l.out = nil
+	return l.visitor.ask(request, what)
+}
+
+// ask sends frames that end in a request for authentication, and returns the client's answer to it: the frame of a password
+// message. It is the only place where a client that is not let in yet is read. The error is a *loginError.
+func (v *visitor) ask(request []byte, what string) ([]byte, error) {
+	v.asked = true
+	if _, err := v.conn.Write(request); err != nil {
+		return nil, clientGone(err)
 	}
-	answer, err := wire.ReadFrame(l.visitor.conn, wire.MaxAuthToken)
+	answer, err := wire.ReadFrame(v.conn, wire.MaxAuthToken)
 	switch {
 	case err != nil:
 		return nil, clientGone(err)
 	case answer[0] == wire.Terminate:
 		return nil, clientGone(fmt.Errorf("client ended the login when it was asked for %s authentication", what))
 	case answer[0] != wire.Password:
-		return nil, l.refuse(a, byClient, &scope.Error{
+		return nil, v.refuse(&scope.Error{
 			Code:    scope.CodeProtocolViolation,
 			Message: fmt.Sprintf("expected %s response, got message type %d", what, answer[0]),
 		})

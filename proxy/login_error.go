@@ -20,6 +20,11 @@ type loginError struct {
 func (e *loginError) Error() string { return fmt.Sprintf("%s: %v", e.side, e.cause) }
 func (e *loginError) Unwrap() error { return e.cause }
 
+// unauthorized reports whether the login failed by who the client is, or says to be.
+func (e *loginError) unauthorized() bool {
+	return e.sqlstate == codeInvalidPassword || e.sqlstate == scope.CodeInvalidAuthorization
+}
+
 // clientGone is for clients that left, and those that get no answer.
 func clientGone(cause error) error { return &loginError{side: byClient, candidate: -1, cause: cause} }
 

@@ -249,7 +249,7 @@ func TestLogin(t *testing.T) {
 		{name: "rejected twice", said: "x", names: []scope.Cluster{"rejected", "rejected"}, prefer: 1, told: `28000 pg_hba.conf rejects connection`, tried: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := startLoginProxy(t, plain, TLSOff, loginNames{test.names, test.prefer})
+			p := startLoginProxy(t, plain, TLSOff, loginNames{candidates: test.names, prefer: test.prefer})
 			c, err := connect(t, p.dsn(test.said, test.client))
 			outcome := <-p.outcomes
 			if test.user != "" {

@@ -38,6 +38,17 @@ type Options struct {
 	ClientTLS TLSMode
 	TLS       *tls.Config
 
+	// Auth is how clients are let in that none of AuthRules matches; empty for passthrough. The first rule that matches
+	// holds. To verify needs Admin, as a role that may read pg_authid.
+	Auth      AuthMethod
+	AuthRules []AuthRule
+	// LoginFailures is how many logins from one address may fail in a minute before it has to wait; 0 for any number.
+	LoginFailures int
+	// Proxies are load balancers in front; nil for none.
+	Proxies *Proxies
+	// AddHost puts the client's address into the application_name that the server shows.
+	AddHost bool
+
 	// LoginTimeout bounds the time from accept to the end of the login; 0 means a minute, as authentication_timeout.
 	LoginTimeout time.Duration
 	// Grace is how long open transactions may go on when the server stops.
@@ -65,6 +76,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ClientTLS == "" {
 		o.ClientTLS = TLSOff
+	}
+	if o.Auth == "" {
+		o.Auth = AuthPassthrough
 	}
 	if o.LoginTimeout == 0 {
 		o.LoginTimeout = time.Minute

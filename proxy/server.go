@@ -27,6 +27,8 @@ type Server struct {
 	loops       *loops // nil where sessions are relayed by goroutines
 	analyses    *analyses
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
+	auth        authRules
+	failures    *failures
 
 	listeners []net.Listener
 
@@ -69,6 +71,14 @@ func New(o Options) (*Server, error) {
 		o: o, analyses: analyses, metrics: newMetrics(o.Metrics), guesses: guesses,
 		admission: newAdmitOptions(o.ClientTLS, o.TLS, o.LoginTimeout),
 		sessions:  make(map[*session]struct{}),
+		auth:      authRules{o.AuthRules, o.Auth},
+	}
+	if s.auth.has(AuthVerify) && o.Admin == nil {
+		return nil, errors.New("proxy: to verify passwords, it needs an admin connection")
+	}
+	s.admission.proxies = o.Proxies
+	if s.failures, err = newFailures(o.LoginFailures); err != nil {
+		return nil, err
 	}
 	s.SetPolicy(o.Policy)
 	s.directories.prefixes = make(map[string]string)
@@ -76,7 +86,8 @@ func New(o Options) (*Server, error) {
 		s.directories.prefixes[name] = d.Prefix
 	}
 	if o.Admin != nil {
-		s.admin = &admin{config: o.Admin}
+		s.o.Admin = withoutConnectionSettings(o.Admin)
+		s.admin = &admin{config: s.o.Admin}
 	}
 	return s, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
+	"github.com/pgscope/pgscope-proxy/proxy/scram"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -22,7 +23,8 @@ import (
 // session is the story of one connection: admit → names → login → relay → close.
 type session struct {
 	server *Server
-	conn   net.Conn // as accepted
+	conn   net.Conn   // as accepted
+	client netip.Addr // where the client is; not valid on a Unix socket, and before it is known
 	log    *zap.Logger
 	start  engine.StartRole // what the startup packet says of roles beside the user
 
@@ -74,6 +76,10 @@ func (x *session) begin() (handed bool) {
 		x.turnedAway(err)
 		return false
 	}
+	if v.client.IsValid() {
+		x.client = v.client.Addr()
+		x.log = s.o.Log.With(zap.Stringer("client", v.client)) // as a load balancer says
+	}
 	if v.cancel != nil {
 		s.metrics.cancels.Inc()
 		if err := s.o.Upstream.forwardCancel(ctx, *v.cancel); err != nil {
@@ -107,28 +113,77 @@ func (x *session) turnedAway(err error) {
 		return
 	}
 	x.log.Warn("login failed", zap.Error(err))
+	if failed != nil && failed.unauthorized() {
+		x.server.failures.note(x.client, time.Now())
+	}
 }
 
-// login finds the role that the client's user means, and relays the login.
+// login finds the role that the client's user means, checks the client if that is the proxy's to do, and logs in to the
+// server.
 func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
+	ctx, cancel := context.WithDeadline(ctx, v.deadline)
+	defer cancel()
 	s := x.server
 	database, user := v.startup.Database(), scope.Short(v.startup.User())
+	if wait := s.failures.wait(x.client, time.Now()); wait > 0 {
+		return nil, v.refuse(tooManyFailures(wait))
+	}
 	names, err := x.loginNames(ctx, v, user)
 	if err != nil {
+		return nil, err
+	}
+	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
+	if o.proof, err = x.authenticate(ctx, v, names); err != nil {
 		return nil, err
 	}
 	if x.scoped(v) && s.o.mode(database) != scope.Off {
 		v.startup, x.start = withoutRoles(v.startup)
 	}
-	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
 	if x.scoped(v) {
 		o.params = sessionSettings(v, s.o.mode(database))
 	}
-	in, err := login(ctx, v, s.o.Upstream, names, o)
+	if s.o.AddHost {
+		o.params = append(o.params, withHost(v))
+	}
+	in, err := login(ctx, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
 	if len(names.candidates) > 1 {
 		x.learnGuess(guess{database, user}, names, err)
 	}
 	return in, err
+}
+
+// authenticate checks the client by the method that its rule says, and returns what the proxy has to show to the server; nil
+// where the server is to check it.
+func (x *session) authenticate(ctx context.Context, v *visitor, names loginNames) (*proof, error) {
+	defer interruptWith(ctx, v.conn)()
+	rule := x.server.auth.of(v)
+	switch {
+	case rule.Method == AuthVerify:
+		keys, err := x.verify(ctx, v, names)
+		return &proof{rule.Method, keys}, err
+	case names.refused != nil:
+		return nil, v.refuse(names.refused)
+	case rule.Method == AuthPassthrough:
+		return nil, nil
+	}
+	if err := rule.identify(v); err != nil {
+		told := refuseClient(v.conn, nil, rule.notIdentified(v))
+		told.cause = errors.Join(err, told.cause)
+		return nil, told
+	}
+	return &proof{method: rule.Method}, nil
+}
+
+// verify checks that the client knows the password of the role that it means.
+func (x *session) verify(ctx context.Context, v *visitor, names loginNames) (*scram.Keys, error) {
+	switch len(names.candidates) {
+	case 0:
+		return v.verify(ctx, x.server.admin, scope.Cluster(v.startup.User()), false)
+	case 1:
+		return v.verify(ctx, x.server.admin, names.candidates[0], true)
+	default: // which of them exists, the admin connection could not tell
+		return nil, v.refuse(cannotVerify())
+	}
 }
 
 // walsender reports whether the client asks for a replication connection, and whether for one to a database
@@ -160,6 +215,25 @@ func sessionSettings(v *visitor, mode scope.Mode) []wire.Parameter {
 	return params
 }
 
+// withHost returns the application_name that the server shows, with the client's address in it; the name gives way where both
+// are longer than a name can be.
+func withHost(v *visitor) wire.Parameter {
+	const name = "application_name"
+	host := "unix"
+	if v.client.IsValid() {
+		host = v.client.String()
+	}
+	application := v.startup.Get(name)
+	if application == "" {
+		return wire.Parameter{Name: name, Value: host}
+	}
+	const between = " - "
+	if room := scope.MaxName - len(between) - len(host); len(application) > room {
+		application = strings.ToValidUTF8(application[:room], "")
+	}
+	return wire.Parameter{Name: name, Value: application + between + host}
+}
+
 // loginNames tells what roles of the cluster the user may be: one where that is known.
 func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) (loginNames, error) {
 	s := x.server
@@ -177,7 +251,7 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 	if s.admin != nil {
 		c, refused, err := x.askLogin(ctx, db, user)
 		if refused != nil {
-			return loginNames{}, v.refuse(refused)
+			return loginNames{refused: refused}, nil
 		}
 		if err == nil {
 			return loginNames{candidates: []scope.Cluster{c}}, nil
@@ -224,7 +298,7 @@ func (x *session) learnGuess(g guess, names loginNames, err error) {
 	switch {
 	case err == nil:
 		x.server.guesses.Remove(g)
-	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0:
+	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0 && failed.unauthorized():
 		x.server.guesses.Add(g, (failed.candidate+1)%len(names.candidates))
 	}
 }
@@ -298,7 +372,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	}
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
 	who := policy.Session{
-		Database: database, User: v.startup.User(), Client: addressOf(v.conn), Application: v.startup.Get("application_name"),
+		Database: database, User: v.startup.User(), Client: v.client.Addr(), Application: v.startup.Get("application_name"),
 	}
 	c.Decide = func(a policy.Action) *scope.Error { return x.decide(who, a) }
 	c.Forget = s.directories.forget
@@ -320,14 +394,6 @@ func (x *session) decide(who policy.Session, a policy.Action) *scope.Error {
 	return d.Err
 }
 
-func addressOf(c net.Conn) netip.Addr {
-	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
-		return netip.Addr{} // a Unix socket
-	}
-	return a.Addr().Unmap()
-}
-
 // farewell tells both sides that the session is over, as far as they can still be told, and cancels what the server does
 // for a client that is gone.
 func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
@@ -344,7 +410,7 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 	}
 	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
 		if c, err := wire.DecodeCancel(key); err == nil {
-			if err := x.server.o.Upstream.cancelQuery(context.WithoutCancel(ctx), in.server, c); err != nil {
+			if err := in.server.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
 				x.log.Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}
 		}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 )
 
@@ -57,4 +58,12 @@ func tlsState(c net.Conn) *tls.ConnectionState {
 	}
 	s := t.ConnectionState()
 	return &s
+}
+
+// leaf returns the certificate itself, without its chain.
+func leaf(c *tls.Certificate) (*x509.Certificate, error) {
+	if c.Leaf != nil {
+		return c.Leaf, nil
+	}
+	return x509.ParseCertificate(c.Certificate[0])
 }

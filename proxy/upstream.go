@@ -24,11 +24,18 @@ type Upstream struct {
 	direct  bool            // sslnegotiation=direct: TLS from the first byte
 	told    bool            // the connection string says connect_timeout
 	timeout time.Duration   // for one entry
+
+	target    *target // target_session_attrs; nil for any
+	kinds     *hostKinds
+	balance   bool // load_balance_hosts=random
+	keepAlive net.KeepAliveConfig
 }
 
 // upstreamEntry is one way to one host. sslmode=prefer makes two of a host, with TLS and without; allow the same two the
 // other way round.
 type upstreamEntry struct {
+	host             string // as in the connection string
+	port             uint16
 	network, address string
 	tls              *tls.Config // nil: without TLS
 }
@@ -55,7 +62,6 @@ func NewUpstream(dsn string) (*Upstream, error) {
 		set  bool
 		name string
 	}{ // what decides about a server only after a login cannot be decided here: the logins are the clients'
-		{c.ValidateConnect != nil, "target_session_attrs"},
 		{c.ChannelBinding == "require", "channel_binding=require"},
 		{c.SSLCertMode == "require", "sslcertmode=require"},
 		{c.RequireAuth != "", "require_auth"},
@@ -64,7 +70,13 @@ func NewUpstream(dsn string) (*Upstream, error) {
 			return nil, fmt.Errorf("upstream: %s is not supported here", refused.name)
 		}
 	}
-	u := &Upstream{direct: c.SSLNegotiation == "direct", told: c.ConnectTimeout != 0, timeout: c.ConnectTimeout}
+	u := &Upstream{
+		direct: c.SSLNegotiation == "direct", told: c.ConnectTimeout != 0, timeout: c.ConnectTimeout,
+		target: targetOf(c), kinds: &hostKinds{known: make(map[string]hostKind)},
+	}
+	if err := u.connectionSettings(c.RuntimeParams); err != nil {
+		return nil, fmt.Errorf("upstream: %w", err)
+	}
 	u.SetDefaultTimeout(DefaultConnectTimeout)
 	u.add(c.Host, c.Port, c.TLSConfig)
 	for _, f := range c.Fallbacks {
@@ -86,7 +98,7 @@ func (u *Upstream) SetDefaultTimeout(d time.Duration) {
 
 func (u *Upstream) add(host string, port uint16, config *tls.Config) {
 	network, address := pgconn.NetworkAddress(host, port)
-	u.entries = append(u.entries, upstreamEntry{network, address, config})
+	u.entries = append(u.entries, upstreamEntry{host, port, network, address, config})
 }
 
 // withoutDSN takes the connection string out of an error. Where the string could not be taken apart, no part of it is
@@ -128,6 +140,7 @@ type serverLink struct {
 	net.Conn                      // *tls.Conn where it uses TLS
 	tls      *tls.ConnectionState // nil without TLS
 	entry    int                  // of the Upstream
+	upstream *Upstream
 }
 
 // dialError says that no server could be reached: each entry that was tried, and why it failed.
@@ -159,6 +172,7 @@ func (u *Upstream) dialAny(ctx context.Context, from, to int) (*serverLink, erro
 			return link, nil
 		}
 		failed.causes = append(failed.causes, fmt.Errorf("%v: %w", u.entries[i], err))
+		u.kinds.forget(u.entries[i].address)
 	}
 	return nil, &failed
 }
@@ -182,13 +196,13 @@ func (u *Upstream) retry(link *serverLink, sqlstate string) (from, to int, ok bo
 func (u *Upstream) dialEntry(ctx context.Context, i int) (*serverLink, error) {
 	ctx, cancel := context.WithTimeout(ctx, u.timeout)
 	defer cancel()
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true}}
+	dialer := net.Dialer{KeepAliveConfig: u.keepAlive}
 	e := u.entries[i]
 	conn, err := dialer.DialContext(ctx, e.network, e.address) // TCP_NODELAY is Go's default
 	if err != nil {
 		return nil, err
 	}
-	link := &serverLink{Conn: conn, entry: i}
+	link := &serverLink{Conn: conn, entry: i, upstream: u}
 	if e.tls == nil {
 		return link, nil
 	}

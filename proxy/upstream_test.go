@@ -50,7 +50,9 @@ func TestNewUpstream(t *testing.T) {
 func TestNewUpstreamRefuses(t *testing.T) {
 	const password = "secret" // of which no part is shown
 	for _, test := range []struct{ dsn, want string }{
-		{"host=a password=secret target_session_attrs=read-write", "target_session_attrs"},
+		{"host=a password=secret target_session_attrs=master", "target_session_attrs"},
+		{"host=a password=secret load_balance_hosts=yes", "load_balance_hosts"},
+		{"host=a password=secret keepalives_idle=-1", "keepalives_idle"},
 		{"host=a password=secret channel_binding=require", "channel_binding"},
 		{"host=a password=secret sslcertmode=require", "sslcertmode"},
 		{"host=a password=secret require_auth=scram-sha-256", "require_auth"},
@@ -242,7 +244,7 @@ func TestLoginNextHost(t *testing.T) {
 	})))
 	server := pgtest.Shared(t)
 	u := testUpstream(t, server.DSN("sslmode=disable"))
-	both := &Upstream{entries: append(starting.entries[:1:1], u.entries...), timeout: patience}
+	both := u.through(append(starting.entries[:1:1], u.entries...))
 	p := startLoginProxy(t, both, TLSOff, loginNames{candidates: []scope.Cluster{"postgres"}})
 	c, err := connect(t, p.dsn("postgres"))
 	if err != nil {

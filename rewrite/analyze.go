@@ -57,7 +57,6 @@ type statement struct {
 	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
 	md5        int         // PASSWORD 'md5…': where it stands; else none
 	bodies     []body      // texts in its strings that run with it
-	relations  []relation  // in a body: the catalogs of roles that it reads
 	unseen     []unseen    // texts in its strings that name roles and are not mapped
 	changes    []Change    // what it does to databases and schemas as a whole
 }
@@ -245,11 +244,7 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	r.allRoles, r.md5 = none, none
 	r.readExtensions()
 	walk(raw.Stmt.ProtoReflect(), r.node)
-	if r.depth > 0 {
-		r.readRelations(raw.Stmt)
-	} else {
-		r.readCatalog(raw.Stmt)
-	}
+	r.readCatalog(raw.Stmt)
 	r.finish()
 	if r.idle() {
 		return nil

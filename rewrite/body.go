@@ -198,6 +198,9 @@ func readBlock(r *reader, s layers) (body, *Error) {
 	}
 	if computed {
 		b.noteStrings(tokens{text, list}, executed)
+		for i := range b.statements {
+			b.statements[i].references = slices.DeleteFunc(b.statements[i].references, reference.forTexts)
+		}
 	}
 	return b, nil
 }
@@ -323,5 +326,5 @@ func (b *body) noteStrings(t tokens, read []int) {
 
 // idle reports whether a statement has nothing to do with roles.
 func (s statement) idle() bool {
-	return s.refusal == nil && s.wants == nil && s.relations == nil && s.bodies == nil && s.unseen == nil && s.users == nil && s.standard == nil && s.changes == nil && s.references == nil
+	return s.refusal == nil && s.wants == nil && s.bodies == nil && s.unseen == nil && s.users == nil && s.standard == nil && s.changes == nil && s.references == nil
 }

@@ -23,6 +23,12 @@ type reference struct {
 	set        bool   // it holds a function that returns a set
 }
 
+// forTexts reports whether the server's own name is left where a block makes a text of it for the server:
+// EXECUTE format('… OWNER TO %I', current_user).
+func (r reference) forTexts() bool {
+	return r.form == shortName || r.form == shortNames || r.form == shortText
+}
+
 // readCatalog finds the references of a statement. Of those that store expressions for later (views, policies, defaults,
 // functions), only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {

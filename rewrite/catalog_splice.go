@@ -1,15 +1,20 @@
 package rewrite
 
-import "github.com/pgscope/pgscope-proxy/scope"
+import (
+	"slices"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
 
 // ReadsCatalog reports whether the text reads or says role names by means of SQL, so that Rewrite needs the view's Columns.
 func (a *Analysis) ReadsCatalog() bool {
-	for i := range a.statements {
-		if a.statements[i].references != nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.statements, statement.readsCatalog)
+}
+
+func (s statement) readsCatalog() bool {
+	return s.references != nil || slices.ContainsFunc(s.bodies, func(b body) bool {
+		return slices.ContainsFunc(b.statements, statement.readsCatalog)
+	})
 }
 
 // Asks reports whether Rewrite needs to know whose the names in the text are, or in which mode the session is: for role
@@ -35,6 +40,7 @@ func (m *mapping) look() {
 		switch ref.form {
 		case fixed:
 			m.edits = append(m.edits, edit{ref.start, ref.end, ref.as})
+			m.commonplace = append(m.commonplace, ref.as)
 		case subselect:
 			columns := m.view.Columns[ref.relation]
 			if columns == nil {

@@ -17,63 +17,118 @@ import (
 // SQLSTATE, that it does not, and [Localizer] takes the beginning off.
 const missing = scope.Reserved + "missing_"
 
-// Parts of the SQL. In braces: {lead} what the database's roles begin with, {marker} its marker, as strings; {name} and
-// {oid} expressions for a role; {=} and the like are operators.
+// Parts of the SQL. In braces: {lead} what the database's roles begin with, {marker} its marker's OID; {kin} the
+// schemas with roles, as a relation; {name} and {oid} expressions for a role; {=} and the like are operators.
+//
+// Lists of roles are long and their planner's statistics are young: what tells of each role whose it is, is a set that is
+// made once (IN), at the first role that it is needed for. Of single names it is looked up (EXISTS).
 const (
 	// oidSQL is the OID of the role {name}, NULL where there is none.
 	oidSQL = `pg_catalog.to_regrole(pg_catalog.quote_ident({name}::pg_catalog.text))::pg_catalog.oid`
 
-	// ownSQL: the role belongs to the database. It is the rule of scope.View: a member of the marker, with the prefix.
-	ownSQL = `(pg_catalog.starts_with({name}::pg_catalog.text, {lead}) AND EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_m` +
-		` WHERE pgscope_m.roleid {=} pg_catalog.to_regrole({marker})::pg_catalog.oid AND pgscope_m.member {=} {oid}))`
+	// markerSQL is the OID of the database's marker, looked up once for a query.
+	markerSQL = `(SELECT {marker})`
 
-	// shortSQL is the name that the database has for the role.
-	shortSQL = `CASE WHEN {own} THEN {cut} ELSE {name} END`
+	// shownSQL is the name that the database has for one of its roles, NULL for all others. It is the rule of scope.View: a
+	// member of the marker, with the prefix.
+	shownSQL = `CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) THEN CASE WHEN {member} THEN {cut}{ofKin} END END`
 	cutSQL   = `pg_catalog.right({name}::pg_catalog.text, pg_catalog.length({lead}::pg_catalog.text) {*} -1)`
 
-	// foreignSQL: the role belongs to another database, by a marker that is not this one's and the prefix in its comment. A
-	// prefix with control characters is not recognised: its \u escapes would need decoding that can fail.
-	foreignSQL = `EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_m JOIN pg_catalog.pg_shdescription pgscope_d` +
-		` ON pgscope_d.objoid {=} pgscope_m.roleid AND pgscope_d.classoid {=} 1260::pg_catalog.oid` +
-		` WHERE pgscope_m.member {=} {oid} AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_m.roleid)::pg_catalog.text, 'pgscope_')` +
-		` AND (pgscope_m.roleid {=} pg_catalog.to_regrole({marker})::pg_catalog.oid) IS NOT TRUE` +
-		` AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_k WHERE pgscope_k.member {=} pgscope_m.roleid` +
-		` AND pgscope_k.roleid {=} pg_catalog.to_regrole({marker})::pg_catalog.oid)` +
-		` AND pg_catalog.starts_with({name}::pg_catalog.text, ('"' {||} (pg_catalog.regexp_match(pgscope_d.description, {prefix}))[1]` +
-		` {||} '"')::pg_catalog.json {#>>} '{}' {||} '_'))`
+	// memberSQL looks one role up among the members of the database's marker.
+	memberSQL = `(SELECT true FROM pg_catalog.pg_auth_members pgscope_m` +
+		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} {oid} LIMIT 1)`
 
-	// prefixPattern finds the prefix in a marker's comment, as scope.Database.Comment writes it.
+	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows.
+	allShownSQL = `(SELECT pg_catalog.jsonb_object_agg(pgscope_a.n, pg_catalog.concat(pgscope_a.s, pg_catalog.right(pgscope_a.n,` +
+		` pg_catalog.length(pgscope_a.l) {*} -1))) FROM ({allMembers}) pgscope_a (n, l, s)` +
+		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l))`
+	allMembersSQL = `SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, {lead}::pg_catalog.text, ''::pg_catalog.text` +
+		` FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {marker}`
+	allOfKinSQL = ` UNION ALL SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
+		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid`
+
+	// ofKinSQL is the name of a role of a schema.
+	ofKinSQL = ` ELSE (SELECT pgscope_k.s {||} '.' {||} pg_catalog.right({name}::pg_catalog.text, pg_catalog.length(pgscope_k.l) {*} -1)` +
+		` FROM {kin} WHERE pg_catalog.starts_with({name}::pg_catalog.text, pgscope_k.l) AND EXISTS (` +
+		`SELECT FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid` +
+		` AND pgscope_m.member {=} {oid}) LIMIT 1)`
+
+	// leadSQL is what the roles of another scope begin with, as the comment of its marker has it: scope.Database.Comment. A
+	// prefix with control characters is not recognised: its \u escapes would need decoding that can fail.
+	leadSQL = `(CASE WHEN pg_catalog.strpos(pgscope_d.description, E'\\') {=} 0 THEN ` +
+		`pg_catalog.split_part(pg_catalog.split_part(pgscope_d.description, '"prefix":"', 2), '"', 1) {||} '_' {||} ` +
+		`CASE WHEN pg_catalog.strpos(pgscope_d.description, '"schema":"') {=} 0 THEN '' ELSE ` +
+		`pg_catalog.split_part(pg_catalog.split_part(pgscope_d.description, '"schema":"', 2), '"', 1) {||} '_' END ELSE ` +
+		`('"' {||} (pg_catalog.regexp_match(pgscope_d.description, {prefix}))[1] {||} '"')::pg_catalog.json {#>>} '{}' {||} '_' END)`
+
+	// prefixPattern finds the prefix in a marker's comment.
 	prefixPattern = `"prefix":"((?:[^"\\\x01-\x1f]|\\["\\])+)"`
 
-	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none. A name that is too
-	// long would be cut, and be another's.
-	twinSQL = `(SELECT pgscope_m.member FROM pg_catalog.pg_auth_members pgscope_m` +
-		` WHERE pgscope_m.roleid {=} pg_catalog.to_regrole({marker})::pg_catalog.oid AND pgscope_m.member {=}` +
-		` pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length({lead} {||} {name}::pg_catalog.text) {<=} 63` +
-		` THEN pg_catalog.quote_ident({lead} {||} {name}::pg_catalog.text) END)::pg_catalog.oid LIMIT 1)`
+	// othersSQL are the conditions of a marker pgscope_d that is neither this database's nor one of its schemas'.
+	othersSQL = `pgscope_d.classoid {=} 1260::pg_catalog.oid` +
+		` AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_d.objoid)::pg_catalog.text, 'pgscope_')` +
+		` AND (pgscope_d.objoid {=} {ours}) IS NOT TRUE AND NOT pgscope_d.objoid {=} ANY {members}`
 
-	// referencedSQL: something in this database, or the database itself, depends on the role.
-	referencedSQL = `EXISTS (SELECT FROM pg_catalog.pg_shdepend pgscope_d JOIN pg_catalog.pg_database pgscope_b` +
-		` ON pgscope_d.dbid {=} pgscope_b.oid OR pgscope_d.dbid {=} 0::pg_catalog.oid AND pgscope_d.classid {=} 1262::pg_catalog.oid` +
-		` AND pgscope_d.objid {=} pgscope_b.oid WHERE pgscope_b.datname {=} pg_catalog.current_database()` +
-		` AND pgscope_d.refclassid {=} 1260::pg_catalog.oid AND pgscope_d.refobjid {=} {oid})`
+	// membersSQL are the members of the database's marker.
+	membersSQL = `(SELECT pgscope_k.member FROM pg_catalog.pg_auth_members pgscope_k WHERE pgscope_k.roleid {=} {ours})`
+
+	// foreignSQL: the role belongs to another database, by a marker that is not this one's and the prefix in its comment.
+	foreignSQL = `EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_m JOIN pg_catalog.pg_shdescription pgscope_d` +
+		` ON pgscope_d.objoid {=} pgscope_m.roleid WHERE pgscope_m.member {=} {oid} AND {others}` +
+		` AND pg_catalog.starts_with({name}::pg_catalog.text, {otherLead}))`
+
+	// foreignersSQL are the roles of which that is true, but for members of the database's marker.
+	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f WHERE pg_catalog.starts_with(` +
+		`pg_catalog.pg_get_userbyid(pgscope_f.member)::pg_catalog.text, (SELECT pg_catalog.jsonb_object_agg(pgscope_d.objoid, {otherLead})` +
+		` FROM pg_catalog.pg_shdescription pgscope_d WHERE {others}) {->>} pgscope_f.roleid::pg_catalog.text)` +
+		` AND NOT pgscope_f.member {=} ANY {members})`
+
+	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none.
+	twinSQL = `(SELECT pgscope_m.member FROM pg_catalog.pg_auth_members pgscope_m` +
+		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} {namesake} LIMIT 1)`
+
+	// namesakeSQL is the OID of the role with the prefix and {name}. A name that is too long would be cut, and be another's.
+	namesakeSQL = `pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length({lead} {||} {name}::pg_catalog.text) {<=} 63` +
+		` THEN pg_catalog.quote_ident({lead} {||} {name}::pg_catalog.text) END)::pg_catalog.oid`
+
+	// kinTwinSQL is the OID of the role of a schema that {name} means: by itself along the search_path, or with the schema
+	// before it, unless the database has a role of that name.
+	kinTwinSQL = `(SELECT pgscope_m.member FROM {kin} CROSS JOIN LATERAL (VALUES` +
+		` (CASE WHEN pgscope_k.s COLLATE pg_catalog."C" {=} ANY ({path}) THEN {name}::pg_catalog.text END),` +
+		` (CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, pgscope_k.s {||} '.') AND {twin} IS NULL` +
+		` THEN pg_catalog.substr({name}::pg_catalog.text, pg_catalog.length(pgscope_k.s) {+} 2) END)) pgscope_c (n)` +
+		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid` +
+		` AND pgscope_m.member {=} pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length(pgscope_k.l {||} pgscope_c.n) {<=} 63` +
+		` THEN pg_catalog.quote_ident(pgscope_k.l {||} pgscope_c.n) END)::pg_catalog.oid` +
+		` ORDER BY pg_catalog.array_position({path}, pgscope_k.s COLLATE pg_catalog."C") LIMIT 1)`
+	pathSQL = `pg_catalog.current_schemas(false)::pg_catalog.text[]`
+
+	// referencedSQL are the roles that something in this database, or the database itself, depends on.
+	referencedSQL = `(SELECT pgscope_d.refobjid FROM pg_catalog.pg_database pgscope_b JOIN pg_catalog.pg_shdepend pgscope_d` +
+		` ON pgscope_d.dbid {=} ANY (ARRAY[pgscope_b.oid, 0::pg_catalog.oid]) WHERE pgscope_b.datname {=} pg_catalog.current_database()` +
+		` AND pgscope_d.refclassid {=} 1260::pg_catalog.oid AND (pgscope_d.dbid {=} pgscope_b.oid` +
+		` OR pgscope_d.classid {=} 1262::pg_catalog.oid AND pgscope_d.objid {=} pgscope_b.oid))`
 
 	reservedSQL = `pg_catalog.starts_with({name}::pg_catalog.text, 'pgscope_')`
 
-	// visibleSQL: the role is listed. Own roles are, and global ones unless a role of the database has their name; others
-	// only where they are referred to, so that every owner's OID can be resolved, as pg_dump must.
-	visibleSQL = `(NOT {reserved} AND ({own} OR NOT ({foreign} OR {twin} IS NOT NULL) OR {referenced}))`
+	// strangerSQL: the role belongs to another database, or is a global one that has the name of one of the database's.
+	strangerSQL = `({oid} {=} ANY {foreigners} OR {namesake} {=} ANY {members} AND NOT (` +
+		`{oid} {=} ANY {members} AND pg_catalog.starts_with({name}::pg_catalog.text, {lead})))`
 
 	// hiddenSQL: {name} is a role of the cluster, but no name of the database.
-	hiddenSQL = `({reserved} OR {own} OR {foreign})`
+	hiddenSQL = `({reserved} OR ({shown}) IS NOT NULL OR {foreign})`
 )
 
 // lens shows the roles of a cluster as one database sees them.
 type lens struct {
-	lead, marker string // as SQL strings
+	lead, marker string // SQL expressions
+	kin          string // the schemas with roles: a relation pgscope_k of their markers m, leads l and names s; empty where there are none
 	pattern      string // an SQL expression: the regular expression of lead at the beginning, in what the server keeps
 	deparsed     string // the same as the server writes it
 }
+
+// maxKin bounds the schemas whose roles are shown under their short names: each makes each reference longer.
+const maxKin = 256
 
 func newLens(db scope.Database) lens {
 	expression := "^" + regexp.QuoteMeta(db.Prefix) + scope.Separator
@@ -86,8 +141,21 @@ func newLens(db scope.Database) lens {
 	return lens{
 		pattern: pattern, deparsed: deparsed,
 		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
-		marker: scope.QuoteLiteral(db.Marker.Ident()),
+		marker: "pg_catalog.to_regrole(" + scope.QuoteLiteral(db.Marker.Ident()) + ")::pg_catalog.oid",
+		kin:    kinRelation(db.Kin),
 	}
+}
+
+func kinRelation(list []scope.Schema) string {
+	if len(list) == 0 {
+		return ""
+	}
+	rows := make([]string, 0, len(list))
+	for _, s := range list[:min(len(list), maxKin)] {
+		rows = append(rows, "("+scope.QuoteLiteral(s.Marker.Ident())+typeText+", "+
+			scope.QuoteLiteral(s.Prefix+scope.Separator)+typeText+", "+scope.QuoteLiteral(s.Name)+typeText+")")
+	}
+	return "(VALUES " + strings.Join(rows, ", ") + ") pgscope_k (m, l, s)"
 }
 
 // plainPrefix are names that mean themselves in a regular expression.
@@ -116,6 +184,20 @@ func (l lens) value(key string, pairs []string) string {
 		return l.lead
 	case "marker":
 		return l.marker
+	case "kin":
+		return l.kin
+	case "ours":
+		return l.sql(markerSQL)
+	case "members":
+		return l.sql(membersSQL)
+	case "referenced":
+		return l.sql(referencedSQL)
+	case "path":
+		return pathSQL
+	case "others":
+		return l.sql(othersSQL)
+	case "otherLead":
+		return l.sql(leadSQL)
 	case "prefix":
 		return prefixInComment
 	case "":
@@ -132,28 +214,76 @@ func (l lens) value(key string, pairs []string) string {
 var prefixInComment = scope.QuoteLiteral(prefixPattern)
 
 func (l lens) oid(name string) string      { return l.sql(oidSQL, "name", name) }
-func (l lens) own(oid, name string) string { return l.sql(ownSQL, "oid", oid, "name", name) }
-func (l lens) cut(name string) string      { return l.sql(cutSQL, "name", name) }
-func (l lens) twin(name string) string     { return l.sql(twinSQL, "name", name) }
 func (l lens) reserved(name string) string { return l.sql(reservedSQL, "name", name) }
 
-func (l lens) foreign(oid, name string) string {
-	return l.sql(foreignSQL, "oid", oid, "name", name)
+// shown is the short name, a text, of the role with an OID and a name; NULL where it is not one of the database's.
+func (l lens) shown(oid, name, member string) string {
+	ofKin := ""
+	if l.kin != "" {
+		ofKin = l.sql(ofKinSQL, "oid", oid, "name", name)
+	}
+	return l.sql(shownSQL, "name", name, "member", member, "cut", l.sql(cutSQL, "name", name), "ofKin", ofKin)
 }
+
+// all is shown where it is asked for many roles.
+func (l lens) all(name string) string { return l.in(l.allShown(), name) }
+
+// in is all with the short names at hand.
+func (l lens) in(names, name string) string {
+	return l.sql("CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) THEN {names} {->>} ({name}::pg_catalog.text) END",
+		"name", name, "names", names)
+}
+
+func (l lens) allShown() string {
+	members := l.sql(allMembersSQL)
+	if l.kin != "" {
+		members += l.sql(allOfKinSQL)
+	}
+	return l.sql(allShownSQL, "allMembers", members)
+}
+
+// one is shown for a single role.
+func (l lens) one(oid, name string) string { return l.shown(oid, name, l.sql(memberSQL, "oid", oid)) }
 
 // short is the short name of the role name, an expression of type name or text, as the given type.
 func (l lens) short(name, typ string) string {
-	return l.sql(shortSQL, "own", l.own(l.oid(name), name), "cut", l.cut(name)+typ, "name", name)
+	return "COALESCE((" + l.one(l.oid(name), name) + ")" + typ + ", " + name + ")"
 }
 
-func (l lens) visible(oid, name string) string {
-	return l.sql(visibleSQL, "reserved", l.reserved(name), "own", l.own(oid, name), "foreign", l.foreign(oid, name),
-		"twin", l.twin(name), "referenced", l.sql(referencedSQL, "oid", oid))
+// shorts is short for the rows of a relation.
+func (l lens) shorts(name, typ string) string {
+	return "COALESCE((" + l.all(name) + ")" + typ + ", " + name + ")"
+}
+
+// twin is the OID of the database's role that a name means, NULL where it means none.
+func (l lens) twin(name string) string {
+	twin := l.sql(twinSQL, "namesake", l.sql(namesakeSQL, "name", name))
+	if l.kin == "" {
+		return twin
+	}
+	return "COALESCE(" + l.sql(kinTwinSQL, "name", name, "twin", twin) + ", " + twin + ")"
+}
+
+// role is a row's role: expressions for its OID and its name.
+type role struct{ oid, name string }
+
+// visible is the condition of a row that is listed. Roles of the database are listed, and global ones unless a role of the
+// database has their name; others only where they are referred to, so that every owner's OID can be resolved, as
+// pg_dump must. What is cheap is told first, in an order that the planner keeps.
+func (l lens) visible(roles []role) string {
+	var reserved []string
+	hide := ""
+	for _, r := range roles {
+		reserved = append(reserved, l.reserved(r.name))
+		hide += " WHEN " + l.sql(strangerSQL, "oid", r.oid, "name", r.name, "foreigners", l.sql(foreignersSQL),
+			"namesake", l.sql(namesakeSQL, "name", r.name)) + l.sql(" AND NOT {oid} {=} ANY {referenced} THEN false", "oid", r.oid)
+	}
+	return "CASE WHEN " + strings.Join(reserved, " OR ") + " THEN false" + hide + " ELSE true END"
 }
 
 func (l lens) hidden(name string) string {
 	oid := l.oid(name)
-	return l.sql(hiddenSQL, "reserved", l.reserved(name), "own", l.own(oid, name), "foreign", l.foreign(oid, name))
+	return l.sql(hiddenSQL, "reserved", l.reserved(name), "shown", l.one(oid, name), "foreign", l.sql(foreignSQL, "oid", oid, "name", name))
 }
 
 const (
@@ -180,16 +310,17 @@ func (l lens) relation(name string, columns []string) string {
 	}
 	schema, table := cutSchema(name)
 	b.WriteString(" FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r")
-	lead := " WHERE "
+	var roles []role
 	for _, c := range rel.roles {
 		ref := row + scope.QuoteIdent(c)
-		b.WriteString(lead + l.visible(l.oid(ref), ref))
-		lead = " AND "
+		roles = append(roles, role{l.oid(ref), ref})
 	}
 	for _, c := range rel.oids {
 		ref := row + scope.QuoteIdent(c)
-		b.WriteString(lead + l.visible(ref, "pg_catalog.pg_get_userbyid("+ref+")"))
-		lead = " AND "
+		roles = append(roles, role{ref, "pg_catalog.pg_get_userbyid(" + ref + ")"})
+	}
+	if roles != nil {
+		b.WriteString(" WHERE " + l.visible(roles))
 	}
 	b.WriteString(")")
 	return b.String()
@@ -199,15 +330,15 @@ func (l lens) relation(name string, columns []string) string {
 func (l lens) column(kind column, ref string) string {
 	switch kind {
 	case nameColumn:
-		return l.short(ref, typeName)
+		return l.shorts(ref, typeName)
 	case identifierColumn:
-		return l.short(ref, "::information_schema.sql_identifier")
+		return l.shorts(ref, "::information_schema.sql_identifier")
 	case namesColumn:
-		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.short("pgscope_u.n", typeName) +
+		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.shorts("pgscope_u.n", typeName) +
 			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
 	case settingsColumn:
 		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT CASE WHEN pg_catalog.starts_with(pgscope_u.n, 'role=')" +
-			" THEN 'role='" + concat + "(" + l.short("pg_catalog.substr(pgscope_u.n, 6)", typeText) + ") ELSE pgscope_u.n END" +
+			" THEN 'role='" + concat + "(" + l.shorts("pg_catalog.substr(pgscope_u.n, 6)", typeText) + ") ELSE pgscope_u.n END" +
 			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
 	case definitionColumn:
 		return l.definition(ref)
@@ -227,7 +358,8 @@ const (
 	fixed                          // other text
 	shown                          // SHOW: a query
 	shortName                      // x is a role's name: its short name
-	shortText                      // the same, as text
+	shortNames                     // the same, of many rows
+	shortText                      // the same of one, as text
 	clusterOID                     // x names a role of the database, or is an OID: the OID; public is nobody's
 	clusterMember                  // the same, where public is a name like any other
 	clusterRegrole                 // x names one as regrole's input does, or is an OID: the regrole
@@ -253,8 +385,14 @@ const (
 		`pg_catalog.btrim(pgscope_x.x::pg_catalog.text), 2, pg_catalog.length(pg_catalog.btrim(pgscope_x.x::pg_catalog.text)) ` +
 		`OPERATOR(pg_catalog.-) 2), '""', '"') ELSE pg_catalog.lower(pg_catalog.btrim(pgscope_x.x::pg_catalog.text) COLLATE pg_catalog."C") END`
 
+	// kinNameOfText reads a name with a schema.
+	kinNameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} ` +
+		`'^[[:space:]]*("([^"]|"")+"|[[:alpha:]_][[:alnum:]_$]*)[.]("([^"]|"")+"|[[:alpha:]_][[:alnum:]_$]*)[[:space:]]*$' ` +
+		`THEN pg_catalog.array_to_string(pg_catalog.parse_ident(pgscope_x.x::pg_catalog.text), '.') ELSE ` + nameOfText + ` END`
+
 	// notNameOfText: OIDs, "-", and what is no name.
-	notNameOfText = `(pgscope_x.x::pg_catalog.text {~} '^[[:space:]]*([0-9]+|-)[[:space:]]*$' OR pgscope_x.x::pg_catalog.text {~} '^[^"]*[.]')`
+	notNameOfText = `(pgscope_x.x::pg_catalog.text {~} '^[[:space:]]*([0-9]+|-)[[:space:]]*$' OR ` +
+		`pgscope_o.own IS NULL AND pgscope_x.x::pg_catalog.text {~} '^[^"]*[.]')`
 
 	// isOID: x is a number or a regrole; names may be of any type, of a domain too.
 	isOID = `pg_catalog.pg_typeof(pgscope_x.x)::pg_catalog.oid {=} ANY (ARRAY[20, 21, 23, 26, 4096]::pg_catalog.oid[])`
@@ -269,6 +407,8 @@ func (l lens) wrap(f form, as string) (before, after string) {
 	switch f {
 	case shortName:
 		return "(SELECT " + l.short(argument, typeName) + from, " AS x) pgscope_x)"
+	case shortNames:
+		return "(SELECT " + l.shorts(argument, typeName) + from, " AS x) pgscope_x)"
 	case shortText:
 		return "(SELECT " + l.short(argument, typeText) + from, " AS x) pgscope_x)"
 	case storedName:
@@ -277,16 +417,16 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT " + l.definition(argument) + from, " AS x) pgscope_x)"
 	case regroleText:
 		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
-		return "(SELECT CASE WHEN " + l.own(argument, name) + " THEN pg_catalog.quote_ident(" + l.cut(name) + ") ELSE " + argument + typeText + " END" +
+		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name) + "), " + argument + typeText + ")" +
 			from, " AS x) pgscope_x)"
 	case aclTexts:
 		return "(SELECT CASE WHEN " + l.without(argument) + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.text[] ELSE ARRAY(SELECT " +
 			l.aclItem("pgscope_i") + " FROM (SELECT " + aclParts("pgscope_u.x::pg_catalog.text") + " AS m, pgscope_u.i" +
-			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i)) pgscope_i ORDER BY pgscope_i.i) END" +
+			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i)) pgscope_i, (SELECT " + l.allShown() + " AS o OFFSET 0) pgscope_o ORDER BY pgscope_i.i) END" +
 			from, " AS x) pgscope_x)"
 	case aclText:
 		return "(SELECT " + l.aclItem("pgscope_i") + from,
-			" AS x) pgscope_x, LATERAL (SELECT " + aclParts("pgscope_x.x::pg_catalog.text") + " AS m) pgscope_i)"
+			" AS x) pgscope_x, LATERAL (SELECT " + aclParts("pgscope_x.x::pg_catalog.text") + " AS m) pgscope_i, (SELECT " + l.allShown() + " AS o OFFSET 0) pgscope_o)"
 	default:
 		name, result := l.lookup(f)
 		return "(SELECT " + result + from, " AS x) pgscope_x, LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " +
@@ -313,13 +453,13 @@ func (l lens) lookup(f form) (name, result string) {
 	first, typ := "", "::pg_catalog.regrole"
 	switch f {
 	case clusterText:
-		return argument + typeText, "CASE WHEN pgscope_o.own IS NOT NULL THEN " + l.lead + concat + argumentName +
+		return argument + typeText, "CASE WHEN pgscope_o.own IS NOT NULL THEN pg_catalog.pg_get_userbyid(pgscope_o.own)" + typeText +
 			" WHEN " + l.hidden(argumentName) + " THEN " + nobody + " ELSE " + argumentName + " END"
 	case clusterRegrole:
-		name = "(" + l.sql(nameOfText) + ")" + typeName
+		name = l.nameOfText()
 		first = l.sql("WHEN " + isOID + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
 	case clusterRegroleSoft:
-		name = "(" + l.sql(nameOfText) + ")" + typeName
+		name = l.nameOfText()
 		first = l.sql("WHEN " + notNameOfText + " THEN pg_catalog.to_regrole(pgscope_x.x::pg_catalog.text) ")
 		missed, plain = "NULL", "pg_catalog.to_regrole(pg_catalog.quote_ident("+argumentName+typeText+"))"
 	default:
@@ -331,6 +471,13 @@ func (l lens) lookup(f form) (name, result string) {
 	}
 	return name, "(CASE " + first + "WHEN pgscope_o.own IS NOT NULL THEN pgscope_o.own::pg_catalog.regrole" +
 		" WHEN " + l.hidden(argumentName) + " THEN " + missed + " ELSE " + plain + " END)" + typ
+}
+
+func (l lens) nameOfText() string {
+	if l.kin == "" {
+		return "(" + l.sql(nameOfText) + ")" + typeName
+	}
+	return "(" + l.sql(kinNameOfText) + ")" + typeName
 }
 
 // without tells in advance that no name in an access list is to be mapped, as in most of a server's own. NULL is without.
@@ -356,15 +503,14 @@ func (l lens) aclItem(from string) string {
 // aclName maps one name of an item. It is quoted as putid (acl.c) does it; which letters beyond ASCII want quotes
 // depends on the server, so the longer name's quotes tell.
 func (l lens) aclName(quoted string) string {
-	const text = "pgscope_q.n"
+	const text, short = "pgscope_q.n", "pgscope_s.n"
 	unquote := "CASE WHEN pg_catalog.starts_with(" + quoted + `, '"') THEN pg_catalog.replace(pg_catalog.substr(` + quoted +
 		", 2, pg_catalog.length(" + quoted + `) OPERATOR(pg_catalog.-) 2), '""', '"') ELSE ` + quoted + " END"
-	cut := l.cut(text)
-	return "(SELECT CASE WHEN NOT " + l.own(l.oid(text), text) + " THEN " + quoted +
-		" WHEN " + cut + match + scope.QuoteLiteral(`[\x01-/:-@[-^\x60{-\x7f]`) +
-		" OR pg_catalog.starts_with(" + quoted + `, '"') AND ` + cut + match + scope.QuoteLiteral(`[^\x01-\x7f]`) +
-		` THEN '"'` + concat + "pg_catalog.replace(" + cut + `, '"', '""')` + concat + `'"' ELSE ` + cut + " END" +
-		" FROM (SELECT " + unquote + " AS n) pgscope_q)"
+	return "(SELECT CASE WHEN " + short + " IS NULL THEN " + quoted +
+		" WHEN " + short + match + scope.QuoteLiteral(`[\x01-/:-@[-^\x60{-\x7f]`) +
+		" OR pg_catalog.starts_with(" + quoted + `, '"') AND ` + short + match + scope.QuoteLiteral(`[^\x01-\x7f]`) +
+		` THEN '"'` + concat + "pg_catalog.replace(" + short + `, '"', '""')` + concat + `'"' ELSE ` + short + " END" +
+		" FROM (SELECT " + unquote + " AS n) pgscope_q, LATERAL (SELECT " + l.in("pgscope_o.o", text) + " AS n) pgscope_s)"
 }
 
 // roleMap is wrap for expressions that may not stand in a subquery, those with sets: it looks them up in an object of
@@ -372,12 +518,12 @@ func (l lens) aclName(quoted string) string {
 func (l lens) roleMap(f form) (before, after string) {
 	key, value, nobody := "pgscope_a.oid", "pg_catalog.quote_ident(pgscope_s.n::pg_catalog.text)", `{"0":"-"}`
 	asKey, typ := "::pg_catalog.oid::pg_catalog.text", ""
-	if f == shortName {
+	if f == shortName || f == shortNames {
 		key, value, nobody = "pgscope_a.rolname", "pgscope_s.n", `{"unknown (OID=0)":"unknown (OID=0)"}`
 		asKey, typ = typeText, typeName
 	}
 	return "((SELECT pg_catalog.jsonb_object_agg(" + key + ", " + value + ")" + concat + scope.QuoteLiteral(nobody) +
-			"::pg_catalog.jsonb FROM pg_catalog.pg_roles pgscope_a, LATERAL (SELECT " + l.short("pgscope_a.rolname", typeName) +
+			"::pg_catalog.jsonb FROM pg_catalog.pg_roles pgscope_a, LATERAL (SELECT " + l.shorts("pgscope_a.rolname", typeName) +
 			" AS n) pgscope_s) OPERATOR(pg_catalog.->>) (",
 		")" + asKey + ")" + typ
 }

@@ -128,7 +128,7 @@ var textTypes = set("text", "varchar", "bpchar", "name", "json", "jsonb")
 
 // resultFunctions return a role's name.
 var resultFunctions = map[string]form{
-	"pg_get_userbyid": shortName, "current_user": shortName, "session_user": shortName, "user": shortName,
+	"pg_get_userbyid": shortNames, "current_user": shortName, "session_user": shortName, "user": shortName,
 	"getpgusername": shortName,
 }
 

@@ -234,12 +234,14 @@ func (c goldenCase) run(t *testing.T) string {
 	if !ok {
 		t.Errorf("what is sent is not of the session's character set: %q", res.SQL)
 	}
-	for table := range roleCatalogs {
-		sent = strings.ReplaceAll(sent, shownRoles(table, v.DB), "<"+table+">")
-	}
 	var b strings.Builder
 	b.WriteString("----\n")
-	if a.ReadsCatalog() && res.SQL != sql && len(res.Refusals) == 0 {
+	for name, columns := range v.Columns {
+		_, table := cutSchema(name)
+		text := newLens(v.DB).relation(name, columns)
+		sent = strings.NewReplacer(text, "<"+table+">", strings.ReplaceAll(text, "'", "''"), "<"+table+">").Replace(sent)
+	}
+	if slices.ContainsFunc(a.statements, statement.long) && res.SQL != sql && len(res.Refusals) == 0 {
 		b.WriteString(describeReferences(a)) // what is sent is long, and the server's to judge
 	} else {
 		b.WriteString(strings.ReplaceAll(sent, "\r", "<CR>") + "\n")
@@ -268,19 +270,30 @@ func (c goldenCase) run(t *testing.T) string {
 
 var formNames = map[form]string{
 	asItIs: "as it is", aclSet: "set of items",
-	subselect: "relation", fixed: "instead", shown: "shown", shortName: "short name", shortText: "short text",
+	subselect: "relation", fixed: "instead", shown: "shown", shortName: "short name", shortNames: "short name", shortText: "short text",
 	clusterOID: "OID of name", clusterMember: "OID of member", clusterRegrole: "regrole of text", clusterRegroleSoft: "regrole of text or NULL",
 	clusterText: "name on the server", regroleText: "text of regrole", aclTexts: "texts of access list", aclText: "text of item",
 	storedName: "short name, kept", definition: "definition",
 }
 
+// long tells of a statement that it has more references than a few relations in a body.
+func (s statement) long() bool {
+	return s.references != nil || slices.ContainsFunc(s.bodies, func(b body) bool {
+		return slices.ContainsFunc(b.statements, func(s statement) bool {
+			return slices.ContainsFunc(s.references, func(r reference) bool { return r.form != subselect && r.form != fixed })
+		})
+	})
+}
+
 // describeReferences lists them in the order of the text: how they are seen, what stands there, what it is called.
-func describeReferences(a *Analysis) string {
+func describeReferences(a *Analysis) string { return describeReferencesIn(a.statements, a.source.text) }
+
+func describeReferencesIn(list []statement, text string) string {
 	var b strings.Builder
-	for _, s := range a.statements {
+	for _, s := range list {
 		slices.SortStableFunc(s.references, func(x, y reference) int { return x.start - y.start })
 		for _, r := range s.references {
-			fmt.Fprintf(&b, "%s: %s", formNames[r.form], strings.Join(strings.Fields(a.source.text[r.start:r.end]), " "))
+			fmt.Fprintf(&b, "%s: %s", formNames[r.form], strings.Join(strings.Fields(text[r.start:r.end]), " "))
 			if r.as != "" {
 				fmt.Fprintf(&b, " AS %s", r.as)
 			}
@@ -291,6 +304,9 @@ func describeReferences(a *Analysis) string {
 				b.WriteString(", a set")
 			}
 			b.WriteString("\n")
+		}
+		for _, inner := range s.bodies {
+			b.WriteString(describeReferencesIn(inner.statements, inner.layers[len(inner.layers)-1].text))
 		}
 	}
 	return b.String()

@@ -101,8 +101,6 @@ func blankRoles(m protoreflect.Message, o Options) {
 		for _, d := range options(n.Args, "as") {
 			d.Arg = blankBlock(d.Arg.GetString_().GetSval(), o)
 		}
-	case *pg.Node:
-		blankCatalog(n)
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -118,17 +116,6 @@ func blankRoles(m protoreflect.Message, o Options) {
 		}
 		return true
 	})
-}
-
-// blankCatalog makes a catalog of roles, and what a DO block reads instead of one, the same.
-func blankCatalog(n *pg.Node) {
-	table := n.GetRangeVar()
-	if q := n.GetRangeSubselect().GetSubquery().GetSelectStmt(); len(q.GetFromClause()) == 1 {
-		table = q.FromClause[0].GetRangeVar()
-	}
-	if roleCatalogs[table.GetRelname()] != nil {
-		n.Node = &pg.Node_RangeVar{RangeVar: &pg.RangeVar{Relname: table.Relname}}
-	}
 }
 
 // blankBlock is a PL/pgSQL block with the trees of its SQL instead of its text.

@@ -14,11 +14,12 @@ func TestRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := view(t, a, true)
+	v.Columns = Columns{"pg_catalog.pg_roles": {"rolname"}}
 	res := a.Rewrite(v, scope.Transparent, nil)
 	for _, c := range []struct{ sent, at, client, wantAt string }{
 		{`SQL statement "GRANT "orders_é" TO "orders_customer""`, "TO", `SQL statement "GRANT é TO customer"`, "TO"},
 		{`CREATE ROLE "orders_é" IN ROLE "pgscope_db_orders"`, `"orders_é"`, "CREATE ROLE é", "é"},
-		{"SELECT 1 FROM " + shownRoles("pg_roles", v.DB) + " AS pg_roles nonsense", "nonsense", "SELECT 1 FROM pg_roles nonsense", "nonsense"},
+		{"SELECT 1 FROM " + newLens(v.DB).relation("pg_catalog.pg_roles", []string{"rolname"}) + ` AS "pg_roles" nonsense`, "nonsense", "SELECT 1 FROM pg_roles nonsense", "nonsense"},
 		{"SELECT 1", "1", "SELECT 1", "1"},
 	} {
 		mark := func(s, at string) int {

@@ -97,8 +97,10 @@ type mapping struct {
 	edits   Edits
 	own     int           // how many of the edits are not in bodies
 	inner   []replacement // in the bodies
-	enrol   bool
-	schemas []scope.Schema // that get a role, and have no marker yet
+	// commonplace are the texts of edits that may stand elsewhere too: where the server quotes them they stay.
+	commonplace []string
+	enrol       bool
+	schemas     []scope.Schema // that get a role, and have no marker yet
 }
 
 // run is a statement's way: resolve its names, say what it wants, check, ask the policy, splice. An error refuses the
@@ -140,6 +142,9 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 				return b.layers.liftError(err, m.sql)
 			}
 			for _, e := range inner.edits[:inner.own] {
+				if slices.Contains(inner.commonplace, e.text) {
+					continue
+				}
 				m.inner = append(m.inner, replacement{e.text, inner.sql[e.start:e.end]})
 			}
 			m.inner = append(m.inner, inner.inner...)
@@ -345,9 +350,6 @@ func (m *mapping) decide(decide func(policy.Action) *scope.Error) *Error {
 func (m *mapping) mapped(i int) bool { return m.roles[i].Cluster != scope.Cluster(m.names[i].name) }
 
 func (m *mapping) splice() {
-	if m.mode == scope.Transparent {
-		m.spliceRelations()
-	}
 	for _, x := range m.blanked {
 		for _, k := range x.words {
 			end := k.end

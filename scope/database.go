@@ -3,6 +3,7 @@ package scope
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,6 +22,18 @@ type Database struct {
 	// Schemas are those that the last inquiry had to do with: first the enrolled ones along the session's search_path, in
 	// its order, then those that statements name.
 	Schemas []Schema
+	// Kin are the schemas with markers, as they were last listed. Queries show roles of schemas by them; statements do not
+	// rely on them.
+	Kin []Schema
+}
+
+// Remember adds the schemas with markers that an earlier answer listed to those of an answer that lists a few.
+func (d *Database) Remember(earlier []Schema) {
+	for _, s := range earlier {
+		if !slices.ContainsFunc(d.Kin, func(k Schema) bool { return k.Marker == s.Marker }) {
+			d.Kin = append(d.Kin, s)
+		}
+	}
 }
 
 // NewDatabase returns the scope of a database that has no marker yet. An empty prefix means the database's name.

@@ -3,6 +3,7 @@ package scope
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,11 +32,20 @@ func (d Database) Inquire(names ...Name) Inquiry {
 				q.Names = append(q.Names, c)
 			}
 		}
-		if n.Schema != "" && !slices.Contains(q.Schemas, n.Schema) {
-			q.Schemas = append(q.Schemas, n.Schema)
+		if n.Schema != "" {
+			q.addSchema(n.Schema)
+		}
+		for n := range n.qualified() {
+			q.addSchema(n.Schema)
 		}
 	}
 	return q
+}
+
+func (q *Inquiry) addSchema(name string) {
+	if !slices.Contains(q.Schemas, name) {
+		q.Schemas = append(q.Schemas, name)
+	}
 }
 
 // inquirySQL answers an [Inquiry]. Each operator, function and type is qualified: the query runs in clients'
@@ -190,6 +200,7 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 		v.roles[Cluster(r[1])] = role
 	}
 	kin := v.adoptSchemas(byKind["schema"])
+	v.DB.Kin = slices.SortedFunc(maps.Values(kin), func(a, b Schema) int { return strings.Compare(string(a.Marker), string(b.Marker)) })
 	for _, r := range byKind["own"] {
 		c, marker := Cluster(r[1]), Cluster(r[3])
 		own, ok := role{}, false

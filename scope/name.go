@@ -2,6 +2,7 @@ package scope
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -23,6 +24,17 @@ func (n Name) Short() Short {
 		return n.Role
 	}
 	return Short(n.Schema) + "." + n.Role
+}
+
+// qualified yields what a name with dots means if [Name.Short] has made it of a schema and a role.
+func (n Name) qualified() iter.Seq[Name] {
+	return func(yield func(Name) bool) {
+		for i, c := range []byte(n.Role) {
+			if c == '.' && n.Schema == "" && i > 0 && i+1 < len(n.Role) && !yield(Name{string(n.Role[:i]), n.Role[i+1:]}) {
+				return
+			}
+		}
+	}
 }
 
 const (

@@ -75,6 +75,9 @@ func (d Database) candidates(name Name) (list []Cluster) {
 	}
 	add(d.Qualify(name.Role))
 	add(Cluster(name.Role), nil)
+	for n := range name.qualified() {
+		add(d.Schema(n.Schema).Qualify(n.Role))
+	}
 	return list
 }
 
@@ -129,7 +132,25 @@ func (v *View) ResolveOwn(name Short) (Cluster, Home, *Error) {
 			return c, Own, nil
 		}
 	}
-	return v.resolveIn(v.DB.Qualify, v.DB.Marker, name)
+	c, home, err := v.resolveIn(v.DB.Qualify, v.DB.Marker, name)
+	if err == nil && home == Own {
+		return c, Own, nil
+	}
+	if ofSchema, ok := v.shown(name); ok {
+		return ofSchema, Own, nil
+	}
+	return c, home, err
+}
+
+// shown finds the role of a schema that texts show as name. Dumps, and whoever reads catalogs, write it as one identifier.
+func (v *View) shown(name Short) (Cluster, bool) {
+	for n := range (Name{Role: name}).qualified() {
+		s := v.DB.Schema(n.Schema)
+		if c, home, err := v.resolveIn(s.Qualify, s.Marker, n.Role); err == nil && home == Own {
+			return c, true
+		}
+	}
+	return "", false
 }
 
 // ResolveIn is Resolve for a name that is qualified with a schema. The roles of a schema outlive it. Where neither is
@@ -187,6 +208,9 @@ func (v *View) Create(name Short) (Cluster, *Error) {
 		exists.Detail = "A role of that name belongs to the whole cluster, and is seen in every database."
 		exists.Hint = "Use that role, or another name."
 		return "", exists
+	}
+	if _, ok := v.shown(name); ok {
+		return "", alreadyExists(name)
 	}
 	return v.createIn(v.DB.Qualify, v.DB.Marker, Name{Role: name})
 }

@@ -123,6 +123,7 @@ func proxyOptions(c *config.Config, cert *certificate, log *zap.Logger, metrics 
 	if o.Inherited, err = inheritedListeners(); err != nil {
 		return proxy.Options{}, err
 	}
+	authOptions(c, &o)
 	for name, d := range c.Databases {
 		o.Databases[name] = proxy.DatabaseOptions{Prefix: d.Prefix, Mode: d.Mode}
 	}

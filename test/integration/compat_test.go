@@ -9,12 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCompat runs each script in testdata/compat through psql, on a plain server and through the proxy, and compares what
+// TestCompat runs each script in testdata/compat, and what tools send in testdata/tools, through psql, on a plain server and through the proxy, and compares what
 // psql prints. A script runs in database "orders" as the superuser. To add a case is to add a file.
 func TestCompat(t *testing.T) {
-	files, err := filepath.Glob("testdata/compat/*.sql")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts: %v", err)
+	var files []string
+	for _, dir := range []string{"compat", "tools"} {
+		found, err := filepath.Glob("testdata/" + dir + "/*.sql")
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no scripts in %s: %v", dir, err)
+		}
+		files = append(files, found...)
 	}
 	via := start(t, scoped(), permissive(t))
 	for _, file := range files {

@@ -101,7 +101,9 @@ func TestSchemaRoles(t *testing.T) {
 					{`GRANT sales.nobody TO hr.client`, `42704 role "sales.nobody" does not exist`},
 					{`SET ROLE sales.nobody`, `22023 role "sales.nobody" does not exist`},
 					{`DROP ROLE IF EXISTS sales.nobody, nowhere.nobody`, ``},
-					{`SET ROLE 'sales.customer'`, `22023 role "sales.customer" does not exist`},
+					{`SET ROLE 'sales.customer'`, ``},
+					{`RESET ROLE`, ``},
+					{`CREATE ROLE "sales.customer"`, `42710 role "sales.customer" already exists`},
 				})
 			}
 			var want []string

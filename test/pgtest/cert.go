@@ -79,12 +79,7 @@ func (c *Cluster) initTLS(settings map[string]string) error {
 	if err != nil {
 		return err
 	}
-	cert, key, err := ca.issue(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: "localhost"},
-		DNSNames:    []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
+	cert, key, err := ca.issueServer()
 	if err != nil {
 		return err
 	}
@@ -99,6 +94,25 @@ func (c *Cluster) initTLS(settings map[string]string) error {
 		c.write("server.crt", cert),
 		c.write("server.key", key),
 	)
+}
+
+// issueServer returns a certificate for a server on this machine.
+func (a *authority) issueServer() (cert, key []byte, err error) {
+	return a.issue(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: "localhost"},
+		DNSNames:    []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+}
+
+// ServerCert returns a certificate for another server on this machine, a proxy, with its key, in PEM. It is from the same
+// authority as the cluster's, which must have TLS.
+func (c *Cluster) ServerCert() (cert, key []byte, err error) {
+	if c.ca == nil {
+		return nil, nil, errors.New("the cluster has no TLS")
+	}
+	return c.ca.issueServer()
 }
 
 // ClientCert writes a client certificate for the user (its common name), and the key, into dir and returns the files,

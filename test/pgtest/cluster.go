@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Version    string            // the major version, "15"; empty: whichever is found first
 	HBA        []string          // lines of pg_hba.conf; empty: trust for everybody. postgres gets in by the socket always
+	Ident      []string          // lines of pg_ident.conf
 	Config     map[string]string // settings of postgresql.conf, over those that make the server fast
 	TLS        bool              // ssl = on, with a certificate for localhost and 127.0.0.1 from the authority in Cluster.CACert
 	InitdbArgs []string          // further arguments of initdb
@@ -115,10 +116,11 @@ func (c *Cluster) init(ctx context.Context, o Options) error {
 	if len(hba) == 0 {
 		hba = trust
 	}
-	hba = append([]string{"local all postgres trust"}, hba...)
+	hba = append([]string{"local all,replication postgres trust"}, hba...)
 	return errors.Join(
 		c.append("data/postgresql.conf", configuration(settings)),
 		c.write("data/pg_hba.conf", []byte(strings.Join(hba, "\n")+"\n")),
+		c.write("data/pg_ident.conf", []byte(strings.Join(o.Ident, "\n")+"\n")),
 	)
 }
 

@@ -1,0 +1,98 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// maxBeginning bounds what a server says before it is ready, in bytes. It is a few kilobytes.
+const maxBeginning = 1 << 20
+
+// settle is for an attempt that the server has let in: where the connection string says of what kind the server has to be,
+// it makes sure of it, or goes on to the next host. It ends with an attempt that is let in, or has an answer to look at.
+func (l *loginRelay) settle(ctx context.Context, a *loginAttempt) (_ *loginAttempt, settled bool, err error) {
+	want := l.upstream.target
+	if want == nil {
+		return a, true, nil
+	}
+	kind, err := a.begin()
+	if err != nil {
+		return nil, false, l.abandon(a, err)
+	}
+	l.upstream.kinds.learn(l.upstream.entries[a.server.entry].address, kind.standby)
+	otherwise := want.otherwise(kind)
+	if otherwise == "" {
+		return a, true, nil
+	}
+	next := l.upstream.hostEnd(a.server.entry)
+	if !l.visitor.asked || l.proof != nil { // the next host may ask for what this one has, or has not, asked for
+		if b := l.openAt(ctx, a, next); b != nil {
+			a.close()
+			return b, false, nil
+		}
+	}
+	if want.prefer {
+		return a, true, nil
+	}
+	a.close()
+	refused := refuseClient(l.visitor.conn, l.out, &scope.Error{
+		Code: scope.CodeCannotConnect, Message: otherwise,
+		Hint: "Of the server's hosts, none is known that the proxy's upstream setting asks for. Connect again.",
+	})
+	refused.side, refused.candidate = byServer, a.candidate
+	refused.cause = fmt.Errorf("%v: %s", l.upstream.entries[a.server.entry], otherwise)
+	return nil, false, refused
+}
+
+// openAt makes an attempt like a at one of the hosts from an entry on; nil where none lets it try.
+func (l *loginRelay) openAt(ctx context.Context, a *loginAttempt, from int) *loginAttempt {
+	packet, err := wire.AppendStartup(nil, l.startup(a.user))
+	if err != nil { // it was sent before
+		return nil
+	}
+	for ; from < len(l.upstream.entries); from = l.upstream.hostEnd(from) {
+		link, err := l.upstream.dialAny(ctx, from, l.upstream.hostEnd(from))
+		if err != nil {
+			continue
+		}
+		b := l.attempt(ctx, link, a.candidate)
+		if err := b.start(l.visitor, packet); err == nil && b.answer.refused == "" && b.version == a.version {
+			return b
+		}
+		b.close()
+	}
+	return nil
+}
+
+// begin reads what the server says until it is ready, and keeps it for the client. An error in it is left to the session.
+func (a *loginAttempt) begin() (kind serverKind, err error) {
+	for frame := a.answer.after; ; {
+		switch frame[0] {
+		case wire.ReadyForQuery, wire.ErrorResponse:
+			return kind, nil
+		case wire.ParameterStatus:
+			var p pgproto3.ParameterStatus
+			if err := p.Decode(wire.Body(frame)); err != nil {
+				return kind, a.serverBroke(err.Error())
+			}
+			switch p.Name {
+			case "in_hot_standby":
+				kind.standby = p.Value == "on"
+			case "default_transaction_read_only":
+				kind.readOnly = p.Value == "on"
+			}
+		}
+		if frame, err = wire.ReadFrame(a.server, wire.MaxAuthToken); err != nil {
+			return kind, err
+		}
+		if len(a.answer.after)+len(frame) > maxBeginning {
+			return kind, a.serverBroke("it does not get ready")
+		}
+		a.answer.after = append(a.answer.after, frame...)
+	}
+}
