@@ -37,6 +37,9 @@ type View struct {
 	DB    Database
 	Mode  Mode // the session's pgscope.mode as the server has it; empty where it was never set
 	Whole bool // whether it knows all roles of the database
+	// Plain is whether no schema of the database has roles of its own, so that a name means the same under every search_path.
+	// Only a Whole view tells.
+	Plain bool
 
 	User       Cluster // the session's current role, if the inquiry asked for it
 	SearchPath string  // the session's search_path as it is set
@@ -44,11 +47,14 @@ type View struct {
 	// role; else empty. No inquiry asks about it.
 	DefaultPath string
 
+	Actor *Actor // the session, where the inquiry asked for it
+
 	// Columns are the columns of the catalogs' relations with role names, in their order, by schema.relation, as far as they
 	// are known. No inquiry asks about them.
 	Columns map[string][]string
 
-	roles map[Cluster]role
+	roles        map[Cluster]role
+	administered map[Cluster]bool // by the session's current role
 }
 
 // View returns what is known of the database without an inquiry: no role.
@@ -284,6 +290,9 @@ func (v *View) Created(c Cluster, home Home) {
 		r, _ = ownRole(c, v.DB.Prefix, v.DB.Marker, "")
 	}
 	v.roles[c] = r
+	if home == Global && v.administered != nil {
+		v.administered[c] = true
+	}
 }
 
 // CreatedIn is Created for a role of a schema.

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
@@ -19,45 +21,63 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs testdata/script/*.txtar: the program as a user has it, with its exit codes.
-func TestScript(t *testing.T) { testscript.Run(t, scripts("script")) }
-
-// TestServerScript runs testdata/server/*.txtar, each with a server of its own, which is what a connection string that
-// says nothing means.
-func TestServerScript(t *testing.T) {
-	p := scripts("server")
-	p.Setup = func(env *testscript.Env) error {
-		c, err := pgtest.Launch(context.Background(), "", pgtest.Options{})
-		if err != nil {
-			return err
-		}
-		env.Defer(func() {
-			if err := c.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		env.Setenv("PGHOST", c.Host)
-		env.Setenv("PGPORT", strconv.Itoa(c.Port))
-		env.Setenv("PGUSER", "postgres")
-		env.Setenv("PGSSLMODE", "disable")
-		return nil
-	}
-	testscript.Run(t, p)
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
 }
 
-func scripts(dir string) testscript.Params {
-	return testscript.Params{
-		Dir:                 filepath.Join("testdata", dir),
+// TestServerScript runs testdata/server/*.txtar: the same with a server of the script's own, which PGHOST and PGPORT name.
+// Its superuser is postgres; psql is a command.
+func TestServerScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/server",
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "psql": psql},
-	}
+		Setup: func(env *testscript.Env) error {
+			c, err := pgtest.Launch(context.Background(), "", pgtest.Options{})
+			if err != nil {
+				return err
+			}
+			env.Defer(func() {
+				if err := c.Close(); err != nil {
+					env.T().Fatal(err)
+				}
+			})
+			env.Setenv("PGHOST", c.Host)
+			env.Setenv("PGPORT", strconv.Itoa(c.Port))
+			env.Setenv("PGUSER", "postgres")
+			env.Setenv("PGSSLMODE", "disable")
+			env.Values[clusterKey{}] = c
+			return nil
+		},
+	})
 }
 
-// psql DATABASE STATEMENT runs a statement on a direct connection. Its rows are there for stdout.
+type clusterKey struct{}
+
+// psql DATABASE SQL runs statements; what they return is there for stdout.
 func psql(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: psql DATABASE STATEMENT")
+		ts.Fatalf("usage: psql DATABASE SQL")
 	}
-	ts.Check(ts.Exec("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", args[0], "-c", args[1]))
+	cluster, ok := ts.Value(clusterKey{}).(*pgtest.Cluster)
+	if !ok {
+		ts.Fatalf("no server")
+	}
+	conn, err := pgconn.Connect(context.Background(), cluster.DSN("dbname="+args[0]))
+	ts.Check(err)
+	defer func() { ts.Check(conn.Close(context.Background())) }()
+	results, err := conn.Exec(context.Background(), args[1]).ReadAll()
+	ts.Check(err)
+	for _, r := range results {
+		for _, row := range r.Rows {
+			_, err := fmt.Fprintf(ts.Stdout(), "%s\n", bytes.Join(row, []byte("|")))
+			ts.Check(err)
+		}
+	}
 }
 
 // exits CODE PROGRAM ARGS… runs a program that must end with that code. What it printed is there for stdout and stderr.

@@ -11,7 +11,7 @@ import (
 // message that a server may send after authentication is named.
 func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	first := e.pending.first()
-	if first.awaits == ownQuestion && !asynchronous(typ) {
+	if (first.awaits == ownQuestion || first.awaits == ownClaim) && !asynchronous(typ) {
 		return gather, nil
 	}
 	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) {
@@ -36,6 +36,9 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		if !e.completed() {
 			return drop, nil
 		}
+		if p := e.pending.first(); p.awaits == executed && p.text != nil {
+			e.done(p.text.trail, succeeded)
+		}
 		e.pending.answered(executed)
 		if typ == wire.CommandComplete && e.userPath.watches(size) {
 			return gather, nil
@@ -58,8 +61,13 @@ func asynchronous(typ byte) bool {
 // backendWhole sees the messages that backendBegin wanted whole.
 func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	typ, body := frame[0], frame[wire.HeaderSize:]
-	if e.pending.first().awaits == ownQuestion && !asynchronous(typ) {
+	awaits := e.pending.first().awaits
+	switch {
+	case asynchronous(typ):
+	case awaits == ownQuestion:
 		return e.answer(frame, out)
+	case awaits == ownClaim:
+		return e.answerClaim(frame, out)
 	}
 	switch typ {
 	case wire.ReadyForQuery:
@@ -67,8 +75,18 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, serverViolation("invalid message length", typ)
 		}
 		e.status = body[0]
+		if awaits == ownSync {
+			e.pending.pop()
+			return drop, nil
+		}
+		if p := e.pending.first(); p.awaits == readyQuery && p.text != nil {
+			e.done(p.text.trail, succeeded)
+		}
 		part := e.pending.first().awaits == readyPart
 		e.pending.ready(e.status == wire.TxIdle)
+		if e.status == wire.TxIdle && e.pending.n == 0 {
+			clear(e.rewritten.portals) // they end with their transaction
+		}
 		if e.changing && e.status == wire.TxIdle {
 			e.changing = false
 			e.cfg.Directory.Changed()
@@ -97,6 +115,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := e.pending.first().text
+		e.failedWith(t, e.toldCode(body, t))
 		if e.pending.first().awaits == readyPart {
 			e.question.failure = bytes.Clone(frame)
 		}
