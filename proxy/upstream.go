@@ -266,6 +266,13 @@ func interruptWith(ctx context.Context, c net.Conn) (stop func() bool) {
 	})
 }
 
+// interruptReading is interruptWith for a connection whose peer shall still be told why.
+func interruptReading(ctx context.Context, c net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // as above
+	})
+}
+
 // Probe reports whether a server can be reached now: nil when it can.
 func (u *Upstream) Probe(ctx context.Context) error {
 	link, err := u.dial(ctx)
