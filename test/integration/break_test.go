@@ -108,7 +108,7 @@ func perform(d *dialogue, talk []exchange) error {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			d.t.Fatalf("no answer after %q", d.lines)
 		}
-		if err = errors.Join(failed, err); err != nil {
+		if err := errors.Join(failed, err); err != nil {
 			return err
 		}
 	}

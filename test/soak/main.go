@@ -87,7 +87,7 @@ func soak(ctx context.Context, s settings) (err error) {
 	if r.after, err = p.settle(ctx, idle); err == nil {
 		r.leftRoles, r.leftSessions, err = leftovers(ctx, cluster)
 	}
-	r.print(os.Stdout)
+	fmt.Print(r)
 	return errors.Join(err, r.verdict())
 }
 
@@ -95,21 +95,16 @@ func soak(ctx context.Context, s settings) (err error) {
 func launch(ctx context.Context, connections int) (*pgtest.Cluster, error) {
 	c, err := pgtest.Launch(ctx, "", pgtest.Options{Config: map[string]string{
 		"max_connections": fmt.Sprint(connections + 50), // reconnecting ones may overlap with their former sessions
-		"shared_buffers":  "64MB",
-		// Sessions of a cancelled statement that waits for a lock must not hold up the others for long.
-		"deadlock_timeout": "1s",
 	}})
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range databases {
-		for _, sql := range []string{"CREATE DATABASE " + d} {
-			if err = execute(ctx, c.DSN(), sql); err != nil {
-				return nil, errors.Join(err, c.Close())
-			}
+		err = execute(ctx, c.DSN(), "CREATE DATABASE "+d)
+		if err == nil {
+			err = execute(ctx, c.DSN("dbname="+d), `CREATE TABLE item (id int PRIMARY KEY, owner text, note text);
+				INSERT INTO item SELECT i, 'owner' || i, repeat('x', 100) FROM generate_series(1, 1000) i`)
 		}
-		err = execute(ctx, c.DSN("dbname="+d), `CREATE TABLE item (id int PRIMARY KEY, owner text, note text);
-			INSERT INTO item SELECT i, 'owner' || i, repeat('x', 100) FROM generate_series(1, 1000) i`)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}

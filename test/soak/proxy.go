@@ -29,8 +29,6 @@ type proxy struct {
 	log     sync.WaitGroup // reads what it logs
 
 	mu       sync.Mutex
-	reloaded int
-	warnings int
 	problems map[string]int // records of the log that are worse than a warning
 }
 
@@ -47,7 +45,7 @@ func startProxy(ctx context.Context, program string, c *pgtest.Cluster) (*proxy,
 	if err := p.writePolicy(0); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), program, "serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", //nolint:gosec // the developer names it
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), program, "serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
 		"--upstream", c.DSN("sslmode=disable"), "--admin-dsn", c.DSN(), "--policy", p.policyFile(), "--log-format", "json")
 	// What is left to the kernel can be reclaimed: RSS would show it or not, as it pleases.
 	p.cmd.Env = append(os.Environ(), "GODEBUG=madvdontneed=1")
@@ -95,11 +93,8 @@ func (p *proxy) read(log io.Reader, ready chan<- record) {
 		switch {
 		case r.Msg == "ready":
 			ready <- r
-		case r.Msg == "reloaded":
-			p.reloaded++
-		case r.Level == "warn": // a client that vanishes is worth one
-			p.warnings++
-		case r.Level != "info" && r.Level != "debug":
+		case r.Level == "warn", r.Level == "info", r.Level == "debug": // a client that vanishes is worth a warning
+		default:
 			p.problems[strings.TrimSpace(r.Level+": "+r.Msg+" "+r.Error)]++
 		}
 		p.mu.Unlock()

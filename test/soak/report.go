@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -73,31 +72,35 @@ func (r report) growth() float64 {
 
 const mayGrow = 0.1
 
-func (r report) print(w io.Writer) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "task\tnumber\tp50 ms\tp99 ms\tmax ms\t")
+// String writes the report as a person reads it.
+func (r report) String() string {
+	var w, rows strings.Builder
+	rows.WriteString("task\tnumber\tp50 ms\tp99 ms\tmax ms\t\n")
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(r.tally.took)) {
 		all := slices.Sorted(slices.Values(r.tally.took[name]))
 		total += len(all)
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t\n", name, len(all), millis(all[len(all)/2]), millis(all[len(all)*99/100]), millis(all[len(all)-1]))
+		fmt.Fprintf(&rows, "%s\t%d\t%s\t%s\t%s\t\n", name, len(all), millis(all[len(all)/2]), millis(all[len(all)*99/100]), millis(all[len(all)-1]))
 	}
-	_ = table.Flush() // to standard output
+	table := tabwriter.NewWriter(&w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = table.Write([]byte(rows.String())) // a Builder takes everything
+	_ = table.Flush()                         // as above
 	errs := 0
 	for _, text := range slices.Sorted(maps.Keys(r.tally.errors)) {
 		errs += r.tally.errors[text]
-		fmt.Fprintf(w, "ERROR %d times: %s\n", r.tally.errors[text], text)
+		fmt.Fprintf(&w, "ERROR %d times: %s\n", r.tally.errors[text], text)
 	}
-	fmt.Fprintf(w, "%d tasks, %d errors, %d reloads\n", total, errs, r.reloads)
+	fmt.Fprintf(&w, "%d tasks, %d errors, %d reloads\n", total, errs, r.reloads)
 	if all := r.steady(); len(all) > 0 {
 		byMemory := func(a, b sample) int { return a.rss - b.rss }
 		last := all[len(all)-1]
-		fmt.Fprintf(w, "RSS: idle %.1f MB, all connected %.1f, least %.1f, most %.1f, last %.1f (%+.0f %%), all gone %.1f\n",
+		fmt.Fprintf(&w, "RSS: idle %.1f MB, all connected %.1f, least %.1f, most %.1f, last %.1f (%+.0f %%), all gone %.1f\n",
 			mega(r.idle.rss), mega(all[0].rss), mega(slices.MinFunc(all, byMemory).rss), mega(slices.MaxFunc(all, byMemory).rss),
 			mega(last.rss), 100*r.growth(), mega(r.after.rss))
-		fmt.Fprintf(w, "processor: %.1f %% of one\n", 100*(last.cpu-r.idle.cpu)/last.at.Sub(r.idle.at).Seconds())
+		fmt.Fprintf(&w, "processor: %.1f %% of one\n", 100*(last.cpu-r.idle.cpu)/last.at.Sub(r.idle.at).Seconds())
 	}
-	fmt.Fprintf(w, "before: %v\nafter:  %v\nleft at the server: %d roles, %d sessions\n", r.idle, r.after, r.leftRoles, r.leftSessions)
+	fmt.Fprintf(&w, "before: %v\nafter:  %v\nleft at the server: %d roles, %d sessions\n", r.idle, r.after, r.leftRoles, r.leftSessions)
+	return w.String()
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
