@@ -101,7 +101,12 @@ func answer(tb testing.TB, q scope.Inquiry, enrolled bool, path []string) *scope
 var testColumns = func() map[string][]string {
 	all := make(map[string][]string)
 	for name, r := range relations {
-		columns := append(slices.Sorted(maps.Keys(r.columns)), r.oids...)
+		columns := slices.Sorted(maps.Keys(r.columns))
+		for _, c := range r.roles {
+			if c.oid != "" {
+				columns = append(columns, c.oid)
+			}
+		}
 		all[name] = append(columns, "other")
 	}
 	return all
