@@ -39,6 +39,7 @@ type Analysis struct {
 	names      []scope.Name
 	asksUser   bool
 	changes    []Change
+	results    Results
 }
 
 // statement is one statement that has to do with roles.
@@ -119,7 +120,7 @@ type party struct {
 }
 
 // Analyze parses a text of one or many statements and finds every role name in it. It returns nil, nil where the text
-// has nothing to do with roles, nor with scopes as a whole, and an error where it may have, but cannot be read: then it must not be forwarded.
+// has nothing to do with roles, nor with scopes as a whole, and its results neither, and an error where it may have, but cannot be read: then it must not be forwarded.
 func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -142,7 +143,8 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 		a.statements = append(a.statements, p.statements()...)
 	}
 	a.statements = slices.DeleteFunc(a.statements, statement.idle)
-	if len(a.statements) == 0 {
+	a.results = readResults(src.text, pieces)
+	if len(a.statements) == 0 && !a.results.Any() {
 		return nil, nil
 	}
 	schemas := make(map[string]bool)

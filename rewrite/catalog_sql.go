@@ -383,7 +383,6 @@ const (
 	asItIs             form = iota // nothing
 	subselect                      // a relation: its subselect
 	fixed                          // other text
-	shown                          // SHOW: a query
 	shortName                      // x is a role's name: its short name
 	shortNames                     // the same, of many rows
 	shortText                      // the same of one, as text

@@ -105,6 +105,12 @@ var aclColumns = set(
 	"proacl", "spcacl", "typacl",
 )
 
+// aclCatalogs are the catalogs that have them.
+var aclCatalogs = set(
+	"pg_attribute", "pg_class", "pg_database", "pg_default_acl", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_init_privs",
+	"pg_language", "pg_largeobject_metadata", "pg_namespace", "pg_parameter_acl", "pg_proc", "pg_tablespace", "pg_type",
+)
+
 // aclFunctions return access lists.
 var aclFunctions = set("acldefault", "pg_get_acl")
 

@@ -96,7 +96,7 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		if !ok || !ok2 {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		e.pending.push(bound, e.rewritten.bind(string(portal), string(name)))
+		e.pending.push(bound, e.rewritten.bind(string(portal), string(name), body))
 	case wire.Execute:
 		portal, _, ok := cutString(body)
 		if !ok {

@@ -17,18 +17,19 @@ type pending struct {
 type awaited uint8
 
 const (
-	none        awaited = iota
-	readyQuery          // Query: ends with ReadyForQuery
-	readySync           // Sync: ReadyForQuery
-	readyCall           // FunctionCall: ends with ReadyForQuery
-	parsed              // Parse: ParseComplete
-	bound               // Bind: BindComplete
-	described           // Describe: RowDescription or NoData
-	executed            // Execute: CommandComplete, EmptyQueryResponse or PortalSuspended
-	closed              // Close: CloseComplete
-	copyEnded           // CopyDone or CopyFail: no answer of its own; a mark
-	ownQuestion         // the proxy's own question: see inquiry.go
-	maxAwaited  = 1 << 16
+	none         awaited = iota
+	readyQuery           // Query: ends with ReadyForQuery
+	readySync            // Sync: ReadyForQuery
+	readyCall            // FunctionCall: ends with ReadyForQuery
+	parsed               // Parse: ParseComplete
+	bound                // Bind: BindComplete
+	described            // Describe: RowDescription or NoData
+	executed             // Execute: CommandComplete, EmptyQueryResponse or PortalSuspended
+	closed               // Close: CloseComplete
+	copyEnded            // CopyDone or CopyFail: no answer of its own; a mark
+	ownQuestion          // the proxy's own question: see inquiry.go
+	ownDescribed         // the proxy's Describe of a statement: see rows.go
+	maxAwaited   = 1 << 16
 )
 
 type entry struct {

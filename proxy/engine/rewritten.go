@@ -14,11 +14,15 @@ type text struct {
 	// answer to a question of the proxy, which the client's statement could not go without.
 	instead []byte
 	notices []byte // messages that the client shall get with the first answer to the text
+
+	rows      *rows   // what is known of its results; nil where they pass
+	formats   []int16 // of a portal: the format codes of its results, where not all are texts
+	completed int     // of a Query: how many of its statements have been
 	consequences
 }
 
 // maxRewritten bounds how many prepared statements and portals are remembered; of more, positions in errors that come
-// after Parse point into the text that the server has.
+// after Parse point into the text that the server has, and rows pass as they are.
 const maxRewritten = 1 << 10
 
 // rewritten remembers prepared statements and portals whose texts are not the client's: utility statements are analysed
@@ -38,9 +42,9 @@ func (r *rewritten) prepare(name string, t *text) {
 	}
 }
 
-// bind notes what a portal runs, and returns it.
-func (r *rewritten) bind(portal, statement string) *text {
-	t := r.statements[statement]
+// bind notes what a portal runs, and returns it. body is that of the Bind message.
+func (r *rewritten) bind(portal, statement string, body []byte) *text {
+	t := r.statements[statement].bindFormats(body)
 	switch {
 	case t == nil:
 		delete(r.portals, portal)

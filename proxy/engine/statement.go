@@ -73,7 +73,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	if e.cfg.Mode == scope.Off && !e.switching {
 		e.switching = mentionsSettings(s.sql)
 	}
-	if e.cfg.Mode == scope.Off && !e.switching || !rewrite.MayNameRole(s.sql) && !rewrite.MayReadRoles(s.sql) {
+	if e.cfg.Mode == scope.Off && !e.switching || !e.concerns(s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
@@ -88,6 +88,11 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		return drop, nil
 	}
 	return hold, nil
+}
+
+// concerns reports whether a text is worth an analysis.
+func (e *Engine) concerns(sql []byte) bool {
+	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.kept && rewrite.MayFetch(sql)
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
@@ -130,7 +135,7 @@ func (e *Engine) askFor(out *Out) {
 		h.step = asksColumns
 		sql, params := rewrite.ColumnsSQL()
 		e.askHeld(sql, params, out)
-	case names || d.Stale() || e.switching:
+	case names || d.Stale() || e.switching || e.changing && h.analysis.Results().Any():
 		e.askNames(d.Database(), out)
 	default:
 		e.showWhatIsKnown(out)
@@ -152,7 +157,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		return
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
-	h.inquiry.Own = e.cfg.Directory.Stale()
+	h.inquiry.Own = e.cfg.Directory.Stale() || e.changing
 	h.inquiry.User = h.analysis.AsksUser()
 	h.attempts++
 	h.step = asksNames
@@ -294,7 +299,9 @@ func (e *Engine) rewrite(out *Out) {
 	}
 	t := &text{
 		client: string(h.sql), result: result, names: called(h.analysis, h.view), notices: e.notices(result.Notices),
+		rows: h.lookAt(),
 	}
+	e.kept = e.kept || h.analysis.Results().Kept
 	h.follow(t)
 	if t.foreword != "" && h.typ == wire.Query {
 		if err := h.analysis.Precede(result, t.foreword); err != nil {
@@ -356,7 +363,7 @@ func (e *Engine) mode(view *scope.View) scope.Mode {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && !t.follows() {
+	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.rows == nil && !t.follows() {
 		t = nil
 	}
 	if s.typ == wire.Parse && t != nil {
@@ -368,6 +375,15 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 	}
 	frame = append(append(frame, sql...), 0)
 	e.forward(asks[s.typ], t, wire.End(append(frame, s.types...), 0), out)
+	if s.typ == wire.Parse && t.looked() { // whether or not the client asks
+		e.transmit(ownDescribed, t, appendDescribe(s.name), out)
+	}
+}
+
+// appendDescribe is the message that asks for the description of a prepared statement.
+func appendDescribe(name []byte) []byte {
+	frame := append(wire.Begin(nil, wire.Describe), 'S')
+	return wire.End(append(append(frame, name...), 0), 0)
 }
 
 // refuse answers a statement with an error, in the way that the package's doc tells.
