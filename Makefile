@@ -70,7 +70,7 @@ clean: ## remove what was built
 ##
 ## Test
 
-.PHONY: check test test-short test-versions compat fuzz bench vet lint fmt vuln tidy-check deps
+.PHONY: check test test-short test-versions compat fuzz bench bench-peers vet lint fmt vuln tidy-check deps
 check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
@@ -96,6 +96,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: ## the benchmarks (BENCH: a pattern)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+
+bench-peers: build ## this proxy beside haproxy and pgbouncer (R rounds, T seconds, SUITES, CURVES=1; test/perf)
+	test/perf/all.sh
 
 vet:
 	go vet ./...
@@ -165,3 +168,18 @@ $(PG_CACHE)/%/bin/postgres:
 	rm -rf $(PG_CACHE)/$*
 	mv $(PG_CACHE)/.$*/package/native $(PG_CACHE)/$*
 	rm -rf $(PG_CACHE)/.$*
+
+##
+## Compare with PostgreSQL's own regression tests
+
+TWINS_PG  := 15
+TWINS_SQL := $(PG_CACHE)/regress-$(TWINS_PG)
+TWINS_OUT ?= $(CURDIR)/bin/twins
+
+.PHONY: twins
+twins: deps $(TWINS_SQL)/regress.so ## PostgreSQL's scripts about roles, in two databases at the same time (Debian, Ubuntu)
+	mkdir -p $(TWINS_OUT)
+	PGSCOPE_TEST_REGRESS=$(TWINS_SQL) go test -tags twins -count=1 -timeout=15m -v -artifacts -outputdir $(TWINS_OUT) ./test/twins
+
+$(TWINS_SQL)/regress.so:
+	test/twins/fetch.sh $(TWINS_PG) $(TWINS_SQL)

@@ -3,6 +3,7 @@ package provision
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -20,7 +21,7 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 	if err != nil {
 		return scope.Database{}, err
 	}
-	if !db.Enrolled {
+	if !db.Enrolled && db.Contested == nil {
 		if err := run(ctx, conn, db.EnrolSQL()); err != nil {
 			return scope.Database{}, err
 		}
@@ -29,6 +30,8 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 		}
 	}
 	switch {
+	case db.Contested != nil:
+		return scope.Database{}, explain(db.Contested)
 	case !db.Enrolled:
 		return scope.Database{}, fmt.Errorf("role %q exists, but its comment does not say that it is the marker of database %q", db.Marker, db.Name)
 	case prefix != "" && prefix != db.Prefix:
@@ -36,6 +39,34 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 	default:
 		return db, nil
 	}
+}
+
+// Claim makes a marker, of which it cannot be told whose it is, that of the database that the connection is in.
+func Claim(ctx context.Context, conn *pgconn.PgConn, marker scope.Cluster) error {
+	estate, err := survey(ctx, conn, scope.Survey{})
+	if err != nil {
+		return err
+	}
+	sql, refusal := estate.Claim(marker)
+	switch {
+	case refusal != nil:
+		return explain(refusal)
+	case sql == "":
+		return nil
+	default:
+		return run(ctx, conn, sql)
+	}
+}
+
+// explain makes one line of all that an error says.
+func explain(e *scope.Error) error {
+	text := e.Message
+	for _, more := range []string{e.Detail, e.Hint} {
+		if more != "" {
+			text += ". " + strings.TrimSuffix(more, ".")
+		}
+	}
+	return errors.New(text)
 }
 
 // database asks for the scope of the connection's database.
@@ -62,10 +93,11 @@ func Administrator(ctx context.Context, conn *pgconn.PgConn, db scope.Database, 
 	if _, ok := db.Localize(role); ok {
 		return fmt.Errorf("role %q cannot administer the roles of database %q: it would be taken for one of them, by its name", role, db.Name)
 	}
-	return run(ctx, conn, db.AdministratorSQL(role, majorVersion(conn)))
+	return run(ctx, conn, db.AdministratorSQL(role, MajorVersion(conn)))
 }
 
-func majorVersion(conn *pgconn.PgConn) int {
+// MajorVersion is the server's: 15; 0 where it does not tell.
+func MajorVersion(conn *pgconn.PgConn) int {
 	digits := conn.ParameterStatus("server_version")
 	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
 		digits = digits[:end]
@@ -96,6 +128,15 @@ func Roles(ctx context.Context, conn *pgconn.PgConn, all bool) ([]scope.Listed, 
 		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.Name, b.Name))
 	})
 	return list, nil
+}
+
+// Databases lists the databases that are enrolled.
+func Databases(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
+	estate, err := survey(ctx, conn, scope.Survey{})
+	if err != nil {
+		return nil, err
+	}
+	return estate.Enrolled(), nil
 }
 
 // Sweep repairs what was left behind in the whole cluster, see [scope.Estate.Sweep]. The server tells by notices what was

@@ -64,6 +64,7 @@ type directory struct {
 	db     scope.Database
 	roles  map[scope.Cluster]scope.Role
 	listed time.Time // when all of them were listed; zero when they must be anew
+	plain  bool      // whether no schema had roles of its own then
 	// columns are those of the catalogs, of a server of the version.
 	columns struct {
 		version int
@@ -91,6 +92,20 @@ func (d *directory) Own(c scope.Cluster) (scope.Short, bool) {
 	defer d.mu.RUnlock()
 	r, ok := d.roles[c]
 	return r.Name, ok
+}
+
+func (d *directory) Recall(name scope.Short) (*scope.View, scope.Cluster) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	c, err := d.db.Qualify(name)
+	if err != nil || !d.plain || d.roles[c].Name != name || time.Since(d.listed) > fresh {
+		return nil, ""
+	}
+	db := d.db
+	db.Schemas = nil // those that another session asked about
+	v := db.View()
+	v.Created(c, scope.Own)
+	return v, c
 }
 
 func (d *directory) Stale() bool {
@@ -121,7 +136,7 @@ func (d *directory) Learn(v *scope.View) {
 	d.db = v.DB
 	if v.Whole {
 		clear(d.roles)
-		d.listed = time.Now()
+		d.listed, d.plain = time.Now(), v.Plain
 		clear(d.admitted)
 	}
 	for c, r := range v.Roles() {
@@ -150,16 +165,17 @@ func (d *directory) Changed() {
 	d.listed = time.Time{}
 }
 
-// login tells whether a role of the database logs in under the name; ok is false when the list is too old to tell, or the
-// name is what a role of the database is called in the cluster: then there is more to say than yes or no.
+// login tells whether a role of the database logs in under the name. ok is false where there is more to say than yes or no:
+// the list is too old to tell; or a role of that name may not log in, so that the name is for a role of the cluster, if
+// there is one; or the name is what a role of the database is called in the cluster.
 func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if time.Since(d.listed) > fresh {
 		return "", false
 	}
-	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login { // not one of a schema
-		return c, true
+	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Name == name { // not one of a schema
+		return c, d.roles[c].Login
 	}
 	_, own := d.roles[scope.Cluster(name)]
 	return scope.Cluster(name), !own
@@ -168,13 +184,14 @@ func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 // unscoped is the directory of a session without role names: physical replication.
 type unscoped struct{}
 
-func (unscoped) Database() scope.Database                 { return scope.Database{} }
-func (unscoped) Prefix() string                           { return "" }
-func (unscoped) Own(scope.Cluster) (scope.Short, bool)    { return "", false }
-func (unscoped) Admit(scope.Cluster, scope.Short)         {}
-func (unscoped) Admitted(scope.Cluster, scope.Short) bool { return true }
-func (unscoped) Stale() bool                              { return false }
-func (unscoped) Learn(*scope.View)                        {}
-func (unscoped) Changed()                                 {}
-func (unscoped) Columns(int) rewrite.Columns              { return rewrite.Columns{} }
-func (unscoped) LearnColumns(int, rewrite.Columns)        {}
+func (unscoped) Database() scope.Database                        { return scope.Database{} }
+func (unscoped) Prefix() string                                  { return "" }
+func (unscoped) Own(scope.Cluster) (scope.Short, bool)           { return "", false }
+func (unscoped) Recall(scope.Short) (*scope.View, scope.Cluster) { return nil, "" }
+func (unscoped) Admit(scope.Cluster, scope.Short)                {}
+func (unscoped) Admitted(scope.Cluster, scope.Short) bool        { return true }
+func (unscoped) Stale() bool                                     { return false }
+func (unscoped) Learn(*scope.View)                               {}
+func (unscoped) Changed()                                        {}
+func (unscoped) Columns(int) rewrite.Columns                     { return rewrite.Columns{} }
+func (unscoped) LearnColumns(int, rewrite.Columns)               {}

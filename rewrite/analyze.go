@@ -39,6 +39,8 @@ type Analysis struct {
 	names      []scope.Name
 	asksUser   bool
 	changes    []Change
+	alone      bool // the text is one statement
+	leave      int  // the byte where its part ends that leaves a failed transaction; 0: none, or roles are named before
 	results    Results
 }
 
@@ -51,7 +53,10 @@ type statement struct {
 	refusal    *Error      // refused, whatever the names mean
 	blanked    []extension // to be taken out
 	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
+	local      bool        // SET LOCAL ROLE
 	users      []spot      // "$user" in a search_path that is set for the session
+	schemaOf   extra       // CREATE SCHEMA AUTHORIZATION CURRENT_USER: the schema's name; else noExtra
+	standard   []spot      // DEFAULT in SET search_path TO DEFAULT for the session
 	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
 	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
 	md5        int         // PASSWORD 'md5…': where it stands; else none
@@ -147,10 +152,14 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	if len(a.statements) == 0 && !a.results.Any() {
 		return nil, nil
 	}
+	if leave := leavesAt(pieces); len(a.statements) > 0 && leave <= a.statements[0].start {
+		a.leave = leave
+	}
 	schemas := make(map[string]bool)
 	a.collect(a.statements, make(map[scope.Name]bool), schemas)
+	a.alone = len(pieces) == 1 && pieces[0].tree != nil && len(pieces[0].tree.Stmts) == 1
 	for i := range a.changes {
-		a.changes[i].Alone = len(pieces) == 1 && pieces[0].tree != nil && len(pieces[0].tree.Stmts) == 1
+		a.changes[i].Alone = a.alone
 	}
 	if len(a.names) > maxNames || len(schemas) > maxSchemas {
 		return nil, &Error{Error: scope.Error{
@@ -165,7 +174,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 // collect takes in the names in the statements, and in their bodies, that were not seen yet, and their schemas.
 func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
 	for i := range list {
-		a.asksUser = a.asksUser || list[i].users != nil
+		a.asksUser = a.asksUser || list[i].users != nil || list[i].schemaOf.what != noExtra || list[i].standard != nil
 		a.changes = append(a.changes, list[i].changes...)
 		for _, n := range list[i].names {
 			if full := n.full(); !seen[full] {
@@ -190,6 +199,18 @@ func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
 
 // AsksUser reports whether Rewrite must know the session's current role too.
 func (a *Analysis) AsksUser() bool { return a.asksUser }
+
+// SetsRole tells which role the text sets and whether for the transaction only, where it is nothing but one SET ROLE.
+func (a *Analysis) SetsRole() (name scope.Short, local, ok bool) {
+	if !a.alone || len(a.statements) != 1 {
+		return "", false, false
+	}
+	s := &a.statements[0]
+	if s.refusal != nil || len(s.names) != 1 || len(s.wants) != 1 || s.wants[0].kind != policy.SetRole || s.names[0].schema != "" {
+		return "", false, false
+	}
+	return s.names[0].name, s.local, true
+}
 
 // reader reads one statement.
 type reader struct {

@@ -379,9 +379,15 @@ func (r *reader) createSchema(n *pg.CreateSchemaStmt) {
 		return
 	}
 	// The schema takes the role's name, and that is the short one.
-	if role := r.role(n.Authrole); role.name > 0 {
+	short := extra{what: extraShort, after: " "}
+	switch role := r.role(n.Authrole); {
+	case role.name > 0:
 		authorization := r.tokens.index(r.names[role.name-1].start) - 1
-		r.names[role.name-1].extra = extra{what: extraShort, at: r.tokens.list[authorization].start, after: " "}
+		short.at = r.tokens.list[authorization].start
+		r.names[role.name-1].extra = short
+	case role.word == "current_user", role.word == "current_role":
+		short.at = r.tokens.list[r.tokens.index(r.base+int(n.Authrole.Location))-1].start
+		r.schemaOf = short
 	}
 }
 
@@ -429,6 +435,9 @@ func (r *reader) set(n *pg.VariableSetStmt) {
 		r.setRole(n, policy.SetSessionAuth, "")
 	case is(setting, settingPath) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE && r.top:
 		r.setPath(n)
+	case is(setting, settingPath) && n.Kind == pg.VariableSetKind_VAR_SET_DEFAULT && r.top:
+		last := r.tokens.list[len(r.tokens.list)-1]
+		r.standard = append(r.standard, spot{start: last.start, end: last.end})
 	case is(setting, scope.ModeSetting) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE:
 		r.setMode(n)
 	case is(setting, scope.DatabaseSetting) && !reset:
@@ -444,6 +453,7 @@ func (r *reader) setRole(n *pg.VariableSetStmt, kind policy.Kind, nobody string)
 	if !r.top { // a setting that is stored, for later
 		kind = policy.NameRole
 	}
+	r.local = n.IsLocal
 	for _, a := range n.Args {
 		inTree, offset := constant(a)
 		if offset == none {

@@ -18,6 +18,9 @@ type Inquiry struct {
 	Schemas  []string  // the schemas in question, beside those along the session's search_path
 	Own      bool      // whether to list all roles of the database too
 	User     bool      // whether to tell the session's current role
+	Standing bool      // whether to tell what that role is, and what it administers
+	Members  bool      // whether to tell what the session's user is a member of
+	As       Cluster   // the role to tell that of, instead of the session's own; may be empty
 }
 
 // Inquire returns the inquiry that must be answered before the names can be resolved. What is known of the database
@@ -51,40 +54,59 @@ func (q *Inquiry) addSchema(name string) {
 // inquirySQL answers an [Inquiry]. Each operator, function and type is qualified: the query runs in clients'
 // sessions, where the search_path is theirs. Rows are (kind, name, a, b), all text.
 //
+// A comment that has the database's OID or its name claims it. One with both has it. Another has it where it is the only one
+// and no database stands against it: in a database that was renamed its name is nobody's, in a cluster restored from a
+// dump its OID is nobody's. Where each is another database's, nothing here can tell which of the two it was.
+//
 // A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
 // the comment names: which is for [View.seeSchemas] to find out. Of a dump's markers no OID is right. Markers are
 // looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
+//
+// What the question costs is its planning, and that goes with the relations to be joined: so names come from
+// pg_get_userbyid, and what belongs to a row stands in a scalar subquery, where the planner has nothing to choose.
 const inquirySQL = `
 WITH db AS MATERIALIZED (
   SELECT d.oid, d.datname FROM pg_catalog.pg_database d
   WHERE d.datname OPERATOR(pg_catalog.=) $1::pg_catalog.name
+), claim AS MATERIALIZED (
+  SELECT m.*, by_oid AND by_name AS exact,
+         CASE WHEN by_oid THEN
+                (SELECT true FROM pg_catalog.pg_database o
+                 WHERE pg_catalog.strpos(m.description, pg_catalog.concat(
+                   ',"database":', pg_catalog.to_json(o.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0 LIMIT 1)
+              ELSE
+                (SELECT true FROM pg_catalog.pg_database o
+                 WHERE pg_catalog.starts_with(m.description, pg_catalog.concat('{"oid":', o.oid, ',')) LIMIT 1) END AS contradicted
+  FROM (
+    SELECT s.objoid AS oid, pg_catalog.pg_get_userbyid(s.objoid) AS rolname, s.description,
+           pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ',')) AS by_oid,
+           pg_catalog.strpos(s.description, pg_catalog.concat(
+             ',"database":', pg_catalog.to_json(db.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0 AS by_name
+    FROM db CROSS JOIN pg_catalog.pg_shdescription s
+    WHERE s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
+      AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(s.objoid)::pg_catalog.text, 'pgscope_db_')) m
+  WHERE by_oid OR by_name
 ), marker AS MATERIALIZED (
-  SELECT r.oid, r.rolname, s.description
-  FROM db
-  JOIN pg_catalog.pg_shdescription s ON s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
-   AND (pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ','))
-     OR pg_catalog.strpos(s.description, pg_catalog.concat(
-          ',"database":', pg_catalog.to_json(db.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_database o
-                    WHERE pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', o.oid, ','))))
-  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.objoid
-   AND r.rolname OPERATOR(pg_catalog.>=) 'pgscope_db_'::pg_catalog.name
-   AND r.rolname OPERATOR(pg_catalog.<) E'pgscope_db\x60'::pg_catalog.name
+  SELECT * FROM claim
+  WHERE exact OR contradicted IS NULL AND (SELECT pg_catalog.count(*) FROM claim) OPERATOR(pg_catalog.=) 1
 ), kin AS MATERIALIZED (
-  SELECT k.oid, k.rolname, s.description, n.nspname
-  FROM pg_catalog.pg_roles k
-  JOIN pg_catalog.pg_shdescription s ON s.objoid OPERATOR(pg_catalog.=) k.oid
-   AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
-  CROSS JOIN db
-  LEFT JOIN pg_catalog.pg_namespace n
-    ON n.oid::pg_catalog.text OPERATOR(pg_catalog.=)
-         pg_catalog.split_part(pg_catalog.split_part(s.description, ',"schemaoid":', 2), ',', 1)
-   AND pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ','))
-   AND pg_catalog.current_database() OPERATOR(pg_catalog.=) db.datname
-  WHERE k.rolname OPERATOR(pg_catalog.>=) 'pgscope_schema_'::pg_catalog.name
-    AND k.rolname OPERATOR(pg_catalog.<) E'pgscope_schema\x60'::pg_catalog.name
-    AND EXISTS (SELECT FROM marker m JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
-                WHERE a.member OPERATOR(pg_catalog.=) k.oid)
+  SELECT k.oid, k.rolname, k.description,
+         (SELECT n.nspname FROM pg_catalog.pg_namespace n
+          WHERE n.oid::pg_catalog.text OPERATOR(pg_catalog.=)
+                  pg_catalog.split_part(pg_catalog.split_part(k.description, ',"schemaoid":', 2), ',', 1)
+            AND pg_catalog.starts_with(k.description, pg_catalog.concat('{"oid":', db.oid, ','))
+            AND pg_catalog.current_database() OPERATOR(pg_catalog.=) db.datname) AS nspname
+  FROM db CROSS JOIN (
+    SELECT r.oid, r.rolname,
+           (SELECT s.description FROM pg_catalog.pg_shdescription s
+            WHERE s.objoid OPERATOR(pg_catalog.=) r.oid AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid) AS description
+    FROM pg_catalog.pg_roles r
+    WHERE r.rolname OPERATOR(pg_catalog.>=) 'pgscope_schema_'::pg_catalog.name
+      AND r.rolname OPERATOR(pg_catalog.<) E'pgscope_schema\x60'::pg_catalog.name
+      AND (SELECT true FROM pg_catalog.pg_auth_members a
+           WHERE a.member OPERATOR(pg_catalog.=) r.oid
+             AND a.roleid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM marker)) LIMIT 1)) k
+  WHERE k.description IS NOT NULL
 )
 SELECT 'database'::pg_catalog.text, db.datname::pg_catalog.text, db.oid::pg_catalog.text,
        pg_catalog.current_setting('pgscope.mode', true) FROM db
@@ -92,7 +114,9 @@ UNION ALL
 SELECT 'session', CASE WHEN $5::pg_catalog.bool THEN current_user END::pg_catalog.text,
        pg_catalog.current_setting('search_path'), pg_catalog.to_json(pg_catalog.current_schemas(false))::pg_catalog.text
 UNION ALL
-SELECT 'marker', m.rolname::pg_catalog.text, m.oid::pg_catalog.text, m.description FROM marker m
+SELECT 'marker', m.rolname::pg_catalog.text, NULL, m.description FROM marker m
+UNION ALL
+SELECT 'claim', c.rolname::pg_catalog.text, NULL, c.description FROM claim c WHERE NOT EXISTS (SELECT FROM marker)
 UNION ALL
 SELECT 'namespace', n.nspname::pg_catalog.text, n.oid::pg_catalog.text, NULL
 FROM pg_catalog.pg_namespace n
@@ -106,28 +130,35 @@ WHERE k.nspname IS NULL OR $3::pg_catalog.bool
 UNION ALL
 SELECT 'role', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text,
        (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-          m.rolname, s.description,
-          CASE WHEN k.oid IS NOT NULL THEN pg_catalog.concat(k.nspname::pg_catalog.text) END))
+          pg_catalog.pg_get_userbyid(a.roleid),
+          (SELECT s.description FROM pg_catalog.pg_shdescription s
+           WHERE s.objoid OPERATOR(pg_catalog.=) a.roleid AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid),
+          (SELECT pg_catalog.concat(k.nspname::pg_catalog.text) FROM kin k WHERE k.oid OPERATOR(pg_catalog.=) a.roleid)))
         FROM pg_catalog.pg_auth_members a
-        JOIN pg_catalog.pg_roles m ON m.oid OPERATOR(pg_catalog.=) a.roleid
-         AND pg_catalog.starts_with(m.rolname::pg_catalog.text, 'pgscope_')
-        LEFT JOIN pg_catalog.pg_shdescription s ON s.objoid OPERATOR(pg_catalog.=) m.oid
-         AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
-        LEFT JOIN kin k ON k.oid OPERATOR(pg_catalog.=) m.oid
-        WHERE a.member OPERATOR(pg_catalog.=) r.oid)::pg_catalog.text
+        WHERE a.member OPERATOR(pg_catalog.=) r.oid
+          AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(a.roleid)::pg_catalog.text, 'pgscope_'))::pg_catalog.text
 FROM pg_catalog.pg_roles r
-WHERE r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
-   OR $5::pg_catalog.bool AND r.rolname OPERATOR(pg_catalog.=) current_user
+WHERE r.rolname OPERATOR(pg_catalog.=) ANY (
+  pg_catalog.array_append($2::pg_catalog.name[], CASE WHEN $5::pg_catalog.bool THEN current_user END))`
+
+// ownSQL is the part of the question that lists all roles. To plan it takes as long as half of the rest.
+const ownSQL = `
 UNION ALL
 SELECT 'own', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text, m.rolname::pg_catalog.text
 FROM (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM kin) m
 JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
-JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
-WHERE $3::pg_catalog.bool`
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member`
 
 // SQL returns the statement that asks, with its parameters in text format.
 func (q Inquiry) SQL() (sql string, params []string) {
-	return inquirySQL, []string{q.Database, array(q.Names), strconv.FormatBool(q.Own), array(q.Schemas), strconv.FormatBool(q.User)}
+	sql = inquirySQL
+	if q.Own {
+		sql += ownSQL
+	}
+	actorSQL, as := q.actorSQL()
+	return sql + actorSQL, append([]string{
+		q.Database, array(q.Names), strconv.FormatBool(q.Own), array(q.Schemas), strconv.FormatBool(q.User),
+	}, as...)
 }
 
 // array returns the strings as an array of PostgreSQL's in text format.
@@ -172,6 +203,9 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 	for _, r := range byKind["marker"] {
 		v.adoptMarker(Cluster(r[1]), r[3])
 	}
+	for _, r := range byKind["claim"] {
+		v.contest(Cluster(r[1]), r[3])
+	}
 	for _, r := range byKind["role"] {
 		role, err := v.roleOf(Cluster(r[1]), r[3])
 		if err != nil {
@@ -182,6 +216,7 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 	}
 	kin := v.adoptSchemas(byKind["schema"])
 	v.DB.Kin = slices.SortedFunc(maps.Values(kin), func(a, b Schema) int { return strings.Compare(string(a.Marker), string(b.Marker)) })
+	v.Plain = v.Whole && len(byKind["schema"]) == 0
 	for _, r := range byKind["own"] {
 		c, marker := Cluster(r[1]), Cluster(r[3])
 		own, ok := role{}, false
@@ -195,6 +230,9 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 			v.roles[c] = own
 		}
 	}
+	if err := v.meetActor(q, byKind["actor"], byKind["administered"], byKind["member"], kin); err != nil {
+		return nil, err
+	}
 	if err := v.seeSchemas(q, kin, byKind["session"], byKind["namespace"]); err != nil {
 		return nil, err
 	}
@@ -206,14 +244,24 @@ func parseOID(s string) (uint32, error) {
 	return uint32(oid), err
 }
 
-// adoptMarker makes the role the marker of the view's database. One that names the database's OID wins over one that
-// names the database: that one stands in a cluster restored from a dump, until a sweep writes the new OID into it.
+// adoptMarker makes the role the marker of the view's database.
 func (v *View) adoptMarker(name Cluster, comment string) {
-	m, ok := parseMarker(comment)
-	if !ok || m.Schema != "" || v.DB.Enrolled && m.OID != v.DB.OID {
-		return
+	if m, ok := parseMarker(comment); ok && m.Schema == "" {
+		v.DB.Marker, v.DB.Prefix, v.DB.Enrolled = name, m.Prefix, true
 	}
-	v.DB.Marker, v.DB.Prefix, v.DB.Enrolled = name, m.Prefix, true
+}
+
+// contest notes that the role may be the marker of the view's database, and may be another's.
+func (v *View) contest(name Cluster, comment string) {
+	if m, ok := parseMarker(comment); ok && m.Schema == "" && v.DB.Contested == nil {
+		v.DB.Contested = &Error{
+			Code:    CodeObjectNotInState,
+			Message: fmt.Sprintf(`the roles of database "%s" cannot be told from those of another database`, v.DB.Name),
+			Detail: fmt.Sprintf(`The comment on role "%s" is about database "%s" with OID %d. This is "%s" with OID %d.`,
+				name, m.Database, m.OID, v.DB.Name, v.DB.OID),
+			Hint: fmt.Sprintf("An administrator can say whose they are: pgscope-proxy init --claim %s, in the database that it is.", name.Ident()),
+		}
+	}
 }
 
 // adoptSchemas reads the markers of the database's schemas: rows of marker, the name that its schema has now, comment.
@@ -293,7 +341,7 @@ func (v *View) roleOf(c Cluster, markers string) (role, error) {
 		if m[0] == nil {
 			continue
 		}
-		if Cluster(*m[0]) == v.DB.Marker {
+		if v.DB.Enrolled && Cluster(*m[0]) == v.DB.Marker {
 			if own, ok := ownRole(c, v.DB.Prefix, v.DB.Marker, ""); ok {
 				found = own
 			}

@@ -22,6 +22,8 @@ func newInitCommand() *cobra.Command {
 		Long: "init makes the marker of the database that the connection is for, if it has none, so that it can have roles of its own. " +
 			"It can be run again without harm.\n" +
 			"With --admin it lets a role with CREATEROLE administer the roles of that one database.\n" +
+			"With --claim it settles whose a marker is that two databases may have, as in a cluster restored from a dump: " +
+			"it is that of the connection's database.\n" +
 			"With --sweep it repairs what direct connections, crashes and restores have left behind in the whole cluster: " +
 			"roles of databases that are gone, and roles and markers of databases that were renamed.",
 		Args: usageArgs(cobra.NoArgs),
@@ -34,16 +36,22 @@ func newInitCommand() *cobra.Command {
 	addDSN(c, &o.dsn)
 	c.Flags().StringVar(&o.prefix, "prefix", "", "what the database's roles are prefixed with (default: its name)")
 	c.Flags().StringVar(&o.admin, "admin", "", "the `role` that shall administer the roles of the database")
+	c.Flags().StringVar(&o.claim, "claim", "", "the marker `role` that is this database's, where that cannot be told")
 	c.Flags().BoolVar(&o.sweep, "sweep", false, "repair what was left behind in the whole cluster")
 	return c
 }
 
 type initOptions struct {
-	dsn, prefix, admin string
-	sweep              bool
+	dsn, prefix, admin, claim string
+	sweep                     bool
 }
 
 func (o initOptions) run(ctx context.Context, conn *pgconn.PgConn, out, diagnostics io.Writer) error {
+	if o.claim != "" {
+		if err := provision.Claim(ctx, conn, scope.Cluster(o.claim)); err != nil {
+			return err
+		}
+	}
 	if o.sweep { // first: the database may have been renamed
 		warnings, err := provision.Sweep(ctx, conn, true)
 		for _, w := range warnings {
@@ -76,13 +84,19 @@ func addDSN(c *cobra.Command, dsn *string) {
 }
 
 // withServer runs f with a connection to the server itself, and shows what the server says beside.
-func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.PgConn) error) (err error) {
-	if dsn == "" {
-		dsn = os.Getenv("DATABASE_URL")
-	}
-	config, err := pgconn.ParseConfig(dsn)
+func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.PgConn) error) error {
+	config, err := serverConfig(cmd, dsn)
 	if err != nil {
-		return errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
+		return err
+	}
+	return withConn(cmd.Context(), config, f)
+}
+
+// serverConfig reads a connection string as the commands take it.
+func serverConfig(cmd *cobra.Command, dsn string) (*pgconn.Config, error) {
+	config, err := pgconn.ParseConfig(orDatabaseURL(dsn))
+	if err != nil {
+		return nil, errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
 	}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s:  %s\n", n.Severity, n.Message) // there is nowhere else to tell
@@ -90,7 +104,17 @@ func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "DETAIL:  %s\n", n.Detail) // there is nowhere else to tell
 		}
 	}
-	ctx := cmd.Context()
+	return config, nil
+}
+
+func orDatabaseURL(dsn string) string {
+	if dsn == "" {
+		return os.Getenv("DATABASE_URL")
+	}
+	return dsn
+}
+
+func withConn(ctx context.Context, config *pgconn.Config, f func(context.Context, *pgconn.PgConn) error) (err error) {
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return err

@@ -38,8 +38,18 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(
 		newServeCommand(),
+		newValidateCommand(),
+		newPlanCommand(),
+		newApplyCommand(),
+		newCheckCommand(),
+		newExportCommand(),
 		newInitCommand(),
 		newRolesCommand(),
+		newPolicyCommand(),
+		newAuditCommand(),
+		newHardenCommand(),
+		newDumpRolesCommand(),
+		newDumpCommand(),
 		newDemoCommand(),
 		newManCommand(),
 		newVersionCommand(),

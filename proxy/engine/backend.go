@@ -11,7 +11,7 @@ import (
 // message that a server may send after authentication is named.
 func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	first := e.pending.first()
-	if first.awaits == ownQuestion && !asynchronous(typ) {
+	if (first.awaits == ownQuestion || first.awaits == ownClaim) && !asynchronous(typ) {
 		return gather, nil
 	}
 	if first.awaits == ownDescribed && describes(typ) {
@@ -43,7 +43,13 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		if !e.completed() {
 			return drop, nil
 		}
+		if p := e.pending.first(); p.awaits == executed && p.text != nil {
+			e.done(p.text.trail, succeeded)
+		}
 		e.pending.answered(executed)
+		if typ == wire.CommandComplete && e.userPath.watches(size) {
+			return gather, nil
+		}
 	case wire.CopyInResponse:
 		e.pending.copying()
 	case wire.ParameterDescription, wire.FunctionCallResponse, wire.NotificationResponse,
@@ -77,8 +83,11 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	typ, body := frame[0], frame[wire.HeaderSize:]
 	first := e.pending.first()
 	switch {
-	case first.awaits == ownQuestion && !asynchronous(typ):
+	case asynchronous(typ):
+	case first.awaits == ownQuestion:
 		return e.answer(frame, out)
+	case first.awaits == ownClaim:
+		return e.answerClaim(frame, out)
 	case first.awaits == ownDescribed && describes(typ):
 		return drop, e.described(frame)
 	}
@@ -92,7 +101,18 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, serverViolation("invalid message length", typ)
 		}
 		e.status = body[0]
-		e.pending.ready()
+		if first.awaits == ownSync {
+			e.pending.pop()
+			return drop, nil
+		}
+		if p := e.pending.first(); p.awaits == readyQuery && p.text != nil {
+			e.done(p.text.trail, succeeded)
+		}
+		part := e.pending.first().awaits == readyPart
+		e.pending.ready(e.status == wire.TxIdle)
+		if e.status == wire.TxIdle && e.pending.n == 0 {
+			clear(e.rewritten.portals) // they end with their transaction
+		}
 		if e.changing && e.status == wire.TxIdle {
 			e.changing = false
 			e.cfg.Directory.Changed()
@@ -104,9 +124,11 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		e.started = true
-		if e.withheld() {
+		if e.left(part) || e.withheld() {
 			return drop, nil
 		}
+	case wire.CommandComplete:
+		e.userPath.completed(body)
 	case wire.BackendKeyData:
 		e.key = bytes.Clone(body)
 	case wire.ParameterStatus:
@@ -119,6 +141,10 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := first.text
+		e.failedWith(t, e.toldCode(body, t))
+		if first.awaits == readyPart {
+			e.question.failure = bytes.Clone(frame)
+		}
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
 		}
@@ -162,6 +188,8 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 	switch {
 	case !e.started:
 		return drop, e.start(out)
+	case e.userPath.asked:
+		e.userPathKept()
 	case e.cleaningUp():
 		last, err := e.answerAftermath()
 		if last && err == nil {

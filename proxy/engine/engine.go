@@ -16,6 +16,9 @@ type Directory interface {
 	Prefix() string
 	// Own tells the short name of a role of this database.
 	Own(scope.Cluster) (scope.Short, bool)
+	// Recall returns what is known of a role of this database, one of no schema, that a name means under every search_path,
+	// and its name in the cluster; nil where that is not known, or for too long. The view is the caller's.
+	Recall(scope.Short) (*scope.View, scope.Cluster)
 	// Stale reports whether the list of the database's roles should be asked for with the next question.
 	Stale() bool
 	// Admit notes that the role may log in here under that name; Admitted reports whether that is known.
@@ -37,8 +40,10 @@ type Config struct {
 	Mode      scope.Mode // unless the session has another by its own wish
 	Switching bool       // it said so when it began
 	Walsender bool       // it is a replication connection
-	// Decide is asked about each action of a role statement; an error refuses the statement.
-	Decide func(policy.Action) *scope.Error
+	// Decide is asked about each action of a role statement, when it is read, and again when a prepared one is executed.
+	Decide func(*policy.Facts, policy.Action) policy.Decision
+	// Needs, if any, tells which facts it wants to know at a server of that version, of all actions or of some kinds.
+	Needs func(serverVersion int, kinds ...policy.Kind) policy.Need
 	// Analyze reads a text; nil for rewrite.Analyze. One that remembers serves all sessions.
 	Analyze func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
@@ -50,6 +55,10 @@ type Config struct {
 	// Saw, if any, is told of each statement that named roles: what the client wrote and what became of it. It must not
 	// block, and not keep the result.
 	Saw func(client string, result *rewrite.Result)
+	// Done, if any, is told of each statement that had to do with roles when its result is known. It must not block.
+	Done func(Statement)
+	// Room, if any, tells whether Done can take one more; while it cannot, statements are refused.
+	Room func() bool
 	// Forget, if any, is told of each database that the session has dropped or renamed.
 	Forget func(database string)
 }
@@ -64,8 +73,10 @@ type Engine struct {
 
 	question  question // the proxy's own in the client's session
 	held      *held    // the client's statement that waits for its answer
+	claim     claim    // that stands in for a question
 	beginning beginning
 	aftermath aftermath // what its statements have left to do
+	userPath  userPath
 
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten rewritten       // prepared statements and portals whose texts are not the client's
@@ -136,7 +147,15 @@ func (e *Engine) Started() bool { return e.started }
 // Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
 // ahead of the server. Only a call of [Engine.Server] ends that.
 func (e *Engine) Held() bool {
-	return e.crowded || e.held != nil && !e.question.done || e.cleaningUp() && !e.aftermath.ready
+	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready || e.userPath.asked
+}
+
+// answered reports whether what the held statement waits for has come.
+func (e *Engine) answered() bool {
+	if e.held.step == awaitsClaim {
+		return e.claim.done
+	}
+	return e.question.done
 }
 
 // Idle reports whether the session is at rest between two transactions: nothing is asked, nothing is half said.

@@ -36,7 +36,16 @@ func (b *book) Own(c scope.Cluster) (scope.Short, bool) {
 	s, ok := b.roles[c]
 	return s, ok
 }
-func (b *book) Stale() bool                              { return b.stale }
+func (b *book) Stale() bool { return b.stale }
+func (b *book) Recall(name scope.Short) (*scope.View, scope.Cluster) {
+	c := scope.Cluster(b.db.Prefix + "_" + string(name))
+	if b.roles[c] != name {
+		return nil, ""
+	}
+	v := b.db.View()
+	v.Created(c, scope.Own)
+	return v, c
+}
 func (b *book) Admit(scope.Cluster, scope.Short)         {}
 func (b *book) Admitted(scope.Cluster, scope.Short) bool { return true }
 func (b *book) Changed()                                 {}
@@ -60,7 +69,7 @@ type session struct {
 func newTestSession(t *testing.T, b *book) *session {
 	e := New(Config{
 		Directory: b, Mode: scope.Transparent, MaxMessage: 1 << 20, Login: "postgres", LoginName: "postgres",
-		Decide: func(policy.Action) *scope.Error { return nil },
+		Decide: func(*policy.Facts, policy.Action) policy.Decision { return policy.Decision{Verdict: policy.Allow} },
 	})
 	e.started, e.status = true, wire.TxIdle
 	return &session{t: t, e: e, chunk: func(n int) int { return n }}
