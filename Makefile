@@ -70,7 +70,7 @@ clean: ## remove what was built
 ##
 ## Test
 
-.PHONY: check test test-short test-versions compat fuzz bench vet lint fmt vuln tidy-check deps
+.PHONY: check test test-short test-versions compat fuzz bench bench-peers vet lint fmt vuln tidy-check deps
 check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
@@ -96,6 +96,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: ## the benchmarks (BENCH: a pattern)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+
+bench-peers: build ## this proxy beside haproxy and pgbouncer (R rounds, T seconds, SUITES, CURVES=1; test/perf)
+	test/perf/all.sh
 
 vet:
 	go vet ./...

@@ -13,7 +13,7 @@ const (
 )
 
 // analyses remembers what queries of the catalogs were found to be about: drivers and tools send the same few again and
-// again. Texts with role statements are not remembered; a password may be in them.
+// again, and applications the same SET ROLE. Texts with other role statements are not remembered; a password may be in them.
 type analyses struct {
 	cache *lru.Cache[analysed, *rewrite.Analysis]
 }
@@ -35,10 +35,18 @@ func (a *analyses) analyze(sql string, o rewrite.Options) (*rewrite.Analysis, *r
 		return known, nil
 	}
 	analysis, err := rewrite.Analyze(sql, o)
-	if err == nil && len(sql) <= maxRemembered && !rewrite.MayNameRole([]byte(sql)) {
+	if err == nil && len(sql) <= maxRemembered && (setsRole(analysis) || !rewrite.MayNameRole([]byte(sql))) {
 		a.cache.Add(key, analysis)
 	}
 	return analysis, err
+}
+
+func setsRole(a *rewrite.Analysis) bool {
+	if a == nil {
+		return false
+	}
+	_, _, ok := a.SetsRole()
+	return ok
 }
 
 // analyzeStatements is rewrite.Analyze for role statements only: queries show what the cluster has.

@@ -64,6 +64,7 @@ type directory struct {
 	db     scope.Database
 	roles  map[scope.Cluster]scope.Role
 	listed time.Time // when all of them were listed; zero when they must be anew
+	plain  bool      // whether no schema had roles of its own then
 	// columns are those of the catalogs, of a server of the version.
 	columns struct {
 		version int
@@ -91,6 +92,20 @@ func (d *directory) Own(c scope.Cluster) (scope.Short, bool) {
 	defer d.mu.RUnlock()
 	r, ok := d.roles[c]
 	return r.Name, ok
+}
+
+func (d *directory) Recall(name scope.Short) (*scope.View, scope.Cluster) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	c, err := d.db.Qualify(name)
+	if err != nil || !d.plain || d.roles[c].Name != name || time.Since(d.listed) > fresh {
+		return nil, ""
+	}
+	db := d.db
+	db.Schemas = nil // those that another session asked about
+	v := db.View()
+	v.Created(c, scope.Own)
+	return v, c
 }
 
 func (d *directory) Stale() bool {
@@ -121,7 +136,7 @@ func (d *directory) Learn(v *scope.View) {
 	d.db = v.DB
 	if v.Whole {
 		clear(d.roles)
-		d.listed = time.Now()
+		d.listed, d.plain = time.Now(), v.Plain
 		clear(d.admitted)
 	}
 	for c, r := range v.Roles() {
@@ -168,13 +183,14 @@ func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 // unscoped is the directory of a session without role names: physical replication.
 type unscoped struct{}
 
-func (unscoped) Database() scope.Database                 { return scope.Database{} }
-func (unscoped) Prefix() string                           { return "" }
-func (unscoped) Own(scope.Cluster) (scope.Short, bool)    { return "", false }
-func (unscoped) Admit(scope.Cluster, scope.Short)         {}
-func (unscoped) Admitted(scope.Cluster, scope.Short) bool { return true }
-func (unscoped) Stale() bool                              { return false }
-func (unscoped) Learn(*scope.View)                        {}
-func (unscoped) Changed()                                 {}
-func (unscoped) Columns(int) rewrite.Columns              { return rewrite.Columns{} }
-func (unscoped) LearnColumns(int, rewrite.Columns)        {}
+func (unscoped) Database() scope.Database                        { return scope.Database{} }
+func (unscoped) Prefix() string                                  { return "" }
+func (unscoped) Own(scope.Cluster) (scope.Short, bool)           { return "", false }
+func (unscoped) Recall(scope.Short) (*scope.View, scope.Cluster) { return nil, "" }
+func (unscoped) Admit(scope.Cluster, scope.Short)                {}
+func (unscoped) Admitted(scope.Cluster, scope.Short) bool        { return true }
+func (unscoped) Stale() bool                                     { return false }
+func (unscoped) Learn(*scope.View)                               {}
+func (unscoped) Changed()                                        {}
+func (unscoped) Columns(int) rewrite.Columns                     { return rewrite.Columns{} }
+func (unscoped) LearnColumns(int, rewrite.Columns)               {}

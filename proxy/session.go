@@ -23,7 +23,7 @@ import (
 // session is the story of one connection: admit → names → login → relay → close.
 type session struct {
 	server *Server
-	conn   net.Conn   // as accepted
+	conn   net.Conn   // as accepted; nil when an event loop has the session
 	client netip.Addr // where the client is; not valid on a Unix socket, and before it is known
 	log    *zap.Logger
 	start  engine.StartRole // what the startup packet says of roles beside the user
@@ -37,7 +37,7 @@ type session struct {
 }
 
 func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
-	x := &session{server: s, conn: conn, log: s.o.Log.With(zap.Stringer("client", conn.RemoteAddr()))}
+	x := &session{server: s, conn: conn, log: s.o.Log.WithLazy(zap.Stringer("client", conn.RemoteAddr()))}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	return x
 }
@@ -62,7 +62,9 @@ func (x *session) serve() {
 // over is called once, when the session has ended.
 func (x *session) over() {
 	x.cancel()
-	x.close(x.conn)
+	if x.conn != nil {
+		x.close(x.conn)
+	}
 	x.server.metrics.sessions.Dec()
 	x.server.forget(x)
 	x.server.running.Done()
@@ -87,7 +89,7 @@ func (x *session) begin() (handed bool) {
 		}
 		return false
 	}
-	x.log = x.log.With(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
+	x.log = x.log.WithLazy(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
 	in, err := x.login(ctx, v)
 	if err != nil {
 		x.turnedAway(err)
@@ -323,12 +325,16 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
 	x.attach(r)
 	if r.start(in.rest) {
-		loops := x.server.loops
-		if loops != nil && loops.take(r, func() {
-			x.ended(r, in, began)
-			x.over()
-		}) {
-			return true
+		in.rest = nil
+		if loops, conn := x.server.loops, x.conn; loops != nil {
+			x.conn = nil // what is kept while a session rests is what its memory is
+			if loops.take(r, func() {
+				x.ended(r, in, began)
+				x.over()
+			}) {
+				return true
+			}
+			x.conn = conn
 		}
 		r.run()
 	}

@@ -39,6 +39,7 @@ type Analysis struct {
 	names      []scope.Name
 	asksUser   bool
 	changes    []Change
+	alone      bool // the text is one statement
 }
 
 // statement is one statement that has to do with roles.
@@ -50,6 +51,7 @@ type statement struct {
 	refusal    *Error      // refused, whatever the names mean
 	blanked    []extension // to be taken out
 	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
+	local      bool        // SET LOCAL ROLE
 	users      []spot      // "$user" in a search_path that is set for the session
 	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
 	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
@@ -147,8 +149,9 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	}
 	schemas := make(map[string]bool)
 	a.collect(a.statements, make(map[scope.Name]bool), schemas)
+	a.alone = len(pieces) == 1 && pieces[0].tree != nil && len(pieces[0].tree.Stmts) == 1
 	for i := range a.changes {
-		a.changes[i].Alone = len(pieces) == 1 && pieces[0].tree != nil && len(pieces[0].tree.Stmts) == 1
+		a.changes[i].Alone = a.alone
 	}
 	if len(a.names) > maxNames || len(schemas) > maxSchemas {
 		return nil, &Error{Error: scope.Error{
@@ -188,6 +191,18 @@ func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
 
 // AsksUser reports whether Rewrite must know the session's current role too.
 func (a *Analysis) AsksUser() bool { return a.asksUser }
+
+// SetsRole tells which role the text sets and whether for the transaction only, where it is nothing but one SET ROLE.
+func (a *Analysis) SetsRole() (name scope.Short, local, ok bool) {
+	if !a.alone || len(a.statements) != 1 {
+		return "", false, false
+	}
+	s := &a.statements[0]
+	if s.refusal != nil || len(s.names) != 1 || len(s.wants) != 1 || s.wants[0].kind != policy.SetRole || s.names[0].schema != "" {
+		return "", false, false
+	}
+	return s.names[0].name, s.local, true
+}
 
 // reader reads one statement.
 type reader struct {

@@ -444,6 +444,7 @@ func (r *reader) setRole(n *pg.VariableSetStmt, kind policy.Kind, nobody string)
 	if !r.top { // a setting that is stored, for later
 		kind = policy.NameRole
 	}
+	r.local = n.IsLocal
 	for _, a := range n.Args {
 		inTree, offset := constant(a)
 		if offset == none {

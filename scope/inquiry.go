@@ -54,37 +54,41 @@ func (q *Inquiry) addSchema(name string) {
 // A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
 // the comment names: which is for [View.seeSchemas] to find out. Of a dump's markers no OID is right. Markers are
 // looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
+//
+// What the question costs is its planning, and that goes with the relations to be joined: so names come from
+// pg_get_userbyid, and what belongs to a row stands in a scalar subquery, where the planner has nothing to choose.
 const inquirySQL = `
 WITH db AS MATERIALIZED (
   SELECT d.oid, d.datname FROM pg_catalog.pg_database d
   WHERE d.datname OPERATOR(pg_catalog.=) $1::pg_catalog.name
 ), marker AS MATERIALIZED (
-  SELECT r.oid, r.rolname, s.description
-  FROM db
-  JOIN pg_catalog.pg_shdescription s ON s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
-   AND (pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ','))
-     OR pg_catalog.strpos(s.description, pg_catalog.concat(
-          ',"database":', pg_catalog.to_json(db.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_database o
-                    WHERE pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', o.oid, ','))))
-  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.objoid
-   AND r.rolname OPERATOR(pg_catalog.>=) 'pgscope_db_'::pg_catalog.name
-   AND r.rolname OPERATOR(pg_catalog.<) E'pgscope_db\x60'::pg_catalog.name
+  SELECT s.objoid AS oid, pg_catalog.pg_get_userbyid(s.objoid) AS rolname, s.description
+  FROM db CROSS JOIN pg_catalog.pg_shdescription s
+  WHERE s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
+    AND (pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ','))
+      OR pg_catalog.strpos(s.description, pg_catalog.concat(
+           ',"database":', pg_catalog.to_json(db.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0
+     AND (SELECT true FROM pg_catalog.pg_database o
+          WHERE pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', o.oid, ',')) LIMIT 1) IS NULL)
+    AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(s.objoid)::pg_catalog.text, 'pgscope_db_')
 ), kin AS MATERIALIZED (
-  SELECT k.oid, k.rolname, s.description, n.nspname
-  FROM pg_catalog.pg_roles k
-  JOIN pg_catalog.pg_shdescription s ON s.objoid OPERATOR(pg_catalog.=) k.oid
-   AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
-  CROSS JOIN db
-  LEFT JOIN pg_catalog.pg_namespace n
-    ON n.oid::pg_catalog.text OPERATOR(pg_catalog.=)
-         pg_catalog.split_part(pg_catalog.split_part(s.description, ',"schemaoid":', 2), ',', 1)
-   AND pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ','))
-   AND pg_catalog.current_database() OPERATOR(pg_catalog.=) db.datname
-  WHERE k.rolname OPERATOR(pg_catalog.>=) 'pgscope_schema_'::pg_catalog.name
-    AND k.rolname OPERATOR(pg_catalog.<) E'pgscope_schema\x60'::pg_catalog.name
-    AND EXISTS (SELECT FROM marker m JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
-                WHERE a.member OPERATOR(pg_catalog.=) k.oid)
+  SELECT k.oid, k.rolname, k.description,
+         (SELECT n.nspname FROM pg_catalog.pg_namespace n
+          WHERE n.oid::pg_catalog.text OPERATOR(pg_catalog.=)
+                  pg_catalog.split_part(pg_catalog.split_part(k.description, ',"schemaoid":', 2), ',', 1)
+            AND pg_catalog.starts_with(k.description, pg_catalog.concat('{"oid":', db.oid, ','))
+            AND pg_catalog.current_database() OPERATOR(pg_catalog.=) db.datname) AS nspname
+  FROM db CROSS JOIN (
+    SELECT r.oid, r.rolname,
+           (SELECT s.description FROM pg_catalog.pg_shdescription s
+            WHERE s.objoid OPERATOR(pg_catalog.=) r.oid AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid) AS description
+    FROM pg_catalog.pg_roles r
+    WHERE r.rolname OPERATOR(pg_catalog.>=) 'pgscope_schema_'::pg_catalog.name
+      AND r.rolname OPERATOR(pg_catalog.<) E'pgscope_schema\x60'::pg_catalog.name
+      AND (SELECT true FROM pg_catalog.pg_auth_members a
+           WHERE a.member OPERATOR(pg_catalog.=) r.oid
+             AND a.roleid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM marker)) LIMIT 1)) k
+  WHERE k.description IS NOT NULL
 )
 SELECT 'database'::pg_catalog.text, db.datname::pg_catalog.text, db.oid::pg_catalog.text,
        pg_catalog.current_setting('pgscope.mode', true) FROM db
@@ -106,28 +110,32 @@ WHERE k.nspname IS NULL OR $3::pg_catalog.bool
 UNION ALL
 SELECT 'role', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text,
        (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-          m.rolname, s.description,
-          CASE WHEN k.oid IS NOT NULL THEN pg_catalog.concat(k.nspname::pg_catalog.text) END))
+          pg_catalog.pg_get_userbyid(a.roleid),
+          (SELECT s.description FROM pg_catalog.pg_shdescription s
+           WHERE s.objoid OPERATOR(pg_catalog.=) a.roleid AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid),
+          (SELECT pg_catalog.concat(k.nspname::pg_catalog.text) FROM kin k WHERE k.oid OPERATOR(pg_catalog.=) a.roleid)))
         FROM pg_catalog.pg_auth_members a
-        JOIN pg_catalog.pg_roles m ON m.oid OPERATOR(pg_catalog.=) a.roleid
-         AND pg_catalog.starts_with(m.rolname::pg_catalog.text, 'pgscope_')
-        LEFT JOIN pg_catalog.pg_shdescription s ON s.objoid OPERATOR(pg_catalog.=) m.oid
-         AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
-        LEFT JOIN kin k ON k.oid OPERATOR(pg_catalog.=) m.oid
-        WHERE a.member OPERATOR(pg_catalog.=) r.oid)::pg_catalog.text
+        WHERE a.member OPERATOR(pg_catalog.=) r.oid
+          AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(a.roleid)::pg_catalog.text, 'pgscope_'))::pg_catalog.text
 FROM pg_catalog.pg_roles r
-WHERE r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
-   OR $5::pg_catalog.bool AND r.rolname OPERATOR(pg_catalog.=) current_user
+WHERE r.rolname OPERATOR(pg_catalog.=) ANY (
+  pg_catalog.array_append($2::pg_catalog.name[], CASE WHEN $5::pg_catalog.bool THEN current_user END))`
+
+// ownSQL is the part of the question that lists all roles. To plan it takes as long as half of the rest.
+const ownSQL = `
 UNION ALL
 SELECT 'own', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text, m.rolname::pg_catalog.text
 FROM (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM kin) m
 JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
-JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
-WHERE $3::pg_catalog.bool`
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member`
 
 // SQL returns the statement that asks, with its parameters in text format.
 func (q Inquiry) SQL() (sql string, params []string) {
-	return inquirySQL, []string{q.Database, array(q.Names), strconv.FormatBool(q.Own), array(q.Schemas), strconv.FormatBool(q.User)}
+	sql = inquirySQL
+	if q.Own {
+		sql += ownSQL
+	}
+	return sql, []string{q.Database, array(q.Names), strconv.FormatBool(q.Own), array(q.Schemas), strconv.FormatBool(q.User)}
 }
 
 // array returns the strings as an array of PostgreSQL's in text format.
@@ -182,6 +190,7 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 	}
 	kin := v.adoptSchemas(byKind["schema"])
 	v.DB.Kin = slices.SortedFunc(maps.Values(kin), func(a, b Schema) int { return strings.Compare(string(a.Marker), string(b.Marker)) })
+	v.Plain = v.Whole && len(byKind["schema"]) == 0
 	for _, r := range byKind["own"] {
 		c, marker := Cluster(r[1]), Cluster(r[3])
 		own, ok := role{}, false

@@ -37,6 +37,9 @@ type View struct {
 	DB    Database
 	Mode  Mode // the session's pgscope.mode as the server has it; empty where it was never set
 	Whole bool // whether it knows all roles of the database
+	// Plain is whether no schema of the database has roles of its own, so that a name means the same under every search_path.
+	// Only a Whole view tells.
+	Plain bool
 
 	User       Cluster // the session's current role, if the inquiry asked for it
 	SearchPath string  // the session's search_path as it is set

@@ -11,7 +11,7 @@ import (
 // message that a server may send after authentication is named.
 func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	first := e.pending.first()
-	if first.awaits == ownQuestion && !asynchronous(typ) {
+	if (first.awaits == ownQuestion || first.awaits == ownClaim) && !asynchronous(typ) {
 		return gather, nil
 	}
 	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) {
@@ -55,8 +55,13 @@ func asynchronous(typ byte) bool {
 // backendWhole sees the messages that backendBegin wanted whole.
 func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	typ, body := frame[0], frame[wire.HeaderSize:]
-	if e.pending.first().awaits == ownQuestion && !asynchronous(typ) {
+	awaits := e.pending.first().awaits
+	switch {
+	case asynchronous(typ):
+	case awaits == ownQuestion:
 		return e.answer(frame, out)
+	case awaits == ownClaim:
+		return e.answerClaim(frame, out)
 	}
 	switch typ {
 	case wire.ReadyForQuery:
@@ -64,6 +69,10 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, serverViolation("invalid message length", typ)
 		}
 		e.status = body[0]
+		if awaits == ownSync {
+			e.pending.pop()
+			return drop, nil
+		}
 		e.pending.ready()
 		if e.changing && e.status == wire.TxIdle {
 			e.changing = false

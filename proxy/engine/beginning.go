@@ -118,5 +118,6 @@ func (p setPath) SQL() (sql string, params []string) {
 // begin lets the client begin.
 func (e *Engine) begin(out *Out) {
 	e.started = true
+	e.beginning, e.question.rows = beginning{}, nil // a session at rest keeps little
 	out.Client.write(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), e.status))
 }

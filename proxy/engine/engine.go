@@ -16,6 +16,9 @@ type Directory interface {
 	Prefix() string
 	// Own tells the short name of a role of this database.
 	Own(scope.Cluster) (scope.Short, bool)
+	// Recall returns what is known of a role of this database, one of no schema, that a name means under every search_path,
+	// and its name in the cluster; nil where that is not known, or for too long. The view is the caller's.
+	Recall(scope.Short) (*scope.View, scope.Cluster)
 	// Stale reports whether the list of the database's roles should be asked for with the next question.
 	Stale() bool
 	// Admit notes that the role may log in here under that name; Admitted reports whether that is known.
@@ -64,6 +67,7 @@ type Engine struct {
 
 	question  question // the proxy's own in the client's session
 	held      *held    // the client's statement that waits for its answer
+	claim     claim    // that stands in for a question
 	beginning beginning
 	aftermath aftermath // what its statements have left to do
 
@@ -135,7 +139,15 @@ func (e *Engine) Started() bool { return e.started }
 // Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
 // ahead of the server. Only a call of [Engine.Server] ends that.
 func (e *Engine) Held() bool {
-	return e.crowded || e.held != nil && !e.question.done || e.cleaningUp() && !e.aftermath.ready
+	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready
+}
+
+// answered reports whether what the held statement waits for has come.
+func (e *Engine) answered() bool {
+	if e.held.step == awaitsClaim {
+		return e.claim.done
+	}
+	return e.question.done
 }
 
 // Idle reports whether the session is at rest between two transactions: nothing is asked, nothing is half said.

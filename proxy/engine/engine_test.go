@@ -36,7 +36,16 @@ func (b *book) Own(c scope.Cluster) (scope.Short, bool) {
 	s, ok := b.roles[c]
 	return s, ok
 }
-func (b *book) Stale() bool                              { return b.stale }
+func (b *book) Stale() bool { return b.stale }
+func (b *book) Recall(name scope.Short) (*scope.View, scope.Cluster) {
+	c := scope.Cluster(b.db.Prefix + "_" + string(name))
+	if b.roles[c] != name {
+		return nil, ""
+	}
+	v := b.db.View()
+	v.Created(c, scope.Own)
+	return v, c
+}
 func (b *book) Admit(scope.Cluster, scope.Short)         {}
 func (b *book) Admitted(scope.Cluster, scope.Short) bool { return true }
 func (b *book) Changed()                                 {}

@@ -27,7 +27,9 @@ const (
 	executed            // Execute: CommandComplete, EmptyQueryResponse or PortalSuspended
 	closed              // Close: CloseComplete
 	copyEnded           // CopyDone or CopyFail: no answer of its own; a mark
-	ownQuestion         // the proxy's own question: see inquiry.go
+	ownQuestion         // the proxy's own question: see question.go
+	ownClaim            // the proxy's own claim: see claim.go
+	ownSync             // a Sync of the proxy's, between two messages of the client: ReadyForQuery
 	maxAwaited  = 1 << 16
 )
 
@@ -47,6 +49,8 @@ func (p *pending) push(a awaited, t *text) {
 			return // CopyGetData (src/backend/commands/copyfromparse.c) ignores Sync
 		}
 		p.unsynced, p.skipping = false, false
+	case ownSync:
+		p.skipping = false
 	case copyEnded:
 		if p.copyIn {
 			p.copyIn = false

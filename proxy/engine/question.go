@@ -91,6 +91,15 @@ func (e *Engine) mayLogin(view *scope.View) error {
 // appendQuestion appends the messages that run one statement of the proxy's own with its parameters in text format,
 // ending in Sync or in Flush.
 func appendQuestion(dst []byte, sql string, params []string, sync bool) []byte {
+	end := wire.Flush
+	if sync {
+		end = wire.Sync
+	}
+	return wire.AppendHeader(appendStatement(dst, sql, params), end, 0)
+}
+
+// appendStatement appends the messages of a question but for the last.
+func appendStatement(dst []byte, sql string, params []string) []byte {
 	values := make([][]byte, len(params))
 	for i, p := range params {
 		values[i] = []byte(p)
@@ -102,10 +111,6 @@ func appendQuestion(dst []byte, sql string, params []string, sync bool) []byte {
 		&pgproto3.Execute{Portal: questionName},
 		&pgproto3.Close{ObjectType: 'P', Name: questionName},
 		&pgproto3.Close{ObjectType: 'S', Name: questionName},
-		&pgproto3.Flush{},
-	}
-	if sync {
-		messages[len(messages)-1] = &pgproto3.Sync{}
 	}
 	for _, m := range messages {
 		var err error

@@ -72,6 +72,7 @@ func (e *Engine) inquired(q scope.Inquiry) (*scope.View, error) {
 			return nil, serverViolation("a name that is not of the client's character set", wire.DataRow)
 		}
 	}
+	e.question.rows = nil // there may be many, and the session may rest now
 	view, err := q.Answer(rows, e.cfg.Directory.Prefix())
 	if err != nil {
 		return nil, serverViolation(err.Error(), wire.DataRow)

@@ -54,6 +54,7 @@ const (
 	asksScopes               // the databases and schemas that it changes as a whole
 	asksMarker               // that markers be made; then the names must be asked about anew
 	saysForeword             // what must happen in the transaction of an Execute before it
+	awaitsClaim              // nothing: it was sent already, see claim.go
 )
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
@@ -130,6 +131,7 @@ func (e *Engine) askFor(out *Out) {
 		h.step = asksColumns
 		sql, params := rewrite.ColumnsSQL()
 		e.askHeld(sql, params, out)
+	case names && e.claims(out):
 	case names || d.Stale() || e.switching:
 		e.askNames(d.Database(), out)
 	default:
@@ -176,13 +178,15 @@ func (e *Engine) resume(out *Out) error {
 	case e.aftermath.ready:
 		e.askAftermath(out)
 		return nil
-	case h == nil || !e.question.done:
+	case h == nil || !e.answered():
+		return nil
+	case h.step == awaitsClaim:
+		e.claimed(out)
 		return nil
 	case e.question.skipped: // an error before it, or its own: the server discards what follows, up to Sync
 		e.held = nil
-		if e.question.failure != nil && h.typ == wire.Query { // … but the error is the Query's, and no Sync will come
-			e.pending.push(readySync, nil)
-			out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
+		if e.question.failure != nil {
+			e.endSkipping(h.typ, out)
 		}
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
@@ -212,6 +216,14 @@ func (e *Engine) resume(out *Out) error {
 		return e.surveyed(out)
 	default:
 		return e.named(out)
+	}
+}
+
+// endSkipping ends, after an error that was the answer to a Query, what the server does up to Sync: none will come.
+func (e *Engine) endSkipping(typ byte, out *Out) {
+	if typ == wire.Query {
+		e.pending.push(readySync, nil)
+		out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
 	}
 }
 

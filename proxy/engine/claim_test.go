@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// claimed is a session in whose database "reader" is known to be a role.
+func claimed(t *testing.T, status byte) *session {
+	b := newBook()
+	b.roles["orders_reader"] = "reader"
+	s := newTestSession(t, b)
+	s.e.status = status
+	return s
+}
+
+// claims are the messages of a claim, without the text.
+var claims = askSync[:6]
+
+var (
+	good     = []pgproto3.BackendMessage{&pgproto3.CloseComplete{}, &pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.DataRow{}, &pgproto3.CommandComplete{}, &pgproto3.CloseComplete{}, &pgproto3.CloseComplete{}}
+	notOwn   = &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: scope.CodeNotOwn, Message: "division by zero"}
+	failedTx = &pgproto3.ReadyForQuery{TxStatus: wire.TxFailed}
+	set      = []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("SET")}, &pgproto3.ReadyForQuery{TxStatus: wire.TxActive}}
+)
+
+// wantsClaim is wantsQuestion for a claim with what goes behind it.
+func (s *session) wantsClaim(behind ...string) *session {
+	s.t.Helper()
+	got := describe(s.t, s.toServer.Bytes())
+	for i := range got {
+		if i < len(claims) && (got[i][0] == 'P' || got[i][0] == 'B' || got[i][0] == 'E') {
+			got[i] = got[i][:1]
+		}
+	}
+	want := append(slices.Clone(claims), behind...)
+	want[1] = "P"
+	if !slices.Equal(got, want) {
+		s.t.Errorf("sent %q, want %q", got, want)
+	}
+	s.toServer.Reset()
+	return s
+}
+
+func TestClaimGoesWithItsStatement(t *testing.T) {
+	s := claimed(t, wire.TxActive)
+	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaim(`Q SET LOCAL ROLE "orders_reader"|`)
+	s.server(append(slices.Clone(good), set...)...).wants(&s.toUser, "C SET|", "Z T")
+	if s.e.Held() || s.e.Waiting() {
+		t.Error("still waiting")
+	}
+	s.client(&pgproto3.Parse{Query: "SET ROLE reader"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}).
+		wantsClaim(`P |SET ROLE "orders_reader"|||`, "B ||||||||", "E |||||", "S")
+	s.server(append(slices.Clone(good), append([]pgproto3.BackendMessage{&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}}, set...)...)...).
+		wants(&s.toUser, "1", "2", "C SET|", "Z T")
+}
+
+// TestClaimWithoutATrace: SET LOCAL outside of a block, a text of several statements, another statement about roles, and a
+// role that is not known are asked about.
+func TestClaimWithoutATrace(t *testing.T) {
+	for _, sql := range []string{"SET LOCAL ROLE reader", "SET ROLE reader; SELECT 1", "GRANT SELECT ON t TO reader", "SET ROLE other", "SET ROLE s.reader"} {
+		claimed(t, wire.TxIdle).client(&pgproto3.Query{String: sql}).wantsQuestion(askSync)
+	}
+}
+
+func TestFailedClaimIsAskedAgain(t *testing.T) {
+	s := claimed(t, wire.TxIdle)
+	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaim(`Q SET ROLE "orders_reader"|`)
+	s.server(good[0], good[1], good[2], notOwn).wants(&s.toUser).wantsQuestion(append([]string{"S"}, askSync...))
+	s.server(idle).wants(&s.toUser)
+	global := [4]string{"role", "reader", "false", ""}
+	s.server(append(names(append(slices.Clone(enrolled), global)...), idle)...).
+		wants(&s.toUser).wants(&s.toServer, `Q SET ROLE reader|`)
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("SET")}, idle).wants(&s.toUser, "C SET|", "Z I")
+}
+
+func TestFailedClaimFailsTheTransaction(t *testing.T) {
+	const missing = `E SERROR|VERROR|C22023|Mrole "reader" does not exist||`
+	s := claimed(t, wire.TxActive)
+	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaim(`Q SET LOCAL ROLE "orders_reader"|`)
+	s.server(good[0], good[1], good[2], notOwn).wants(&s.toUser, missing).wants(&s.toServer, "S")
+	s.server(failedTx).wants(&s.toUser, "Z E")
+
+	s = claimed(t, wire.TxActive)
+	s.client(&pgproto3.Parse{Query: "SET ROLE reader"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	s.toServer.Reset()
+	s.server(good[0], good[1], good[2], notOwn).wants(&s.toUser, missing).wants(&s.toServer)
+	s.server(failedTx).wants(&s.toUser, "Z E")
+	if s.e.Held() || s.e.Waiting() {
+		t.Error("still waiting")
+	}
+}
+
+// BenchmarkClaim is a SET ROLE that was seen before: about 8 µs of CPU on a Xeon, and 43 allocations.
+func BenchmarkClaim(b *testing.B) {
+	book := newBook()
+	book.roles["orders_reader"] = "reader"
+	e := newTestSession(&testing.T{}, book).e
+	analyze := e.cfg.Analyze
+	known, _ := analyze("SET LOCAL ROLE reader", e.options)
+	e.cfg.Analyze = remembered(known)
+	e.status = wire.TxActive
+	ask, _ := (&pgproto3.Query{String: "SET LOCAL ROLE reader"}).Encode(nil)
+	var answer []byte
+	for _, m := range append(slices.Clone(good), set...) {
+		answer, _ = m.Encode(answer)
+	}
+	var out Out
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.Client(ask, &out); err != nil {
+			b.Fatal(err)
+		}
+		if err := e.Server(answer, &out); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := e.Client(nil, &out); err != nil || e.Held() {
+			b.Fatal(err)
+		}
+	}
+}
+
+func remembered(a *rewrite.Analysis) func(string, rewrite.Options) (*rewrite.Analysis, *rewrite.Error) {
+	return func(string, rewrite.Options) (*rewrite.Analysis, *rewrite.Error) { return a, nil }
+}

@@ -1,0 +1,59 @@
+package integration
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestSetRoleThatIsKnown: a role that the proxy knows is set without a question. What others have done to it meanwhile, on
+// direct connections, must show as it does on the server, whether the session is in a transaction or not.
+func TestSetRoleThatIsKnown(t *testing.T) {
+	via := both(t)
+	const make = "CREATE ROLE reader; CREATE ROLE writer; CREATE ROLE clerk; CREATE ROLE boss; CREATE ROLE late"
+	direct(plain()).open(t, "orders", "postgres").query(make)
+	via.open(t, "orders", "postgres").query(make)
+
+	// The next session lists the roles at its beginning; from then on the proxy knows them.
+	a, b := direct(plain()).open(t, "orders", "postgres"), via.open(t, "orders", "postgres")
+	same := func(texts ...string) {
+		t.Helper()
+		for _, sql := range texts {
+			want, got := a.query(sql), b.query(sql)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: direct (-) and through the proxy (+):\n%s", sql, diff)
+			}
+			for _, d := range []*dialogue{a, b} {
+				d.say(slices.Concat(statement(sql), syncPoint())...)
+				d.ready(1)
+			}
+			if diff := cmp.Diff(a.take(), b.take()); diff != "" {
+				t.Errorf("%s, extended: direct (-) and through the proxy (+):\n%s", sql, diff)
+			}
+		}
+	}
+	const who = "SELECT current_user::text"
+	same("SET ROLE reader", who, "RESET ROLE", "SET LOCAL ROLE reader", who, "SET ROLE nosuch", who,
+		"BEGIN", "SET LOCAL ROLE writer", who, "SET ROLE reader", who, "ROLLBACK", who, "/* as */ SET ROLE 'clerk'", who, "RESET ROLE")
+
+	same("BEGIN", "ALTER ROLE late RENAME TO later", "SET ROLE late", "ROLLBACK", "SET ROLE late", who, "RESET ROLE")
+
+	both := func(onPlain, onScoped string) {
+		t.Helper()
+		plain().Psql(t, "orders", onPlain)
+		scoped().Psql(t, "orders", onScoped)
+	}
+	both("DROP ROLE reader", "DROP ROLE orders_reader")
+	same("SET ROLE reader", who)
+	both("DROP ROLE writer", "ALTER ROLE orders_writer RENAME TO somebody")
+	same("BEGIN", "SET LOCAL ROLE writer", who, "ROLLBACK")
+	both("SELECT", "REVOKE pgscope_db_orders FROM orders_clerk")
+	if got := b.query("SET ROLE clerk"); !strings.Contains(got[0], `role "clerk" does not exist`) {
+		t.Errorf("a role that was taken out of the database: %q", got)
+	}
+	both("SELECT", "DROP ROLE orders_boss; CREATE ROLE boss")
+	same("SET ROLE boss", who, "RESET ROLE")
+	both("DROP ROLE boss", "DROP ROLE boss")
+}

@@ -1,0 +1,3 @@
+module plot
+
+go 1.26
