@@ -19,6 +19,8 @@ type Directory interface {
 	// Recall returns what is known of a role of this database, one of no schema, that a name means under every search_path,
 	// and its name in the cluster; nil where that is not known, or for too long. The view is the caller's.
 	Recall(scope.Short) (*scope.View, scope.Cluster)
+	// Rewritings are those that hold by what is known now.
+	Rewritings() *Rewritings
 	// Stale reports whether the list of the database's roles should be asked for with the next question.
 	Stale() bool
 	// Admit notes that the role may log in here under that name; Admitted reports whether that is known.

@@ -30,18 +30,20 @@ func (s statement) clone() statement {
 //	[asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
 type held struct {
 	statement
+	written  string // its text
 	step     step
 	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
 	inquiry  scope.Inquiry     // about its names
 	attempts int
 	view     *scope.View // the answer
 	mode     scope.Mode
+	known    *rewriting     // what it becomes, as far as that is known; nil where it is not
+	memory   *Rewritings    // where that is remembered; nil where it is not to be
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	// Of the last step: the Execute message that follows the foreword.
-	text  *text
-	frame []byte
+	text  *text  // what it has become, of the last two steps
+	frame []byte // the Execute message that follows the foreword
 }
 
 // step is what the question is about that a held statement waits for.
@@ -79,8 +81,9 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		return pass, nil
 	}
 	e.switching = e.switching || mentionsSettings(s.sql)
-	e.held = &held{statement: s.clone()}
-	if e.mustAsk(string(s.sql)) {
+	h := &held{statement: s.clone(), written: string(s.sql)}
+	e.held = h
+	if e.mustAsk(h.written) {
 		e.askHeld(readingSQL, nil, out)
 	} else {
 		e.read(out)
@@ -105,7 +108,7 @@ func mentionsSettings(sql []byte) bool {
 // read analyses the held statement. Where it names no role after all, it goes as it is.
 func (e *Engine) read(out *Out) {
 	h := e.held
-	analysis, refusal := e.cfg.Analyze(string(h.sql), e.options)
+	analysis, refusal := e.cfg.Analyze(h.written, e.options)
 	switch {
 	case refusal != nil:
 		e.held = nil
@@ -141,7 +144,15 @@ func (e *Engine) askFor(out *Out) {
 
 // showWhatIsKnown rewrites a held query by what the directory has.
 func (e *Engine) showWhatIsKnown(out *Out) {
-	e.held.view, e.held.mode = e.cfg.Directory.Database().View(), e.cfg.Mode
+	h := e.held
+	h.memory, h.mode = e.cfg.Directory.Rewritings(), e.cfg.Mode
+	if h.known = h.memory.recall(h.analysis, h.mode); h.known != nil {
+		h.view = h.known.view
+	} else {
+		db := e.cfg.Directory.Database()
+		db.Schemas = nil // those that another statement asked about
+		h.view = db.View()
+	}
 	e.rewrite(out)
 }
 
@@ -292,8 +303,8 @@ func (e *Engine) surveyed(out *Out) error {
 // rewrite sends the held statement with its names mapped.
 func (e *Engine) rewrite(out *Out) {
 	h := e.held
-	h.view.Columns = e.cfg.Directory.Columns(e.options.ServerVersion)
-	result := h.analysis.Rewrite(h.view, h.mode, e.cfg.Decide)
+	mapped := e.mapped(e.cfg.Decide)
+	result := mapped.result
 	if result.Enrol && h.attempts < maxAttempts {
 		h.step = asksMarker
 		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
@@ -305,7 +316,7 @@ func (e *Engine) rewrite(out *Out) {
 		return
 	}
 	t := &text{
-		client: string(h.sql), result: result, names: called(h.analysis, h.view), notices: e.notices(result.Notices),
+		client: h.written, result: result, names: mapped.names, notices: e.notices(result.Notices),
 	}
 	h.follow(t)
 	if t.foreword != "" && h.typ == wire.Query {
@@ -315,11 +326,20 @@ func (e *Engine) rewrite(out *Out) {
 		}
 		t.preceded = true
 	}
-	if e.cfg.Saw != nil && len(result.Actions) > 0 {
-		e.cfg.Saw(t.client, result)
+	if h.step == awaitsClaim {
+		h.text = t // it may have to be mapped again
+	} else {
+		e.saw(t)
 	}
 	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles) || t.follows()
 	e.send(h.statement, t, result.SQL, out)
+}
+
+// saw tells what became of a statement that named roles.
+func (e *Engine) saw(t *text) {
+	if e.cfg.Saw != nil && len(t.result.Actions) > 0 {
+		e.cfg.Saw(t.client, t.result)
+	}
 }
 
 func changesRoles(a policy.Action) bool {
