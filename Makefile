@@ -168,3 +168,18 @@ $(PG_CACHE)/%/bin/postgres:
 	rm -rf $(PG_CACHE)/$*
 	mv $(PG_CACHE)/.$*/package/native $(PG_CACHE)/$*
 	rm -rf $(PG_CACHE)/.$*
+
+##
+## Compare with PostgreSQL's own regression tests
+
+TWINS_PG  := 15
+TWINS_SQL := $(PG_CACHE)/regress-$(TWINS_PG)
+TWINS_OUT ?= $(CURDIR)/bin/twins
+
+.PHONY: twins
+twins: deps $(TWINS_SQL)/regress.so ## PostgreSQL's scripts about roles, in two databases at the same time (Debian, Ubuntu)
+	mkdir -p $(TWINS_OUT)
+	PGSCOPE_TEST_REGRESS=$(TWINS_SQL) go test -tags twins -count=1 -timeout=15m -v -artifacts -outputdir $(TWINS_OUT) ./test/twins
+
+$(TWINS_SQL)/regress.so:
+	test/twins/fetch.sh $(TWINS_PG) $(TWINS_SQL)

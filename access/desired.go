@@ -46,6 +46,7 @@ func (r Ref) String() string {
 // resolved. Lists are in the order of their files; what they say of one thing is said once.
 type Desired struct {
 	Database    string // empty: the one that the connection is in
+	Prefix      string // of its own roles' names on the server, until it is enrolled; empty: the database's name
 	Roles       []Role
 	Schemas     []SchemaSpec
 	Grants      []Grant
@@ -83,7 +84,7 @@ type Role struct {
 // Setting is a configuration parameter that a role's sessions start with.
 type Setting struct {
 	Name  string
-	Value string // as written; lists with their commas
+	Value string // as written; lists with their commas; that of role is the name of one, as the manifest says it
 	// InDatabase is for sessions in this database only, ALTER ROLE … IN DATABASE … SET.
 	InDatabase bool
 	Place      Place
@@ -116,8 +117,8 @@ type Selector struct {
 type Grant struct {
 	Grantee     Ref
 	On          Selector
-	Privileges  Privileges
-	GrantOption bool // WITH GRANT OPTION
+	Privileges  Privileges // all that there are for the kind: those that the server's version has
+	GrantOption bool       // WITH GRANT OPTION
 	Absent      bool
 	Place       Place
 }

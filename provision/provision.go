@@ -62,10 +62,11 @@ func Administrator(ctx context.Context, conn *pgconn.PgConn, db scope.Database, 
 	if _, ok := db.Localize(role); ok {
 		return fmt.Errorf("role %q cannot administer the roles of database %q: it would be taken for one of them, by its name", role, db.Name)
 	}
-	return run(ctx, conn, db.AdministratorSQL(role, majorVersion(conn)))
+	return run(ctx, conn, db.AdministratorSQL(role, MajorVersion(conn)))
 }
 
-func majorVersion(conn *pgconn.PgConn) int {
+// MajorVersion is the server's: 15; 0 where it does not tell.
+func MajorVersion(conn *pgconn.PgConn) int {
 	digits := conn.ParameterStatus("server_version")
 	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
 		digits = digits[:end]
@@ -96,6 +97,15 @@ func Roles(ctx context.Context, conn *pgconn.PgConn, all bool) ([]scope.Listed, 
 		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.Name, b.Name))
 	})
 	return list, nil
+}
+
+// Databases lists the databases that are enrolled.
+func Databases(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
+	estate, err := survey(ctx, conn, scope.Survey{})
+	if err != nil {
+		return nil, err
+	}
+	return estate.Enrolled(), nil
 }
 
 // Sweep repairs what was left behind in the whole cluster, see [scope.Estate.Sweep]. The server tells by notices what was

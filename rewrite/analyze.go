@@ -53,6 +53,7 @@ type statement struct {
 	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
 	local      bool        // SET LOCAL ROLE
 	users      []spot      // "$user" in a search_path that is set for the session
+	schemaOf   extra       // CREATE SCHEMA AUTHORIZATION CURRENT_USER: the schema's name; else noExtra
 	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
 	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
 	md5        int         // PASSWORD 'md5…': where it stands; else none
@@ -166,7 +167,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 // collect takes in the names in the statements, and in their bodies, that were not seen yet, and their schemas.
 func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
 	for i := range list {
-		a.asksUser = a.asksUser || list[i].users != nil
+		a.asksUser = a.asksUser || list[i].users != nil || list[i].schemaOf.what != noExtra
 		a.changes = append(a.changes, list[i].changes...)
 		for _, n := range list[i].names {
 			if full := n.full(); !seen[full] {

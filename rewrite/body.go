@@ -100,6 +100,11 @@ func (r *reader) readBody(i int, value string, read func(*reader, layers) (body,
 		}
 		return
 	}
+	r.take(b)
+}
+
+// take takes in a body that was read.
+func (r *reader) take(b body) {
 	for j := range b.statements {
 		for _, u := range b.statements[j].unseen {
 			r.unseen = append(r.unseen, u.lift(b.layers))
@@ -291,16 +296,23 @@ func (r *reader) readExecuted(f fragment, rd reading) (at int, found []statement
 	if err != nil {
 		return none, nil // the server will say so
 	}
+	inner := &reader{piece: p}
+	inner.start, inner.end = t.list[0].start, t.list[len(t.list)-1].end
+	inner.allRoles, inner.md5 = none, none
+	var expression *pg.Node
+	if columns := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList(); len(columns) == 1 {
+		expression = columns[0].GetResTarget().GetVal()
+	}
+	if i, value := t.formatString(expression); i != none && inner.readFormat(i, value) {
+		return t.list[i].start, append(p.statements(), inner.statement)
+	}
 	switch k := t.kind(0); {
 	case k == pg.Token_SCONST && len(t.list) == 1:
 	case k == pg.Token_USCONST && (len(t.list) == 1 || len(t.list) == 3 && t.kind(1) == pg.Token_UESCAPE):
 	default:
 		return none, p.statements()
 	}
-	value, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
-	inner := &reader{piece: p}
-	inner.start, inner.end = t.list[0].start, t.list[len(t.list)-1].end
-	inner.allRoles, inner.md5 = none, none
+	value, _ := constant(expression)
 	inner.readBody(0, value, readStatements)
 	return inner.start, []statement{inner.statement}
 }

@@ -29,8 +29,8 @@
 //	current_user, has_…_privilege, regrole, access lists           names stands in their place, see [lens]
 //	CURRENT_USER in what the server keeps: views, policies,        spliced: an expression without a subquery, which is taken
 //	defaults                                                       out again where the text is read
-//	static SQL of DO blocks, constant strings of EXECUTE in them   as statements outside, the whole DO being one; queries
-//	                                                               in it show short names
+//	static SQL of DO blocks, constant strings of EXECUTE in them,  as statements outside, the whole DO being one; queries
+//	also those that format puts names of other objects into        in it show short names
 //	bodies of functions, EXECUTE of a computed string              left alone, with a notice where they speak of roles
 //	DROP, RENAME and copy of a database, DROP and RENAME of a      left alone, and told: [Analysis.Changes]
 //	schema

@@ -24,13 +24,14 @@ type rolesIn struct {
 	fields string   // message fields: Message, Detail, Hint, Where
 	only   []string // the C functions that it holds for; nil for all
 	never  []string // those that it does not hold for
+	listed []string // those that describe objects of any kind: a role's name is what stands behind [userMapping] there
 }
 
 // messages has a row for each SQLSTATE that PostgreSQL 14 to 18 raise with a role's name in the text.
 var messages = map[string]rolesIn{
 	"00000": {fields: "MDHW", only: []string{ // notices
 		"DropRole", "AddRoleMems", "DelRoleMems", "GrantRole", "CreateUserMapping", "RemoveUserMapping",
-	}},
+	}, listed: []string{"reportDependentObjects"}},
 	"01000": {fields: "MDHW", only: []string{"AddRoleMems", "DelRoleMems", "GrantRole"}}, // warning
 	"0A000": {fields: "MDHW", only: []string{ // feature_not_supported
 		"AddRoleMems", "DelRoleMems", "check_role_membership_authorization", "check_role_grantor",
@@ -43,7 +44,7 @@ var messages = map[string]rolesIn{
 	"28P01": {fields: "MDHW"}, // invalid_password
 	"2BP01": {fields: "MDHW", only: []string{ // dependent_objects_still_exist
 		"DropRole", "shdepDropOwned", "shdepReassignOwned",
-	}},
+	}, listed: []string{"reportDependentObjects"}},
 	"42501": {fields: "MDHW", never: []string{ // insufficient_privilege
 		"aclcheck_error", "aclcheck_error_col", "ExecWithCheckOptions", "check_enable_rls",
 	}},
@@ -57,6 +58,15 @@ var messages = map[string]rolesIn{
 	"53300": {fields: "MDHW"},                                                                  // too_many_connections
 }
 
+// userMapping is what stands before the role's name where a user mapping is described, the only object with a role's name
+// on which others depend: "user mapping for %s on server %s" (getObjectDescription, objectaddress.c) and its translations
+// in which a word and a blank stand before the name (src/backend/po).
+var userMapping = []string{
+	"user mapping for ", "Benutzerabbildung für ", "mapeo para el usuario ", "correspondance utilisateur pour ",
+	"mappatura utenti per ", "сопоставление для пользователя ", "användarmappning för ",
+	"зіставлення користувача для ",
+}
+
 // Field returns the text of one field of an ErrorResponse or NoticeResponse with short names. routine is the R field,
 // empty where there is none. A text that cannot hold a role name, or holds none of this database, comes back as it is.
 func (l Localizer) Field(field byte, sqlstate, routine, text string) string {
@@ -64,13 +74,16 @@ func (l Localizer) Field(field byte, sqlstate, routine, text string) string {
 	switch {
 	case !ok, strings.IndexByte(row.fields, field) < 0:
 		return text
+	case slices.Contains(row.listed, routine):
+		return l.text(text, userMapping)
 	case row.only != nil && !slices.Contains(row.only, routine), slices.Contains(row.never, routine):
 		return text
 	}
-	return strings.ReplaceAll(l.text(text), missing, "")
+	return strings.ReplaceAll(l.text(text, nil), missing, "")
 }
 
-func (l Localizer) text(text string) string {
+// text puts short names in the place of cluster names: of all, or of those behind one of some words.
+func (l Localizer) text(text string, behind []string) string {
 	lead := l.Prefix + scope.Separator
 	var b strings.Builder
 	done := 0 // what of the text is in b
@@ -81,7 +94,7 @@ func (l Localizer) text(text string) string {
 		}
 		i += from
 		short, end := l.nameAt(text, i, len(lead))
-		if end == 0 {
+		if end == 0 || behind != nil && !stands(text[:i], behind) {
 			from = i + 1
 			continue
 		}
@@ -110,6 +123,11 @@ func (l Localizer) nameAt(text string, i, lead int) (scope.Short, int) {
 		}
 	}
 	return "", 0
+}
+
+// stands reports whether one of some words is right before the end of the text.
+func stands(text string, behind []string) bool {
+	return slices.ContainsFunc(behind, func(s string) bool { return strings.HasSuffix(text, s) })
 }
 
 // boundary reports whether no word goes on across byte i. Words are of letters in any language: some languages quote

@@ -46,6 +46,14 @@ func TestLocalizerField(t *testing.T) {
 			"owner of default privileges on new relations belonging to role customer in schema s\nx",
 		},
 		{'M', "2BP01", "reportDependentObjects", `cannot drop table orders_customer`, `cannot drop table orders_customer`},
+		{
+			'D', "00000", "reportDependentObjects", "drop cascades to user mapping for orders_customer on server s\ndrop cascades to table orders_customer",
+			"drop cascades to user mapping for customer on server s\ndrop cascades to table orders_customer",
+		},
+		{
+			'D', "2BP01", "reportDependentObjects", "сопоставление для пользователя orders_customer на сервере s зависит от сервер s",
+			"сопоставление для пользователя customer на сервере s зависит от сервер s",
+		},
 		{'M', "42710", "CreateRole", `role "orders_unknown" already exists`, `role "orders_unknown" already exists`},
 		{'M', "42710", "CreateRole", `role "my_orders_customer" already exists`, `role "my_orders_customer" already exists`},
 		{'M', "42710", "CreateRole", `role "orders_customers" already exists`, `role "orders_customers" already exists`},

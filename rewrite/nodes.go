@@ -379,9 +379,15 @@ func (r *reader) createSchema(n *pg.CreateSchemaStmt) {
 		return
 	}
 	// The schema takes the role's name, and that is the short one.
-	if role := r.role(n.Authrole); role.name > 0 {
+	short := extra{what: extraShort, after: " "}
+	switch role := r.role(n.Authrole); {
+	case role.name > 0:
 		authorization := r.tokens.index(r.names[role.name-1].start) - 1
-		r.names[role.name-1].extra = extra{what: extraShort, at: r.tokens.list[authorization].start, after: " "}
+		short.at = r.tokens.list[authorization].start
+		r.names[role.name-1].extra = short
+	case role.word == "current_user", role.word == "current_role":
+		short.at = r.tokens.list[r.tokens.index(r.base+int(n.Authrole.Location))-1].start
+		r.schemaOf = short
 	}
 }
 

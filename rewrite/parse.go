@@ -243,7 +243,7 @@ func unreadable(err error, sql string, base int, o Options) *Error {
 	if !errors.As(err, &failure) {
 		return &Error{Error: notRead(err)}
 	}
-	e := scope.Error{Code: codeOf(failure.Message), Message: failure.Message}
+	e := scope.Error{Code: codeOf(failure.Message), Message: failure.Message, Hint: hintOf(failure.Message)}
 	if e.Code == codeSyntaxError && o.newerServer() {
 		e = notRead(err)
 		e.Hint = "If the server takes the statement, send the parts that are newer than PostgreSQL 17 without role names."
@@ -261,6 +261,23 @@ func notRead(reason any) scope.Error {
 		Message: "this statement could not be read, and the roles that it may name could not be mapped",
 		Detail:  fmt.Sprintf("The reader of role names says: %v.", reason),
 	}
+}
+
+// hints are those that the server gives with messages of the grammar, by how these begin (gram.y); the parser drops them.
+var hints = []struct{ message, hint string }{
+	{"unrecognized row security option", "Only PERMISSIVE or RESTRICTIVE policies are supported currently."},
+	{"UNENCRYPTED PASSWORD is no longer", "Remove UNENCRYPTED to store the password in encrypted form instead."},
+	{"LIMIT #,# syntax is not supported", "Use separate LIMIT and OFFSET clauses."},
+	{"missing argument", "Use NONE to denote the missing argument of a unary operator."},
+}
+
+func hintOf(message string) string {
+	for _, h := range hints {
+		if strings.HasPrefix(message, h.message) {
+			return h.hint
+		}
+	}
+	return ""
 }
 
 // codeOf returns the SQLSTATE that the server gives with a message of the grammar (gram.y).

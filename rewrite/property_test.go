@@ -148,6 +148,7 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 			continue
 		}
 		if f.kind == sqlExecuted {
+			trees = append(trees, formatTrees(p, o)...)
 			text, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
 			if text != "" {
 				if tree, err := pg.Parse(asRead(text, o)); err == nil {
@@ -159,6 +160,25 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 		trees = append(trees, p.tree)
 	}
 	return trees
+}
+
+// formatTrees are the trees of the SQL in the string of a call of format, which is taken from the call's own.
+func formatTrees(p piece, o Options) []*pg.ParseResult {
+	expression := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal()
+	i, value := p.tokens.formatString(expression)
+	if i == none {
+		return nil
+	}
+	l, err := formatted(value)
+	if err != nil {
+		return nil
+	}
+	tree, err := pg.Parse(asRead(l.text, o))
+	if err != nil {
+		return nil
+	}
+	expression.GetFuncCall().Args[0] = pg.MakeStrNode("")
+	return []*pg.ParseResult{tree}
 }
 
 // withoutMarker takes the marker's membership from the options of CREATE ROLE.

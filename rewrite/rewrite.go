@@ -367,6 +367,9 @@ func (m *mapping) splice() {
 			}
 			m.edits = append(m.edits, edit{s.start, s.end, text})
 		}
+		if x := m.schemaOf; x.what != noExtra && m.mode == scope.Transparent {
+			m.edits = append(m.edits, edit{x.at, x.at, x.before + scope.QuoteIdent(string(short.Role)) + x.after})
+		}
 	}
 	for i := range m.names {
 		if !m.mapped(i) {

@@ -2,6 +2,7 @@ package scope
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -199,6 +200,17 @@ func (e *Estate) of(database uint32) (list []*marker) {
 		}
 	}
 	return list
+}
+
+// Enrolled lists the databases that have a marker, by name.
+func (e *Estate) Enrolled() (names []string) {
+	for _, m := range e.markers {
+		if oid, found, _ := e.database(m); found && !m.ofSchema() {
+			names = append(names, e.databases[oid])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Listed is a role as a list of them shows it.

@@ -76,13 +76,19 @@ func addDSN(c *cobra.Command, dsn *string) {
 }
 
 // withServer runs f with a connection to the server itself, and shows what the server says beside.
-func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.PgConn) error) (err error) {
-	if dsn == "" {
-		dsn = os.Getenv("DATABASE_URL")
-	}
-	config, err := pgconn.ParseConfig(dsn)
+func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.PgConn) error) error {
+	config, err := serverConfig(cmd, dsn)
 	if err != nil {
-		return errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
+		return err
+	}
+	return withConn(cmd.Context(), config, f)
+}
+
+// serverConfig reads a connection string as the commands take it.
+func serverConfig(cmd *cobra.Command, dsn string) (*pgconn.Config, error) {
+	config, err := pgconn.ParseConfig(orDatabaseURL(dsn))
+	if err != nil {
+		return nil, errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
 	}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s:  %s\n", n.Severity, n.Message) // there is nowhere else to tell
@@ -90,7 +96,17 @@ func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "DETAIL:  %s\n", n.Detail) // there is nowhere else to tell
 		}
 	}
-	ctx := cmd.Context()
+	return config, nil
+}
+
+func orDatabaseURL(dsn string) string {
+	if dsn == "" {
+		return os.Getenv("DATABASE_URL")
+	}
+	return dsn
+}
+
+func withConn(ctx context.Context, config *pgconn.Config, f func(context.Context, *pgconn.PgConn) error) (err error) {
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return err

@@ -38,8 +38,15 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(
 		newServeCommand(),
+		newValidateCommand(),
+		newPlanCommand(),
+		newApplyCommand(),
+		newCheckCommand(),
+		newExportCommand(),
 		newInitCommand(),
 		newRolesCommand(),
+		newDumpRolesCommand(),
+		newDumpCommand(),
 		newDemoCommand(),
 		newManCommand(),
 		newVersionCommand(),

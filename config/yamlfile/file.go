@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +21,15 @@ const (
 	maxSize = 1 << 20
 	// maxDepth bounds how deep a file nests: the parser recurses.
 	maxDepth = 32
+	// maxKeys bounds the keys of one block of a file: for each the parser recurses, and copies all that follow.
+	maxKeys = 10_000
 )
+
+// An Option changes what [Load] and [Parse] allow.
+type Option func(*File)
+
+// MaxSize sets the size in bytes up to which a file is read; by default 1 MiB.
+func MaxSize(bytes int) Option { return func(f *File) { f.maxSize = bytes } }
 
 // Error is one mistake in a file.
 type Error struct {
@@ -38,30 +47,45 @@ func (e *Error) Error() string {
 
 // File is a file that is being read. It collects the mistakes found in it.
 type File struct {
-	name   string
-	root   ast.Node
-	errors []*Error
+	name    string
+	maxSize int
+	root    ast.Node
+	errors  []*Error
 }
 
 // Load reads and parses a file. An error is that of reading it; mistakes in it are told by [File.Err].
-func Load(path string) (*File, error) {
-	data, err := os.ReadFile(path)
+func Load(path string, options ...Option) (*File, error) {
+	limit := newFile(path, options).maxSize
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data), nil
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, options...), nil
+}
+
+func newFile(name string, options []Option) *File {
+	f := &File{name: name, maxSize: maxSize}
+	for _, set := range options {
+		set(f)
+	}
+	return f
 }
 
 // Parse parses data; name stands for it in errors. It does not keep data.
-func Parse(name string, data []byte) *File {
-	f := &File{name: name}
-	if len(data) > maxSize {
-		f.errorf(nil, "the file has %d bytes, more than %d", len(data), maxSize)
+func Parse(name string, data []byte, options ...Option) *File {
+	f := newFile(name, options)
+	if len(data) > f.maxSize {
+		f.errorf(nil, "the file has more than %d bytes", f.maxSize)
 		return f
 	}
 	tokens := lexer.Tokenize(string(data))
-	if t := tooDeep(tokens); t != nil {
-		f.errorf(t.Position, "nested deeper than %d", maxDepth)
+	if t, problem := tooMuch(tokens); t != nil {
+		f.errorf(t.Position, "%s", problem)
 		return f
 	}
 	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // a key that stands twice is reported here
@@ -81,10 +105,11 @@ func Parse(name string, data []byte) *File {
 	return f
 }
 
-// tooDeep returns the token that opens one level too many.
-func tooDeep(tokens token.Tokens) *token.Token {
+// tooMuch returns the token that opens one level too many, or is one key too many, for the parser, and what is wrong.
+func tooMuch(tokens token.Tokens) (at *token.Token, problem string) {
+	type block struct{ column, keys int }
 	brackets := 0
-	var blocks []int // the columns of the blocks that are open
+	var blocks []block // those that are open
 	for _, t := range tokens {
 		switch t.Type {
 		case token.SequenceStartType, token.MappingStartType:
@@ -92,16 +117,28 @@ func tooDeep(tokens token.Tokens) *token.Token {
 		case token.SequenceEndType, token.MappingEndType:
 			brackets--
 		case token.SequenceEntryType, token.MappingValueType, token.MappingKeyType:
-			for len(blocks) > 0 && blocks[len(blocks)-1] >= t.Position.Column {
+			column := t.Position.Column
+			if t.Type == token.MappingValueType && t.Prev != nil {
+				column = t.Prev.Position.Column // of the key, not of its colon
+			}
+			for len(blocks) > 0 && blocks[len(blocks)-1].column > column {
 				blocks = blocks[:len(blocks)-1]
 			}
-			blocks = append(blocks, t.Position.Column)
+			if len(blocks) == 0 || blocks[len(blocks)-1].column < column {
+				blocks = append(blocks, block{column: column})
+			}
+			if t.Type != token.SequenceEntryType && brackets == 0 {
+				top := &blocks[len(blocks)-1]
+				if top.keys++; top.keys > maxKeys {
+					return t, fmt.Sprintf("more than %d keys in one place", maxKeys)
+				}
+			}
 		}
 		if brackets+len(blocks) > maxDepth {
-			return t
+			return t, fmt.Sprintf("nested deeper than %d", maxDepth)
 		}
 	}
-	return nil
+	return nil, ""
 }
 
 func (f *File) syntaxError(err error) {
@@ -125,12 +162,13 @@ func (f *File) errorf(at *token.Position, format string, args ...any) {
 	f.errors = append(f.errors, e)
 }
 
-// Err returns all mistakes found so far in the order of the file, joined, each an [*Error]; nil if there are none.
+// Err returns all mistakes found so far in the order of the file, joined, each an [*Error] and once; nil if there are none.
 func (f *File) Err() error {
 	sorted := slices.Clone(f.errors)
 	slices.SortStableFunc(sorted, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Message, b.Message))
 	})
+	sorted = slices.CompactFunc(sorted, func(a, b *Error) bool { return *a == *b })
 	joined := make([]error, len(sorted))
 	for i, e := range sorted {
 		joined[i] = e

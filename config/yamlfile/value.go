@@ -24,6 +24,17 @@ func (v Value) Line() int {
 	return 0
 }
 
+// Place returns where the value stands: the file's name, and line and column, from 1.
+func (v Value) Place() (file string, line, column int) {
+	if v.file == nil {
+		return "", 0, 0
+	}
+	if p := v.position(); p != nil {
+		return v.file.name, p.Line, p.Column
+	}
+	return v.file.name, 0, 0
+}
+
 // position is the value's own place; that of its key where it has none.
 func (v Value) position() *token.Position {
 	switch n := v.node.(type) {
@@ -50,6 +61,15 @@ func (v Value) position() *token.Position {
 
 // Errorf adds a mistake at the value's place.
 func (v Value) Errorf(format string, args ...any) { v.file.errorf(v.position(), format, args...) }
+
+// KeyErrorf adds a mistake at the place of the key that the value belongs to.
+func (v Value) KeyErrorf(format string, args ...any) {
+	if v.key == nil {
+		v.Errorf(format, args...)
+		return
+	}
+	v.file.errorf(v.key.Position, format, args...)
+}
 
 // Empty reports whether nothing stands there, as after a colon.
 func (v Value) Empty() bool {
@@ -91,6 +111,22 @@ func (v Value) List() []Value {
 	return list
 }
 
+// Items returns the values of a list, which may be empty. One value that is no list is an error; the empty value is an
+// empty list.
+func (v Value) Items() []Value {
+	if n, ok := v.node.(*ast.SequenceNode); ok {
+		list := make([]Value, len(n.Values))
+		for i, item := range n.Values {
+			list[i] = Value{file: v.file, node: item}
+		}
+		return list
+	}
+	if !v.Empty() {
+		v.Errorf("%s stands where a list should", kind(v.node))
+	}
+	return nil
+}
+
 // Mapping calls known[key] for each key of a mapping, in the order of the file. A key that is not known, or stands
 // there twice, is an error. The empty value is an empty mapping.
 func (v Value) Mapping(known map[string]func(Value)) {
@@ -100,15 +136,16 @@ func (v Value) Mapping(known map[string]func(Value)) {
 			return
 		}
 		names := slices.Sorted(maps.Keys(known))
-		v.file.errorf(value.key.Position, `unknown key "%s": known are %s`, key, strings.Join(names, ", "))
+		value.KeyErrorf(`unknown key "%s": known are %s`, key, strings.Join(names, ", "))
 	})
 }
 
 // Entries calls entry for each key of a mapping, whatever its name, in the order of the file. A key that stands there
-// twice is an error. The empty value is an empty mapping.
-func (v Value) Entries(entry func(key string, value Value)) {
-	seen := make(map[string]bool)
-	for _, n := range v.pairs() {
+// twice is an error. The empty value is an empty mapping; false, and an error, where something else stands.
+func (v Value) Entries(entry func(key string, value Value)) bool {
+	pairs, ok := v.pairs()
+	seen := make(map[string]bool, len(pairs))
+	for _, n := range pairs {
 		key, ok := Value{file: v.file, node: n.Key}.Text()
 		if !ok {
 			continue
@@ -120,19 +157,34 @@ func (v Value) Entries(entry func(key string, value Value)) {
 		seen[key] = true
 		entry(key, Value{file: v.file, node: n.Value, key: n.Key.GetToken()})
 	}
+	return ok
 }
 
-func (v Value) pairs() []*ast.MappingValueNode {
+// Keys returns the keys of a mapping; none where something else stands.
+func (v Value) Keys() []string {
+	var keys []string
+	switch v.node.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		pairs, _ := v.pairs()
+		for _, n := range pairs {
+			keys = append(keys, n.Key.GetToken().Value)
+		}
+	}
+	return keys
+}
+
+func (v Value) pairs() ([]*ast.MappingValueNode, bool) {
 	switch n := v.node.(type) {
 	case *ast.MappingNode:
-		return n.Values
+		return n.Values, true
 	case *ast.MappingValueNode:
-		return []*ast.MappingValueNode{n}
+		return []*ast.MappingValueNode{n}, true
 	case nil, *ast.NullNode:
+		return nil, true
 	default:
 		v.Errorf("%s stands where keys and values should", kind(n))
+		return nil, false
 	}
-	return nil
 }
 
 func kind(n ast.Node) string {

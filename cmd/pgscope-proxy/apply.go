@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgscope/pgscope-proxy/reconcile"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+func newApplyCommand() *cobra.Command {
+	var t target
+	var undo string
+	c := &cobra.Command{
+		Use:   "apply [PLAN]",
+		Short: "Make a server's access what a manifest says",
+		Long: "apply compares a manifest with a server, makes the changes, in one transaction for each database, and compares again: nothing may be left.\n" +
+			"With a file that plan --out has written it makes those changes and no others.",
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			show, ok := planFormats[t.output]
+			if !ok {
+				return usageError(fmt.Errorf("unknown output format %q: text, sql, json or markdown", t.output))
+			}
+			var agreed *planFile
+			if len(args) == 1 {
+				for _, name := range []string{"file", "bundle", "mode", "scope"} {
+					if cmd.Flags().Changed(name) {
+						return usageError(fmt.Errorf("--%s: the plan says it", name))
+					}
+				}
+				f, err := readPlan(args[0])
+				if err != nil {
+					return err
+				}
+				agreed = &f
+				t.source, t.Mode = f.source, f.Mode
+			}
+			parts, err := t.parts(cmd)
+			if err != nil {
+				return err
+			}
+			results, err := apply(cmd, parts, agreed)
+			if undo != "" {
+				err = errors.Join(err, writeUndo(undo, results))
+			}
+			return errors.Join(show(cmd.OutOrStdout(), results), err)
+		},
+	}
+	t.flags(c, "text, sql, json or markdown")
+	c.Flags().StringVar(&undo, "undo", "", "write the statements that take the changes back to this `file`")
+	return c
+}
+
+// apply carries out all parts, and stops at the first that cannot be.
+func apply(cmd *cobra.Command, parts []part, agreed *planFile) (results []result, err error) {
+	if agreed != nil || len(parts) > 1 { // all that can be known before the first change
+		planned, err := dryRun(cmd, parts)
+		if err != nil {
+			return nil, err
+		}
+		if agreed != nil {
+			if err := agreed.agreed(planned); err != nil {
+				return nil, err
+			}
+		}
+		var problems []reconcile.Problem
+		for _, r := range planned {
+			problems = append(problems, r.Plan.Problems...)
+		}
+		if problems != nil {
+			return nil, &reconcile.ProblemsError{Problems: problems}
+		}
+		if agreed != nil && len(parts) == 1 {
+			parts[0].Expect = planned[0].Fingerprint
+		}
+	}
+	for _, p := range parts {
+		p.Wait = true
+		p.Progress = progress(cmd.ErrOrStderr(), p.name)
+		report, err := reconcile.Run(cmd.Context(), p.Options)
+		results = append(results, result{database: p.name, Report: report})
+		if err != nil {
+			return results, inDatabase(p.name, err)
+		}
+	}
+	return results, nil
+}
+
+// progress shows on a terminal how far it is.
+func progress(w io.Writer, database string) func(done, total int) {
+	if !terminal(w) {
+		return nil
+	}
+	return func(done, total int) {
+		end := "\r"
+		if done == total {
+			end = "\r\x1b[K"
+		}
+		_, _ = fmt.Fprintf(w, "%s: %d of %d%s", database, done, total, end) // there is nowhere else to tell
+	}
+}
+
+// writeUndo writes a script for psql.
+func writeUndo(path string, results []result) error {
+	var b strings.Builder
+	for _, r := range slices.Backward(results) {
+		if len(r.Undo) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "\\connect %s\nBEGIN;\n", scope.QuoteIdent(r.database))
+		for _, sql := range r.Undo {
+			b.WriteString(sql)
+			if !strings.HasPrefix(sql, "--") {
+				b.WriteByte(';')
+			}
+			b.WriteByte('\n')
+		}
+		b.WriteString("COMMIT;\n")
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o600)
+}

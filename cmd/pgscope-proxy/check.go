@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgscope/pgscope-proxy/reconcile"
+)
+
+func newCheckCommand() *cobra.Command {
+	var t target
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Find access that differs from a manifest, and access that no manifest speaks of",
+		Long: "check shows what apply would change, and beside it what the manifest does not speak of: roles of the database that nobody declared, " +
+			"access left behind, access of everyone, and makers of objects without default privileges. It ends with 2 if there is anything.",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			show, ok := planFormats[t.output]
+			if !ok {
+				return usageError(fmt.Errorf("unknown output format %q: text, sql, json or markdown", t.output))
+			}
+			parts, err := t.parts(cmd)
+			if err != nil {
+				return err
+			}
+			results := make([]result, len(parts))
+			for i, p := range parts {
+				report, findings, err := reconcile.Check(cmd.Context(), p.Options)
+				if err != nil {
+					return inDatabase(p.name, err)
+				}
+				results[i] = result{p.name, report, findings}
+			}
+			if err := show(cmd.OutOrStdout(), results); err != nil {
+				return err
+			}
+			return differences(results)
+		},
+	}
+	t.flags(c, "text, sql, json or markdown")
+	return c
+}

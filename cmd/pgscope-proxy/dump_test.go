@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+// estate makes a database with roles of its own, through the proxy.
+const estate = `
+CREATE ROLE reader;
+CREATE ROLE "Odd ""name"" é" NOINHERIT CONNECTION LIMIT 3 VALID UNTIL '2031-01-01 12:00+02';
+CREATE ROLE app LOGIN PASSWORD 'secret' IN ROLE reader;
+GRANT reader TO "Odd ""name"" é" WITH ADMIN OPTION;
+GRANT app TO alice;
+ALTER ROLE app SET search_path = "$user", public, 'odd, one';
+ALTER ROLE app SET role = reader;
+ALTER ROLE app SET statement_timeout = '5s';
+ALTER ROLE app SET myapp.tenant = 'it''s \ one';
+ALTER ROLE app IN DATABASE :"DBNAME" SET work_mem = '8MB';
+ALTER ROLE reader SET search_path = '';
+COMMENT ON ROLE reader IS E'reads\nand \\reads''';
+CREATE SCHEMA sales;
+CREATE SCHEMA "Big Sales";
+CREATE ROLE sales.clerk LOGIN;
+CREATE ROLE "Big Sales".clerk;
+GRANT sales.clerk TO app;
+GRANT reader TO sales.clerk;
+COMMENT ON ROLE sales.clerk IS 'sells';
+CREATE TABLE sales.invoices (id int, text text);
+INSERT INTO sales.invoices VALUES (1, 'CREATE SCHEMA sales;');
+ALTER TABLE sales.invoices OWNER TO app;
+GRANT SELECT ON sales.invoices TO reader, PUBLIC, alice;
+ALTER TABLE sales.invoices ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON sales.invoices TO reader USING (text = current_user);
+ALTER DEFAULT PRIVILEGES FOR ROLE app IN SCHEMA sales GRANT SELECT ON TABLES TO reader;
+`
+
+// restore runs a file in psql through a proxy; no statement of it may fail.
+func restore(t *testing.T, c *pgtest.Cluster, database, file string) {
+	t.Helper()
+	o := dumpOptions{dsn: c.DSN()}
+	err := o.withProxy(t.Context(), func(socket string) error {
+		cmd := exec.CommandContext(t.Context(), "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", socket, "-p", socketPort, "-U", "postgres", "-d", database)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "LC_ALL=C", "PGCLIENTENCODING=UTF8"}
+		cmd.Stdin = strings.NewReader(file)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s", out)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, file)
+	}
+}
+
+// written runs a command, and returns what it writes.
+func written(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, diagnostics bytes.Buffer
+	if code := execute(t.Context(), args, &out, &diagnostics); code != exitOK {
+		t.Fatalf("%s: %d\n%s", strings.Join(args, " "), code, &diagnostics)
+	}
+	return out.String()
+}
+
+// same compares two dumps.
+func same(t *testing.T, want, got string) {
+	t.Helper()
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// pgDump asks the installed pg_dump what version it is of, and whether there is a key in its text that must be the same
+// each time.
+func pgDump(t *testing.T) (major int, args []string) {
+	t.Helper()
+	help, err := exec.CommandContext(t.Context(), "pg_dump", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := exec.CommandContext(t.Context(), "pg_dump", "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(string(version), "pg_dump (PostgreSQL) %d", &major); err != nil {
+		t.Fatalf("%s: %v", version, err)
+	}
+	if bytes.Contains(help, []byte("--restrict-key")) {
+		args = []string{"--restrict-key=key"}
+	}
+	return major, args
+}
+
+// TestDump takes a database with its roles to another database of the cluster, and to another cluster, and back.
+func TestDump(t *testing.T) {
+	first, second := pgtest.Start(t, pgtest.Options{}), pgtest.Start(t, pgtest.Options{})
+	for _, name := range []string{"orders", "orders_copy", "Odd 'base'"} {
+		first.CreateDatabase(t, name)
+	}
+	first.Psql(t, "postgres", `CREATE ROLE alice LOGIN CREATEDB; COMMENT ON ROLE alice IS 'a person'; CREATE ROLE team; GRANT team TO alice;
+		ALTER ROLE alice SET work_mem = '5MB'`)
+	restore(t, first, "orders", estate)
+	restore(t, first, "Odd 'base'", estate)
+
+	major, restrict := pgDump(t)
+	args := func(c *pgtest.Cluster, database string, more ...string) []string {
+		list := append([]string{"dump", "--passwords", "--dsn", c.DSN("dbname=" + database)}, more...)
+		return append(append(list, "--"), restrict...)
+	}
+	if server, err := strconv.Atoi(first.Major); err != nil || major < server { // which pg_dump does not take
+		var out, diagnostics bytes.Buffer
+		code := execute(t.Context(), args(first, "orders"), &out, &diagnostics)
+		if code != exitFailure || !strings.Contains(diagnostics.String(), "server version mismatch") {
+			t.Errorf("pg_dump %d of a server %s: %d, %s", major, first.Major, code, &diagnostics)
+		}
+		return
+	}
+	want := written(t, args(first, "orders")...)
+	restore(t, first, "orders_copy", want)
+	same(t, want, written(t, args(first, "orders_copy")...))
+
+	all := written(t, args(first, "orders", "--all")...)
+	restore(t, second, "postgres", all)
+	same(t, all, written(t, args(second, "postgres", "--all")...))
+	same(t, want, written(t, args(second, "orders")...))
+}
+
+// TestDumpRoles takes the roles of a database to another one.
+func TestDumpRoles(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.CreateDatabase(t, "orders")
+	c.CreateDatabase(t, "orders_copy")
+	c.Psql(t, "postgres", "CREATE ROLE alice LOGIN; CREATE ROLE hidden")
+	restore(t, c, "orders", estate)
+	c.Psql(t, "orders", `CREATE ROLE orders_hidden IN ROLE pgscope_db_orders; GRANT orders_reader TO hidden;
+		SET password_encryption = md5; ALTER ROLE orders_reader PASSWORD 'x'; GRANT pgscope_db_orders TO alice WITH ADMIN OPTION`)
+
+	var out, diagnostics bytes.Buffer
+	if code := execute(t.Context(), []string{"dump-roles", "--passwords", "--dsn", c.DSN("dbname=orders")}, &out, &diagnostics); code != exitOK {
+		t.Fatal(diagnostics.String())
+	}
+	remarks := `WARNING:  Role "reader" has an md5 password, which holds for its old name on the server only: set another one.
+WARNING:  The membership of "hidden" in "orders_reader" cannot be written: one of them has no name here.
+WARNING:  "alice" administers the roles of the database: pgscope-proxy init --admin makes it so.
+`
+	if diff := cmp.Diff(sorted(remarks), sorted(diagnostics.String())); diff != "" {
+		t.Errorf("remarks (-want +got):\n%s", diff)
+	}
+
+	c.Psql(t, "postgres", "DROP ROLE hidden")
+	restore(t, c, "orders_copy", out.String())
+	statements := func(file string) (list []string) {
+		for line := range strings.Lines(file) {
+			if !strings.HasPrefix(line, "--") {
+				list = append(list, line)
+			}
+		}
+		return list
+	}
+	copied := written(t, "dump-roles", "--passwords", "--dsn", c.DSN("dbname=orders_copy"))
+	if diff := cmp.Diff(statements(out.String()), statements(copied)); diff != "" {
+		t.Errorf("the copy's roles (-want +got):\n%s", diff)
+	}
+	for _, want := range []string{`CREATE DBONLY ROLE "app" LOGIN PASSWORD 'SCRAM-SHA-256$`, `GRANT DBONLY "app" TO "alice"`} {
+		if !strings.Contains(copied, want) {
+			t.Errorf("no %s in\n%s", want, copied)
+		}
+	}
+}
+
+func sorted(lines string) []string {
+	list := strings.Split(lines, "\n")
+	slices.Sort(list)
+	return list
+}

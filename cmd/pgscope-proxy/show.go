@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/pgscope/pgscope-proxy/reconcile"
+)
+
+// planFormats are the forms that plans, and what was applied, are shown in.
+var planFormats = map[string]func(io.Writer, []result) error{
+	"text": planText, "sql": planSQL, "json": planJSONText, "markdown": planMarkdown,
+}
+
+// terminal reports whether somebody is looking, who wants colours.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+const (
+	green, yellow, red, plain = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+)
+
+// sign returns what stands before a change, and its colour.
+func sign(c reconcile.Change) (mark, colour string) {
+	switch {
+	case c.Adds():
+		return "+", green
+	case c.Step == reconcile.AlterRole, c.Step == reconcile.CommentRole, c.Step == reconcile.SetParameter, c.Step == reconcile.OwnSchema:
+		return "~", yellow
+	default:
+		return "-", red
+	}
+}
+
+func planText(out io.Writer, results []result) error {
+	var b strings.Builder
+	colours := terminal(out)
+	paint := func(colour, text string) string {
+		if !colours {
+			return text
+		}
+		return colour + text + plain
+	}
+	for _, r := range results {
+		fmt.Fprintf(&b, "database %s: %s\n", r.database, summary(r))
+		for _, c := range r.Plan.Changes {
+			mark, colour := sign(c)
+			line := fmt.Sprintf("  %s %v", mark, c)
+			if c.Database != "" {
+				line += " in database " + c.Database
+			}
+			b.WriteString(paint(colour, line))
+			for i, p := range c.Places {
+				if i == 0 {
+					b.WriteString("  " + p.String())
+				}
+			}
+			b.WriteByte('\n')
+		}
+		for _, p := range r.Plan.Problems {
+			b.WriteString(paint(red, "  ! "+p.String()) + "\n")
+		}
+		for _, f := range r.findings {
+			b.WriteString(paint(yellow, "  ? "+f.String()) + "\n")
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func summary(r result) string {
+	text := fmt.Sprintf("%d changes", len(r.Plan.Changes))
+	switch {
+	case r.Applied > 0:
+		text += fmt.Sprintf(", %d statements applied", r.Applied)
+	case len(r.Plan.Changes) == 0:
+		text = "nothing to change"
+	}
+	if r.Proof != nil {
+		text += fmt.Sprintf("; %d rights of %d roles compared, none has changed", r.Proof.Rights, r.Proof.Roles)
+	}
+	if n := len(r.Plan.Problems); n > 0 {
+		text += fmt.Sprintf(", %d problems", n)
+	}
+	if n := len(r.findings); n > 0 {
+		text += fmt.Sprintf(", %d findings", n)
+	}
+	return text
+}
+
+func planSQL(out io.Writer, results []result) error {
+	var b strings.Builder
+	for _, r := range results {
+		fmt.Fprintf(&b, "-- database %s: %s\n", oneLine(r.database), summary(r))
+		for _, c := range r.Plan.Changes {
+			fmt.Fprintf(&b, "-- %s\n%s;\n", oneLine(c.String()), c.SQL)
+		}
+		for _, p := range r.Plan.Problems {
+			fmt.Fprintf(&b, "-- problem: %s\n", oneLine(p.String()))
+		}
+		for _, f := range r.findings {
+			fmt.Fprintf(&b, "-- found: %s\n", oneLine(f.String()))
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// oneLine keeps a name with a line break in it from leaving its comment.
+func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(s) }
+
+// planJSON is the JSON of one database's plan. The keys are part of the contract with scripts.
+type planJSON struct {
+	Database string        `json:"database"`
+	Applied  int           `json:"applied"`
+	Changes  []changeJSON  `json:"changes"`
+	Problems []problemJSON `json:"problems"`
+	Findings []findingJSON `json:"findings,omitempty"`
+}
+
+type changeJSON struct {
+	Step     string   `json:"step"`
+	Database string   `json:"database,omitempty"`
+	Subject  string   `json:"subject"`
+	Reason   string   `json:"reason"`
+	Places   []string `json:"places,omitempty"`
+	SQL      string   `json:"sql"`
+}
+
+type problemJSON struct {
+	Place   string `json:"place,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+type findingJSON struct {
+	Kind    string `json:"kind"`
+	Subject string `json:"subject"`
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+}
+
+func jsonOf(r result) planJSON {
+	j := planJSON{Database: r.database, Applied: r.Applied, Changes: []changeJSON{}, Problems: []problemJSON{}}
+	for _, c := range r.Plan.Changes {
+		x := changeJSON{Step: c.Step.String(), Database: c.Database, Subject: c.Subject, Reason: c.Reason, SQL: c.SQL}
+		for _, p := range c.Places {
+			x.Places = append(x.Places, p.String())
+		}
+		j.Changes = append(j.Changes, x)
+	}
+	for _, p := range r.Plan.Problems {
+		j.Problems = append(j.Problems, problemJSON{p.Place.String(), p.Message, p.Hint})
+	}
+	for _, f := range r.findings {
+		j.Findings = append(j.Findings, findingJSON(f))
+	}
+	return j
+}
+
+func planJSONText(out io.Writer, results []result) error {
+	list := make([]planJSON, len(results))
+	for i, r := range results {
+		list[i] = jsonOf(r)
+	}
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(map[string]any{"databases": list})
+}
+
+func planMarkdown(out io.Writer, results []result) error {
+	var b strings.Builder
+	cell := strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;")
+	for _, r := range results {
+		fmt.Fprintf(&b, "## Database %s\n\n%s\n\n", cell.Replace(r.database), summary(r))
+		if len(r.Plan.Changes) > 0 {
+			b.WriteString("| | Step | What | Why | Where |\n|---|---|---|---|---|\n")
+		}
+		for _, c := range r.Plan.Changes {
+			mark, _ := sign(c)
+			where := ""
+			if len(c.Places) > 0 {
+				where = c.Places[0].String()
+			}
+			fmt.Fprintf(&b, "| %s | %v | %s | %s | %s |\n", mark, c.Step, cell.Replace(c.Subject), cell.Replace(c.Reason), cell.Replace(where))
+		}
+		for _, p := range r.Plan.Problems {
+			fmt.Fprintf(&b, "\n- **Problem**: %s\n", cell.Replace(p.String()))
+		}
+		for _, f := range r.findings {
+			fmt.Fprintf(&b, "\n- %s\n", cell.Replace(f.String()))
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}

@@ -1,0 +1,80 @@
+package dump
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+func TestSettingValue(t *testing.T) {
+	tests := []struct{ name, stored, want string }{
+		{"work_mem", "4MB", `'4MB'`},
+		{"DateStyle", "ISO, MDY", `'ISO, MDY'`},
+		{"my.path", `a\b'c`, `E'a\\b''c'`},
+		{"search_path", `"$user", public`, `'$user', 'public'`},
+		{"Search_Path", `a,b`, `'a', 'b'`},
+		{"search_path", `""`, `''`},
+		{"search_path", ``, `''`},
+		{"search_path", `"a, ""b""" , c`, `'a, "b"', 'c'`},
+		{"search_path", `"open`, `'open'`}, // the server does not store such
+		{"temp_tablespaces", `"", b`, `'', 'b'`},
+	}
+	for _, tt := range tests {
+		if got := settingValue(tt.name, tt.stored); got != tt.want {
+			t.Errorf("%s = %s\ngot  %s\nwant %s", tt.name, tt.stored, got, tt.want)
+		}
+	}
+}
+
+// TestJoin: what of pg_dump's text gives way to the roles, and what must not.
+func TestJoin(t *testing.T) {
+	roles := &Roles{
+		schemas: []string{"sales", "Big"},
+		roles:   []role{{name: scope.Name{Role: "app"}, attributes: defaults, limit: "-1", settings: []setting{{here: true, name: "work_mem", value: "'1MB'"}}}},
+	}
+	const (
+		own = "--\n-- Roles of the database\n--\n\nSET client_encoding = 'UTF8';\n\n" +
+			"CREATE SCHEMA IF NOT EXISTS \"sales\";\nCREATE SCHEMA IF NOT EXISTS \"Big\";\nCREATE DBONLY ROLE \"app\";\n"
+		here = "ALTER DBONLY ROLE \"app\" IN DATABASE :\"DBNAME\" SET \"work_mem\" TO '1MB';\n"
+	)
+	tests := []struct {
+		name       string
+		create     bool
+		dump, want string
+	}{
+		{
+			name: "schemas",
+			dump: "-- Name: sales; Type: SCHEMA; Schema: -\nCREATE SCHEMA sales;\nCREATE SCHEMA \"Big\";\nCREATE SCHEMA other;\nCREATE SCHEMA sales;\n",
+			want: own + here + "\n-- Name: sales; Type: SCHEMA; Schema: -\nCREATE SCHEMA IF NOT EXISTS sales;\nCREATE SCHEMA IF NOT EXISTS \"Big\";\nCREATE SCHEMA other;\nCREATE SCHEMA sales;\n",
+		},
+		{
+			name: "a row that looks like a schema",
+			dump: "-- Name: t; Type: TABLE; Schema: public\nCOPY t FROM stdin;\nCREATE SCHEMA sales;\n\\connect x\n",
+			want: own + here + "\n-- Name: t; Type: TABLE; Schema: public\nCOPY t FROM stdin;\nCREATE SCHEMA sales;\n\\connect x\n",
+		},
+		{
+			name: "a line longer than the buffer, and none at the end",
+			dump: strings.Repeat("x", 5000) + "\nCREATE SCHEMA sales;\nend",
+			want: own + here + "\n" + strings.Repeat("x", 5000) + "\nCREATE SCHEMA IF NOT EXISTS sales;\nend",
+		},
+		{
+			name: "a database whose owner is one of the roles", create: true,
+			dump: "CREATE DATABASE d;\nALTER DATABASE d OWNER TO app;\n\\connect d\nCREATE SCHEMA sales;\nALTER DATABASE d OWNER TO x;\n",
+			want: "CREATE DATABASE d;\n\\connect d\n\n" + own + "\nALTER DATABASE d OWNER TO app;\nCREATE SCHEMA IF NOT EXISTS sales;\nALTER DATABASE d OWNER TO x;\n",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got strings.Builder
+			if err := Join(&got, roles, strings.NewReader(tt.dump), tt.create); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got.String()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,351 @@
+package dump
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/provision"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Roles are those of a database, or the global ones of a cluster, as they are at one moment.
+type Roles struct {
+	// User is what the session that read them is called in the database: the name to log in with through a proxy.
+	User scope.Short
+	// Database is where they were read.
+	Database string
+
+	global      bool
+	schemas     []string // that have roles of their own
+	roles       []role
+	memberships []membership
+	remarks     []string // what cannot be written, and a person must know
+}
+
+// role is a role as statements have it.
+type role struct {
+	name       scope.Name
+	attributes []string // CREATE ROLE's words for all of its attributes
+	limit      string   // of connections; -1 for none
+	until      string   // when the password ends to be valid; empty for never
+	password   string   // a verifier; empty for none, or where it was not asked for
+	comment    string
+	settings   []setting
+}
+
+type setting struct {
+	here  bool // in the database alone
+	name  string
+	value string // as SQL says it
+}
+
+type membership struct {
+	role, member string // as SQL says them
+	options      string
+}
+
+// Snapshot begins the transaction that [Database] and [Globals] read in, and returns its name for pg_dump --snapshot.
+func Snapshot(ctx context.Context, conn *pgconn.PgConn) (string, error) {
+	// Without JIT: queries of catalogs are estimated to be much longer than they are.
+	_, err := conn.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = ''; SET LOCAL jit = off;
+		SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'; SET LOCAL client_encoding = 'UTF8'`).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	rows, err := provision.Query(ctx, conn, "SELECT pg_export_snapshot()", nil)
+	if err != nil {
+		return "", err
+	}
+	return rows[0][0], nil
+}
+
+// Database reads the roles that belong to the database that the connection is in, after [Snapshot]. Their password
+// verifiers are read only with passwords, which needs a superuser.
+func Database(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles, error) {
+	c, err := readCluster(ctx, conn, passwords)
+	if err != nil {
+		return nil, err
+	}
+	own, err := inquire(ctx, conn, scope.Inquiry{Database: c.database, Own: true})
+	if err != nil {
+		return nil, err
+	}
+	s := newSelection(c)
+	s.marker = own.DB.Marker
+	for cluster := range own.Roles() {
+		name, _ := own.Name(cluster)
+		s.names[cluster] = name
+		s.own[name] = true
+	}
+	others, err := inquire(ctx, conn, scope.Inquiry{Database: c.database, Names: s.others()})
+	if err != nil {
+		return nil, err
+	}
+	s.called = func(cluster scope.Cluster) (string, bool) {
+		if name, ok := s.names[cluster]; ok {
+			return dbonly(name), true
+		}
+		if s.own[scope.Name{Role: scope.Short(cluster)}] { // the database's role has its name
+			return "", false
+		}
+		_, home, err := others.ResolvePlain(scope.Short(cluster))
+		return cluster.Ident(), err == nil && home == scope.Global
+	}
+	out := s.roles()
+	out.User = scope.Short(c.user)
+	if name, ok := s.names[c.user]; ok {
+		out.User = name.Short()
+	}
+	return out, nil
+}
+
+// inquire asks whose roles are.
+func inquire(ctx context.Context, conn *pgconn.PgConn, q scope.Inquiry) (*scope.View, error) {
+	sql, params := q.SQL()
+	rows, err := provision.Query(ctx, conn, sql, params)
+	if err != nil {
+		return nil, err
+	}
+	return q.Answer(rows, "")
+}
+
+// others are the roles beside its own that a scope has to do with.
+func (s *selection) others() []scope.Cluster {
+	found := make(map[scope.Cluster]bool)
+	note := func(of, other string) {
+		_, own := s.names[scope.Cluster(of)]
+		if _, too := s.names[scope.Cluster(other)]; own && !too && len(other) <= scope.MaxName {
+			found[scope.Cluster(other)] = true
+		}
+	}
+	for _, m := range s.memberships {
+		note(m[0], m[1])
+		note(m[1], m[0])
+	}
+	for _, x := range s.settings {
+		if isRole(x[2]) {
+			note(x[0], x[3])
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// isRole tells the setting whose value is a role. (The other, session_authorization, cannot be stored.)
+func isRole(setting string) bool { return strings.EqualFold(setting, "role") }
+
+// Globals reads the roles of the cluster that belong to no database, after [Snapshot].
+func Globals(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles, error) {
+	c, err := readCluster(ctx, conn, passwords)
+	if err != nil {
+		return nil, err
+	}
+	scoped, err := provision.Roles(ctx, conn, true)
+	if err != nil {
+		return nil, err
+	}
+	s := newSelection(c)
+	s.global = true
+	for cluster := range c.roles {
+		if !strings.HasPrefix(string(cluster), scope.Reserved) && !scope.Predefined(cluster) &&
+			!slices.ContainsFunc(scoped, func(l scope.Listed) bool { return l.Cluster == cluster }) {
+			s.names[cluster] = scope.Name{Role: scope.Short(cluster)}
+		}
+	}
+	s.called = func(cluster scope.Cluster) (string, bool) {
+		_, ok := s.names[cluster]
+		return cluster.Ident(), ok || scope.Predefined(cluster)
+	}
+	return s.roles(), nil
+}
+
+// cluster is what the catalogs have, by the server's names.
+type cluster struct {
+	database    string
+	user        scope.Cluster
+	roles       map[scope.Cluster]*role
+	memberships [][]string // role, member, options
+	settings    [][]string // role, "t" for those in the database, name, value
+}
+
+const (
+	rolesSQL = `
+SELECT r.rolname, concat_ws(' ',
+    CASE WHEN r.rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END,
+    CASE WHEN r.rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END, CASE WHEN r.rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END,
+    CASE WHEN r.rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, CASE WHEN r.rolreplication THEN 'REPLICATION' ELSE 'NOREPLICATION' END,
+    CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END),
+  r.rolconnlimit, r.rolvaliduntil, shobj_description(r.oid, 'pg_authid')
+FROM pg_roles r`
+
+	verifiersSQL = `SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL`
+
+	// A membership may be granted by many; what holds is the most that one of them gave.
+	membershipsSQL = `
+SELECT r.rolname, m.rolname, concat_ws(', ', CASE WHEN bool_or(a.admin_option) THEN 'ADMIN OPTION' END)
+FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+GROUP BY r.rolname, m.rolname`
+	memberships16SQL = `
+SELECT r.rolname, m.rolname, concat_ws(', ', CASE WHEN bool_or(a.admin_option) THEN 'ADMIN TRUE' END,
+    concat('INHERIT ', CASE WHEN bool_or(a.inherit_option) THEN 'TRUE' ELSE 'FALSE' END),
+    CASE WHEN NOT bool_or(a.set_option) THEN 'SET FALSE' END)
+FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+GROUP BY r.rolname, m.rolname`
+
+	settingsSQL = `
+SELECT r.rolname, s.setdatabase <> 0, split_part(c.setting, '=', 1), substr(c.setting, strpos(c.setting, '=') + 1)
+FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) WITH ORDINALITY c (setting, i)
+WHERE s.setdatabase = 0 OR s.setdatabase = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+ORDER BY 1, 2, c.i`
+)
+
+func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*cluster, error) {
+	var failures []error
+	query := func(sql string) [][]string {
+		rows, err := provision.Query(ctx, conn, sql, nil)
+		failures = append(failures, err)
+		return rows
+	}
+	c := &cluster{roles: make(map[scope.Cluster]*role)}
+	for _, r := range query("SELECT current_database(), session_user") {
+		c.database, c.user = r[0], scope.Cluster(r[1])
+	}
+	for _, r := range query(rolesSQL) {
+		c.roles[scope.Cluster(r[0])] = &role{attributes: strings.Fields(r[1]), limit: r[2], until: r[3], comment: r[4]}
+	}
+	if passwords {
+		for _, r := range query(verifiersSQL) {
+			if found := c.roles[scope.Cluster(r[0])]; found != nil {
+				found.password = r[1]
+			}
+		}
+	}
+	members := membershipsSQL
+	if provision.MajorVersion(conn) >= 16 {
+		members = memberships16SQL
+	}
+	c.memberships, c.settings = query(members), query(settingsSQL)
+	return c, errors.Join(failures...)
+}
+
+// selection picks the roles of a scope out of the cluster's.
+type selection struct {
+	*cluster
+	global bool
+	marker scope.Cluster
+	names  map[scope.Cluster]scope.Name
+	own    map[scope.Name]bool
+	// called returns what SQL calls a role that one of the scope has to do with; false where it has no name in the scope.
+	called func(scope.Cluster) (string, bool)
+}
+
+func newSelection(c *cluster) *selection {
+	return &selection{cluster: c, names: make(map[scope.Cluster]scope.Name), own: make(map[scope.Name]bool)}
+}
+
+// roles returns all that there is to say of them, in an order that does not depend on the cluster.
+func (s *selection) roles() *Roles {
+	out := &Roles{global: s.global, Database: s.database}
+	clusters := slices.SortedFunc(maps.Keys(s.names), func(a, b scope.Cluster) int {
+		x, y := s.names[a], s.names[b]
+		return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Role, y.Role))
+	})
+	for _, c := range clusters {
+		name, r := s.names[c], *s.cluster.roles[c]
+		r.name = name
+		if !s.global && strings.HasPrefix(r.password, "md5") {
+			r.password = ""
+			out.remark("Role %s has an md5 password, which holds for its old name on the server only: set another one.", name.Ident())
+		}
+		for _, x := range s.settings {
+			if scope.Cluster(x[0]) != c || s.global && x[1] == "t" {
+				continue // pg_dump --create writes those of global roles in a database
+			}
+			value, ok := s.value(x[2], x[3])
+			if !ok {
+				out.remark("Role %s: the value of %s is a role that has no name here.", name.Ident(), x[2])
+				continue
+			}
+			r.settings = append(r.settings, setting{x[1] == "t", x[2], value})
+		}
+		if name.Schema != "" && !slices.Contains(out.schemas, name.Schema) {
+			out.schemas = append(out.schemas, name.Schema)
+		}
+		out.roles = append(out.roles, r)
+	}
+	s.join(out)
+	return out
+}
+
+// join adds the memberships of the scope.
+func (s *selection) join(out *Roles) {
+	for _, m := range s.memberships {
+		group, member := scope.Cluster(m[0]), scope.Cluster(m[1])
+		if group == s.marker && s.stranger(member) {
+			out.remark("%s administers the roles of the database: pgscope-proxy init --admin makes it so.", member.Ident())
+		}
+		if !s.concerns(group, member) {
+			continue
+		}
+		x, known := s.called(group)
+		y, knownToo := s.called(member)
+		if !known || !knownToo {
+			out.remark("The membership of %s in %s cannot be written: one of them has no name here.", member.Ident(), group.Ident())
+			continue
+		}
+		out.memberships = append(out.memberships, membership{x, y, m[2]})
+	}
+	slices.SortFunc(out.memberships, func(a, b membership) int {
+		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.member, b.member))
+	})
+}
+
+// stranger reports whether a role is neither of the scope nor a marker.
+func (s *selection) stranger(c scope.Cluster) bool {
+	_, here := s.names[c]
+	return !here && !strings.HasPrefix(string(c), scope.Reserved)
+}
+
+// concerns reports whether a membership is for the scope to write: of a database, those in which a role of it is one side;
+// of the cluster, those that no database has.
+func (s *selection) concerns(group, member scope.Cluster) bool {
+	_, groupHere := s.names[group]
+	_, memberHere := s.names[member]
+	switch {
+	case strings.HasPrefix(string(group), scope.Reserved):
+		return false
+	case s.global:
+		return memberHere && (groupHere || scope.Predefined(group))
+	default:
+		return groupHere || memberHere
+	}
+}
+
+// value returns a setting's value as SQL says it.
+func (s *selection) value(name, stored string) (string, bool) {
+	if isRole(name) && stored != "none" {
+		return s.called(scope.Cluster(stored))
+	}
+	return settingValue(name, stored), true
+}
+
+// dbonly is what SQL calls a role of a database, in any mode.
+func dbonly(n scope.Name) string {
+	if n.Schema != "" {
+		return n.Ident()
+	}
+	return "DBONLY " + n.Ident()
+}
+
+func (r *Roles) remark(format string, args ...any) {
+	r.remarks = append(r.remarks, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " "))
+}
+
+// Remarks are what cannot be written into the file, and a person must see to.
+func (r *Roles) Remarks() []string { return r.remarks }

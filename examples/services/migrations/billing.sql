@@ -1,0 +1,12 @@
+-- Run as billing_migrator.
+CREATE TABLE billing.customers (
+    id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    email text NOT NULL UNIQUE
+);
+
+CREATE TABLE billing.invoices (
+    id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer_id  integer NOT NULL REFERENCES billing.customers,
+    amount_cents integer NOT NULL CHECK (amount_cents > 0),
+    status       text NOT NULL DEFAULT 'open'
+);

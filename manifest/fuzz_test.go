@@ -1,0 +1,76 @@
+package manifest_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgscope/pgscope-proxy/manifest"
+)
+
+// FuzzLoad: no text makes the reader fail in another way than by telling what is wrong, and what it takes it takes
+// again when it has been written.
+func FuzzLoad(f *testing.F) {
+	for _, pattern := range []string{"testdata/*.yaml", "../examples/single/*.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(text, true)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte, short bool) {
+		if bytes.Contains(text, []byte("sources")) || bytes.Contains(text, []byte("databases")) {
+			return // names other files
+		}
+		o := manifest.Options{Scope: manifest.None}
+		if short {
+			o.Scope = manifest.Database
+		}
+		m, err := manifest.Parse("m.yaml", text, o)
+		if err != nil || len(m.Databases) != 1 || m.Cluster.Roles != nil {
+			return
+		}
+		var written bytes.Buffer
+		if err := manifest.Write(&written, &m.Databases[0]); err != nil {
+			t.Fatal(err)
+		}
+		again, err := manifest.Parse("m.yaml", written.Bytes(), o)
+		if err != nil {
+			t.Fatalf("%v\nwritten:\n%s", err, &written)
+		}
+		d := m.Databases[0]
+		d.Database, d.Prefix, d.Surface = "", "", nil
+		if diff := cmp.Diff(d, again.Databases[0], sameDesired); diff != "" {
+			t.Fatalf("%s\nwritten:\n%s", diff, &written)
+		}
+	})
+}
+
+// BenchmarkLoad reads 10,000 grants to 100 roles.
+func BenchmarkLoad(b *testing.B) {
+	var text bytes.Buffer
+	text.WriteString("roles:\n")
+	for i := range 100 {
+		fmt.Fprintf(&text, "  - name: role%d\n", i)
+	}
+	text.WriteString("grants:\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&text, "  - role: role%d\n    privileges: [SELECT, INSERT]\n    object: { type: table, schema: s%d, name: t%d }\n", i%100, i%7, i)
+	}
+	b.SetBytes(int64(text.Len()))
+	for b.Loop() {
+		if _, err := manifest.Parse("m.yaml", text.Bytes(), manifest.Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// applier carries out a plan.
+type applier struct {
+	Options
+	conn   *pgconn.PgConn
+	extent Extent
+	report *Report
+	done   int
+}
+
+// apply makes all changes, stage by stage.
+func (a *applier) apply(ctx context.Context) error {
+	plan := a.report.Plan
+	if len(plan.Problems) > 0 {
+		return &ProblemsError{plan.Problems}
+	}
+	byStage := make(map[stage][]Change)
+	for _, c := range plan.Changes {
+		byStage[steps[c.Step].stage] = append(byStage[steps[c.Step].stage], c)
+	}
+	for _, s := range []stage{inMain, inNone, inDatabase, inLast} {
+		if err := a.stage(ctx, s, byStage[s]); err != nil {
+			return err
+		}
+	}
+	slices.Reverse(a.report.Undo)
+	return nil
+}
+
+func (a *applier) stage(ctx context.Context, s stage, changes []Change) error {
+	switch s {
+	case inMain:
+		if onlyEnrols(changes) && len(changes) == len(a.report.Plan.Changes) {
+			return a.adopt(ctx, changes)
+		}
+		return a.transaction(ctx, a.conn, changes, nil)
+	case inNone:
+		for _, c := range changes {
+			if err := a.one(ctx, a.conn, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	case inDatabase:
+		return a.databases(ctx, changes)
+	default:
+		return a.transaction(ctx, a.conn, changes, nil)
+	}
+}
+
+// databases makes changes in each database that they are for, in one transaction each.
+func (a *applier) databases(ctx context.Context, changes []Change) error {
+	var order []string
+	byName := make(map[string][]Change)
+	for _, c := range changes {
+		if byName[c.Database] == nil {
+			order = append(order, c.Database)
+		}
+		byName[c.Database] = append(byName[c.Database], c)
+	}
+	for _, name := range order {
+		if err := a.database(ctx, name, byName[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *applier) database(ctx context.Context, name string, changes []Change) (err error) {
+	conn := a.conn
+	if name != "" {
+		if conn, err = a.Connect(ctx, name); err != nil {
+			return fmt.Errorf("database %q: %w", name, err)
+		}
+		defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	}
+	return a.transaction(ctx, conn, changes, nil)
+}
+
+// transaction makes changes in one transaction. proof, if there is one, runs before the commit.
+func (a *applier) transaction(ctx context.Context, conn *pgconn.PgConn, changes []Change, proof func() error) (err error) {
+	if len(changes) == 0 {
+		return nil
+	}
+	timeout := a.LockTimeout
+	if timeout == 0 {
+		timeout = defaultLockTimeout
+	}
+	applied, undo := a.report.Applied, len(a.report.Undo)
+	begin := "BEGIN; SET LOCAL lock_timeout TO " + scope.QuoteLiteral(strconv.FormatInt(timeout.Milliseconds(), 10)) + "; SET LOCAL search_path TO ''"
+	if err := run(ctx, conn, begin); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			a.report.Applied, a.report.Undo, a.done = applied, a.report.Undo[:undo], applied
+			err = errors.Join(err, run(context.WithoutCancel(ctx), conn, "ROLLBACK"))
+		}
+	}()
+	for _, c := range changes {
+		if err := a.one(ctx, conn, c); err != nil {
+			return err
+		}
+	}
+	if proof != nil {
+		if err := proof(); err != nil {
+			return err
+		}
+	}
+	return run(ctx, conn, "COMMIT")
+}
+
+// one makes one change. A password leaves this process as its verifier only.
+func (a *applier) one(ctx context.Context, conn *pgconn.PgConn, c Change) error {
+	sql := c.SQL
+	if c.password != nil {
+		password, err := secret(c.password)
+		if err != nil {
+			return &ChangeError{c, err}
+		}
+		v, err := newVerifier(password)
+		if err != nil {
+			return &ChangeError{c, err}
+		}
+		sql = alterRole(c.role, "PASSWORD "+scope.QuoteLiteral(v))
+	}
+	if err := run(ctx, conn, sql); err != nil {
+		return &ChangeError{c, err}
+	}
+	a.report.Applied++
+	if c.Undo != "" {
+		a.report.Undo = append(a.report.Undo, c.Undo)
+	} else {
+		a.report.Undo = append(a.report.Undo, "-- cannot be taken back: "+c.Step.String()+" "+scope.QuoteIdent(c.Subject))
+	}
+	if a.done++; a.Progress != nil {
+		a.Progress(a.done, len(a.report.Plan.Changes))
+	}
+	return nil
+}
+
+func onlyEnrols(changes []Change) bool {
+	return !slices.ContainsFunc(changes, func(c Change) bool {
+		return c.Step != Enrol && c.Step != EnrolRole && c.Step != EnrolSchema
+	})
+}
+
+// adopt makes roles the database's own, and proves before the commit that this gives and takes nobody anything.
+func (a *applier) adopt(ctx context.Context, changes []Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	extent := a.extent
+	extent.All, extent.Passwords = true, nil
+	before, err := Observe(ctx, a.conn, extent)
+	if err != nil {
+		return err
+	}
+	return a.transaction(ctx, a.conn, changes, func() error {
+		after, err := observe(ctx, a.conn, extent)
+		if err != nil {
+			return err
+		}
+		a.report.Proof, err = prove(before, after)
+		return err
+	})
+}

@@ -1,0 +1,256 @@
+package reconcile
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// A statement names at most so many objects and roles: each object's tuple is written once for each statement, so that
+// long lists are cheaper than many statements, but locks and texts shall stay within bounds.
+const (
+	maxObjects = 500
+	maxRoles   = 200
+)
+
+// batch collects single rights and makes of them as few statements as can be: GRANT SELECT ON TABLE a, b, c TO x, y.
+type batch struct {
+	p       *planner
+	objects []*Object
+	texts   []string // of objects, in SQL
+	groups  map[group]*bundle
+	refused map[string]int // problems of which only the first few are told
+}
+
+// group is what all rights in a statement have in common.
+type group struct {
+	step       Step
+	level      int
+	word       string        // TABLE
+	privileges string        // SELECT, UPDATE (a, b)
+	option     bool          // with it, or only it
+	as         scope.Cluster // the grantor, where it is not the object's owner
+	reason     string
+	grantee    scope.Cluster
+}
+
+type bundle struct {
+	objects []uint32 // indexes
+	places  []access.Place
+}
+
+func newBatch(p *planner) *batch {
+	return &batch{p: p, groups: make(map[group]*bundle), refused: make(map[string]int)}
+}
+
+// add takes what was found of an object, or of a column of it. What the object loses with it is in whole.
+func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, gifts []gift, losses, whole []loss) {
+	if len(gifts)+len(losses) == 0 {
+		return
+	}
+	if len(b.objects) == 0 || b.objects[len(b.objects)-1] != o {
+		b.objects = append(b.objects, o)
+		b.texts = append(b.texts, o.objectSQL())
+	}
+	word := o.Kind.Info().Word
+	for _, g := range gifts {
+		reason := "declared, but not there"
+		switch {
+		case g.kept:
+			reason = "kept: who gave it no longer may"
+		case g.grantee == owner:
+			reason = "the owner's own right, but it was revoked"
+		}
+		b.mayGrant(o, owner, g, want[g.grantee])
+		step := Grant
+		if slices.ContainsFunc(whole, func(l loss) bool { return l.grantee == g.grantee && l.privileges&g.privileges != 0 }) {
+			step = GrantColumns
+		}
+		b.put(group{step, 0, word, privilegesSQL(g.privileges, column), g.option, "", reason, g.grantee}, want[g.grantee])
+	}
+	for _, l := range losses {
+		w, as := want[l.grantee], l.grantor
+		if as == owner {
+			as = ""
+		}
+		reason := "there, but not declared"
+		switch {
+		case w != nil && w.absent&l.privileges != 0:
+			reason = "declared absent"
+		case l.level > 0:
+			reason = "who gave it no longer may"
+		case l.optionOnly:
+			reason = "the grant option is not declared"
+		}
+		b.mayRevoke(o, owner, l, w)
+		b.put(group{Revoke, -l.level, word, privilegesSQL(l.privileges, column), l.optionOnly, as, reason, l.grantee}, w)
+	}
+}
+
+func (b *batch) put(g group, w *wish) {
+	have := b.groups[g]
+	if have == nil {
+		have = &bundle{}
+		b.groups[g] = have
+	}
+	have.objects = append(have.objects, uint32(len(b.objects)-1)) //nolint:gosec // as many as the server has objects
+	if w != nil {
+		have.addPlaces(w.places)
+	}
+}
+
+func (b *bundle) addPlaces(list []access.Place) {
+	for _, p := range list {
+		if !slices.Contains(b.places, p) {
+			b.places = append(b.places, p)
+		}
+	}
+}
+
+func privilegesSQL(p access.Privileges, column string) string {
+	if column == "" {
+		return p.String()
+	}
+	words := p.Words()
+	for i := range words {
+		words[i] += " (" + scope.QuoteIdent(column) + ")"
+	}
+	return strings.Join(words, ", ")
+}
+
+// mayGrant and mayRevoke find out beforehand what the server would refuse.
+func (b *batch) mayGrant(o *Object, owner scope.Cluster, g gift, w *wish) {
+	s := b.p.state
+	if s.Executor.Superuser || owner == s.Executor.Name {
+		return
+	}
+	if r := s.role(owner); r == nil || r.Acts {
+		return
+	}
+	for _, e := range o.ACL.Entries {
+		if r := s.role(e.Grantee); r != nil && r.Acts && e.Options.Has(g.privileges) {
+			return
+		}
+	}
+	b.refuse(o, w, "role %q may not grant on objects of %q", s.Executor.Name, owner)
+}
+
+func (b *batch) mayRevoke(o *Object, owner scope.Cluster, l loss, w *wish) {
+	s := b.p.state
+	r := s.role(l.grantor)
+	if s.Executor.Superuser || r == nil || r.Set && l.grantor != owner || r.Acts && l.grantor == owner {
+		return
+	}
+	b.refuse(o, w, "role %q may not revoke what %q has granted", s.Executor.Name, l.grantor)
+}
+
+const examples = 5
+
+func (b *batch) refuse(o *Object, w *wish, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if b.refused[text]++; b.refused[text] <= examples {
+		b.p.problem(firstPlace(w), "make it a member of that role", "%s: %v", text, o)
+	}
+}
+
+// flush turns all rights into changes.
+func (b *batch) flush() {
+	type statement struct {
+		group    // without the grantee
+		grantees []scope.Cluster
+		*bundle
+	}
+	merged := make(map[group]map[string]*statement)
+	for _, g := range slices.SortedFunc(maps.Keys(b.groups), compareGroups) {
+		bundle := b.groups[g]
+		grantee := g.grantee
+		g.grantee = ""
+		if merged[g] == nil {
+			merged[g] = make(map[string]*statement)
+		}
+		key := objectsKey(bundle.objects)
+		if st := merged[g][key]; st != nil {
+			st.grantees = append(st.grantees, grantee)
+			st.addPlaces(bundle.places)
+			continue
+		}
+		merged[g][key] = &statement{g, []scope.Cluster{grantee}, bundle}
+	}
+	for _, g := range slices.SortedFunc(maps.Keys(merged), compareGroups) {
+		list := slices.SortedFunc(maps.Values(merged[g]), func(x, y *statement) int {
+			return cmp.Or(slices.Compare(x.objects, y.objects), slices.Compare(x.grantees, y.grantees))
+		})
+		for _, st := range list {
+			for objects := range slices.Chunk(st.objects, maxObjects) {
+				for grantees := range slices.Chunk(st.grantees, maxRoles) {
+					b.emit(g, objects, grantees, st.places)
+				}
+			}
+		}
+	}
+}
+
+func objectsKey(list []uint32) string {
+	key := make([]byte, 0, 4*len(list))
+	for _, i := range list {
+		key = binary.LittleEndian.AppendUint32(key, i)
+	}
+	return string(key)
+}
+
+func compareGroups(a, b group) int {
+	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.word, b.word),
+		cmp.Compare(a.privileges, b.privileges), cmp.Compare(fmt.Sprint(a.option), fmt.Sprint(b.option)),
+		cmp.Compare(a.reason, b.reason), cmp.Compare(a.grantee, b.grantee))
+}
+
+// emit makes one statement.
+func (b *batch) emit(g group, objects []uint32, grantees []scope.Cluster, from []access.Place) {
+	names := make([]string, len(objects))
+	for i, o := range objects {
+		names[i] = b.texts[o]
+	}
+	on := " ON " + g.word + " " + strings.Join(names, ", ")
+	grant, revoke := "GRANT "+g.privileges+on+" TO "+idents(grantees), "REVOKE "+g.privileges+on+" FROM "+idents(grantees)
+	with := ""
+	if g.option {
+		with = " WITH GRANT OPTION"
+	}
+	c := Change{
+		Step: g.step, Subject: b.subject(objects), Places: from, Rights: len(objects) * len(grantees),
+		Reason: fmt.Sprintf("%s of %s: %s", g.privileges, b.who(grantees), g.reason),
+		SQL:    grant + with, Undo: revoke,
+	}
+	if g.step == Revoke {
+		if g.option {
+			revoke = strings.Replace(revoke, "REVOKE ", "REVOKE GRANT OPTION FOR ", 1)
+		}
+		c.SQL, c.Undo = acting(g.as, revoke), acting(g.as, grant+with)
+	}
+	b.p.change(c)
+}
+
+func (b *batch) subject(objects []uint32) string {
+	first := b.objects[objects[0]]
+	if len(objects) == 1 {
+		return first.String()
+	}
+	return fmt.Sprintf("%v and %d more", first, len(objects)-1)
+}
+
+func (b *batch) who(grantees []scope.Cluster) string {
+	names := make([]string, 0, examples)
+	for _, g := range grantees[:min(len(grantees), examples)] {
+		names = append(names, b.p.name(g))
+	}
+	if more := len(grantees) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
+}

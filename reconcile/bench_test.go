@@ -1,0 +1,58 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+// BenchmarkScale is 10,000 tables and 100 roles with privileges on all of them: a run that finds nothing to do, and,
+// before it, once, the run that gives everything.
+func BenchmarkScale(b *testing.B) {
+	cluster := pgtest.Start(b, pgtest.Options{})
+	const database, tables, roles = "rec_scale", 10_000, 100
+	cluster.CreateDatabase(b, database)
+	cluster.Psql(b, database, fmt.Sprintf(`CREATE SCHEMA app; SELECT format('CREATE TABLE app.t%%s ()', i) FROM generate_series(1, %d) i \gexec`, tables))
+	d := &access.Desired{Schemas: []access.SchemaSpec{{Name: "app"}}}
+	for i := range roles {
+		r := role(fmt.Sprintf("r%02d", i))
+		d.Roles = append(d.Roles, r)
+		privileges := access.Select
+		if i%2 == 0 {
+			privileges |= access.Insert | access.Update
+		}
+		d.Grants = append(d.Grants, access.Grant{
+			Grantee: r.Ref, On: access.Selector{Kind: access.Table, Schema: "app", Pattern: "%"}, Privileges: privileges,
+			Place: access.Place{File: "m.yaml", Line: i + 1, Column: 1},
+		})
+	}
+	o := Options{Desired: d, Connect: func(ctx context.Context, name string) (*pgconn.PgConn, error) {
+		if name == "" {
+			name = database
+		}
+		return pgconn.Connect(ctx, cluster.DSN("dbname="+name))
+	}}
+	b.Run("apply", func(b *testing.B) {
+		if b.N > 1 {
+			b.Skip("it can be done once")
+		}
+		r, err := Run(b.Context(), o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(r.Applied), "statements")
+	})
+	b.Run("nothing", func(b *testing.B) {
+		for b.Loop() {
+			r, err := Run(b.Context(), o)
+			if err != nil || r.Applied > 0 {
+				b.Fatal(err, r.Applied)
+			}
+		}
+	})
+}

@@ -1,0 +1,32 @@
+// Package reconcile makes the access that a server gives equal to the access that a manifest wants.
+//
+//	access.Desired ─┐
+//	                ├─▶ Plan ─▶ []Change ─▶ apply ─▶ server ─▶ Observe again: nothing may be left
+//	server ─▶ Observe ─▶ State
+//
+// [Observe] reads one snapshot of the catalogs: each catalog by one query, ACLs as the server stores them. [NewPlan] compares
+// in memory and has no side effects. [Run] is the whole of it for one database: it observes, plans, checks that every
+// change can be made, makes them in one transaction, and proves by observing again that nothing is left. Where there is
+// nothing to do, nothing is written.
+//
+// # What is compared
+//
+//	roles         every declared role that is not external: attributes, comment, settings, password
+//	memberships   members of declared roles; of external and predefined ones those that are named, or all if exclusive
+//	schemas       those that are declared: existence, owner, the owner's own rights
+//	privileges    of declared roles, on objects of the schemas that the manifest speaks of, on those schemas, and on the
+//	              database; on objects outside of schemas where the manifest speaks of their kind
+//	PUBLIC        where it is named, and nothing else of it
+//	defaults      in those schemas; outside of schemas for the pairs of owner and kind that are named
+//	retirements   roles that shall go
+//
+// What an owner may do with its own objects is its own affair. Rights that roles outside of the manifest have stay,
+// even where whoever gave them loses the right to give.
+//
+// # Modes
+//
+//	authoritative   all of it
+//	additive        nothing is taken away and nothing that exists is altered
+//	adopt           as authoritative, but nothing is dropped; roles that carry the database's prefix, and belong to no
+//	                database, become its own
+package reconcile

@@ -1,0 +1,261 @@
+package reconcile
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Export returns the access in the connection's database as a manifest would have it, so that its plan is empty.
+// Passwords are left out.
+//
+// Roles of the database are its own; others that have to do with it are external. In mode adopt, roles that carry the
+// database's prefix and belong to no database are exported as its own: the plan of that mode makes them so. With asWritten
+// every role of the cluster is exported under the name that the server has.
+func Export(ctx context.Context, conn *pgconn.PgConn, mode Mode, asWritten bool) (*access.Desired, error) {
+	state, err := Observe(ctx, conn, Extent{All: true, AsWritten: asWritten})
+	if err != nil {
+		return nil, err
+	}
+	e := &exporter{state: state, mode: mode, asWritten: asWritten, seen: make(map[scope.Cluster]access.Ref)}
+	return e.export(), nil
+}
+
+type exporter struct {
+	state     *State
+	mode      Mode
+	asWritten bool
+	seen      map[scope.Cluster]access.Ref // roles that the manifest must declare
+	desired   access.Desired
+}
+
+func (e *exporter) export() *access.Desired {
+	for _, name := range slices.Sorted(maps.Keys(e.state.Roles)) {
+		if e.asWritten && !reserved(name) || e.own(name) {
+			e.ref(name)
+		}
+	}
+	e.schemas()
+	for _, kind := range access.Kinds() {
+		e.objects(kind)
+	}
+	e.defaults()
+	e.memberships()
+	e.roles()
+	return &e.desired
+}
+
+// reserved reports whether no manifest declares the role: PostgreSQL's own, and the markers.
+func reserved(c scope.Cluster) bool {
+	return scope.Predefined(c) || strings.HasPrefix(string(c), scope.Reserved)
+}
+
+// own reports whether the role is the database's own, or becomes it.
+func (e *exporter) own(c scope.Cluster) bool { return !e.asWritten && e.refOf(c).Kind == access.Own }
+
+func (e *exporter) refOf(c scope.Cluster) access.Ref {
+	if c == "" {
+		return access.Ref{Kind: access.Public}
+	}
+	if !e.asWritten {
+		if name, ok := e.state.Own[c]; ok {
+			return access.Ref{Kind: access.Own, Name: name}
+		}
+		if short, ok := e.state.Scope.Localize(c); ok && e.mode == Adopt && !e.state.claimed(c) {
+			return access.Ref{Kind: access.Own, Name: scope.Name{Role: short}}
+		}
+	}
+	return access.Ref{Kind: access.Global, Name: scope.Name{Role: scope.Short(c)}}
+}
+
+// claimed reports whether the role belongs to some database.
+func (s *State) claimed(c scope.Cluster) bool {
+	return slices.ContainsFunc(s.Members, func(m Edge) bool {
+		return m.Member == c && strings.HasPrefix(string(m.Role), scope.Reserved)
+	})
+}
+
+// ref is refOf for a role that the manifest names.
+func (e *exporter) ref(c scope.Cluster) access.Ref {
+	ref := e.refOf(c)
+	if c != "" && !reserved(c) {
+		e.seen[c] = ref
+	}
+	return ref
+}
+
+func (e *exporter) schemas() {
+	for _, o := range e.state.Objects[access.Schema] {
+		whole := !o.ACL.Stored || slices.ContainsFunc(o.ACL.Entries, func(a Entry) bool {
+			return a.Grantee == o.Owner && a.Privileges.Has(access.Usage|access.Create)
+		})
+		if whole {
+			e.desired.Schemas = append(e.desired.Schemas, access.SchemaSpec{Name: o.Name, Owner: e.ref(o.Owner)})
+		}
+	}
+}
+
+// terms are a grant without its object.
+type terms struct {
+	grantee        scope.Cluster
+	privileges     access.Privileges
+	option, absent bool
+}
+
+// termsOf returns what a manifest says of a list of privileges that is on things of the kind.
+func termsOf(acl ACL, owner scope.Cluster, everyone access.Privileges) (list []terms) {
+	if !acl.Stored {
+		return nil
+	}
+	with, without := make(map[scope.Cluster]access.Privileges), make(map[scope.Cluster]access.Privileges)
+	for _, a := range acl.Entries {
+		with[a.Grantee] |= a.Options
+		without[a.Grantee] |= a.Privileges
+	}
+	gone := everyone &^ without[""]
+	without[""] &^= everyone
+	delete(with, owner)
+	delete(without, owner)
+	for _, g := range slices.Sorted(maps.Keys(without)) {
+		if p := without[g] &^ with[g]; p != 0 {
+			list = append(list, terms{g, p, false, false})
+		}
+		if p := with[g]; p != 0 {
+			list = append(list, terms{g, p, true, false})
+		}
+	}
+	if gone != 0 {
+		list = append(list, terms{"", gone, false, true})
+	}
+	return list
+}
+
+// objects exports the privileges on objects of one kind. What is the same on all of a schema is said once.
+func (e *exporter) objects(kind access.Kind) {
+	all := e.state.Objects[kind]
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].Schema == all[0].Schema {
+			n++
+		}
+		e.container(kind, all[:n])
+		all = all[n:]
+	}
+}
+
+func (e *exporter) container(kind access.Kind, objects []*Object) {
+	count := make(map[terms]int)
+	each := make([][]terms, len(objects))
+	owners := make(map[scope.Cluster]bool)
+	for i, o := range objects {
+		each[i] = termsOf(o.ACL, o.Owner, kind.Info().Everyone)
+		owners[o.Owner] = true
+		for _, t := range each[i] {
+			count[t]++
+		}
+	}
+	common := func(t terms) bool { // an owner among the others' grantees would get it on its own objects, too
+		return kind.Info().InSchema && len(objects) > 1 && count[t] == len(objects) && !owners[t.grantee]
+	}
+	said := make(map[terms]bool)
+	for i, o := range objects {
+		for _, t := range each[i] {
+			on := access.Selector{Kind: kind, Schema: o.Schema, Name: o.Name}
+			switch {
+			case common(t) && said[t]:
+				continue
+			case common(t):
+				said[t] = true
+				on = access.Selector{Kind: kind, Schema: o.Schema, Pattern: "%"}
+			case kind == access.Routine:
+				on.Name = o.Name + "(" + o.Args + ")"
+			}
+			e.grant(on, t)
+		}
+		for _, column := range slices.Sorted(maps.Keys(o.Columns)) {
+			for _, t := range termsOf(o.Columns[column], o.Owner, 0) {
+				e.grant(access.Selector{Kind: kind, Schema: o.Schema, Name: o.Name, Column: column}, t)
+			}
+		}
+	}
+}
+
+func (e *exporter) grant(on access.Selector, t terms) {
+	e.desired.Grants = append(e.desired.Grants, access.Grant{
+		Grantee: e.ref(t.grantee), On: on, Privileges: t.privileges, GrantOption: t.option, Absent: t.absent,
+	})
+}
+
+func (e *exporter) defaults() {
+	for _, d := range e.state.Defaults {
+		everyone := access.Privileges(0)
+		if d.Schema == "" {
+			everyone = d.Kind.Info().Everyone
+		}
+		for _, t := range termsOf(d.ACL, d.Owner, everyone) {
+			e.desired.Defaults = append(e.desired.Defaults, access.DefaultPrivilege{
+				Owner: e.ref(d.Owner), Schema: d.Schema, Kind: d.Kind, Grantee: e.ref(t.grantee),
+				Privileges: t.privileges, GrantOption: t.option, Absent: t.absent,
+			})
+		}
+	}
+}
+
+// memberships exports the members of roles that the manifest owns, and in other roles those that it owns.
+func (e *exporter) memberships() {
+	type pair struct{ role, member scope.Cluster }
+	var order []pair
+	members := make(map[pair]*access.Member)
+	for _, m := range e.state.Members {
+		mine := e.owns(m.Role)
+		if m.Creator || strings.HasPrefix(string(m.Role), scope.Reserved) || reserved(m.Member) || !mine && !e.owns(m.Member) {
+			continue
+		}
+		at := pair{m.Role, m.Member}
+		if members[at] == nil {
+			members[at] = &access.Member{Ref: e.ref(m.Member)}
+			order = append(order, at)
+		}
+		x := members[at]
+		x.Admin = x.Admin || m.Admin
+		x.Inherit = x.Inherit || m.Inherit || e.state.Version < 16
+		x.Set = x.Set || m.Set
+	}
+	for i, at := range order {
+		if i == 0 || order[i-1].role != at.role {
+			e.desired.Memberships = append(e.desired.Memberships, access.Membership{Role: e.ref(at.role), Exclusive: e.owns(at.role)})
+		}
+		last := &e.desired.Memberships[len(e.desired.Memberships)-1]
+		last.Members = append(last.Members, *members[at])
+	}
+}
+
+// owns reports whether the manifest creates the role if need be.
+func (e *exporter) owns(c scope.Cluster) bool { return e.own(c) || e.asWritten && !reserved(c) }
+
+func (e *exporter) roles() {
+	for _, c := range slices.Sorted(maps.Keys(e.seen)) {
+		have := e.state.role(c)
+		if have == nil {
+			continue // a role that is gone, in a list that still has its number
+		}
+		r := access.Role{Ref: e.seen[c], Inherit: true, ConnectionLimit: -1}
+		if r.External = !e.owns(c); !r.External {
+			r.Login, r.Superuser, r.CreateDB, r.CreateRole = have.Login, have.Superuser, have.CreateDB, have.CreateRole
+			r.Replication, r.BypassRLS, r.Inherit = have.Replication, have.BypassRLS, have.Inherit
+			r.ConnectionLimit, r.Comment = have.ConnectionLimit, have.Comment
+			r.Settings = slices.Clone(have.Settings)
+			if !have.ValidUntil.IsZero() {
+				r.ValidUntil = have.ValidUntil.Format(time.RFC3339)
+			}
+		}
+		e.desired.Roles = append(e.desired.Roles, r)
+	}
+}

@@ -1,0 +1,80 @@
+package reconcile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/pgscope/pgscope-proxy/access"
+)
+
+// Extent is what an observation is about. What is outside of it is not read.
+type Extent struct {
+	Names   []access.Ref
+	Schemas []string             // whose objects are read
+	Kinds   map[access.Kind]bool // outside of schemas; the database itself is always read
+	All     bool                 // every schema but the server's own, and every kind
+	Columns [][2]string          // relations, by schema and name, all of whose columns are read
+	Retired []access.Ref
+
+	AsWritten bool                  // names of the cluster may be those of roles that belong to databases
+	Promised  map[access.Ref]bool   // roles that will be there when the plan is carried out
+	Prefix    string                // what the database's roles shall be prefixed with where it is not enrolled yet; empty: its name
+	Passwords map[access.Ref]string // to compare with those on the server
+}
+
+// ExtentOf returns the extent that must be observed to plan for desired.
+func ExtentOf(d *access.Desired) Extent {
+	names, schemas, columns := make(map[access.Ref]bool), make(map[string]bool), make(map[[2]string]bool)
+	e := Extent{Kinds: make(map[access.Kind]bool)}
+	for _, r := range d.Roles {
+		names[r.Ref] = true
+	}
+	for _, s := range d.Schemas {
+		schemas[s.Name] = true
+		names[s.Owner] = true
+	}
+	for _, g := range d.Grants {
+		names[g.Grantee] = true
+		switch {
+		case g.On.Kind == access.Schema:
+			schemas[g.On.Name] = g.On.Pattern == "" || schemas[g.On.Name]
+		case g.On.Kind.Info().InSchema:
+			schemas[g.On.Schema] = true
+		default:
+			e.Kinds[g.On.Kind] = true
+		}
+		if g.On.Column != "" {
+			columns[[2]string{g.On.Schema, g.On.Name}] = true
+		}
+	}
+	for _, p := range d.Defaults {
+		names[p.Owner], names[p.Grantee] = true, true
+		if p.Schema != "" {
+			schemas[p.Schema] = true
+		}
+	}
+	for _, m := range d.Memberships {
+		names[m.Role] = true
+		for _, member := range m.Members {
+			names[member.Ref] = true
+		}
+	}
+	for _, r := range d.Retirements {
+		names[r.Ref], names[r.ReassignTo] = true, true
+		e.Retired = append(e.Retired, r.Ref)
+	}
+	delete(names, access.Ref{})
+	delete(schemas, "")
+	e.Names = slices.SortedFunc(maps.Keys(names), compareRefs)
+	e.Schemas = slices.Sorted(maps.Keys(schemas))
+	for c := range columns {
+		e.Columns = append(e.Columns, c)
+	}
+	slices.SortFunc(e.Columns, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	return e
+}
+
+func compareRefs(a, b access.Ref) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name.Schema, b.Name.Schema), cmp.Compare(a.Name.Role, b.Name.Role))
+}

@@ -1,0 +1,93 @@
+package reconcile
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+// bench is a database of its own on the shared server, whose roles go with it.
+type bench struct {
+	*testing.T
+	*pgtest.Cluster
+	database string
+}
+
+func newBench(t *testing.T, database string) *bench {
+	t.Helper()
+	b := &bench{t, pgtest.Shared(t), database}
+	t.Cleanup(func() { b.dropRoles() })
+	b.CreateDatabase(t, database)
+	return b
+}
+
+// dropRoles drops the roles that belong to the test: those that begin with the database's name, and its markers.
+func (b *bench) dropRoles() {
+	b.Psql(b.T, "postgres", `SELECT format('DROP OWNED BY %1$I CASCADE; DROP ROLE %1$I', rolname) FROM pg_roles
+WHERE starts_with(rolname, '`+b.database+`') OR rolname LIKE 'pgscope\_%\_`+b.database+`%' \gexec`)
+}
+
+func (b *bench) sql(script string) string {
+	b.Helper()
+	return b.Psql(b.T, b.database, script)
+}
+
+// connect is as whom and where a test's reconciler works.
+func (b *bench) connect(user string) func(context.Context, string) (*pgconn.PgConn, error) {
+	return func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		if database == "" {
+			database = b.database
+		}
+		return pgconn.Connect(ctx, b.DSN("user="+user, "dbname="+database))
+	}
+}
+
+func (b *bench) options(d *access.Desired) Options {
+	return Options{Connect: b.connect("postgres"), Desired: d, Wait: true}
+}
+
+// apply makes the database as desired.
+func (b *bench) apply(o Options) Report {
+	b.Helper()
+	r, err := Run(b.Context(), o)
+	if err != nil {
+		b.Fatalf("apply: %v", err)
+	}
+	return r
+}
+
+// plan says what is to be done.
+func (b *bench) plan(o Options) Plan {
+	b.Helper()
+	o.DryRun = true
+	r, err := Run(b.Context(), o)
+	if err != nil {
+		b.Fatalf("plan: %v", err)
+	}
+	return r.Plan
+}
+
+// settled fails the test if anything is to be done.
+func (b *bench) settled(o Options) {
+	b.Helper()
+	p := b.plan(o)
+	for _, c := range p.Changes {
+		b.Errorf("still to be done: %v\n\t%s", c, c.SQL)
+	}
+	for _, problem := range p.Problems {
+		b.Errorf("problem: %v", problem)
+	}
+}
+
+func own(name string) access.Ref {
+	return access.Ref{Kind: access.Own, Name: scope.Name{Role: scope.Short(name)}}
+}
+
+func role(name string) access.Role {
+	return access.Role{Ref: own(name), Inherit: true, ConnectionLimit: -1}
+}

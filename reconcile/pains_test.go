@@ -1,0 +1,286 @@
+package reconcile
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/manifest"
+)
+
+// What users of other tools suffer from, one test each.
+
+// manifest reads a manifest for the test's database.
+func (b *bench) manifest(text string) *access.Desired {
+	b.Helper()
+	m, err := manifest.Parse("test.yaml", []byte(text), manifest.Options{Database: b.database})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &m.Databases[0]
+}
+
+const readers = `
+roles: [{name: reader}, {name: writer, login: true}]
+schemas: [{name: app}]
+grants:
+  - {role: reader, privileges: [USAGE], object: {type: schema, name: app}}
+  - {role: reader, privileges: [SELECT], object: {type: table, schema: app, name: "*"}}
+  - {role: writer, privileges: [SELECT, INSERT], object: {type: table, schema: app, name: "*"}}
+`
+
+// A run that changes nothing writes nothing: no tuple, no WAL. Perpetual drift, dead tuples in catalogs, state explosion.
+func TestNothingToDoWritesNothing(t *testing.T) {
+	b := newBench(t, "rec_noop")
+	b.sql(`CREATE SCHEMA app; SELECT format('CREATE TABLE app.t%s (id int)', i) FROM generate_series(1, 50) i \gexec`)
+	o := b.options(b.manifest(readers))
+	b.apply(o)
+	const written = `SELECT pg_current_wal_insert_lsn(), sum(n_tup_ins + n_tup_upd + n_tup_del), sum(n_dead_tup) FROM pg_stat_sys_tables`
+	b.sql(`VACUUM pg_class; CHECKPOINT`)
+	before := b.sql(written)
+	if r := b.apply(o); r.Applied != 0 {
+		t.Errorf("%d statements", r.Applied)
+	}
+	if after := b.sql(written); after != before {
+		t.Errorf("LSN, tuples written, dead ones: before %s after %s", before, after)
+	}
+}
+
+// Privileges that a role granted by itself are revoked as that role: a REVOKE by the owner would do nothing, and say so
+// to nobody. Who is not the manifest's business keeps what it had.
+func TestRevokeOfWhatOthersGranted(t *testing.T) {
+	b := newBench(t, "rec_grantor")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int);
+CREATE ROLE rec_grantor_lead; CREATE ROLE rec_grantor_x; CREATE ROLE rec_grantor_y`)
+	b.apply(withMode(b.options(b.manifest(`
+roles: [{name: lead}, {name: x}]
+schemas: [{name: app}]
+`)), Adopt))
+	b.sql(`GRANT SELECT, INSERT ON app.t TO rec_grantor_lead WITH GRANT OPTION; GRANT USAGE ON SCHEMA app TO rec_grantor_lead, rec_grantor_x;
+SET ROLE rec_grantor_lead; GRANT SELECT ON app.t TO rec_grantor_x, rec_grantor_y WITH GRANT OPTION;
+SET ROLE rec_grantor_x; GRANT SELECT ON app.t TO PUBLIC`)
+	o := b.options(b.manifest(`
+roles: [{name: lead}, {name: x}]
+schemas: [{name: app}]
+grants: [{role: lead, privileges: [SELECT], object: {type: table, schema: app, name: t}}]
+`))
+	b.apply(o)
+	b.settled(o)
+	got := b.sql(`SELECT (aclexplode(relacl)).grantee::regrole, (aclexplode(relacl)).grantor::regrole, (aclexplode(relacl)).privilege_type,
+ (aclexplode(relacl)).is_grantable FROM pg_class WHERE oid = 'app.t'::regclass ORDER BY 1, 3`)
+	for _, want := range []string{"rec_grantor_lead|postgres|SELECT|f", "rec_grantor_y|postgres|SELECT|t", "-|postgres|SELECT|f"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in\n%s", want, got)
+		}
+	}
+	for _, gone := range []string{"_x|", "INSERT|t", "lead|postgres|INSERT", "|rec_grantor"} {
+		if strings.Contains(strings.ReplaceAll(got, "postgres|postgres", ""), gone) {
+			t.Errorf("%s is in\n%s", gone, got)
+		}
+	}
+}
+
+func withMode(o Options, m Mode) Options { o.Mode = m; return o }
+
+// Two sessions that change the ACL of one object: the server tells the second that the tuple was concurrently updated.
+func TestConcurrentGrant(t *testing.T) {
+	b := newBench(t, "rec_race")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int); CREATE ROLE rec_race_other`)
+	o := b.options(b.manifest(readers))
+	other, err := o.Connect(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close(t.Context()) }()
+	if err := run(t.Context(), other, `BEGIN; GRANT UPDATE ON app.t TO rec_race_other`); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := Run(t.Context(), o)
+		done <- err
+	}()
+	b.sql(`DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$`)
+	if err := run(t.Context(), other, `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	b.settled(o)
+}
+
+// A role that has things in several databases, and sessions, goes in one run.
+func TestRetirementInAllDatabases(t *testing.T) {
+	b := newBench(t, "rec_retire")
+	b.CreateDatabase(t, "rec_retire_two")
+	b.apply(b.options(b.manifest(`roles: [{name: old, login: true}, {name: heir}]`)))
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.mine (id int); ALTER TABLE app.mine OWNER TO rec_retire_old; GRANT ALL ON SCHEMA app TO rec_retire_old;
+ALTER DEFAULT PRIVILEGES FOR ROLE rec_retire_old GRANT SELECT ON TABLES TO PUBLIC`)
+	b.Psql(t, "rec_retire_two", `CREATE TABLE hers (id int); ALTER TABLE hers OWNER TO rec_retire_old; CREATE TABLE t (id int); GRANT SELECT ON t TO rec_retire_old`)
+	session, err := b.connect("rec_retire_old")(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = session.Close(t.Context()) }()
+
+	careless := b.options(b.manifest(`{roles: [{name: heir}], retirements: [{role: old}]}`))
+	var problems *ProblemsError
+	if _, err := Run(t.Context(), careless); !errors.As(err, &problems) || len(problems.Problems) < 3 {
+		t.Fatalf("what is in the way: %v", err)
+	}
+	o := b.options(b.manifest(`
+roles: [{name: heir}]
+retirements: [{role: old, reassign_owned_to: heir, drop_owned: true, terminate_sessions: true}]
+`))
+	if p := b.plan(withMode(o, Adopt)); len(p.Changes)+len(p.Problems) > 0 {
+		t.Errorf("mode adopt drops: %v", p.Changes)
+	}
+	b.apply(o)
+	b.settled(o)
+	if got := b.Psql(t, "rec_retire_two", `SELECT relowner::regrole FROM pg_class WHERE relname = 'hers'`); got != "rec_retire_heir\n" {
+		t.Errorf("the owner is %s", got)
+	}
+	if err := run(t.Context(), session, "SELECT 1"); err == nil {
+		t.Error("the session lives")
+	}
+}
+
+// An administrator who is no superuser, with CREATEROLE and the marker's admin option, can do it all.
+func TestWithoutSuperuser(t *testing.T) {
+	b := newBench(t, "rec_plain")
+	b.sql(`CREATE ROLE rec_plainadmin LOGIN CREATEROLE; CREATE SCHEMA app AUTHORIZATION rec_plainadmin; ALTER DATABASE rec_plain OWNER TO rec_plainadmin`)
+	o := b.options(b.manifest(readers + `
+  - {role: writer, privileges: [CONNECT], object: {type: database, name: rec_plain}}
+  - {role: PUBLIC, ensure: absent, privileges: [CONNECT], object: {type: database, name: rec_plain}}
+memberships: [{role: reader, members: [{name: writer}]}]
+`))
+	o.Connect = b.connect("rec_plainadmin")
+	b.apply(o)
+	b.settled(o)
+	b.sql(`CREATE TABLE app.theirs (id int)`) // of the superuser
+	_, err := Run(t.Context(), o)
+	var problems *ProblemsError
+	if !errors.As(err, &problems) || !strings.Contains(err.Error(), `may not grant on objects of "postgres": table app.theirs`) {
+		t.Errorf("who may not grant is told before the first change: %v", err)
+	}
+}
+
+// Roles that other tools or the platform make are not touched, but what they are granted is.
+func TestExternalRoles(t *testing.T) {
+	b := newBench(t, "rec_ext")
+	b.sql(`CREATE ROLE "rec_ext@iam" LOGIN CONNECTION LIMIT 3; COMMENT ON ROLE "rec_ext@iam" IS 'theirs';
+CREATE SCHEMA app; CREATE TABLE app.t (id int); GRANT UPDATE ON app.t TO "rec_ext@iam"`)
+	text := `
+roles: [{name: "rec_ext@iam", external: true, preserve_undeclared_grants: KEEP}]
+schemas: [{name: app}]
+grants: [{role: "rec_ext@iam", privileges: [SELECT], object: {type: table, schema: app, name: t}}]
+`
+	for _, keep := range []string{"true", "false"} {
+		o := b.options(b.manifest(strings.Replace(text, "KEEP", keep, 1)))
+		b.apply(o)
+		b.settled(o)
+		may := b.sql(`SELECT has_table_privilege('rec_ext@iam', 'app.t', 'SELECT'), has_table_privilege('rec_ext@iam', 'app.t', 'UPDATE')`)
+		if want := map[string]string{"true": "t|t\n", "false": "t|f\n"}[keep]; may != want {
+			t.Errorf("keeping is %s: %s", keep, may)
+		}
+	}
+	if got := b.sql(`SELECT rolcanlogin, rolconnlimit, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = 'rec_ext@iam'`); got != "t|3|theirs\n" {
+		t.Errorf("the role itself: %s", got)
+	}
+}
+
+// A new owner of a schema, and an owner who lost its own rights.
+func TestSchemaOwner(t *testing.T) {
+	b := newBench(t, "rec_owner")
+	b.sql(`CREATE SCHEMA app`)
+	text := `
+roles: [{name: a}, {name: b}]
+schemas: [{name: app, owner: OWNER}]
+grants: [{role: a, privileges: [USAGE], object: {type: schema, name: app}}]
+`
+	for _, owner := range []string{"a", "b", "a"} {
+		o := b.options(b.manifest(strings.Replace(text, "OWNER", owner, 1)))
+		b.apply(o)
+		b.settled(o)
+		b.sql(`REVOKE ALL ON SCHEMA app FROM rec_owner_` + owner)
+		if p := b.plan(o); len(p.Changes) == 0 {
+			t.Errorf("the owner's rights were revoked, and stay so")
+		}
+		if p := b.plan(withMode(o, Additive)); len(p.Changes) == 0 {
+			t.Errorf("giving them back only adds")
+		}
+		b.apply(o)
+		b.settled(o)
+	}
+}
+
+// Nothing is taken away or altered in mode additive.
+func TestAdditive(t *testing.T) {
+	b := newBench(t, "rec_add")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int)`)
+	b.apply(b.options(b.manifest(readers)))
+	b.sql(`GRANT DELETE ON app.t TO rec_add_reader; ALTER ROLE rec_add_reader LOGIN; REVOKE SELECT ON app.t FROM rec_add_writer;
+GRANT rec_add_reader TO rec_add_writer; COMMENT ON ROLE rec_add_reader IS 'x'`)
+	r := b.apply(withMode(b.options(b.manifest(readers)), Additive))
+	if len(r.Plan.Changes) != 1 || r.Plan.Changes[0].Step != Grant {
+		t.Errorf("%v", r.Plan.Changes)
+	}
+}
+
+// Names that are too long, another database's, or the cluster's are told of before the first change.
+func TestNamesThatCannotBe(t *testing.T) {
+	b := newBench(t, "rec_name")
+	b.sql(`CREATE ROLE rec_name_taken; CREATE ROLE rec_namesake`)
+	d := &access.Desired{Roles: []access.Role{role("taken"), role(strings.Repeat("x", 60)), role("rec_namesake")}}
+	_, err := Run(t.Context(), b.options(d))
+	var problems *ProblemsError
+	if !errors.As(err, &problems) || len(problems.Problems) != 3 {
+		t.Fatalf("%v", err)
+	}
+}
+
+// Objects, columns and roles that are not there are told of, all at once.
+func TestWhatIsNotThere(t *testing.T) {
+	b := newBench(t, "rec_miss")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int)`)
+	_, err := Run(t.Context(), b.options(b.manifest(`
+roles: [{name: a}, {name: rec_miss_ghost_of_the_cluster, external: true}]
+grants:
+  - {role: a, privileges: [SELECT], object: {type: table, schema: app, name: nosuch}}
+  - {role: a, privileges: [SELECT], object: {type: table, schema: app, name: t, columns: [id, nosuch]}}
+  - {role: a, privileges: [EXECUTE], object: {type: function, schema: app, name: "f(int)"}}
+  - {role: a, privileges: [USAGE], object: {type: schema, name: nosuch}}
+  - {role: rec_miss_ghost_of_the_cluster, privileges: [USAGE], object: {type: schema, name: app}}
+`)))
+	var problems *ProblemsError
+	if !errors.As(err, &problems) || len(problems.Problems) != 5 {
+		t.Fatalf("%v", err)
+	}
+	if n := b.sql(`SELECT count(*) FROM pg_roles WHERE rolname LIKE 'rec\_miss%'`); n != "0\n" {
+		t.Errorf("something was changed")
+	}
+}
+
+// What a run did, its undo takes back.
+func TestUndo(t *testing.T) {
+	b := newBench(t, "rec_undo")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int); CREATE FUNCTION app.f() RETURNS int LANGUAGE sql AS 'SELECT 1'`)
+	before := b.manifest(readers)
+	b.apply(b.options(before))
+	r := b.apply(b.options(b.manifest(`
+roles: [{name: reader, login: true, comment: new, config: {work_mem: 1MB}}, {name: writer}, {name: third, comment: x}]
+schemas: [{name: app, owner: third}, {name: more}]
+grants:
+  - {role: third, privileges: [SELECT], object: {type: table, schema: app, name: t, columns: [id]}}
+  - {role: PUBLIC, ensure: absent, privileges: [EXECUTE], object: {type: function, schema: app, name: "*"}}
+default_privileges: [{owner: third, schema: app, grant: [{role: reader, privileges: [SELECT], on_type: table}]}]
+memberships: [{role: reader, members: [{name: writer, admin: true}]}]
+`)))
+	b.sql("BEGIN;" + strings.Join(r.Undo, ";\n") + ";COMMIT")
+	b.settled(b.options(before))
+	if got := b.sql(`SELECT has_function_privilege('rec_undo_reader', 'app.f()', 'EXECUTE'), count(*) FROM pg_roles WHERE rolname = 'rec_undo_third'`); got != "t|0\n" {
+		t.Errorf("%s", got)
+	}
+}

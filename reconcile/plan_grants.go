@@ -1,0 +1,295 @@
+package reconcile
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// grantRule is a grant of the manifest, its names resolved.
+type grantRule struct {
+	*access.Grant
+	grantee scope.Cluster
+	void    bool // there is no such grantee: the object is looked for all the same
+	used    bool
+}
+
+// place where objects are: a kind, and a schema where the kind is in one.
+type container struct {
+	kind   access.Kind
+	schema string
+}
+
+// privileges makes the privileges on objects those that they shall be.
+func (p *planner) privileges() {
+	rules := make(map[container][]*grantRule)
+	for i := range p.desired.Grants {
+		g := &p.desired.Grants[i]
+		c, ok := p.cluster(g.Grantee, g.Place)
+		if p.known(g) {
+			at := container{g.On.Kind, g.On.Schema}
+			rules[at] = append(rules[at], &grantRule{Grant: g, grantee: c, void: !ok})
+		}
+	}
+	b := newBatch(p)
+	for _, kind := range access.Kinds() {
+		objects := p.state.Objects[kind]
+		if kind == access.Parameter {
+			objects = p.parametersNamed(objects, rules[container{kind: kind}])
+		}
+		if kind == access.Schema {
+			objects = slices.SortedFunc(slices.Values(slices.Concat(objects, p.virtual)), compareObjects)
+		}
+		for start := 0; start < len(objects); {
+			at := container{kind, objects[start].Schema}
+			end := start
+			for end < len(objects) && objects[end].Schema == at.schema {
+				end++
+			}
+			p.inContainer(b, at, objects[start:end], rules[at])
+			start = end
+		}
+		for at, list := range rules {
+			if at.kind == kind {
+				p.missing(at, list)
+			}
+		}
+	}
+	b.flush()
+}
+
+// known reports whether the server's version knows the privileges.
+func (p *planner) known(g *access.Grant) bool {
+	if g.On.Kind == access.Parameter && p.state.Version < 15 {
+		p.problem(g.Place, "", "privileges on parameters need PostgreSQL 15; this is %d", p.state.Version)
+		return false
+	}
+	if p.state.Version < 17 && g.Privileges.Has(access.Maintain) {
+		if all := g.On.Kind.Info().Privileges; g.Privileges != all { // not ALL
+			p.problem(g.Place, "", "privilege MAINTAIN needs PostgreSQL 17; this is %d", p.state.Version)
+		}
+	}
+	return true
+}
+
+// missing tells of named objects that are not there.
+func (p *planner) missing(at container, list []*grantRule) {
+	for _, r := range list {
+		if r.used || r.On.Pattern != "" || r.Absent {
+			continue
+		}
+		what := Object{Kind: at.kind, Schema: at.schema, Name: r.On.Name}
+		text := what.String()
+		if at.kind == access.Routine {
+			text = strings.TrimSuffix(text, "()")
+		}
+		p.problem(r.Place, "create it, or correct the name", "%s does not exist", text)
+	}
+}
+
+// inContainer compares objects of one kind in one schema.
+func (p *planner) inContainer(b *batch, at container, objects []*Object, rules []*grantRule) {
+	everywhere := make(wishes)
+	var named []*grantRule
+	byName := make(map[string][]*grantRule)
+	for _, r := range rules {
+		switch {
+		case r.On.Pattern == "%" && r.On.Column == "":
+			p.wish(everywhere, r)
+		case r.On.Pattern == "" && at.kind != access.Routine:
+			byName[r.On.Name] = append(byName[r.On.Name], r)
+		default:
+			named = append(named, r)
+		}
+	}
+	seen := make(map[sameACL]difference)
+	for _, o := range objects {
+		want, columns := everywhere, map[string]wishes(nil)
+		own := true
+		add := func(r *grantRule) {
+			r.used = true
+			if r.On.Column == "" {
+				if own {
+					want, own = want.clone(), false
+				}
+				p.wish(want, r)
+				return
+			}
+			if columns == nil {
+				columns = make(map[string]wishes)
+			}
+			if columns[r.On.Column] == nil {
+				columns[r.On.Column] = make(wishes)
+			}
+			p.wish(columns[r.On.Column], r)
+		}
+		for _, r := range byName[o.Name] {
+			add(r)
+		}
+		for _, r := range named {
+			if selects(r.On, o, objects) {
+				add(r)
+			}
+		}
+		like := seen
+		if !own {
+			like = nil // it has wishes of its own
+		}
+		p.columns(b, o, columns, p.object(b, o, want, like))
+	}
+}
+
+func (p *planner) wish(ws wishes, r *grantRule) {
+	if r.void {
+		return
+	}
+	privileges := r.Privileges
+	if p.state.Version < 17 {
+		privileges &^= access.Maintain
+	}
+	ws.of(r.grantee).add(privileges, r.GrantOption, r.Absent, r.Place)
+}
+
+// within reports whether undeclared privileges on the object are the manifest's business.
+func (p *planner) within(o *Object) bool {
+	switch {
+	case o.Kind == access.Schema:
+		return p.schemas[o.Name]
+	case o.Kind.Info().InSchema:
+		return p.schemas[o.Schema]
+	default:
+		return o.Kind == access.Database || p.kinds[o.Kind]
+	}
+}
+
+// parametersNamed adds the parameters that nothing is stored of yet: whatever parameters there are, the server knows.
+func (p *planner) parametersNamed(stored []*Object, rules []*grantRule) []*Object {
+	all := slices.Clone(stored)
+	for _, r := range rules {
+		if r.On.Pattern == "" && !slices.ContainsFunc(all, func(o *Object) bool { return o.Name == r.On.Name }) {
+			all = append(all, &Object{Kind: access.Parameter, Name: r.On.Name})
+		}
+	}
+	slices.SortFunc(all, compareObjects)
+	return all
+}
+
+// object compares the object itself, and returns what it is to lose.
+// seen, unless nil, has what was found of objects with the same wishes.
+func (p *planner) object(b *batch, o *Object, want wishes, seen map[sameACL]difference) []loss {
+	if !p.within(o) {
+		return nil
+	}
+	acl, owner := o.ACL, o.Owner
+	if o.Kind == access.Schema {
+		if spec := p.schemaSpec(o.Name); spec != nil {
+			if c := p.state.Names[spec.Owner].Cluster; c != "" && c != owner && OwnSchema.in(p.mode) {
+				acl, owner = acl.transfer(owner, c), c
+			}
+			want = want.clone()
+			want.of(owner).add(access.Usage|access.Create, false, false, spec.Place)
+		}
+	}
+	holds := access.Privileges(0)
+	if !acl.Stored {
+		holds = o.Kind.Info().Privileges
+	}
+	same := sameACL{owner: owner, stored: acl.Stored, entries: len(acl.Entries)}
+	if same.entries > 0 {
+		same.first = &acl.Entries[0]
+	}
+	d, ok := seen[same]
+	if !ok || o.Kind == access.Schema {
+		d.gifts, d.losses = compare(acl.entries(o.Kind, owner), want, rules{owner: owner, holds: holds, strict: p.strict, take: p.takes()})
+		if seen != nil {
+			seen[same] = d
+		}
+	}
+	b.add(o, "", owner, want, d.gifts, d.losses, nil)
+	return d.losses
+}
+
+// sameACL is what objects have in common whose comparison with the same wishes comes to the same: lists that are equal
+// share their entries.
+type sameACL struct {
+	owner   scope.Cluster
+	stored  bool
+	first   *Entry
+	entries int
+}
+
+type difference struct {
+	gifts  []gift
+	losses []loss
+}
+
+func (p *planner) schemaSpec(name string) *access.SchemaSpec {
+	i := slices.IndexFunc(p.desired.Schemas, func(s access.SchemaSpec) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &p.desired.Schemas[i]
+}
+
+// columns compares the object's columns. What the object loses, they lose with it (ExecGrant_Relation,
+// src/backend/catalog/aclchk.c).
+func (p *planner) columns(b *batch, o *Object, want map[string]wishes, with []loss) {
+	if !p.within(o) {
+		return
+	}
+	for _, column := range slices.Sorted(maps.Keys(want)) {
+		if _, ok := o.Columns[column]; !ok {
+			for _, w := range want[column] {
+				p.problem(firstPlace(w), "create it, or correct the name", "column %s of %v does not exist", column, o)
+			}
+			delete(want, column)
+		}
+	}
+	for _, column := range slices.Sorted(maps.Keys(o.Columns)) {
+		acl, ws := o.Columns[column].after(with), want[column]
+		if ws == nil {
+			ws = make(wishes)
+		}
+		gifts, losses := compare(acl.Entries, ws, rules{owner: o.Owner, holds: o.Kind.Info().Columns, strict: p.strict, take: p.takes()})
+		b.add(o, column, o.Owner, ws, gifts, losses, with)
+	}
+}
+
+// after returns what is left of the list when the same is taken from it.
+func (a ACL) after(losses []loss) ACL {
+	list := slices.Clone(a.Entries)
+	for i := range list {
+		for _, l := range losses {
+			if e := &list[i]; e.Grantee == l.grantee && e.Grantor == l.grantor {
+				e.Options &^= l.privileges
+				if !l.optionOnly {
+					e.Privileges &^= l.privileges
+				}
+			}
+		}
+	}
+	return ACL{Stored: a.Stored, Entries: list}
+}
+
+// transfer returns what becomes of the list when the object gets another owner (aclnewowner, src/backend/utils/adt/acl.c).
+func (a ACL) transfer(from, to scope.Cluster) ACL {
+	list := make([]Entry, 0, len(a.Entries))
+	for _, e := range a.Entries {
+		if e.Grantee == from {
+			e.Grantee = to
+		}
+		if e.Grantor == from {
+			e.Grantor = to
+		}
+		if i := slices.IndexFunc(list, func(o Entry) bool { return o.Grantee == e.Grantee && o.Grantor == e.Grantor }); i >= 0 {
+			list[i].Privileges |= e.Privileges
+			list[i].Options |= e.Options
+			continue
+		}
+		list = append(list, e)
+	}
+	return ACL{Stored: a.Stored, Entries: list}
+}

@@ -1,0 +1,173 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/access"
+)
+
+// Options are what [Run] needs to know. Connect and Desired are required.
+type Options struct {
+	// Connect opens a connection to a database of the cluster; an empty name is the one that the desired access is for.
+	Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
+	Desired *access.Desired
+	Mode    Mode
+
+	AsWritten bool                // names are the cluster's: see [Extent]
+	Promised  map[access.Ref]bool // roles that another run makes before this one's plan is carried out
+
+	DryRun bool   // observe and plan only
+	Expect string // the fingerprint of the plan that was agreed to; empty for any
+	// Sighted leaves passwords alone that the server does not show: without, they are set in every run.
+	Sighted bool
+	Wait    bool // wait while another process applies to the cluster; without, [Report.Standby] tells of it
+	// LockTimeout is how long a statement waits for other sessions; 0 for five seconds.
+	LockTimeout time.Duration
+	// Observed, Progress: what a person may want to see on the way; nil for nobody.
+	Planned  func(Plan)
+	Progress func(done, total int)
+}
+
+// Report is what a run found and did.
+type Report struct {
+	Plan        Plan
+	Fingerprint string // of the state and the plan, see [Fingerprint]
+	Standby     bool   // another process was applying: nothing was done
+	Applied     int    // statements that took effect
+	Undo        []string
+	Proof       *Proof // of a run that only made roles members of markers
+}
+
+const (
+	defaultLockTimeout = 5 * time.Second
+	attempts           = 5
+	firstPause         = 100 * time.Millisecond
+)
+
+// Run makes the access in one database what is desired, and proves that it is. A server that is as desired is only
+// read. Several problems are told at once, before the first change, as a [ProblemsError]; what other sessions were in the
+// way of is tried again.
+//
+// An error after the first change says what was left undone; the report then tells what was done.
+func Run(ctx context.Context, o Options) (report Report, err error) {
+	conn, err := o.Connect(ctx, "")
+	if err != nil {
+		return Report{}, err
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	extent, err := o.extent()
+	if err != nil {
+		return Report{}, err
+	}
+	if report, err = o.look(ctx, conn, extent); err != nil || o.DryRun {
+		return report, err
+	}
+	if len(report.Plan.Changes) == 0 && len(report.Plan.Problems) == 0 {
+		return report, o.expected(report)
+	}
+	release, ok, err := o.lock(ctx)
+	if err != nil || !ok {
+		report.Standby = err == nil
+		return report, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+
+	for attempt := 1; ; attempt++ {
+		if report, err = o.look(ctx, conn, extent); err != nil { // what another process did before the lock was ours counts
+			return report, err
+		}
+		if err := o.expected(report); err != nil {
+			return report, err
+		}
+		if o.Planned != nil && attempt == 1 {
+			o.Planned(report.Plan)
+		}
+		a := &applier{Options: o, conn: conn, extent: extent, report: &report}
+		err = a.apply(ctx)
+		if err == nil || !passing(err) || attempt == attempts || report.Applied > 0 {
+			break
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return report, err
+		}
+	}
+	if err != nil {
+		return report, err
+	}
+	return report, o.verify(ctx, conn, extent)
+}
+
+// extent is what to observe, with the passwords that the manifest points to.
+func (o Options) extent() (Extent, error) {
+	e := ExtentOf(o.Desired)
+	e.AsWritten, e.Prefix, e.Promised = o.AsWritten, o.Desired.Prefix, o.Promised
+	e.Passwords = make(map[access.Ref]string)
+	var problems []Problem
+	for _, r := range o.Desired.Roles {
+		if r.Password == nil || r.External {
+			continue
+		}
+		password, err := secret(r.Password)
+		if err != nil {
+			problems = append(problems, Problem{Place: r.Password.Place, Message: fmt.Sprintf("the password of role %q: %v", r.Ref, err)})
+		}
+		e.Passwords[r.Ref] = password
+	}
+	if problems != nil {
+		return Extent{}, &ProblemsError{problems}
+	}
+	return e, nil
+}
+
+func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (Report, error) {
+	state, err := Observe(ctx, conn, extent)
+	if err != nil {
+		return Report{}, err
+	}
+	plan := NewPlan(o.Desired, state, o.Mode)
+	if o.Sighted {
+		plan.Changes = slices.DeleteFunc(plan.Changes, Change.Blind)
+	}
+	return Report{Plan: plan, Fingerprint: Fingerprint(state, plan)}, nil
+}
+
+func (o Options) expected(r Report) error {
+	if o.Expect != "" && o.Expect != r.Fingerprint {
+		return ErrMoved
+	}
+	return nil
+}
+
+// verify looks again. Passwords that may not be read are taken for set.
+func (o Options) verify(ctx context.Context, conn *pgconn.PgConn, extent Extent) error {
+	report, err := o.look(ctx, conn, extent)
+	if err != nil {
+		return err
+	}
+	left := report.Plan
+	left.Changes = slices.DeleteFunc(left.Changes, Change.Blind)
+	if len(left.Changes)+len(left.Problems) > 0 {
+		return &LeftError{left}
+	}
+	return nil
+}
+
+// pause waits the longer, the more often it was tried, and never as long as another that waits for the same.
+func pause(ctx context.Context, attempt int) error {
+	wait := firstPause << attempt
+	timer := time.NewTimer(wait/2 + rand.N(wait)) //nolint:gosec // no secret
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

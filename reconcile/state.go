@@ -1,0 +1,128 @@
+package reconcile
+
+import (
+	"time"
+
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// State is the access that a server gives in one database, as far as it was asked for: see [Extent]. Nothing changes it
+// after [Observe] has returned it.
+type State struct {
+	Version  int // major, of the server
+	Scope    scope.Database
+	Executor Executor
+	Names    map[access.Ref]Named
+	Own      map[scope.Cluster]scope.Name // the database's roles; of an extent of all, every one
+	Roles    map[scope.Cluster]*RoleState
+	Members  []Edge
+	Objects  map[access.Kind][]*Object // each list by schema and name
+	Defaults []DefaultACL
+	Uses     []Use // by roles that shall be retired
+	Sessions map[scope.Cluster]int
+}
+
+// Executor is the role that observes and applies.
+type Executor struct {
+	Name       scope.Cluster
+	Superuser  bool
+	CreateRole bool
+}
+
+// Named is what a name of the manifest means on the server.
+type Named struct {
+	Cluster scope.Cluster
+	Is      Standing
+	Marker  scope.Cluster // of the scope that an own role belongs to, or shall
+	Err     *scope.Error  // why it can be no role here; nil unless Is is Impossible
+}
+
+// Standing is how a role stands to the name that a manifest gives it.
+type Standing uint8
+
+// How roles stand to names.
+const (
+	Missing    Standing = iota // there is none, and it may be made
+	Present                    // there is one
+	Stranger                   // there is one with the name that an own role of the database would have, but it belongs to no database
+	Promised                   // there is none yet: it is made before the plan is carried out
+	Impossible                 // it can be no role here
+)
+
+// RoleState is a role of the cluster.
+type RoleState struct {
+	Name scope.Cluster
+
+	Login, Superuser, CreateDB, CreateRole, Replication, BypassRLS, Inherit bool
+
+	ConnectionLimit int
+	ValidUntil      time.Time // zero: infinity
+	Comment         string
+	Settings        []access.Setting // by name, those of this database last
+	Password        PasswordState
+	// What the executor may do by being a member of it.
+	Acts bool // use its privileges, without further ado
+	Set  bool // SET ROLE to it
+}
+
+// PasswordState is what is known of a role's password, against the one that the manifest wants.
+type PasswordState uint8
+
+// What is known of a password.
+const (
+	PasswordUnknown PasswordState = iota // it was not asked about, or may not be read
+	PasswordDiffers
+	PasswordMatches
+)
+
+// Edge is a membership as pg_auth_members has it. Before PostgreSQL 16 there is one for a role and a member, Inherit is
+// the member's own attribute, and Set is true.
+type Edge struct {
+	Role, Member, Grantor scope.Cluster
+
+	Admin, Inherit, Set bool
+	// Creator: the server itself gave it to who created the role, or somebody did the same by hand (PostgreSQL 16).
+	Creator bool
+}
+
+// Object is something that privileges are granted on.
+type Object struct {
+	Kind    access.Kind
+	Schema  string // where the kind is in a schema
+	Name    string // a large object's is its OID
+	Args    string // of a routine: types of the input arguments, qualified unless they are the server's own
+	Owner   scope.Cluster
+	ACL     ACL
+	Columns map[string]ACL // those that have privileges of their own, or were asked about; of relations alone
+}
+
+// DefaultACL is a row of pg_default_acl.
+type DefaultACL struct {
+	Owner  scope.Cluster
+	Schema string // empty: every schema
+	Kind   access.Kind
+	ACL    ACL
+}
+
+// Use is what makes that a role cannot be dropped yet: what it owns, or may do, in a database. Database is empty
+// for what belongs to the whole cluster.
+type Use struct {
+	Role     scope.Cluster
+	Database string
+	Owned    int // objects of its own
+	Granted  int // objects of others that it has privileges on
+}
+
+// role returns the role, or nil where there is none.
+func (s *State) role(name scope.Cluster) *RoleState { return s.Roles[name] }
+
+// object returns the object of that kind and name, or nil.
+func (s *State) object(kind access.Kind, schema, name string) *Object {
+	for _, o := range s.Objects[kind] {
+		if o.Schema == schema && o.Name == name {
+			return o
+		}
+	}
+	return nil
+}
