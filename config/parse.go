@@ -167,6 +167,16 @@ func parseLoginFailures(text string) (int, error) {
 	return n, nil
 }
 
+const maxCount = 100_000
+
+func parseCount(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxCount {
+		return 0, fmt.Errorf(`"%s" is no number from 1 to %d`, text, maxCount)
+	}
+	return n, nil
+}
+
 func parseNetworks(text string) (list []netip.Prefix, err error) {
 	if text == "" {
 		return nil, nil

@@ -201,7 +201,7 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 		taken, violation := r.speak(in, out)
 		in = in[taken:]
 		r.waiting = r.engine.Held()
-		held, goodbye := r.waiting, r.engine.Goodbye()
+		held, goodbye, kept := r.waiting, r.engine.Goodbye(), r.engine.Kept()
 		r.mu.Unlock()
 
 		if err := write(r.server, out.Server.Bufs); err != nil {
@@ -212,6 +212,9 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 		switch {
 		case violation != nil:
 			r.finish(ending{byClient, violation})
+			return false
+		case kept: // and the server's connection is free
+			r.finish(ending{side: byClient})
 			return false
 		case goodbye: // the server closes when it has done what it was told
 			return false

@@ -147,6 +147,9 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if s.o.AddHost {
 		o.params = append(o.params, withHost(v))
 	}
+	if asked, _ := walsender(v); !asked {
+		o.pool = s.pool
+	}
 	in, err := login(ctx, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
 	if len(names.candidates) > 1 {
 		x.learnGuess(guess{database, user}, names, err)
@@ -345,9 +348,13 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 // ended tells both sides and the log that the relay has ended.
 func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
 	end, e := r.end, r.engine
-	x.farewell(x.ctx, r, in)
-	x.close(r.client)
-	x.close(r.server)
+	if kept := x.keep(r, in); kept {
+		x.close(r.client)
+	} else {
+		x.farewell(x.ctx, r, in)
+		x.close(r.client)
+		x.close(r.server)
+	}
 	x.server.metrics.ended.WithLabelValues(string(end.side)).Inc()
 	fields := []zap.Field{zap.String("ended by", string(end.side)), zap.Duration("after", time.Since(began))}
 	if orderly(end.err) || e.Goodbye() || e.Fatal() {
@@ -365,7 +372,10 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	database := v.startup.Database()
 	c := engine.Config{
 		Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.o.MaxStatement, Analyze: s.analyses.analyze,
-		Login: in.user, LoginName: scope.Short(v.startup.User()),
+		Login: in.user, LoginName: scope.Short(v.startup.User()), Keep: in.lease != nil,
+	}
+	if s.pool != nil {
+		c.Vacate = s.pool.vacate
 	}
 	if !x.scoped(v) {
 		return c

@@ -319,6 +319,7 @@ func (e *Engine) rewrite(out *Out) {
 		client: h.written, result: result, names: mapped.names, notices: e.notices(result.Notices),
 	}
 	h.follow(t)
+	e.vacate(h.analysis.Changes())
 	if t.foreword != "" && h.typ == wire.Query {
 		if err := h.analysis.Precede(result, t.foreword); err != nil {
 			e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
