@@ -36,7 +36,13 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		if !e.completed() {
 			return drop, nil
 		}
+		if p := e.pending.first(); p.awaits == executed && p.text != nil {
+			e.done(p.text.trail, succeeded)
+		}
 		e.pending.answered(executed)
+		if typ == wire.CommandComplete && e.userPath.watches(size) {
+			return gather, nil
+		}
 	case wire.CopyInResponse:
 		e.pending.copying()
 	case wire.ParameterDescription, wire.DataRow, wire.FunctionCallResponse, wire.NotificationResponse,
@@ -73,7 +79,14 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.pending.pop()
 			return drop, nil
 		}
-		e.pending.ready()
+		if p := e.pending.first(); p.awaits == readyQuery && p.text != nil {
+			e.done(p.text.trail, succeeded)
+		}
+		part := e.pending.first().awaits == readyPart
+		e.pending.ready(e.status == wire.TxIdle)
+		if e.status == wire.TxIdle && e.pending.n == 0 {
+			clear(e.rewritten.portals) // they end with their transaction
+		}
 		if e.changing && e.status == wire.TxIdle {
 			e.changing = false
 			e.cfg.Directory.Changed()
@@ -85,9 +98,11 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		e.started = true
-		if e.withheld() {
+		if e.left(part) || e.withheld() {
 			return drop, nil
 		}
+	case wire.CommandComplete:
+		e.userPath.completed(body)
 	case wire.BackendKeyData:
 		e.key = bytes.Clone(body)
 	case wire.ParameterStatus:
@@ -100,6 +115,10 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := e.pending.first().text
+		e.failedWith(t, e.toldCode(body, t))
+		if e.pending.first().awaits == readyPart {
+			e.question.failure = bytes.Clone(frame)
+		}
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
 		}
@@ -143,6 +162,8 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 	switch {
 	case !e.started:
 		return drop, e.start(out)
+	case e.userPath.asked:
+		e.userPathKept()
 	case e.cleaningUp():
 		last, err := e.answerAftermath()
 		if last && err == nil {

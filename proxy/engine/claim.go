@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -28,7 +29,8 @@ type claim struct {
 func (e *Engine) claims(out *Out) bool {
 	h := e.held
 	name, local, ok := h.analysis.SetsRole()
-	if !ok || e.cfg.Mode != scope.Transparent || e.switching || e.changing || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
+	asks := e.needs(policy.SetRole) != policy.Need{}
+	if !ok || asks || e.cfg.Mode != scope.Transparent || e.switching || e.changing || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
 		return false
 	}
 	memory := e.cfg.Directory.Rewritings() // before what goes into it
@@ -88,12 +90,19 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 	c := &e.claim
 	switch typ := frame[0]; typ {
 	case wire.ErrorResponse:
+		var behind *text // what was claimed for
+		if e.pending.n > 1 {
+			behind = e.pending.at(1).text
+		}
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
 		}
 		c.done, c.failed = true, true
 		list, _ := fields(wire.Body(frame))
-		if get(list, 'C') != scope.CodeNotOwn {
+		if code := get(list, 'C'); code != scope.CodeNotOwn {
+			if behind != nil {
+				e.done(behind.trail, code)
+			}
 			return drop, e.say(frame, out)
 		}
 		e.cfg.Directory.Changed()
@@ -105,6 +114,9 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 			{'V', "ERROR"},
 			{'C', scope.CodeInvalidParameter},
 			{'M', fmt.Sprintf(`role "%s" does not exist`, c.name)}, // check_role, src/backend/commands/variable.c
+		}
+		if behind != nil {
+			e.done(behind.trail, scope.CodeInvalidParameter)
 		}
 		encodeFields(gone, e.options.Charset())
 		out.Client.write(appendReport(nil, wire.ErrorResponse, gone))

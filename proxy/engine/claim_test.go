@@ -117,15 +117,15 @@ func TestErrorBeforeAClaim(t *testing.T) {
 func TestClaimIsDecidedEachTime(t *testing.T) {
 	s := claimed(t, wire.TxActive)
 	asked := 0
-	s.e.cfg.Decide = func(a policy.Action) *scope.Error {
+	s.e.cfg.Decide = func(_ *policy.Facts, a policy.Action) policy.Decision {
 		asked++
 		if a.Kind != policy.SetRole || a.Role.Cluster != "orders_reader" {
 			t.Errorf("asked about %+v", a)
 		}
 		if asked < 3 {
-			return nil
+			return policy.Decision{Verdict: policy.Allow}
 		}
-		return &scope.Error{Code: "42501", Message: "no"}
+		return policy.Decision{Verdict: policy.Deny, Err: &scope.Error{Code: "42501", Message: "no"}}
 	}
 	analysis, _ := s.e.cfg.Analyze("SET LOCAL ROLE reader", s.e.options)
 	s.e.cfg.Analyze = remembered(analysis)

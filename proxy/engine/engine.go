@@ -42,8 +42,10 @@ type Config struct {
 	Mode      scope.Mode // unless the session has another by its own wish
 	Switching bool       // it said so when it began
 	Walsender bool       // it is a replication connection
-	// Decide is asked about each action of a role statement; an error refuses the statement.
-	Decide func(policy.Action) *scope.Error
+	// Decide is asked about each action of a role statement, when it is read, and again when a prepared one is executed.
+	Decide func(*policy.Facts, policy.Action) policy.Decision
+	// Needs, if any, tells which facts it wants to know at a server of that version, of all actions or of some kinds.
+	Needs func(serverVersion int, kinds ...policy.Kind) policy.Need
 	// Analyze reads a text; nil for rewrite.Analyze. One that remembers serves all sessions.
 	Analyze func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
@@ -60,6 +62,10 @@ type Config struct {
 	// Vacate, if any, is told of each database that the session is about to drop, to rename or to copy, which the server does
 	// to none that others are connected to. It must not block for long.
 	Vacate func(database string)
+	// Done, if any, is told of each statement that had to do with roles when its result is known. It must not block.
+	Done func(Statement)
+	// Room, if any, tells whether Done can take one more; while it cannot, statements are refused.
+	Room func() bool
 	// Forget, if any, is told of each database that the session has dropped or renamed.
 	Forget func(database string)
 }
@@ -77,6 +83,7 @@ type Engine struct {
 	claim     claim    // that stands in for a question
 	beginning beginning
 	aftermath aftermath // what its statements have left to do
+	userPath  userPath
 
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten rewritten       // prepared statements and portals whose texts are not the client's
@@ -148,7 +155,7 @@ func (e *Engine) Started() bool { return e.started }
 // Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
 // ahead of the server. Only a call of [Engine.Server] ends that.
 func (e *Engine) Held() bool {
-	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready
+	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready || e.userPath.asked
 }
 
 // answered reports whether what the held statement waits for has come.

@@ -26,6 +26,7 @@ type rewriting struct {
 	result *rewrite.Result
 	names  map[scope.Cluster]scope.Short // see called
 	view   *scope.View                   // by which it did
+	shown  shown                         // for the record
 	// Of a SET ROLE: the messages that go before it (claim.go), and the role.
 	claim []byte
 	role  scope.Cluster
@@ -68,9 +69,9 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 	if r != nil {
 		mapped.claim, mapped.role = r.claim, r.role
 	}
-	h.view.Columns = e.cfg.Directory.Columns(e.options.ServerVersion)
+	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
 	mapped.result = h.analysis.Rewrite(h.view, h.mode, decide)
-	mapped.names = called(h.analysis, h.view)
+	mapped.names, mapped.shown = called(h.analysis, h.view), e.show(h.written, mapped.result)
 	if h.memory != nil && len(mapped.result.Refusals) == 0 {
 		h.memory.cache.Add(rewritingKey{h.analysis, h.mode}, &mapped)
 	}

@@ -27,13 +27,14 @@ func (s statement) clone() statement {
 // held is a statement that waits for the answer to a question of the proxy. Most need one, about their names; the steps
 // are those that a statement can need at most:
 //
-//	[asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
+//	[leaves] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
 type held struct {
 	statement
 	written  string // its text
 	step     step
 	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
 	inquiry  scope.Inquiry     // about its names
+	needs    policy.Need       // what it asks of the session besides
 	attempts int
 	view     *scope.View // the answer
 	mode     scope.Mode
@@ -55,8 +56,10 @@ const (
 	asksNames                // whose the names in it are
 	asksScopes               // the databases and schemas that it changes as a whole
 	asksMarker               // that markers be made; then the names must be asked about anew
+	asksActor                // who acts, before an Execute
 	saysForeword             // what must happen in the transaction of an Execute before it
 	awaitsClaim              // nothing: it was sent already, see claim.go
+	leaves                   // its own first part, which leaves a failed transaction; then the rest begins anew
 )
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
@@ -81,17 +84,44 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		return pass, nil
 	}
 	e.switching = e.switching || mentionsSettings(s.sql)
-	h := &held{statement: s.clone(), written: string(s.sql)}
-	e.held = h
-	if e.mustAsk(h.written) {
-		e.askHeld(readingSQL, nil, out)
-	} else {
-		e.read(out)
-	}
+	e.begins(s.clone(), out)
 	if e.held == nil {
 		return drop, nil
 	}
 	return hold, nil
+}
+
+// begins holds a statement that may name a role, and begins with it.
+func (e *Engine) begins(s statement, out *Out) {
+	e.held = &held{statement: s, written: string(s.sql)}
+	if e.mustAsk(e.held.written) {
+		e.askHeld(readingSQL, nil, out)
+	} else {
+		e.read(out)
+	}
+}
+
+// leave sends the part of the held Query by which it leaves a failed transaction, in which nothing can be asked.
+func (e *Engine) leave(first, rest string, out *Out) {
+	h := e.held
+	h.step, h.sql = leaves, []byte(rest)
+	e.question = question{}
+	e.pending.push(readyPart, nil)
+	out.Server.write(wire.End(append(append(wire.Begin(nil, wire.Query), first...), 0), 0))
+}
+
+// left reports whether a ReadyForQuery is that of the part which leaves the failed transaction, and the client does not get
+// it, as the rest of its Query comes. After an error it does: the rest is not run.
+func (e *Engine) left(part bool) bool {
+	if !part {
+		return false
+	}
+	if e.status == wire.TxFailed || e.question.failure != nil {
+		e.held = nil
+		return false
+	}
+	e.question.done = true
+	return true
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
@@ -126,8 +156,11 @@ func (e *Engine) read(out *Out) {
 // whose a name is.
 func (e *Engine) askFor(out *Out) {
 	h, d := e.held, e.cfg.Directory
+	first, rest, cut := h.analysis.Leave()
 	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
 	switch {
+	case e.status == wire.TxFailed && cut && h.typ == wire.Query:
+		e.leave(first, rest, out)
 	case e.status == wire.TxFailed && !names: // the server would not answer, and it may be a ROLLBACK that comes first
 		e.showWhatIsKnown(out)
 	case h.analysis.ReadsCatalog() && d.Columns(e.options.ServerVersion) == nil:
@@ -167,6 +200,8 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 	h.inquiry = db.Inquire(h.analysis.Names()...)
 	h.inquiry.Own = e.cfg.Directory.Stale()
 	h.inquiry.User = h.analysis.AsksUser()
+	h.needs = e.needs()
+	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
 	h.attempts++
 	h.step = asksNames
 	sql, params := h.inquiry.SQL()
@@ -202,7 +237,7 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
 		e.held = nil
-		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure}, out)
+		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure, trail: e.refused(h.sql)}, out)
 		return nil
 	}
 	switch h.step {
@@ -219,9 +254,14 @@ func (e *Engine) resume(out *Out) error {
 	case asksMarker:
 		e.askNames(e.cfg.Directory.Database(), out)
 		return nil
+	case asksActor:
+		return e.acted(out)
 	case saysForeword:
 		e.held = nil
 		e.transmit(executed, h.text, h.frame, out)
+		return nil
+	case leaves:
+		e.begins(h.statement, out)
 		return nil
 	case asksScopes:
 		return e.surveyed(out)
@@ -255,10 +295,15 @@ func (e *Engine) named(out *Out) error {
 		return nil
 	}
 	e.cfg.Directory.Learn(view)
-	mode := e.mode(view)
+	mode := e.mode(view, h.needs)
 	if mode == scope.Off {
 		e.held = nil
 		e.send(h.statement, nil, string(h.sql), out)
+		return nil
+	}
+	if view.DB.Contested != nil && len(h.analysis.Names()) > 0 {
+		e.held = nil
+		e.refuse(h.statement, &rewrite.Error{Error: *view.DB.Contested}, out)
 		return nil
 	}
 	h.view, h.mode = view, mode
@@ -303,7 +348,8 @@ func (e *Engine) surveyed(out *Out) error {
 // rewrite sends the held statement with its names mapped.
 func (e *Engine) rewrite(out *Out) {
 	h := e.held
-	mapped := e.mapped(e.cfg.Decide)
+	j := e.judge(h.view, h.needs)
+	mapped := e.mapped(j.decide)
 	result := mapped.result
 	if result.Enrol && h.attempts < maxAttempts {
 		h.step = asksMarker
@@ -316,7 +362,12 @@ func (e *Engine) rewrite(out *Out) {
 		return
 	}
 	t := &text{
-		client: h.written, result: result, names: mapped.names, notices: e.notices(result.Notices),
+		client: h.written, result: result, names: mapped.names,
+		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
+	}
+	if t.trail != nil && !e.room() {
+		e.refuse(h.statement, &rewrite.Error{Error: unrecorded}, out)
+		return
 	}
 	h.follow(t)
 	e.vacate(h.analysis.Changes())
@@ -376,12 +427,12 @@ func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short
 }
 
 // mode is the mode that the session is in: the one that it asked for, if it may, else the configured one.
-func (e *Engine) mode(view *scope.View) scope.Mode {
+func (e *Engine) mode(view *scope.View, asked policy.Need) scope.Mode {
 	want, ok := scope.ParseMode(string(view.Mode))
 	if !ok || want == e.cfg.Mode {
 		return e.cfg.Mode
 	}
-	if e.cfg.Decide(policy.Action{Kind: policy.SetMode, Mode: want}) != nil {
+	if e.cfg.Decide(e.facts(view, asked), policy.Action{Kind: policy.SetMode, Mode: want}).Err != nil {
 		return e.cfg.Mode
 	}
 	return want
@@ -389,11 +440,12 @@ func (e *Engine) mode(view *scope.View) scope.Mode {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && !t.follows() {
+	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.trail == nil && !t.follows() {
 		t = nil
 	}
-	if s.typ == wire.Parse && t != nil {
-		e.rewritten.prepare(string(s.name), t)
+	if s.typ == wire.Parse && t != nil && !t.fails() && !e.rewritten.prepare(string(s.name), t) {
+		e.refuse(s, &rewrite.Error{Error: tooManyPrepared}, out)
+		return
 	}
 	frame := wire.Begin(make([]byte, 0, wire.HeaderSize+len(s.name)+len(sql)+len(s.types)+2), s.typ)
 	if s.typ == wire.Parse {
@@ -405,7 +457,9 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 
 // refuse answers a statement with an error, in the way that the package's doc tells.
 func (e *Engine) refuse(s statement, err *rewrite.Error, out *Out) {
-	e.sendToFail(s, &text{client: string(s.sql), result: &rewrite.Result{Refusals: []*rewrite.Error{err}}}, out)
+	e.sendToFail(s, &text{
+		client: string(s.sql), result: &rewrite.Result{Refusals: []*rewrite.Error{err}}, trail: e.refused(s.sql),
+	}, out)
 }
 
 func (e *Engine) sendToFail(s statement, t *text, out *Out) {
