@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,8 +83,11 @@ func (p *parked) check(deadline time.Time) (rest []byte, kind serverKind, err er
 	return append(wire.AppendHeader(rest, wire.ReadyForQuery, 1), wire.TxIdle), kind, nil
 }
 
-// maxConverse bounds what the server says to a few statements of the proxy's.
-const maxConverse = 16 << 10
+// What the server says to a few statements of the proxy's, in bytes: at most, and as a rule.
+const (
+	maxConverse    = 16 << 10
+	commonConverse = 2 << 10
+)
 
 // converse runs statements, each by itself, and returns their rows. The first error of the server's is the error; so is
 // anything that leaves the connection other than at rest.
@@ -96,14 +100,17 @@ func (p *parked) converse(statements ...string) (rows [][][]byte, err error) {
 	if _, err := p.link.Write(out); err != nil {
 		return nil, err
 	}
-	for buf := make([]byte, 0, maxConverse); len(statements) > 0; {
+	for buf := make([]byte, 0, commonConverse); len(statements) > 0; {
 		h, partial, err := wire.ParseHeader(buf)
 		if err != nil {
 			return nil, err
 		}
 		if partial || len(buf) < h.Frame() {
 			if len(buf) == cap(buf) {
-				return nil, fmt.Errorf("more than %d bytes for an answer", len(buf))
+				if cap(buf) >= maxConverse {
+					return nil, fmt.Errorf("more than %d bytes for an answer", len(buf))
+				}
+				buf = slices.Grow(buf, maxConverse)
 			}
 			n, err := p.link.Read(buf[len(buf):cap(buf)])
 			if err != nil {

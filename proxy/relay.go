@@ -67,10 +67,13 @@ func newRelay(client, server net.Conn, e *engine.Engine) *relay {
 // was read already. It returns false where the session ended with that.
 func (r *relay) start(rest []byte) bool {
 	var out engine.Out
-	buf := make([]byte, readBuffer)
+	var buf []byte
 	for ok := r.take(rest, nil, &out); !r.engine.Started(); ok = r.hear(buf, &out) {
 		if !ok {
 			return false
+		}
+		if buf == nil {
+			buf = make([]byte, readBuffer)
 		}
 		if err := write(r.server, out.Server.Bufs); err != nil {
 			r.finish(ending{byServer, err})

@@ -222,3 +222,37 @@ func TestPoolMakesRoom(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// BenchmarkConnect is a client that connects, says SELECT 1 and leaves.
+func BenchmarkConnect(b *testing.B) {
+	c := pgtest.Start(b, pgtest.Options{HBA: []string{"local all all trust", "host all all 127.0.0.1/32 trust"}})
+	c.CreateDatabase(b, "orders")
+	first := start(b, c, permissive(b)).connect(b, "orders", "postgres")
+	if _, err := first.Exec(b.Context(), "CREATE ROLE app LOGIN"); err != nil {
+		b.Fatal(err)
+	}
+	for _, way := range []struct {
+		name, user string
+		endpoint   endpoint
+	}{
+		{"direct", "orders_app", direct(c)},
+		{"global", "postgres", start(b, c, permissive(b))},
+		{"scoped", "app", start(b, c, permissive(b))},
+		{"pooled", "app", start(b, c, permissive(b), pooled)},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			for b.Loop() {
+				conn, err := pgconn.Connect(b.Context(), way.endpoint.dsn("orders", way.user))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := conn.Exec(b.Context(), "SELECT 1").ReadAll(); err != nil {
+					b.Fatal(err)
+				}
+				if err := conn.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
