@@ -36,6 +36,12 @@ func (d *Database) Remember(earlier []Schema) {
 	}
 }
 
+// Same reports whether two are the same but for their Schemas.
+func (d Database) Same(other Database) bool {
+	return d.OID == other.OID && d.Name == other.Name && d.Prefix == other.Prefix && d.Marker == other.Marker &&
+		d.Enrolled == other.Enrolled && slices.Equal(d.Kin, other.Kin)
+}
+
 // NewDatabase returns the scope of a database that has no marker yet. An empty prefix means the database's name.
 func NewDatabase(oid uint32, name, prefix string) Database {
 	if prefix == "" {

@@ -207,6 +207,9 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	if !ok || !ok2 {
 		return drop, serverViolation("invalid string", frame[0])
 	}
+	if e.cfg.Keep && !e.started {
+		e.reported = append(e.reported, string(name))
+	}
 	switch string(name) {
 	case "client_encoding":
 		e.options.Encoding = string(value)

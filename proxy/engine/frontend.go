@@ -49,6 +49,9 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		return pass, nil
 	case wire.Terminate:
 		e.goodbye = true
+		if e.kept = e.cfg.Keep && e.serverRests(); e.kept {
+			return drop, nil
+		}
 		return pass, nil
 	default: // PasswordMessage and its kin too: authentication is over
 		return drop, &Error{Report: scope.Error{

@@ -11,6 +11,7 @@ type pending struct {
 	unsynced bool // extended-protocol messages were sent since the last Sync, and no transaction has ended since
 	worked   bool // there is an Execute among them
 	skipping bool // the server discards everything until the next Sync
+	claims   int  // how many of the entries are ownClaim
 	copyIn   bool // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
 }
 
@@ -71,6 +72,9 @@ func (p *pending) push(a awaited, t *text) {
 	}
 	p.ring[(p.head+p.n)&(len(p.ring)-1)] = entry{a, t}
 	p.n++
+	if a == ownClaim {
+		p.claims++
+	}
 }
 
 func (p *pending) grow() {
@@ -95,6 +99,9 @@ func (p *pending) first() entry {
 }
 
 func (p *pending) pop() {
+	if p.at(0).awaits == ownClaim {
+		p.claims--
+	}
 	*p.at(0) = entry{} // let go of the text
 	p.head = (p.head + 1) & (len(p.ring) - 1)
 	p.n--
