@@ -95,7 +95,7 @@ type Engine struct {
 	key       []byte // the body of BackendKeyData
 	crowded   bool   // the client is held because it runs too far ahead
 	changing  bool   // the transaction under way changes roles
-	kept      bool   // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
+	fetchable bool   // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
 	switching bool   // the session spoke of pgscope.*: its mode may not be the configured one
 	goodbye   bool   // the client sent Terminate
 	kept      bool   // and the server does not know, being at rest
