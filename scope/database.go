@@ -128,6 +128,14 @@ func (d Database) Comment() string {
 	return markerComment{OID: d.OID, Database: d.Name, Prefix: d.Prefix, Version: markerVersion}.text()
 }
 
+// InComments returns what the comments on the markers of the database and its schemas have in them, and those of no other
+// database.
+func (d Database) InComments() string {
+	_, rest, _ := strings.Cut(d.Comment(), ",") // behind the OID, which a restored cluster has anew
+	name, _, _ := strings.Cut(rest, `,"prefix":`)
+	return name
+}
+
 // parseMarker reads a marker's comment; false where it is not one that this project wrote.
 func parseMarker(comment string) (markerComment, bool) {
 	var m markerComment

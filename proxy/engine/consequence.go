@@ -173,6 +173,8 @@ func (e *Engine) completed() bool {
 	case t.preceded:
 		t.preceded = false
 		return false
+	case e.pending.first().awaits == readyQuery:
+		t.completed++
 	}
 	for _, c := range t.cleanups {
 		if !slices.Contains(e.aftermath.due, c) {

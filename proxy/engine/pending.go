@@ -19,21 +19,22 @@ type pending struct {
 type awaited uint8
 
 const (
-	none        awaited = iota
-	readyQuery          // Query: ends with ReadyForQuery
-	readySync           // Sync: ReadyForQuery
-	readyPart           // the first part of a Query: its ReadyForQuery is not for the client, if all goes well
-	readyCall           // FunctionCall: ends with ReadyForQuery
-	parsed              // Parse: ParseComplete
-	bound               // Bind: BindComplete
-	described           // Describe: RowDescription or NoData
-	executed            // Execute: CommandComplete, EmptyQueryResponse or PortalSuspended
-	closed              // Close: CloseComplete
-	copyEnded           // CopyDone or CopyFail: no answer of its own; a mark
-	ownQuestion         // the proxy's own question: see question.go
-	ownClaim            // the proxy's own claim: see claim.go
-	ownSync             // a Sync of the proxy's, between two messages of the client: ReadyForQuery
-	maxAwaited  = 1 << 16
+	none         awaited = iota
+	readyQuery           // Query: ends with ReadyForQuery
+	readySync            // Sync: ReadyForQuery
+	readyPart            // the first part of a Query: its ReadyForQuery is not for the client, if all goes well
+	readyCall            // FunctionCall: ends with ReadyForQuery
+	parsed               // Parse: ParseComplete
+	bound                // Bind: BindComplete
+	described            // Describe: RowDescription or NoData
+	executed             // Execute: CommandComplete, EmptyQueryResponse or PortalSuspended
+	closed               // Close: CloseComplete
+	copyEnded            // CopyDone or CopyFail: no answer of its own; a mark
+	ownQuestion          // the proxy's own question: see question.go
+	ownDescribed         // the proxy's Describe of a statement: see rows.go
+	ownClaim             // the proxy's own claim: see claim.go
+	ownSync              // a Sync of the proxy's, between two messages of the client: ReadyForQuery
+	maxAwaited   = 1 << 16
 )
 
 type entry struct {

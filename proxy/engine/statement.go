@@ -79,7 +79,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	if e.cfg.Mode == scope.Off && !e.switching {
 		e.switching = mentionsSettings(s.sql)
 	}
-	if e.cfg.Mode == scope.Off && !e.switching || !rewrite.MayNameRole(s.sql) && !rewrite.MayReadRoles(s.sql) {
+	if e.cfg.Mode == scope.Off && !e.switching || !e.concerns(s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
@@ -122,6 +122,11 @@ func (e *Engine) left(part bool) bool {
 	}
 	e.question.done = true
 	return true
+}
+
+// concerns reports whether a text is worth an analysis.
+func (e *Engine) concerns(sql []byte) bool {
+	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.kept && rewrite.MayFetch(sql)
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
@@ -168,7 +173,7 @@ func (e *Engine) askFor(out *Out) {
 		sql, params := rewrite.ColumnsSQL()
 		e.askHeld(sql, params, out)
 	case names && e.claims(out):
-	case names || d.Stale() || e.switching:
+	case names || d.Stale() || e.switching || e.changing && h.analysis.Results().Any():
 		e.askNames(d.Database(), out)
 	default:
 		e.showWhatIsKnown(out)
@@ -198,7 +203,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		return
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
-	h.inquiry.Own = e.cfg.Directory.Stale()
+	h.inquiry.Own = e.cfg.Directory.Stale() || e.changing
 	h.inquiry.User = h.analysis.AsksUser()
 	h.needs = e.needs()
 	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
@@ -362,13 +367,14 @@ func (e *Engine) rewrite(out *Out) {
 		return
 	}
 	t := &text{
-		client: h.written, result: result, names: mapped.names,
+		client: h.written, result: result, names: mapped.names, rows: h.lookAt(),
 		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
 	}
 	if t.trail != nil && !e.room() {
 		e.refuse(h.statement, &rewrite.Error{Error: unrecorded}, out)
 		return
 	}
+	e.kept = e.kept || h.analysis.Results().Kept
 	h.follow(t)
 	e.vacate(h.analysis.Changes())
 	if t.foreword != "" && h.typ == wire.Query {
@@ -440,7 +446,7 @@ func (e *Engine) mode(view *scope.View, asked policy.Need) scope.Mode {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.trail == nil && !t.follows() {
+	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.trail == nil && t.rows == nil && !t.follows() {
 		t = nil
 	}
 	if s.typ == wire.Parse && t != nil && !t.fails() && !e.rewritten.prepare(string(s.name), t) {
@@ -453,6 +459,15 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 	}
 	frame = append(append(frame, sql...), 0)
 	e.forward(asks[s.typ], t, wire.End(append(frame, s.types...), 0), out)
+	if s.typ == wire.Parse && t.looked() { // whether or not the client asks
+		e.transmit(ownDescribed, t, appendDescribe(s.name), out)
+	}
+}
+
+// appendDescribe is the message that asks for the description of a prepared statement.
+func appendDescribe(name []byte) []byte {
+	frame := append(wire.Begin(nil, wire.Describe), 'S')
+	return wire.End(append(append(frame, name...), 0), 0)
 }
 
 // refuse answers a statement with an error, in the way that the package's doc tells.
