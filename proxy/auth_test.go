@@ -62,10 +62,11 @@ func TestAuthRules(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	f, err := newFailures(6)
+	f, err := newFailures()
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.limit(6)
 	now := time.Unix(1000, 0)
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for range 6 {
