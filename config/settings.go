@@ -113,20 +113,20 @@ var settings = []setting[Config]{
 	{
 		key: "max-connections-per-address", arg: "NUMBER", def: "0",
 		example: "max-connections-per-address: 50",
-		doc:     "How many of them may come from one address. Those on Unix sockets have none. 0: any number.",
+		doc:     "How many sessions may come from one address. Those on Unix sockets have none. 0: any number.",
 		set:     into(func(c *Config) *int { return &c.Limits.PerAddress }, parseLimit),
 	},
 	{
 		key: "max-connections-per-user", arg: "NUMBER", def: "0",
 		example: "max-connections-per-user: 20",
-		doc: "How many of them may be logged in as one role. Roles of two databases are two, also where they have the same short name. " +
+		doc: "How many sessions may be logged in as one role. Roles of two databases are two, also where they have the same short name. " +
 			"0: any number.",
 		set: into(func(c *Config) *int { return &c.Limits.PerUser }, parseLimit),
 	},
 	{
 		key: "max-connections-per-database", arg: "NUMBER", def: "0",
 		example: "max-connections-per-database: 100",
-		doc:     "How many of them may be logged in to one database. 0: any number.",
+		doc:     "How many sessions may be logged in to one database. 0: any number.",
 		set:     into(func(c *Config) *int { return &c.Limits.PerDatabase }, parseLimit),
 	},
 	{

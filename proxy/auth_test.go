@@ -97,9 +97,9 @@ func TestFailures(t *testing.T) {
 	if f.wait(netip.MustParseAddr("2001:db8::2"), now) == 0 || f.wait(netip.MustParseAddr("2001:db8:0:1::1"), now) != 0 {
 		t.Error("an IPv6 network is one address")
 	}
-	var none *failures
-	none.note(a, now)
-	if none.wait(a, now) != 0 {
+	f.limit(0)
+	f.note(a, now)
+	if f.wait(a, now) != 0 {
 		t.Error("no bound makes wait")
 	}
 }
