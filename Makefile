@@ -22,7 +22,7 @@ help: ## what there is to make
 ##
 ## Build
 
-.PHONY: build static demo image dist licences reproducible clean
+.PHONY: build static demo image image-check dist licences reproducible clean
 build: ## the program, in bin/
 	go build -ldflags '$(LDFLAGS)' -o bin/pgscope-proxy ./cmd/pgscope-proxy
 
@@ -35,6 +35,11 @@ demo: deps build ## a throw-away PostgreSQL with two databases, the proxy, and w
 
 image: ## the container image (IMAGE, VERSION)
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
+
+image-check: static ## what the image holds, run without Docker: from a root of its own, as its user (root)
+	go test -tags image -count=1 -run TestImage -v ./packaging
+	@if docker compose version >/dev/null 2>&1; then docker compose config --quiet; \
+		else echo "image-check: docker-compose.yml NOT CHECKED, there is no docker compose"; fi
 
 # For releases alone.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
