@@ -75,7 +75,7 @@ clean: ## remove what was built
 ##
 ## Test
 
-.PHONY: check test test-short test-versions compat fuzz bench bench-peers vet lint fmt vuln tidy-check deps
+.PHONY: check test test-short test-versions compat fuzz bench bench-peers bench-idle vet lint fmt vuln tidy-check deps
 check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
@@ -104,6 +104,9 @@ bench: ## the benchmarks (BENCH: a pattern)
 
 bench-peers: build ## this proxy beside haproxy and pgbouncer (R rounds, T seconds, SUITES, CURVES=1; test/perf)
 	test/perf/all.sh
+
+bench-idle: deps build ## memory at 0, 1,000 and 5,000 idle connections (some 10 GiB for the server's processes)
+	test/perf/idle.sh
 
 vet:
 	go vet ./...
