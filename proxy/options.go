@@ -29,6 +29,9 @@ type Options struct {
 	// Audit keeps a record of each role statement and each refused login; nil for none.
 	Audit *audit.Log
 
+	// Pool keeps server connections for the next client. The zero value keeps none.
+	Pool PoolOptions
+
 	// Settings are what can change while the server runs.
 	Settings
 

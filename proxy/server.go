@@ -29,6 +29,7 @@ type Server struct {
 	analyses    *analyses
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
 	failures    *failures
+	pool        *pool // nil where no server connections are kept
 
 	listeners []net.Listener
 
@@ -73,6 +74,9 @@ func New(o Options) (*Server, error) {
 	if s.failures, err = newFailures(); err != nil {
 		return nil, err
 	}
+	if o.Pool.Idle > 0 {
+		s.pool = newPool(o.Pool, o.Metrics)
+	}
 	if err := s.Reload(o.Settings); err != nil {
 		return nil, err
 	}
@@ -103,6 +107,10 @@ func (s *Server) Run(ctx context.Context) error {
 		defer l.close()
 	}
 	var accepting sync.WaitGroup
+	if s.pool != nil {
+		defer s.pool.close()
+		accepting.Go(func() { s.pool.run(ctx) })
+	}
 	if s.o.Admin != nil {
 		accepting.Go(func() { s.sweep(ctx) })
 	}

@@ -90,6 +90,8 @@ func (s *Server) prepare(t Settings) (*settings, error) {
 		return nil, errors.New("proxy: TLS for clients needs a certificate")
 	case p.auth.has(AuthVerify) && s.admin == nil:
 		return nil, errors.New("proxy: to verify passwords, it needs an admin connection")
+	case s.pool != nil && t.AddHost:
+		return nil, errors.New("proxy: with the client's address in application_name, no client can have the server connection of another")
 	}
 	return p, nil
 }

@@ -27,6 +27,9 @@ func proxyOptions(c *config.Config, log *zap.Logger, metrics prometheus.Register
 	if o.Inherited, err = inheritedListeners(); err != nil {
 		return proxy.Options{}, err
 	}
+	if c.Pool == config.PoolSession {
+		o.Pool = proxy.PoolOptions{Idle: c.PoolIdle, Size: c.PoolSize, Lifetime: c.PoolLifetime}
+	}
 	for name, d := range c.Databases {
 		o.Prefixes[name] = d.Prefix
 	}
