@@ -45,9 +45,11 @@ func (m *meter) Collect(c chan<- prometheus.Metric) {
 	for _, name := range stateNames {
 		gauge(statesDesc, states[name], name)
 	}
-	for side, n := range map[side]uint64{byClient: moved.heard, byServer: moved.said} {
-		c <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(n), string(side))
+	received := func(from side, n uint64) {
+		c <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(n), string(from))
 	}
+	received(byClient, moved.heard)
+	received(byServer, moved.said)
 }
 
 // traffic is how many bytes were received of clients and of servers.

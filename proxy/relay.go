@@ -259,7 +259,7 @@ func (r *relay) listen(in []byte, out *engine.Out) (err error) {
 func (r *relay) speak(in []byte, out *engine.Out) (taken int, err error) {
 	defer recovered(&err)
 	taken, err = r.engine.Client(in, out)
-	r.moved.heard += uint64(taken)
+	r.moved.heard += uint64(taken) //nolint:gosec // a count
 	if r.engine.Held() && r.asked.IsZero() {
 		r.asked = time.Now()
 	}

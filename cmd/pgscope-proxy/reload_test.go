@@ -46,7 +46,11 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close(t.Context()) }() // it was looked at
-		return conn.PgConn().Conn().(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName
+		secure, ok := conn.PgConn().Conn().(*tls.Conn)
+		if !ok {
+			t.Fatal("no TLS")
+		}
+		return secure.ConnectionState().PeerCertificates[0].Subject.CommonName
 	}
 
 	withTLS := certificate("first")
