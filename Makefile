@@ -26,7 +26,7 @@ help: ## what there is to make
 ##
 ## Build
 
-.PHONY: build static demo image dist licences reproducible clean
+.PHONY: build static demo image image-check dist licences reproducible clean
 build: ## the program, in bin/
 	go build -ldflags '$(LDFLAGS)' -o bin/pgscope-proxy ./cmd/pgscope-proxy
 
@@ -39,6 +39,11 @@ demo: deps build ## a throw-away PostgreSQL with two databases, the proxy, and w
 
 image: ## the container image (IMAGE, VERSION)
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
+
+image-check: static ## what the image holds, run without Docker: from a root of its own, as its user (root)
+	go test -tags image -count=1 -run TestImage -v ./packaging
+	@if docker compose version >/dev/null 2>&1; then docker compose config --quiet; \
+		else echo "image-check: docker-compose.yml NOT CHECKED, there is no docker compose"; fi
 
 # For releases alone.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
@@ -74,7 +79,7 @@ clean: ## remove what was built
 ##
 ## Test
 
-.PHONY: check test test-short test-versions compat fuzz soak bench bench-peers vet lint fmt vuln tidy-check deps
+.PHONY: check test test-short test-versions compat fuzz soak bench bench-peers bench-idle vet lint fmt vuln tidy-check deps
 check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
@@ -106,6 +111,9 @@ bench: ## the benchmarks (BENCH: a pattern)
 
 bench-peers: build ## this proxy beside haproxy and pgbouncer (R rounds, T seconds, SUITES, CURVES=1; test/perf)
 	test/perf/all.sh
+
+bench-idle: deps build ## memory at 0, 1,000 and 5,000 idle connections (some 10 GiB for the server's processes)
+	test/perf/idle.sh
 
 vet:
 	go vet ./...

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -360,5 +361,29 @@ func listen(t *testing.T, network, path string) (address string, read func() str
 			t.Fatal(err)
 		}
 		return string(message)
+	}
+}
+
+// TestMovedAway: the chain goes on in a new file where something else has put the old one aside.
+func TestMovedAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l, _ := open(t, Options{File: path})
+	l.Reopen() // it is where it was
+	l.Put(record(1))
+	for l.Stats().Written == 0 {
+		runtime.Gosched()
+	}
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	l.Reopen()
+	l.Put(record(2))
+	closed(t, l)
+	if got, want := l.Stats(), (Stats{Written: 2}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	var c Chain
+	if err := verify(t, &c, path+".old", path); err != nil || c.Records != 2 {
+		t.Errorf("%d records: %v", c.Records, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -30,6 +31,7 @@ type file struct {
 	size     int64     // of what is whole
 	began    time.Time // when its first record was written
 	last     link
+	moved    atomic.Bool // perhaps: somebody says so
 }
 
 // openFile opens a file to append to, with what the last process left in it. torn is how many bytes of a record it did not end
@@ -140,6 +142,12 @@ func parseLink(name string, text []byte) (link, time.Time, error) {
 
 // write appends lines. What was not written whole is cut off again, so that the next attempt does not follow half a line.
 func (s *file) write(text []byte, last link, now time.Time) error {
+	if s.moved.Swap(false) {
+		if err := s.follow(); err != nil {
+			s.moved.Store(true) // to be tried again
+			return err
+		}
+	}
 	if s.due(int64(len(text)), now) {
 		if err := s.rotate(); err != nil {
 			return err
@@ -205,6 +213,26 @@ func suffix(name, prefix string) string {
 		return ""
 	}
 	return rest
+}
+
+// follow begins a new file where somebody else has put the old one aside. The chain goes on in it.
+func (s *file) follow() error {
+	mine, err := s.f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(s.path)
+	switch {
+	case err == nil && os.SameFile(mine, there):
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	old := s.f
+	if err := s.open(); err != nil {
+		return err
+	}
+	return errors.Join(old.Sync(), old.Close())
 }
 
 // prune removes the oldest files of too many.

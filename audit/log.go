@@ -32,7 +32,8 @@ type Log struct {
 
 	mu    sync.Mutex
 	queue []Record
-	lost  uint64
+	lost  uint64 // since the last record
+	stats Stats  // but for Waiting
 
 	last    link // the writer's own, while it runs
 	wake    chan struct{}
@@ -99,6 +100,7 @@ func (l *Log) Put(r Record) {
 	promised := r.Event == Statement && r.Decision != "refuse" && !l.o.Drop
 	if len(l.queue) >= l.o.Queue && !promised {
 		l.lost++
+		l.stats.Lost++
 		l.mu.Unlock()
 		return
 	}
@@ -107,6 +109,28 @@ func (l *Log) Put(r Record) {
 	select {
 	case l.wake <- struct{}{}:
 	default: // it is awake already
+	}
+}
+
+// Stats are figures of a log.
+type Stats struct {
+	Written, Lost uint64 // since it was opened
+	Waiting       int
+}
+
+// Stats returns the figures of now.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Waiting = len(l.queue)
+	return s
+}
+
+// Reopen makes the next record go to a new file if the current one has been moved away, as logrotate does.
+func (l *Log) Reopen() {
+	if l.file != nil {
+		l.file.moved.Store(true)
 	}
 }
 
@@ -162,6 +186,7 @@ func (l *Log) drain(again bool) bool {
 			l.queue = nil
 		}
 		l.lost -= lost
+		l.stats.Written++
 		l.mu.Unlock()
 	}
 }

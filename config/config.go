@@ -26,14 +26,19 @@ type Config struct {
 	LogFormat LogFormat
 	LogLevel  zapcore.Level
 
-	LoginTimeout     time.Duration // from accept to the end of the login
+	LoginTimeout             time.Duration // from accept to the end of the login
+	Limits                   Limits
+	IdleTimeout              time.Duration // outside of a transaction; 0 for any time
+	IdleInTransactionTimeout time.Duration // likewise inside of one
+
 	ShutdownGrace    time.Duration // for open transactions when the proxy stops; may be 0
 	ConnectTimeout   time.Duration // to one host of the server, where its connection string says nothing
 	MaxStatementSize int           // bytes
 
-	Auth          AuthMethod // of clients that no rule of AuthRules matches
-	AuthRules     []AuthRule // the first that matches holds
-	LoginFailures int        // that one address may have in a minute; 0 for any number
+	Auth              AuthMethod    // of clients that no rule of AuthRules matches
+	AuthRules         []AuthRule    // the first that matches holds
+	LoginFailures     int           // that one address may have in a minute; 0 for any number
+	LoginFailureDelay time.Duration // before a client is told that its password is wrong
 
 	ProxyProtocol          ProxyProtocol
 	ApplicationNameAddHost bool
@@ -46,6 +51,14 @@ type Config struct {
 	ClientTLS ClientTLS
 	Audit     Audit
 	Databases map[string]Database // by name, as the server has it
+}
+
+// Limits are how many sessions there may be at a time; 0 for any number.
+type Limits struct {
+	Connections int // in all
+	PerAddress  int // of one client
+	PerUser     int // logged in as one role of the cluster
+	PerDatabase int
 }
 
 // ClientTLS is what clients are offered.

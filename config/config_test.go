@@ -101,6 +101,13 @@ login-timeout: 1m30s
 connect-timeout: 500ms
 shutdown-grace: 0s
 max-statement-size: 1GiB
+max-connections: 4
+max-connections-per-address: 3
+max-connections-per-user: 2
+max-connections-per-database: 1
+idle-timeout: 1h
+idle-in-transaction-timeout: 1m
+login-failure-delay: 1s
 client-tls:
   mode: verify-full
   cert: c
@@ -115,6 +122,8 @@ databases:
 				c.HTTPListen, c.LogFormat, c.LogLevel = "[::1]:80", config.LogConsole, zapcore.ErrorLevel
 				c.LoginTimeout, c.ConnectTimeout, c.ShutdownGrace = 90*time.Second, 500*time.Millisecond, 0
 				c.MaxStatementSize = 1 << 30
+				c.Limits = config.Limits{Connections: 4, PerAddress: 3, PerUser: 2, PerDatabase: 1}
+				c.IdleTimeout, c.IdleInTransactionTimeout, c.LoginFailureDelay = time.Hour, time.Minute, time.Second
 				c.ClientTLS = config.ClientTLS{Mode: config.TLSVerifyFull, Cert: "c", Key: "k", CA: "a"}
 				c.Databases = map[string]config.Database{"Orders.v2": {Prefix: "007", Mode: scope.Explicit}, "b": {}}
 			},
@@ -436,12 +445,28 @@ func TestFlags(t *testing.T) {
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	config.AddFlags(flags)
 	for _, want := range []string{
-		"      --listen ADDR                      Addresses to accept clients on (default 127.0.0.1:6432)\n",
+		"      --listen ADDR                            Addresses to accept clients on (default 127.0.0.1:6432)\n",
 		"      --admin-dsn DSN ", "      --config FILE ", "      --client-tls-mode MODE ",
 	} {
 		if !strings.Contains(flags.FlagUsages(), want) {
 			t.Errorf("%q is missing in\n%s", want, flags.FlagUsages())
 		}
+	}
+}
+
+func TestNeedRestart(t *testing.T) {
+	before, after := defaults(), defaults()
+	before.Databases = map[string]config.Database{"a": {Prefix: "x"}, "b": {Mode: scope.Off}, "c": {Prefix: "y"}}
+	after.Databases = map[string]config.Database{"a": {Prefix: "z"}, "c": {Prefix: "y", Mode: scope.Off}, "d": {Prefix: "x"}}
+	after.Mode, after.LogLevel, after.Limits.PerUser = scope.Explicit, zapcore.DebugLevel, 1
+	after.Listen = []string{"127.0.0.1:6433"}
+	after.Upstream, _ = config.ParseDSN("host=db password=other")
+	want := []string{"databases.a.prefix", "databases.d.prefix", "listen", "upstream"}
+	if diff := cmp.Diff(want, config.NeedRestart(before, after)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if keys := config.NeedRestart(after, after); len(keys) > 0 {
+		t.Errorf("no change needs a restart for %v", keys)
 	}
 }
 

@@ -98,7 +98,7 @@ func readDatabases(v yamlfile.Value, databases map[string]Database) {
 			s := &databaseSettings[i]
 			keys[s.key] = func(v yamlfile.Value) {
 				if text, ok := s.read(v); ok {
-					_ = s.set(&d, text) // read has checked it
+					_ = s.set.parse(&d, text) // read has checked it
 				}
 			}
 		}

@@ -22,7 +22,7 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 	c.Databases, c.AuthRules = l.file()
 	for i := range settings {
 		s := &settings[i]
-		l.problem(s.key, s.set(c, l.viper.GetString(s.key)))
+		l.problem(s.key, s.set.parse(c, l.viper.GetString(s.key)))
 	}
 	for _, r := range requirements {
 		if !l.invalid[r.key] && r.missing(c) {

@@ -176,12 +176,13 @@ func parsePrefix(text string) (string, error) {
 	return text, nil
 }
 
-const maxLoginFailures = 1_000_000
+// maxLimit is more than any limit can be meant to be.
+const maxLimit = 1_000_000
 
-func parseLoginFailures(text string) (int, error) {
+func parseLimit(text string) (int, error) {
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > maxLoginFailures {
-		return 0, fmt.Errorf(`"%s" is no number from 0 to %d`, text, maxLoginFailures)
+	if err != nil || n < 0 || n > maxLimit {
+		return 0, fmt.Errorf(`"%s" is no number from 0 to %d`, text, maxLimit)
 	}
 	return n, nil
 }

@@ -43,6 +43,9 @@ func (s *setting[T]) write(b *strings.Builder, key, where string) {
 		fmt.Fprintf(b, "- Also: %s\n", where)
 	}
 	fmt.Fprintf(b, "- Value: %s\n- Default: %s\n- Example: `%s`\n", s.arg, cmp.Or(code(s.def), "none"), s.example)
+	if s.fixed {
+		b.WriteString("- A change needs a restart\n")
+	}
 }
 
 func code(s string) string {

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"reflect"
+	"strings"
+)
 
 // setting is one row of the table: a value of a T, how it is called, and what there is to say of it. Its value is a text
 // in every source.
@@ -12,7 +15,8 @@ type setting[T any] struct {
 	doc     string // the effect; its first sentence is the flag's usage text
 	list    bool   // the flag may be repeated
 	secret  bool   // not shown, and read from a file where PGSCOPE_…_FILE names one
-	set     func(*T, string) error
+	fixed   bool   // a change has no effect until the proxy is started again
+	set     field[T]
 }
 
 // flag returns the name of the command line's flag, without dashes.
@@ -22,7 +26,7 @@ func (s *setting[T]) flag() string { return strings.ReplaceAll(s.key, ".", "-") 
 func (s *setting[T]) env() string { return envName(s.flag()) }
 
 // check reports what is wrong with a text.
-func (s *setting[T]) check(text string) error { return s.set(new(T), text) }
+func (s *setting[T]) check(text string) error { return s.set.parse(new(T), text) }
 
 const envPrefix = "PGSCOPE_"
 
@@ -33,13 +37,22 @@ func envName(flag string) string {
 // fileSuffix makes of a secret's variable the one that names a file.
 const fileSuffix = "_FILE"
 
-// into makes a setter of a field and its parser.
-func into[T, V any](field func(*T) *V, parse func(string) (V, error)) func(*T, string) error {
-	return func(t *T, text string) error {
-		v, err := parse(text)
-		if err == nil {
-			*field(t) = v
-		}
-		return err
+// field is where in a T the value of a setting is.
+type field[T any] struct {
+	parse func(*T, string) error
+	same  func(a, b *T) bool
+}
+
+// into makes a field of a way to it and a parser.
+func into[T, V any](at func(*T) *V, parse func(string) (V, error)) field[T] {
+	return field[T]{
+		parse: func(t *T, text string) error {
+			v, err := parse(text)
+			if err == nil {
+				*at(t) = v
+			}
+			return err
+		},
+		same: func(a, b *T) bool { return reflect.DeepEqual(*at(a), *at(b)) },
 	}
 }

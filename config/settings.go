@@ -13,6 +13,7 @@ import (
 var settings = []setting[Config]{
 	{
 		key: "listen", arg: "ADDR", def: "127.0.0.1:6432", list: true,
+		fixed:   true,
 		example: "listen: [127.0.0.1:6432, /run/pgscope/.s.PGSQL.6432]",
 		doc: "Addresses to accept clients on. A host and a port (an empty host means all interfaces, port 0 a free one), or a Unix " +
 			"socket: its absolute path, with unix: in front or not. In a flag or a variable several are separated by commas; the " +
@@ -21,6 +22,7 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "reuse-port", arg: "BOOL", def: "false",
+		fixed:   true,
 		example: "reuse-port: true",
 		doc: "Whether another process may listen on the same TCP ports, true or false (SO_REUSEPORT, Linux): the next version starts beside " +
 			"this one, which is then stopped. While both listen, clients are shared between them.",
@@ -28,6 +30,7 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "upstream", arg: "DSN", secret: true,
+		fixed:   true,
 		example: "upstream: host=db.internal sslmode=verify-full",
 		doc: "The PostgreSQL server, as a libpq URI or keyword=value string. Hosts, ports and TLS settings of it are used, " +
 			"target_session_attrs, load_balance_hosts, connect_timeout and keepalives too; user, password and database are the clients' own. " +
@@ -36,6 +39,7 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "admin-dsn", arg: "DSN", secret: true,
+		fixed:   true,
 		example: "admin-dsn: host=db.internal user=pgscope_admin dbname=postgres",
 		doc: "The proxy's own login at the server, as a libpq URI or keyword=value string. With it the proxy can look up the roles of a " +
 			"database before the first session in it has begun, and set up what role statements need. Empty: it has none, and asks in " +
@@ -65,12 +69,14 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "http-listen", arg: "ADDR", def: "127.0.0.1:9632",
+		fixed:   true,
 		example: `http-listen: 0.0.0.0:9632`,
 		doc:     "Address for /livez, /readyz and /metrics, a host and a port. Empty: they are not served.",
 		set:     into(func(c *Config) *string { return &c.HTTPListen }, parseHTTPListen),
 	},
 	{
 		key: "log-format", arg: "FORMAT", def: string(LogJSON),
+		fixed:   true,
 		example: "log-format: console",
 		doc:     "How log records are written to standard error: json (one object a line) or console (for people).",
 		set:     into(func(c *Config) *LogFormat { return &c.LogFormat }, oneOf(LogJSON, LogConsole)),
@@ -91,10 +97,51 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "connect-timeout", arg: "DURATION", def: "10s",
+		fixed:   true,
 		example: "connect-timeout: 3s",
 		doc: "How long to try one host of the server before the next. More than zero. connect_timeout in the connection string goes " +
 			"before it.",
 		set: into(func(c *Config) *time.Duration { return &c.ConnectTimeout }, atLeast(time.Millisecond, parseDuration)),
+	},
+	{
+		key: "max-connections", arg: "NUMBER", def: "0",
+		example: "max-connections: 500",
+		doc: "How many sessions there may be at a time, of clients that log in too. More are refused with 53300; cancel requests always pass. " +
+			"Should be less than the server's max_connections, so that somebody can still connect there directly. 0: any number.",
+		set: into(func(c *Config) *int { return &c.Limits.Connections }, parseLimit),
+	},
+	{
+		key: "max-connections-per-address", arg: "NUMBER", def: "0",
+		example: "max-connections-per-address: 50",
+		doc:     "How many sessions may come from one address. Those on Unix sockets have none. 0: any number.",
+		set:     into(func(c *Config) *int { return &c.Limits.PerAddress }, parseLimit),
+	},
+	{
+		key: "max-connections-per-user", arg: "NUMBER", def: "0",
+		example: "max-connections-per-user: 20",
+		doc: "How many sessions may be logged in as one role. Roles of two databases are two, also where they have the same short name. " +
+			"0: any number.",
+		set: into(func(c *Config) *int { return &c.Limits.PerUser }, parseLimit),
+	},
+	{
+		key: "max-connections-per-database", arg: "NUMBER", def: "0",
+		example: "max-connections-per-database: 100",
+		doc:     "How many sessions may be logged in to one database. 0: any number.",
+		set:     into(func(c *Config) *int { return &c.Limits.PerDatabase }, parseLimit),
+	},
+	{
+		key: "idle-timeout", arg: "DURATION", def: "0s",
+		example: "idle-timeout: 1h",
+		doc: "How long a session may rest outside of a transaction, before it is ended with 57P05. It is looked after once a second. 0s: " +
+			"for any time. Pools of connections may be surprised; set theirs shorter.",
+		set: into(func(c *Config) *time.Duration { return &c.IdleTimeout }, atLeast(0, parseDuration)),
+	},
+	{
+		key: "idle-in-transaction-timeout", arg: "DURATION", def: "0s",
+		example: "idle-in-transaction-timeout: 5m",
+		doc: "How long a session may rest inside of a transaction, before it is ended with 25P03 and the transaction is rolled back. It is " +
+			"looked after once a second. 0s: for any time.",
+		set: into(func(c *Config) *time.Duration { return &c.IdleInTransactionTimeout }, atLeast(0, parseDuration)),
 	},
 	{
 		key: "shutdown-grace", arg: "DURATION", def: "30s",
@@ -124,7 +171,14 @@ var settings = []setting[Config]{
 		example: "login-failures: 20",
 		doc: "How many logins from one address (of IPv6, one /64 network) may fail in a minute. Then it has to wait: one more may fail each " +
 			"time that the minute is shared out to. 0: any number. Logins on Unix sockets are not counted.",
-		set: into(func(c *Config) *int { return &c.LoginFailures }, parseLoginFailures),
+		set: into(func(c *Config) *int { return &c.LoginFailures }, parseLimit),
+	},
+	{
+		key: "login-failure-delay", arg: "DURATION", def: "0s",
+		example: "login-failure-delay: 500ms",
+		doc: "How long a client has to wait to be told that its password is wrong. It has its connection meanwhile: with a delay, " +
+			"max-connections-per-address should be set too.",
+		set: into(func(c *Config) *time.Duration { return &c.LoginFailureDelay }, atLeast(0, parseDuration)),
 	},
 	{
 		key: "proxy-protocol.mode", arg: "MODE", def: string(ProxyProtocolOff),
@@ -148,6 +202,7 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "pool", arg: "MODE", def: string(PoolOff),
+		fixed:   true,
 		example: "pool: session",
 		doc: "What becomes of a server connection whose client has left: off (it is closed) or session (it is reset by DISCARD ALL, and " +
 			"serves the next client of the same database, user and startup parameters, application_name among them). Only for clients " +
@@ -156,12 +211,14 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "pool-idle", arg: "NUMBER", def: "20",
+		fixed:   true,
 		example: "pool-idle: 50",
 		doc:     "How many server connections may wait for clients of the same database, user and startup parameters.",
 		set:     into(func(c *Config) *int { return &c.PoolIdle }, parsePool),
 	},
 	{
 		key: "pool-size", arg: "NUMBER", def: "50",
+		fixed:   true,
 		example: "pool-size: 200",
 		doc: "How many server connections may wait for clients in all. They count for the server's max_connections. Where it is one too " +
 			"many, the one that has waited longest is closed.",
@@ -169,6 +226,7 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "pool-lifetime", arg: "DURATION", def: "10m",
+		fixed:   true,
 		example: "pool-lifetime: 1h",
 		doc: "How long after its login a server connection may be given to another client. What ALTER ROLE or ALTER DATABASE has set " +
 			"meanwhile, and a change of pg_hba.conf, holds for new ones only.",
@@ -201,6 +259,7 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "audit.file", arg: "FILE",
+		fixed:   true,
 		example: "audit: {file: /var/log/pgscope/audit.log}",
 		doc: "File for audit records: a line of JSON for each role statement and each refused login, chained by hashes (docs/audit.md). " +
 			"Only one process can write it. Empty: none.",
@@ -208,12 +267,14 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "audit.stdout", arg: "BOOL", def: "false",
+		fixed:   true,
 		example: "audit: {stdout: true}",
 		doc:     "Whether audit records go to standard output: true or false. The log goes to standard error.",
 		set:     into(func(c *Config) *bool { return &c.Audit.Stdout }, parseBool),
 	},
 	{
 		key: "audit.syslog", arg: "ADDR",
+		fixed:   true,
 		example: "audit: {syslog: unix:/dev/log}",
 		doc: "Syslog server for audit records, in the format of RFC 5424: unix: and the path of a socket, or tcp: with a host and a port. " +
 			"Nothing is encrypted: the host should be this one. Empty: none.",
@@ -221,24 +282,28 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "audit.max-size", arg: "SIZE", def: "100MiB",
+		fixed:   true,
 		example: "audit: {file: audit.log, max-size: 1GiB}",
 		doc:     "The size at which audit.file is put aside under another name, and a new one begins. 0: any size.",
 		set:     into(func(c *Config) *int { return &c.Audit.MaxSize }, parseSize),
 	},
 	{
 		key: "audit.max-age", arg: "DURATION", def: "0s",
+		fixed:   true,
 		example: "audit: {file: audit.log, max-age: 24h}",
 		doc:     "The age of its first record at which audit.file is put aside, when the next record is written. 0s: any age.",
 		set:     into(func(c *Config) *time.Duration { return &c.Audit.MaxAge }, atLeast(0, parseDuration)),
 	},
 	{
 		key: "audit.keep", arg: "NUMBER", def: "0",
+		fixed:   true,
 		example: "audit: {file: audit.log, keep: 30}",
 		doc:     "How many files that were put aside are kept; the oldest are removed. 0: all.",
 		set:     into(func(c *Config) *int { return &c.Audit.Keep }, parseCount),
 	},
 	{
 		key: "audit.overflow", arg: "WORD", def: string(OverflowRefuse),
+		fixed:   true,
 		example: "audit: {file: audit.log, overflow: drop}",
 		doc: "What happens while audit records cannot be written and too many wait: refuse (role statements are refused with 53000) or drop " +
 			"(records are dropped; the next one counts them). Other statements go on in either case.",
@@ -253,6 +318,7 @@ const databasesKey = "databases"
 var databaseSettings = []setting[Database]{
 	{
 		key: "prefix", arg: "PREFIX",
+		fixed:   true,
 		example: "databases: {orders_production: {prefix: orders}}",
 		doc: "What the names of the database's roles begin with on the server, before an underscore. It is fixed when the database gets its " +
 			"first role; a change here does not rename roles. At most 61 bytes; two databases cannot have the same. Empty: the database's name.",

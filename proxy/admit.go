@@ -38,6 +38,7 @@ type visitor struct {
 	certificate *tls.Certificate // that the client was shown; nil without TLS
 	greeted     bool             // NegotiateProtocolVersion had its time
 	asked       bool             // it was asked to authenticate itself
+	penalty     func()           // makes it wait before it is told that its password is wrong; nil for no time
 }
 
 // admitOptions is what admit needs to know of the configuration. It is made once, by newAdmitOptions, and shared.

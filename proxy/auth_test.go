@@ -62,10 +62,11 @@ func TestAuthRules(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	f, err := newFailures(6)
+	f, err := newFailures()
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.limit(6)
 	now := time.Unix(1000, 0)
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for range 6 {
@@ -96,9 +97,9 @@ func TestFailures(t *testing.T) {
 	if f.wait(netip.MustParseAddr("2001:db8::2"), now) == 0 || f.wait(netip.MustParseAddr("2001:db8:0:1::1"), now) != 0 {
 		t.Error("an IPv6 network is one address")
 	}
-	var none *failures
-	none.note(a, now)
-	if none.wait(a, now) != 0 {
+	f.limit(0)
+	f.note(a, now)
+	if f.wait(a, now) != 0 {
 		t.Error("no bound makes wait")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 )
 
@@ -100,4 +102,14 @@ func (u *Upstream) cancel(ctx context.Context, c wire.CancelRequest) (err error)
 		return nil
 	}
 	return fmt.Errorf("cancel request: server did not close the connection: %w", err)
+}
+
+// forwardCancel brings a client's cancel request to the server.
+func (x *session) forwardCancel(c wire.CancelRequest) {
+	result := cancelForwarded
+	if err := x.server.o.Upstream.forwardCancel(x.ctx, c); err != nil {
+		result = cancelFailed
+		x.log.Warn("cancel request was not delivered", zap.Error(err))
+	}
+	x.server.metrics.cancels.WithLabelValues(result).Inc()
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -14,23 +15,31 @@ import (
 // failures bounds how often passwords can be guessed from one address: after so many failed logins it has to wait. It is a
 // token bucket per address, kept as the time at which the bucket will be full again (GCRA).
 type failures struct {
-	each  time.Duration // one failure is forgiven after this time
-	burst time.Duration // as many failures as may follow each other, times each
-
 	mu   sync.Mutex
+	each time.Duration // one failure is forgiven after this time; 0: they are not counted
 	full *lru.Cache[netip.Prefix, time.Time]
 }
 
 // maxSuspects bounds the addresses that are remembered.
 const maxSuspects = 1 << 14
 
-// newFailures returns a bound of so many failures a minute, at once or spread out; nil, which bounds nothing, for 0.
-func newFailures(perMinute int) (*failures, error) {
-	if perMinute == 0 {
-		return nil, nil
-	}
+// forgiven is the time after which all failures are.
+const forgiven = time.Minute
+
+// newFailures returns what counts nothing yet.
+func newFailures() (*failures, error) {
 	full, err := lru.New[netip.Prefix, time.Time](maxSuspects)
-	return &failures{each: time.Minute / time.Duration(perMinute), burst: time.Minute, full: full}, err
+	return &failures{full: full}, err
+}
+
+// limit sets how many failures there may be in a minute, at once or spread out; 0 for any number.
+func (f *failures) limit(perMinute int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.each = 0
+	if perMinute > 0 {
+		f.each = forgiven / time.Duration(perMinute)
+	}
 }
 
 // suspect is what is counted of an address: an IPv6 network of one site has more addresses than anybody could remember.
@@ -46,11 +55,11 @@ func suspect(client netip.Addr) netip.Prefix {
 
 // note counts a failed login. One on a Unix socket has no address and is not counted.
 func (f *failures) note(client netip.Addr, now time.Time) {
-	if f == nil || !client.IsValid() {
-		return
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.each == 0 || !client.IsValid() {
+		return
+	}
 	from := now
 	if full, ok := f.full.Get(suspect(client)); ok && full.After(now) {
 		from = full
@@ -60,16 +69,16 @@ func (f *failures) note(client netip.Addr, now time.Time) {
 
 // wait returns how long a client has to wait before it may try again.
 func (f *failures) wait(client netip.Addr, now time.Time) time.Duration {
-	if f == nil || !client.IsValid() {
-		return 0
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.each == 0 || !client.IsValid() {
+		return 0
+	}
 	full, ok := f.full.Get(suspect(client))
 	if !ok {
 		return 0
 	}
-	return max(0, full.Add(f.each).Sub(now)-f.burst)
+	return max(0, full.Add(f.each).Sub(now)-forgiven)
 }
 
 // tooMany is what a client is told that has to wait.
@@ -78,5 +87,22 @@ func tooManyFailures(wait time.Duration) *scope.Error {
 		Code:    scope.CodeTooManyConnections,
 		Message: "too many failed logins from this address",
 		Hint:    fmt.Sprintf("Try again in %v. login-failures of the proxy sets how many are let pass.", wait.Round(time.Second)+time.Second),
+	}
+}
+
+// atone makes a client wait that has given a wrong password, so that it guesses slowly on this connection as well.
+func (v *visitor) atone() {
+	if v.penalty != nil {
+		v.penalty()
+	}
+}
+
+// pause waits, at most to the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }

@@ -26,7 +26,7 @@ func (x *session) meet(v *visitor) {
 // decide asks the policy that is in force now.
 func (s *Server) decide(who policy.Session, facts *policy.Facts, a policy.Action) policy.Decision {
 	who.Time, who.Facts, who.Declared = time.Now(), facts, s.declared.Load()
-	return s.policy.Load().Decide(who, a)
+	return s.settings.Load().Policy.Decide(who, a)
 }
 
 // warn tells the log of what the policy warns of.
@@ -48,11 +48,7 @@ func (x *session) mayConnect() policy.Decision {
 
 // recheck ends the sessions that a new policy would not have let begin.
 func (s *Server) recheck() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for x := range s.sessions {
-		x.recheck()
-	}
+	s.each((*session).recheck)
 }
 
 // recheck ends a session that is logged in and may no longer be. One that is not yet is asked about when it is.

@@ -57,6 +57,12 @@ type loggedIn struct {
 	lease     *lease       // what the server's connection can be kept for; nil where it is to be closed
 }
 
+// leave ends what the client is not to have after all.
+func (in *loggedIn) leave() {
+	_, _ = in.server.Write(wire.AppendHeader(nil, wire.Terminate, 0)) // it sees the connection end in any case
+	_ = in.server.Close()
+}
+
 // loginRounds bounds the messages of a server in a login. SCRAM has five.
 const loginRounds = 20
 
@@ -194,6 +200,9 @@ func (l *loginRelay) again(ctx context.Context, a *loginAttempt) (*loginAttempt,
 func (l *loginRelay) turnAway(a *loginAttempt) error {
 	defer a.close()
 	l.greet(a)
+	if a.answer.refused == codeInvalidPassword {
+		l.visitor.atone()
+	}
 	refusal := a.answer.refusal()
 	if a.answer.after != nil {
 		l.out = append(l.out, a.answer.frame...) // AuthenticationOk

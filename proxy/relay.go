@@ -34,7 +34,11 @@ type relay struct {
 	// interrupt makes whoever reads or writes look at ended.
 	interrupt func()
 	end       ending // why; set before ended is closed
-	torn      bool   // the client was left within a message: nothing can be said to it any more. fromServer's
+	rest      rest   // what the watch has seen of it
+	moved     traffic
+	asked     time.Time           // since when the client is held; zero where it is not
+	waited    func(time.Duration) // is told how long it was
+	torn      bool                // the client was left within a message: nothing can be said to it any more. fromServer's
 }
 
 // ending says why a session is over.
@@ -50,10 +54,11 @@ const (
 	byClient   side = "client"
 	byServer   side = "server"
 	byShutdown side = "shutdown"
+	byTimeout  side = "timeout" // the proxy, because the client rested too long
 )
 
 func newRelay(client, server net.Conn, e *engine.Engine) *relay {
-	r := &relay{client: client, server: server, engine: e, ended: make(chan struct{})}
+	r := &relay{client: client, server: server, engine: e, ended: make(chan struct{}), waited: func(time.Duration) {}}
 	r.interrupt = func() {
 		// A connection that cannot be woken so is closed, and awake.
 		past := time.Unix(1, 0)
@@ -249,12 +254,23 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 // listen and speak are engine.Server and engine.Client. A panic there ends this session, and no other.
 func (r *relay) listen(in []byte, out *engine.Out) (err error) {
 	defer recovered(&err)
-	return r.engine.Server(in, out)
+	r.moved.said += uint64(len(in))
+	err = r.engine.Server(in, out)
+	if !r.asked.IsZero() && !r.engine.Held() {
+		r.waited(time.Since(r.asked))
+		r.asked = time.Time{}
+	}
+	return err
 }
 
 func (r *relay) speak(in []byte, out *engine.Out) (taken int, err error) {
 	defer recovered(&err)
-	return r.engine.Client(in, out)
+	taken, err = r.engine.Client(in, out)
+	r.moved.heard += uint64(taken) //nolint:gosec // a count
+	if r.engine.Held() && r.asked.IsZero() {
+		r.asked = time.Now()
+	}
+	return taken, err
 }
 
 // panicked is the end of a session by a fault of the proxy's own.

@@ -19,16 +19,15 @@ import (
 // Server accepts clients and runs their sessions.
 type Server struct {
 	o           Options
-	admission   admitOptions
+	settings    atomic.Pointer[settings]
 	directories directories
 	admin       *admin
 	metrics     *metrics
-	policy      atomic.Pointer[policy.Policy]
+	tally       *tally
 	declared    atomic.Pointer[policy.Declared]
 	loops       *loops // nil where sessions are relayed by goroutines
 	analyses    *analyses
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
-	auth        authRules
 	failures    *failures
 	pool        *pool // nil where no server connections are kept
 
@@ -37,6 +36,7 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	draining bool
+	moved    traffic // by sessions that have ended
 	running  sync.WaitGroup
 }
 
@@ -55,12 +55,6 @@ func New(o Options) (*Server, error) {
 	if o.Upstream == nil {
 		return nil, errors.New("proxy: no upstream")
 	}
-	if o.Policy == nil {
-		return nil, errors.New("proxy: no policy")
-	}
-	if o.ClientTLS != TLSOff && (o.TLS == nil || len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil) {
-		return nil, errors.New("proxy: TLS for clients needs a certificate")
-	}
 	guesses, err := lru.New[guess, int](maxGuesses)
 	if err != nil {
 		return nil, err
@@ -70,41 +64,24 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		o: o, analyses: analyses, metrics: newMetrics(o.Metrics), guesses: guesses,
-		admission: newAdmitOptions(o.ClientTLS, o.TLS, o.LoginTimeout),
-		sessions:  make(map[*session]struct{}),
-		auth:      authRules{o.AuthRules, o.Auth},
+		o: o, analyses: analyses, guesses: guesses, tally: newTally(), sessions: make(map[*session]struct{}),
 	}
-	if s.auth.has(AuthVerify) && o.Admin == nil {
-		return nil, errors.New("proxy: to verify passwords, it needs an admin connection")
-	}
-	if o.Pool.Idle > 0 {
-		if o.AddHost {
-			return nil, errors.New("proxy: with the client's address in application_name, no client can have the server connection of another")
-		}
-		s.pool = newPool(o.Pool, o.Metrics)
-	}
-	s.admission.proxies = o.Proxies
-	if s.failures, err = newFailures(o.LoginFailures); err != nil {
-		return nil, err
-	}
-	s.SetPolicy(o.Policy)
-	s.directories.prefixes = make(map[string]string)
-	for name, d := range o.Databases {
-		s.directories.prefixes[name] = d.Prefix
-	}
+	s.directories.prefixes = o.Prefixes
 	if o.Admin != nil {
 		s.o.Admin = withoutConnectionSettings(o.Admin)
 		s.admin = &admin{config: s.o.Admin}
 	}
+	if s.failures, err = newFailures(); err != nil {
+		return nil, err
+	}
+	if o.Pool.Idle > 0 {
+		s.pool = newPool(o.Pool, o.Metrics)
+	}
+	if err := s.Reload(o.Settings); err != nil {
+		return nil, err
+	}
+	s.metrics = newMetrics(s, o.Metrics)
 	return s, nil
-}
-
-// SetPolicy lets another policy decide about all statements from now on, also those of sessions under way. Sessions that it would
-// not let log in now are ended.
-func (s *Server) SetPolicy(p *policy.Policy) {
-	s.policy.Store(p)
-	s.recheck()
 }
 
 // SetDeclared tells what the access manifest owns from now on; nil for nothing.
@@ -137,6 +114,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.o.Admin != nil {
 		accepting.Go(func() { s.sweep(ctx) })
 	}
+	watching, stopWatching := context.WithCancel(sessions)
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watch(watching) })
+	defer watch.Wait()
+	defer stopWatching()
 	for _, l := range s.listeners {
 		accepting.Go(func() { s.accept(sessions, l) })
 	}
@@ -164,11 +146,30 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 			continue
 		}
 		x := newSession(ctx, s, conn)
-		s.mu.Lock()
-		s.sessions[x] = struct{}{}
-		s.running.Add(1)
-		s.mu.Unlock()
+		if x.settings.Limits.overrun(s.remember(x)) {
+			s.metrics.rejections.WithLabelValues(overrun).Inc()
+			x.over()
+			continue
+		}
 		go x.serve()
+	}
+}
+
+// remember returns how many sessions there are with this one.
+func (s *Server) remember(x *session) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[x] = struct{}{}
+	s.running.Add(1)
+	return len(s.sessions)
+}
+
+// each calls f for all sessions. It must not block.
+func (s *Server) each(f func(*session)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x := range s.sessions {
+		f(x)
 	}
 }
 
@@ -192,18 +193,14 @@ func (s *Server) drain(stop func()) {
 		s.running.Wait()
 		close(done)
 	}()
-	grace := time.NewTimer(s.o.Grace)
+	grace := time.NewTimer(s.settings.Load().Grace)
 	defer grace.Stop()
 	select {
 	case <-done:
 		return
 	case <-grace.C:
 	}
-	s.mu.Lock()
-	for x := range s.sessions {
-		x.kill()
-	}
-	s.mu.Unlock()
+	s.each((*session).kill)
 	stop() // logins, and connections to servers, under way
 	<-done
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -22,13 +23,19 @@ import (
 
 // session is the story of one connection: admit → names → login → relay → close.
 type session struct {
-	server *Server
-	conn   net.Conn   // as accepted; nil when an event loop has the session
-	client netip.Addr // where the client is; not valid on a Unix socket, and before it is known
-	log    *zap.Logger
-	start  engine.StartRole // what the startup packet says of roles beside the user
-	who    policy.Session   // once its startup packet is read
-	peer   string           // the client's address for audit records, from then on
+	server   *Server
+	settings *settings  // those in force when it began
+	counted  bool       // what it has moved is in Server.moved; guarded as that is
+	conn     net.Conn   // as accepted; nil when an event loop has the session
+	client   netip.Addr // where the client is; not valid on a Unix socket, and before it is known
+	log      *zap.Logger
+	came     time.Time
+	place    place            // what it is counted as
+	tls      string           // the version; empty without
+	method   AuthMethod       // how the client was let in
+	start    engine.StartRole // what the startup packet says of roles beside the user
+	who      policy.Session   // once its startup packet is read
+	peer     string           // the client's address for audit records, from then on
 
 	ctx    context.Context // of the login, and of what is asked of the server for the session
 	cancel context.CancelFunc
@@ -39,14 +46,16 @@ type session struct {
 }
 
 func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
-	x := &session{server: s, conn: conn, log: s.o.Log.WithLazy(zap.Stringer("client", conn.RemoteAddr()))}
+	x := &session{
+		server: s, settings: s.settings.Load(), conn: conn, came: time.Now(),
+		log: s.o.Log.WithLazy(zap.Stringer("client", conn.RemoteAddr())),
+	}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	return x
 }
 
 // serve runs the session, to its end or until whoever relays it has it.
 func (x *session) serve() {
-	x.server.metrics.sessions.Inc()
 	var handed bool
 	var fault error
 	func() {
@@ -54,7 +63,7 @@ func (x *session) serve() {
 		handed = x.begin()
 	}()
 	if fault != nil {
-		x.log.Error("session ended", zap.Error(fault))
+		x.log.Error("the proxy failed", zap.Error(fault))
 	}
 	if !handed {
 		x.over()
@@ -67,7 +76,7 @@ func (x *session) over() {
 	if x.conn != nil {
 		x.close(x.conn)
 	}
-	x.server.metrics.sessions.Dec()
+	x.server.tally.leave(&x.place)
 	x.server.forget(x)
 	x.server.running.Done()
 }
@@ -75,7 +84,7 @@ func (x *session) over() {
 // begin brings the client to the server, and relays. It reports whether whoever relays it will call over.
 func (x *session) begin() (handed bool) {
 	s, ctx := x.server, x.ctx
-	v, err := admit(ctx, x.conn, s.admission)
+	v, err := admit(ctx, x.conn, x.settings.admission)
 	if err != nil {
 		x.turnedAway(err, policy.Decision{})
 		return false
@@ -85,14 +94,18 @@ func (x *session) begin() (handed bool) {
 		x.log = s.o.Log.With(zap.Stringer("client", v.client)) // as a load balancer says
 	}
 	if v.cancel != nil {
-		s.metrics.cancels.Inc()
-		if err := s.o.Upstream.forwardCancel(ctx, *v.cancel); err != nil {
-			x.log.Warn("cancel request was not delivered", zap.Error(err))
-		}
+		x.forwardCancel(*v.cancel)
 		return false
 	}
 	x.log = x.log.WithLazy(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
+	if v.tls != nil {
+		x.tls = tls.VersionName(v.tls.Version)
+	}
 	x.meet(v)
+	if c := s.tally.enter(&x.place, x.client, x.limits()); c != nil {
+		x.turnedAway(x.crowded(v, c), policy.Decision{})
+		return false
+	}
 	d := x.mayConnect()
 	x.warn(connecting, d)
 	if d.Err != nil {
@@ -104,7 +117,13 @@ func (x *session) begin() (handed bool) {
 		x.turnedAway(err, d)
 		return false
 	}
-	s.metrics.logins.WithLabelValues("accepted").Inc()
+	if c := s.tally.settle(&x.place, in.user, scope.Short(v.startup.User()), v.startup.Database(), x.limits()); c != nil {
+		in.leave()
+		x.turnedAway(x.crowded(v, c), d)
+		return false
+	}
+	s.metrics.logins.WithLabelValues(loginAccepted).Inc()
+	s.metrics.loginSeconds.Observe(time.Since(x.came).Seconds())
 	return x.run(v, in)
 }
 
@@ -116,13 +135,14 @@ func (x *session) close(c net.Conn) {
 
 // turnedAway notes why a connection did not become a session, and what the policy said of it. The client knows already.
 func (x *session) turnedAway(err error, d policy.Decision) {
-	x.server.metrics.logins.WithLabelValues("refused").Inc()
 	var failed *loginError
 	errors.As(err, &failed)
 	if failed != nil && failed.sqlstate == "" && failed.side == byClient {
+		x.server.metrics.logins.WithLabelValues(loginAbandoned).Inc()
 		x.log.Debug("client left before the login", zap.Error(failed.cause)) // port scans and health checks too
 		return
 	}
+	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()
 	x.log.Warn("login failed", zap.Error(err))
 	x.recordLogin(err, d)
 	if failed != nil && failed.unauthorized() {
@@ -138,23 +158,28 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	s := x.server
 	database, user := v.startup.Database(), scope.Short(v.startup.User())
 	if wait := s.failures.wait(x.client, time.Now()); wait > 0 {
+		s.metrics.rejections.WithLabelValues(byFailures).Inc()
 		return nil, v.refuse(tooManyFailures(wait))
 	}
 	names, err := x.loginNames(ctx, v, user)
 	if err != nil {
 		return nil, err
 	}
+	if delay := x.settings.LoginFailureDelay; delay > 0 {
+		v.penalty = func() { pause(ctx, delay) }
+	}
 	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
 	if o.proof, err = x.authenticate(ctx, v, names); err != nil {
 		return nil, err
 	}
-	if x.scoped(v) && s.o.mode(database) != scope.Off {
+	mode := x.settings.mode(database)
+	if x.scoped(v) && mode != scope.Off {
 		v.startup, x.start = withoutRoles(v.startup)
 	}
 	if x.scoped(v) {
-		o.params = sessionSettings(v, s.o.mode(database))
+		o.params = sessionSettings(v, mode)
 	}
-	if s.o.AddHost {
+	if x.settings.AddHost {
 		o.params = append(o.params, withHost(v))
 	}
 	if asked, _ := walsender(v); !asked {
@@ -171,7 +196,8 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 // where the server is to check it.
 func (x *session) authenticate(ctx context.Context, v *visitor, names loginNames) (*proof, error) {
 	defer interruptWith(ctx, v.conn)()
-	rule := x.server.auth.of(v)
+	rule := x.settings.auth.of(v)
+	x.method = rule.Method
 	switch {
 	case rule.Method == AuthVerify:
 		keys, err := x.verify(ctx, v, names)
@@ -254,7 +280,7 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 	s := x.server
 	database := v.startup.Database()
 	plain := scope.Cluster(user)
-	if !x.scoped(v) || s.o.mode(database) == scope.Off {
+	if !x.scoped(v) || x.settings.mode(database) == scope.Off {
 		return loginNames{candidates: []scope.Cluster{plain}}, nil
 	}
 	if d := s.directories.known(database); d != nil {
@@ -334,14 +360,14 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 
 // run hands the session to an event loop, or to goroutines, which relay until it is over, and do the rest.
 func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
-	began := time.Now()
 	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
+	r.waited = func(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
 	x.attach(r)
 	x.recheck() // the policy may be another by now
 	if r.start(in.rest) {
 		in.rest = nil
 		done := func() {
-			x.ended(r, in, began)
+			x.ended(r, in)
 			x.over()
 		}
 		if loops, conn := x.server.loops, x.conn; loops != nil {
@@ -357,12 +383,12 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 		}()
 		return true
 	}
-	x.ended(r, in, began)
+	x.ended(r, in)
 	return false
 }
 
 // ended tells both sides and the log that the relay has ended.
-func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
+func (x *session) ended(r *relay, in *loggedIn) {
 	end, e := r.end, r.engine
 	if kept := x.keep(r, in); kept {
 		r.abandon()
@@ -373,10 +399,14 @@ func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
 		x.close(r.client)
 		x.close(r.server)
 	}
-	x.server.metrics.ended.WithLabelValues(string(end.side)).Inc()
-	fields := []zap.Field{zap.String("ended by", string(end.side)), zap.Duration("after", time.Since(began))}
-	if orderly(end.err) || e.Goodbye() || e.Fatal() {
-		x.log.Info("session ended", fields...)
+	x.server.count(x, r)
+	fields := []zap.Field{
+		zap.String("role", string(in.user)), zap.String("tls", x.tls), zap.String("auth", string(x.method)),
+		zap.Duration("duration", time.Since(x.came)), zap.Uint64("from_client_bytes", r.moved.heard), zap.Uint64("from_server_bytes", r.moved.said),
+		zap.String("ended_by", string(end.side)),
+	}
+	if orderly(end.err) || e.Goodbye() || e.Fatal() || end.side == byTimeout {
+		x.log.Info("session ended", append(fields, zap.NamedError("reason", end.err))...)
 	} else {
 		x.log.Warn("session ended", append(fields, zap.Error(end.err))...)
 	}
@@ -389,7 +419,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	s := x.server
 	database := v.startup.Database()
 	c := engine.Config{
-		Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.o.MaxStatement, Analyze: s.analyses.analyze,
+		Directory: unscoped{}, Mode: scope.Off, MaxMessage: x.settings.MaxStatement, Analyze: s.analyses.analyze,
 		Login: in.user, LoginName: scope.Short(v.startup.User()), Keep: in.lease != nil,
 	}
 	if s.pool != nil {
@@ -399,7 +429,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		return c
 	}
 	c.Walsender, _ = walsender(v)
-	c.Directory, c.Mode = s.directories.of(database), s.o.mode(database)
+	c.Directory, c.Mode = s.directories.of(database), x.settings.mode(database)
 	c.Start = x.start
 	if c.Walsender {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
@@ -411,16 +441,18 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		x.warn(a, d)
 		return d
 	}
-	c.Needs = func(version int, kinds ...policy.Kind) policy.Need { return s.policy.Load().Needs(version, kinds...) }
+	c.Needs = func(version int, kinds ...policy.Kind) policy.Need {
+		return s.settings.Load().Policy.Needs(version, kinds...)
+	}
 	c.Forget = s.directories.forget
 	if s.o.Audit != nil {
 		c.Done = func(st engine.Statement) { s.o.Audit.Put(x.record(in.user, st)) }
 		c.Room = s.o.Audit.Room
 	}
 	c.Saw = func(_ string, result *rewrite.Result) {
-		what := "forwarded"
+		what := statementForwarded
 		if len(result.Refusals) > 0 {
-			what = "refused"
+			what = statementRefused
 		}
 		s.metrics.statements.WithLabelValues(what).Inc()
 	}

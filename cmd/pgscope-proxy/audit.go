@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // openAudit returns nil where no audit records are wanted.
-func openAudit(c config.Audit, log *zap.Logger) (*audit.Log, error) {
+func openAudit(c config.Audit, log *zap.Logger, metrics prometheus.Registerer) (*audit.Log, error) {
 	if !c.On() {
 		return nil, nil
 	}
@@ -34,8 +35,22 @@ func openAudit(c config.Audit, log *zap.Logger) (*audit.Log, error) {
 	if begin.Torn > 0 {
 		log.Warn("the audit file ended in half a record, which was cut off", zap.Int64("bytes", begin.Torn))
 	}
+	measureAudit(l, metrics)
 	log.Info("audit begins", zap.Uint64("after record", begin.Seq), zap.String("hash", begin.Hash))
 	return l, nil
+}
+
+func measureAudit(l *audit.Log, metrics prometheus.Registerer) {
+	count := func(name, help string, of func(audit.Stats) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(of(l.Stats())) })
+	}
+	metrics.MustRegister(
+		count("pgscope_audit_records_total", "Audit records written.", func(s audit.Stats) uint64 { return s.Written }),
+		count("pgscope_audit_lost_records_total", "Audit records that found no room.", func(s audit.Stats) uint64 { return s.Lost }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pgscope_audit_waiting_records", Help: "Audit records that wait to be written.",
+		}, func() float64 { return float64(l.Stats().Waiting) }),
+	)
 }
 
 // auditGrace is how long the last records may take.

@@ -173,7 +173,8 @@ func demoProxy(ctx context.Context, cluster *pgtest.Cluster) (*proxy.Server, err
 		return nil, err
 	}
 	s, err := proxy.New(proxy.Options{
-		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Admin: admin, Policy: policy.Default(), Grace: time.Second, Log: zap.NewNop(),
+		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Admin: admin, Log: zap.NewNop(),
+		Settings: proxy.Settings{Policy: policy.Default(), Grace: time.Second},
 	})
 	if err != nil {
 		return nil, err

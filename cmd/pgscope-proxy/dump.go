@@ -196,7 +196,8 @@ func (o *dumpOptions) withProxy(ctx context.Context, f func(dir string) error) (
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s, err := proxy.New(proxy.Options{
-		Listen: []string{filepath.Join(dir, ".s.PGSQL."+socketPort)}, Upstream: upstream, Policy: policy.Default(), Grace: time.Second,
+		Listen: []string{filepath.Join(dir, ".s.PGSQL."+socketPort)}, Upstream: upstream,
+		Settings: proxy.Settings{Policy: policy.Default(), Grace: time.Second},
 	})
 	if err != nil {
 		return err

@@ -3,20 +3,17 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/config"
-	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
@@ -25,7 +22,8 @@ func newServeCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: "serve accepts PostgreSQL clients and relays them to a server, giving each database roles of its own.\n" +
-			"SIGHUP reads the policy and the certificate again. SIGTERM stops: open transactions may end within the grace period.",
+			"SIGHUP reads the configuration again, with the policy and the certificates; sessions go on. SIGTERM stops: open\n" +
+			"transactions may end within the grace period.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, error) { return config.Load(cmd.Flags()) }
@@ -33,23 +31,27 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), c, load, newLogger(cmd.ErrOrStderr(), c.LogFormat, c.LogLevel))
+			level := zap.NewAtomicLevelAt(c.LogLevel)
+			return serve(cmd.Context(), c, load, newLogger(cmd.ErrOrStderr(), c.LogFormat, level), level)
 		},
 	}
 	config.AddFlags(c.Flags())
 	return c
 }
 
-// serve runs the proxy until ctx ends. load reads the configuration anew.
-func serve(ctx context.Context, c *config.Config, load func() (*config.Config, error), log *zap.Logger) (err error) {
-	var cert certificate
+// serve runs the proxy until ctx ends. load reads the configuration anew; level is that of the log.
+func serve(
+	ctx context.Context, c *config.Config, load func() (*config.Config, error), log *zap.Logger, level zap.AtomicLevel,
+) (err error) {
 	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	o, err := proxyOptions(c, &cert, log, metrics)
+	metrics.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
+	)
+	o, err := proxyOptions(c, log, metrics)
 	if err != nil {
 		return err
 	}
-	if o.Audit, err = openAudit(c.Audit, log); err != nil {
+	if o.Audit, err = openAudit(c.Audit, log, metrics); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAudit(o.Audit, log)) }()
@@ -57,6 +59,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	if err != nil {
 		return err
 	}
+	r := newReloader(c, load, server, o.Audit, log, level, metrics)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -91,7 +94,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		select {
 		case <-hangups:
 			tellManager(log, stateReloading())
-			reload(load, server, &cert, log)
+			r.reload()
 			tellManager(log, stateReady)
 		case err := <-failed: // the proxy is of use without its monitor, but nobody would know how it is
 			stop()
@@ -110,64 +113,4 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 			return err
 		}
 	}
-}
-
-func proxyOptions(c *config.Config, cert *certificate, log *zap.Logger, metrics prometheus.Registerer) (proxy.Options, error) {
-	upstream, err := proxy.NewUpstream(c.Upstream.Reveal())
-	if err != nil {
-		return proxy.Options{}, err
-	}
-	upstream.SetDefaultTimeout(c.ConnectTimeout)
-	o := proxy.Options{
-		Listen: c.Listen, ReusePort: c.ReusePort, Upstream: upstream,
-		Mode: c.Mode, Databases: make(map[string]proxy.DatabaseOptions),
-		LoginTimeout: c.LoginTimeout, Grace: c.ShutdownGrace, MaxStatement: c.MaxStatementSize,
-		Log: log, Metrics: metrics,
-	}
-	if o.Inherited, err = inheritedListeners(); err != nil {
-		return proxy.Options{}, err
-	}
-	authOptions(c, &o)
-	for name, d := range c.Databases {
-		o.Databases[name] = proxy.DatabaseOptions{Prefix: d.Prefix, Mode: d.Mode}
-	}
-	if !c.AdminDSN.Empty() {
-		if o.Admin, err = pgconn.ParseConfig(c.AdminDSN.Reveal()); err != nil {
-			return proxy.Options{}, errors.New("admin-dsn: the connection string cannot be used") // pgconn's error shows parts of it
-		}
-	}
-	if o.ClientTLS, o.TLS, err = clientTLS(c.ClientTLS, cert); err != nil {
-		return proxy.Options{}, err
-	}
-	o.Policy, err = loadPolicy(c)
-	return o, err
-}
-
-func loadPolicy(c *config.Config) (*policy.Policy, error) {
-	if c.Policy == "" {
-		return policy.Default(), nil
-	}
-	p, err := policy.Load(c.Policy)
-	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	return p, nil
-}
-
-// reload puts a new policy and a new certificate into use, both or, where one of them is wrong, none. Connections stay.
-func reload(load func() (*config.Config, error), server *proxy.Server, cert *certificate, log *zap.Logger) {
-	c, err := load()
-	var p *policy.Policy
-	if err == nil {
-		p, err = loadPolicy(c)
-	}
-	if err == nil {
-		err = cert.load(c.ClientTLS)
-	}
-	if err != nil {
-		log.Error("not reloaded: everything stays as it was", zap.Error(err))
-		return
-	}
-	server.SetPolicy(p)
-	log.Info("reloaded", zap.Strings("again", []string{"policy", "certificate"}))
 }

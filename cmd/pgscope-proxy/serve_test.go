@@ -37,6 +37,7 @@ func runUntilEnd(t *testing.T, f func(context.Context) error) {
 // record is a log record.
 type record struct {
 	Msg, Level, Listen, HTTP string
+	Settings                 []string
 }
 
 // logReader reads the log of a proxy.

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 )
 
@@ -61,4 +62,18 @@ func commitOf(info *debug.BuildInfo) string {
 		commit += ", modified"
 	}
 	return commit
+}
+
+// buildInfo is the version as a metric: of several proxies side by side, which are the old ones?
+func buildInfo() prometheus.Collector {
+	name := version
+	if info, ok := debug.ReadBuildInfo(); ok && name == "" {
+		name = info.Main.Version
+	}
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "pgscope_build_info", Help: "1, with the version that runs.",
+		ConstLabels: prometheus.Labels{"version": name, "go_version": runtime.Version()},
+	})
+	g.Set(1)
+	return g
 }

@@ -95,10 +95,10 @@ type Engine struct {
 	key       []byte // the body of BackendKeyData
 	crowded   bool   // the client is held because it runs too far ahead
 	changing  bool   // the transaction under way changes roles
-	fetchable bool   // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
+	kept      bool   // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
 	switching bool   // the session spoke of pgscope.*: its mode may not be the configured one
 	goodbye   bool   // the client sent Terminate
-	kept      bool   // and the server does not know, being at rest
+	spared    bool   // and the server does not know, being at rest
 	reported  []string
 	fatal     bool // the server ended the session by an error
 }
@@ -196,7 +196,7 @@ func (e *Engine) Fatal() bool { return e.fatal }
 
 // Kept reports whether the client has ended the session, and left the server at rest outside of a transaction, which was not
 // told that it is over.
-func (e *Engine) Kept() bool { return e.kept }
+func (e *Engine) Kept() bool { return e.spared }
 
 // Reported returns the names of the parameters that the server has told before the session began, where it may be kept.
 func (e *Engine) Reported() []string { return e.reported }

@@ -49,7 +49,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		return pass, nil
 	case wire.Terminate:
 		e.goodbye = true
-		if e.kept = e.cfg.Keep && e.serverRests(); e.kept {
+		if e.spared = e.cfg.Keep && e.serverRests(); e.spared {
 			return drop, nil
 		}
 		return pass, nil

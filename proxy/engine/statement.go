@@ -126,7 +126,7 @@ func (e *Engine) left(part bool) bool {
 
 // concerns reports whether a text is worth an analysis.
 func (e *Engine) concerns(sql []byte) bool {
-	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.fetchable && rewrite.MayFetch(sql)
+	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.kept && rewrite.MayFetch(sql)
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
@@ -374,7 +374,7 @@ func (e *Engine) rewrite(out *Out) {
 		e.refuse(h.statement, &rewrite.Error{Error: unrecorded}, out)
 		return
 	}
-	e.fetchable = e.fetchable || h.analysis.Results().Kept
+	e.kept = e.kept || h.analysis.Results().Kept
 	h.follow(t)
 	e.vacate(h.analysis.Changes())
 	if t.foreword != "" && h.typ == wire.Query {

@@ -138,7 +138,9 @@ func serve(ctx context.Context, c *pgtest.Cluster) (address string, stop func() 
 	if err != nil {
 		return "", nil, err
 	}
-	s, err := proxy.New(proxy.Options{Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Admin: admin, Policy: policy.Default()})
+	s, err := proxy.New(proxy.Options{
+		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Admin: admin, Settings: proxy.Settings{Policy: policy.Default()},
+	})
 	if err != nil {
 		return "", nil, err
 	}

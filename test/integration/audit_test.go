@@ -217,7 +217,9 @@ func TestPolicyChanges(t *testing.T) {
 
 	var o proxy.Options
 	withPolicy(t, policyOfTests+"  - {statement: connect, user: bob, action: deny, hint: Go home.}")(&o)
-	server.SetPolicy(o.Policy)
+	if err := server.Reload(o.Settings); err != nil {
+		t.Fatal(err)
+	}
 	_, err := bob.ReceiveMessage(t.Context())
 	if gone := (*pgconn.PgError)(nil); !errors.As(err, &gone) || gone.Severity != "FATAL" || gone.Code != "57P01" || gone.Hint != "Go home." {
 		t.Errorf("%v", err)

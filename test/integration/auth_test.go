@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -289,7 +290,7 @@ func TestAuthRules(t *testing.T) {
 // TestLoginFailures guesses passwords until the proxy has enough of it.
 func TestLoginFailures(t *testing.T) {
 	c := loginCluster(t)
-	via := start(t, c, quiet, func(o *proxy.Options) { o.LoginFailures = 3 })
+	via := start(t, c, quiet, func(o *proxy.Options) { o.LoginFailures, o.LoginFailureDelay = 3, time.Millisecond })
 	for range 3 {
 		if _, failure := logIn(t, via, "clear", "wrong"); failure == nil || failure.Code != "28P01" {
 			t.Errorf("a wrong password: %v", failure)

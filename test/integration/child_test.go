@@ -34,7 +34,7 @@ func child(dsn string) error {
 	if err != nil {
 		return err
 	}
-	s, err := proxy.New(proxy.Options{Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Policy: allow})
+	s, err := proxy.New(proxy.Options{Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Settings: proxy.Settings{Policy: allow}})
 	if err != nil {
 		return err
 	}

@@ -203,7 +203,7 @@ func TestReservedPrefix(t *testing.T) {
 		t.Errorf("heard %q", got)
 	}
 	d = start(t, scoped(), permissive(t), func(o *proxy.Options) {
-		o.Databases = map[string]proxy.DatabaseOptions{"pg_x": {Prefix: "x"}}
+		o.Prefixes = map[string]string{"pg_x": "x"}
 	}).open(t, "pg_x", "postgres")
 	d.query("CREATE ROLE reader")
 	wantEnrolled(t, "pgscope_db_pg_x x:x_reader")

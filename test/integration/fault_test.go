@@ -161,7 +161,7 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	toIt := func(o *proxy.Options) { o.Upstream, o.LoginTimeout = upstream, 100*time.Millisecond }
+	toIt := func(o *proxy.Options) { o.Upstream, o.Timeouts.Login = upstream, 100*time.Millisecond }
 
 	d := start(t, scoped(), quiet, toIt).dial(t)
 	d.say(startup(pgproto3.ProtocolVersion30, "user", "postgres"))

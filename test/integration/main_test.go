@@ -149,8 +149,9 @@ func serve(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (_ *
 		t.Fatal(err)
 	}
 	o := proxy.Options{
-		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Policy: policy.Default(), Grace: 5 * time.Second, Goroutines: *goroutines,
-		Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
+		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Goroutines: *goroutines,
+		Settings: proxy.Settings{Policy: policy.Default(), Grace: 5 * time.Second},
+		Log:      zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
 	}
 	for _, f := range change {
 		f(&o)

@@ -160,7 +160,9 @@ func startProxy(t *testing.T, c *pgtest.Cluster) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := proxy.New(proxy.Options{Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Policy: allow, Grace: 5 * time.Second})
+	s, err := proxy.New(proxy.Options{
+		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Settings: proxy.Settings{Policy: allow, Grace: 5 * time.Second},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+// metricNames finds the metrics in an expression of Prometheus, or in a text with some.
+var metricNames = regexp.MustCompile(`\b(?:pgscope|process|go)_[a-z0-9_]+`)
+
+// TestMetrics holds the metrics to the conventions, and the dashboard and the alert rules to the metrics that there are.
+func TestMetrics(t *testing.T) {
+	log := serveCommand(t, "--upstream", pgtest.Shared(t).DSN(), "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
+		"--audit-file", filepath.Join(t.TempDir(), "audit.log"))
+	text := get(t, "http://"+log.until("ready").HTTP+"/metrics")
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "pgscope_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+	known := make(map[string]bool)
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			known[metricNames.FindString(line)] = true
+		}
+	}
+	const folder = "../../packaging/monitoring/"
+	for _, file := range []string{"dashboard.json", "alerts.yaml"} {
+		content, err := os.ReadFile(folder + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := metricNames.FindAllString(string(content), -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no metric", file)
+		}
+		for _, name := range named {
+			if !known[name] {
+				t.Errorf("%s: the program has no metric %s", file, name)
+			}
+		}
+	}
+	dashboard, err := os.ReadFile(folder + "dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range known {
+		if strings.HasPrefix(name, "pgscope_") && !strings.HasSuffix(name, "_sum") && !strings.HasSuffix(name, "_count") &&
+			!strings.Contains(string(dashboard), name) {
+			t.Errorf("the dashboard does not show %s", name)
+		}
+	}
+	if !json.Valid(dashboard) {
+		t.Error("the dashboard is not JSON")
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/pgscope/pgscope-proxy/audit"
+	"github.com/pgscope/pgscope-proxy/config"
+	"github.com/pgscope/pgscope-proxy/proxy"
+)
+
+// reloader puts a changed configuration in force while the proxy runs.
+type reloader struct {
+	started *config.Config // what the process began with
+	load    func() (*config.Config, error)
+	server  *proxy.Server
+	audit   *audit.Log // nil for none
+	log     *zap.Logger
+	level   zap.AtomicLevel
+
+	reloads *prometheus.CounterVec // by result
+	last    prometheus.Gauge
+}
+
+// The results of a reload.
+const (
+	reloadDone   = "done"
+	reloadFailed = "failed"
+)
+
+func newReloader(
+	c *config.Config, load func() (*config.Config, error), server *proxy.Server, records *audit.Log,
+	log *zap.Logger, level zap.AtomicLevel, metrics prometheus.Registerer,
+) *reloader {
+	r := &reloader{
+		started: c, load: load, server: server, audit: records, log: log, level: level,
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgscope_reloads_total", Help: "Reloads of the configuration, by result.",
+		}, []string{"result"}),
+		last: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pgscope_last_reload_success", Help: "Whether the configuration that is in force is the one in the files, as far as is known: 1 or 0.",
+		}),
+	}
+	r.reloads.WithLabelValues(reloadDone)
+	r.reloads.WithLabelValues(reloadFailed)
+	r.last.Set(1)
+	metrics.MustRegister(r.reloads, r.last)
+	return r
+}
+
+// reload reads the configuration, and the files that it names, again. Everything is put in force or, where something is
+// wrong, nothing. Sessions go on.
+func (r *reloader) reload() {
+	c, err := r.apply()
+	if err != nil {
+		r.reloads.WithLabelValues(reloadFailed).Inc()
+		r.last.Set(0)
+		r.log.Error("not reloaded: everything stays as it was", zap.Error(err))
+		return
+	}
+	r.reloads.WithLabelValues(reloadDone).Inc()
+	r.last.Set(1)
+	if keys := config.NeedRestart(r.started, c); len(keys) > 0 {
+		r.log.Warn("some settings have changed that need a restart", zap.Strings("settings", keys))
+	}
+	r.log.Info("reloaded")
+}
+
+func (r *reloader) apply() (*config.Config, error) {
+	c, err := r.load()
+	if err != nil {
+		return nil, err
+	}
+	settings, err := proxySettings(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.server.Reload(settings); err != nil {
+		return nil, err
+	}
+	r.level.SetLevel(c.LogLevel)
+	if r.audit != nil {
+		r.audit.Reopen()
+	}
+	return c, nil
+}

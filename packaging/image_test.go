@@ -1,0 +1,139 @@
+//go:build image && linux
+
+package packaging_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+// maxImage is how large the image may be, in bytes.
+const maxImage = 40 << 20
+
+// The user of the image, as the Dockerfile says.
+const imageUser = 65532
+
+// TestImage lays out what the Dockerfile puts into the image, and runs it as a container would: in its own root, which it
+// cannot write to, as its user, in front of a server. It must be run by root, after make static.
+func TestImage(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("only root can change the root directory of a process")
+	}
+	cluster := pgtest.Start(t, pgtest.Options{})
+	root, env, args := layOut(t)
+	for i, v := range env {
+		env[i] = strings.NewReplacer("0.0.0.0:6432", "127.0.0.1:0", "0.0.0.0:9632", "127.0.0.1:0").Replace(v) // other tests run too
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = append(env, "PGSCOPE_UPSTREAM="+cluster.DSN("sslmode=disable"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: imageUser, Gid: imageUser}}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log := bufio.NewReader(stderr)
+	line, err := log.ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err, cmd.Wait())
+	}
+	var ready struct{ Msg, Listen string }
+	if err := json.Unmarshal(line, &ready); err != nil || ready.Msg != "ready" {
+		t.Fatalf("not ready: %s", line)
+	}
+	conn, err := pgx.Connect(t.Context(), "postgres://postgres@"+ready.Listen+"/postgres?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, log); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// layOut makes a directory with the content of the image, and returns what the image says of its process.
+func layOut(t *testing.T) (root string, env, args []string) {
+	t.Helper()
+	root, err := os.MkdirTemp("", "image") // a test's own directory is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	if err := os.Chmod(root, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	_, image, found := strings.Cut(read(t, "../Dockerfile"), "\nFROM scratch\n")
+	if !found {
+		t.Fatal("the Dockerfile has another base")
+	}
+	size := int64(0)
+	for line := range strings.Lines(image) {
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch word {
+		case "COPY":
+			from, to, _ := strings.Cut(strings.TrimPrefix(rest, "--from=build "), " ")
+			size += install(t, from, filepath.Join(root, to), strings.HasSuffix(to, "/"))
+		case "USER":
+			if rest != "65532:65532" {
+				t.Errorf("user %s", rest)
+			}
+		case "ENV":
+			env = strings.Fields(rest)
+		case "ENTRYPOINT", "CMD":
+			var list []string
+			if err := json.Unmarshal([]byte(rest), &list); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, list...)
+		}
+	}
+	t.Logf("%d bytes", size)
+	if size > maxImage {
+		t.Errorf("the image has %d bytes, more than %d", size, maxImage)
+	}
+	return root, env, args
+}
+
+// install copies a file of the build stage, whose /src is the repository, and returns its size.
+func install(t *testing.T, from, to string, folder bool) int64 {
+	t.Helper()
+	if ours, ok := strings.CutPrefix(from, "/src/"); ok {
+		from = filepath.Join("..", ours)
+	}
+	if folder {
+		to = filepath.Join(to, filepath.Base(from))
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, content, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	return int64(len(content))
+}

@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Limits are how many sessions there may be at a time, of clients that log in too; 0 for any number.
+type Limits struct {
+	Connections int // in all
+	PerAddress  int // of a client; those on Unix sockets have none
+	PerUser     int // one role of the cluster, once it is logged in
+	PerDatabase int // likewise
+}
+
+// What limits are called: their settings, without max- in front.
+const (
+	limitAll      = "connections"
+	limitAddress  = "connections-per-address"
+	limitUser     = "connections-per-user"
+	limitDatabase = "connections-per-database"
+)
+
+// strangers is how many connections there may be beyond the limit: of clients that have not said yet what they want, which
+// can be to cancel a query of one of the others, and of those that wait to be told that there is no place for them.
+const strangers = 100
+
+// overrun reports whether a new connection cannot even be told that there are too many.
+func (l Limits) overrun(connections int) bool {
+	return l.Connections > 0 && connections > l.Connections+strangers
+}
+
+// tally counts sessions.
+type tally struct {
+	mu        sync.Mutex
+	all       int
+	addresses map[netip.Addr]int
+	users     map[scope.Cluster]int
+	databases map[string]int
+}
+
+func newTally() *tally {
+	return &tally{addresses: make(map[netip.Addr]int), users: make(map[scope.Cluster]int), databases: make(map[string]int)}
+}
+
+// place is what a session is counted as. The zero value is that of one that is not counted.
+type place struct {
+	taken    bool
+	address  netip.Addr // not valid on a Unix socket
+	user     scope.Cluster
+	database string // empty until the session is logged in
+}
+
+// enter counts a session that wants to log in, or says by which limit it cannot.
+func (t *tally) enter(p *place, address netip.Addr, l Limits) *crowded {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case full(t.all, l.Connections):
+		// ProcessStartupPacket and InitProcess (src/backend) say no more either.
+		return &crowded{limitAll, l.Connections, "sorry, too many clients already"}
+	case address.IsValid() && full(t.addresses[address], l.PerAddress):
+		return &crowded{limitAddress, l.PerAddress, fmt.Sprintf("too many connections from address %s", address)}
+	}
+	*p = place{taken: true, address: address}
+	t.all++
+	if address.IsValid() {
+		t.addresses[address]++
+	}
+	return nil
+}
+
+// settle counts a session that is logged in, as the server does: who cannot log in takes nobody's place. The words are those
+// of CheckMyDatabase and InitializeSessionUserId (src/backend/utils/init).
+func (t *tally) settle(p *place, user scope.Cluster, name scope.Short, database string, l Limits) *crowded {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case full(t.users[user], l.PerUser):
+		return &crowded{limitUser, l.PerUser, fmt.Sprintf(`too many connections for role "%s"`, name)}
+	case full(t.databases[database], l.PerDatabase):
+		return &crowded{limitDatabase, l.PerDatabase, fmt.Sprintf(`too many connections for database "%s"`, database)}
+	}
+	p.user, p.database = user, database
+	t.users[user]++
+	t.databases[database]++
+	return nil
+}
+
+func full(n, limit int) bool { return limit > 0 && n >= limit }
+
+// leave takes a session out of what it is counted as.
+func (t *tally) leave(p *place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !p.taken {
+		return
+	}
+	t.all--
+	if p.address.IsValid() {
+		drop(t.addresses, p.address)
+	}
+	if p.database != "" {
+		drop(t.users, p.user)
+		drop(t.databases, p.database)
+	}
+	*p = place{}
+}
+
+// drop counts one less, and forgets what has none: clients must not fill the memory by coming from everywhere.
+func drop[K comparable](counts map[K]int, k K) {
+	if counts[k]--; counts[k] <= 0 {
+		delete(counts, k)
+	}
+}
+
+// crowded says which limit has been reached.
+type crowded struct {
+	limit   string
+	most    int
+	message string
+}
+
+func (c *crowded) told() *scope.Error {
+	return &scope.Error{
+		Code: scope.CodeTooManyConnections, Message: c.message,
+		Hint: fmt.Sprintf("max-%s of the proxy is %d.", c.limit, c.most),
+	}
+}
+
+// limits are those in force now.
+func (x *session) limits() Limits { return x.server.settings.Load().Limits }
+
+// crowded tells a client that there is no place for it.
+func (x *session) crowded(v *visitor, c *crowded) error {
+	x.server.metrics.rejections.WithLabelValues(c.limit).Inc()
+	return v.refuse(c.told())
+}

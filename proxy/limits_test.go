@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+func TestTally(t *testing.T) {
+	limits := Limits{Connections: 4, PerAddress: 3, PerUser: 2, PerDatabase: 2}
+	tally := newTally()
+	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	places := make(map[string]*place)
+	for _, step := range []struct {
+		session  string // leaves, where there is no more to it
+		address  netip.Addr
+		user     scope.Cluster
+		database string
+		want     string // the limit
+	}{
+		{"1", here, "orders_app", "orders", ""},
+		{"2", here, "orders_app", "orders", ""},
+		{"3", here, "orders_app", "billing", limitUser},
+		{"4", here, "", "", limitAddress}, // 3 logs in still
+		{"3", netip.Addr{}, "", "", ""},
+		{"4", here, "boss", "orders", limitDatabase},
+		{"4", netip.Addr{}, "", "", ""},
+		{"5", there, "boss", "billing", ""},
+		{"6", netip.Addr{}, "boss", "billing", ""}, // on a Unix socket
+		{"7", there, "", "", limitAll},
+		{"1", netip.Addr{}, "", "", ""},
+		{"7", there, "orders_app", "orders", ""},
+	} {
+		if p := places[step.session]; p != nil {
+			tally.leave(p)
+			delete(places, step.session)
+			continue
+		}
+		p := new(place)
+		places[step.session] = p
+		c := tally.enter(p, step.address, limits)
+		if c == nil && step.user != "" {
+			c = tally.settle(p, step.user, "app", step.database, limits)
+		}
+		if c == nil {
+			c = &crowded{}
+		} else if c.limit == limitAddress || c.limit == limitAll {
+			delete(places, step.session)
+		}
+		if c.limit != step.want {
+			t.Errorf("session %s: %q, not %q", step.session, c.limit, step.want)
+		}
+	}
+	for _, p := range places {
+		tally.leave(p)
+		tally.leave(p) // once is enough
+	}
+	if tally.all+len(tally.addresses)+len(tally.users)+len(tally.databases) > 0 {
+		t.Errorf("remembers %+v", tally)
+	}
+}

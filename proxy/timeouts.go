@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"context"
+	"time"
+
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Timeouts are how long a client may take; 0 for any time, but for Login. Those of sessions are looked after once a second,
+// so that a message costs nothing: a session is ended up to two seconds late, and never early.
+type Timeouts struct {
+	Login             time.Duration // from accept to the end of the login; 0 means a minute, as authentication_timeout
+	Idle              time.Duration // without a statement, outside of a transaction
+	IdleInTransaction time.Duration // without a statement, inside of one
+}
+
+const watchEvery = time.Second
+
+// rest is what the watch has last seen of a session.
+type rest struct {
+	state engine.State
+	heard uint64 // bytes of the client
+	since time.Time
+}
+
+// watch ends the sessions that rest for too long, until ctx ends.
+func (s *Server) watch(ctx context.Context) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			if t := s.settings.Load().Timeouts; t.Idle > 0 || t.IdleInTransaction > 0 {
+				s.each(func(x *session) { x.expire(now, t) })
+			}
+		}
+	}
+}
+
+// expire ends the session if it rests for too long.
+func (x *session) expire(now time.Time, t Timeouts) {
+	x.mu.Lock()
+	r := x.relay
+	x.mu.Unlock()
+	if r != nil {
+		r.expire(now, t)
+	}
+}
+
+func (r *relay) expire(now time.Time, t Timeouts) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if state := r.engine.State(); state != r.rest.state || r.moved.heard != r.rest.heard {
+		r.rest = rest{state, r.moved.heard, now}
+		return
+	}
+	switch still := now.Sub(r.rest.since); r.rest.state {
+	case engine.Idle:
+		if t.Idle > 0 && still >= t.Idle {
+			r.finish(ending{byTimeout, &engine.Error{Report: idleSession}})
+		}
+	case engine.InTransaction:
+		if t.IdleInTransaction > 0 && still >= t.IdleInTransaction {
+			r.finish(ending{byTimeout, &engine.Error{Report: idleInTransaction}})
+		}
+	case engine.Active:
+	}
+}
+
+// As the server says it (ProcessInterrupts, src/backend/tcop/postgres.c).
+var (
+	idleSession = scope.Error{
+		Code: "57P05", Message: "terminating connection due to idle-session timeout", // idle_session_timeout
+		Hint: "idle-timeout of the proxy sets it.",
+	}
+	idleInTransaction = scope.Error{
+		Code: "25P03", Message: "terminating connection due to idle-in-transaction timeout", // idle_in_transaction_session_timeout
+		Hint: "idle-in-transaction-timeout of the proxy sets it.",
+	}
+)
