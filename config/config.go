@@ -39,6 +39,7 @@ type Config struct {
 	ApplicationNameAddHost bool
 
 	ClientTLS ClientTLS
+	Audit     Audit
 	Databases map[string]Database // by name, as the server has it
 }
 
@@ -49,6 +50,29 @@ type ClientTLS struct {
 	Key  string // path of its private key, PEM; likewise
 	CA   string // path of the authorities of clients' certificates, PEM; set if Mode is TLSVerifyFull
 }
+
+// Audit is where audit records go. Without file, standard output and syslog there are none.
+type Audit struct {
+	File     string        // path; empty for none
+	Stdout   bool          // to standard output too
+	Syslog   string        // unix:/dev/log or tcp:127.0.0.1:514; empty for none
+	MaxSize  int           // of the file, in bytes; 0 for any
+	MaxAge   time.Duration // of the file's first record; 0 for any
+	Keep     int           // files put aside that are kept; 0 for all
+	Overflow Overflow
+}
+
+// On reports whether there are audit records.
+func (a Audit) On() bool { return a.File != "" || a.Stdout || a.Syslog != "" }
+
+// Overflow is what happens while audit records cannot be written.
+type Overflow string
+
+// What happens then.
+const (
+	OverflowRefuse Overflow = "refuse" // role statements are refused
+	OverflowDrop   Overflow = "drop"   // records are dropped and counted
+)
 
 // ProxyProtocol is what load balancers in front of the proxy say of clients.
 type ProxyProtocol struct {

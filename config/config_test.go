@@ -64,6 +64,7 @@ func defaults() *config.Config {
 		LoginTimeout: time.Minute, ConnectTimeout: 10 * time.Second, ShutdownGrace: 30 * time.Second, MaxStatementSize: 64 << 20,
 		Auth: config.AuthPassthrough, LoginFailures: 100, ProxyProtocol: config.ProxyProtocol{Mode: config.ProxyProtocolOff},
 		ClientTLS: config.ClientTLS{Mode: config.TLSOff}, Databases: map[string]config.Database{},
+		Audit: config.Audit{MaxSize: 100 << 20, Overflow: config.OverflowRefuse},
 	}
 }
 
@@ -178,6 +179,15 @@ application-name-add-host: true
 				"PGSCOPE_PROXY_PORT_6432_TCP": "tcp://x", "PGSCOPE_PROXY_PORT_6432_TCP_ADDR": "x", "PGSCOPED": "x",
 			}},
 			func(*config.Config) {},
+		},
+		{
+			"audit",
+			sources{file: "audit: {file: a.log, stdout: true, syslog: tcp:127.0.0.1:514, max-size: 1MiB, max-age: 24h, keep: 7, overflow: drop}"},
+			func(c *config.Config) {
+				c.Audit = config.Audit{
+					File: "a.log", Stdout: true, Syslog: "tcp:127.0.0.1:514", MaxSize: 1 << 20, MaxAge: 24 * time.Hour, Keep: 7, Overflow: config.OverflowDrop,
+				}
+			},
 		},
 		{"a size in bytes", sources{args: []string{"--max-statement-size", "8192"}}, func(c *config.Config) { c.MaxStatementSize = 8192 }},
 	} {

@@ -143,6 +143,25 @@ func parseSize(text string) (int, error) {
 	return n * factor, nil
 }
 
+func parseCount(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf(`"%s" is no number like 0 or 30`, text)
+	}
+	return n, nil
+}
+
+func parseSyslog(text string) (string, error) {
+	network, where, _ := strings.Cut(text, ":")
+	switch {
+	case text == "", network == "unix" && filepath.IsAbs(where):
+		return text, nil
+	case network == "tcp":
+		return text, checkAddress(where)
+	}
+	return "", fmt.Errorf(`"%s" is no address like unix:/dev/log or tcp:127.0.0.1:514`, text)
+}
+
 func parsePrefix(text string) (string, error) {
 	const longest = scope.MaxName - len(scope.Separator) - 1 // one byte is left for the role
 	name := scope.Cluster(text + scope.Separator)

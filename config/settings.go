@@ -171,6 +171,51 @@ var settings = []setting[Config]{
 		doc:     "File with the authorities that sign clients' certificates, in PEM. Must be set if client-tls.mode is verify-full.",
 		set:     into(func(c *Config) *string { return &c.ClientTLS.CA }, parsePath),
 	},
+	{
+		key: "audit.file", arg: "FILE",
+		example: "audit: {file: /var/log/pgscope/audit.log}",
+		doc: "File for audit records: a line of JSON for each role statement and each refused login, chained by hashes (docs/audit.md). " +
+			"Only one process can write it. Empty: none.",
+		set: into(func(c *Config) *string { return &c.Audit.File }, parsePath),
+	},
+	{
+		key: "audit.stdout", arg: "BOOL", def: "false",
+		example: "audit: {stdout: true}",
+		doc:     "Whether audit records go to standard output: true or false. The log goes to standard error.",
+		set:     into(func(c *Config) *bool { return &c.Audit.Stdout }, parseBool),
+	},
+	{
+		key: "audit.syslog", arg: "ADDR",
+		example: "audit: {syslog: unix:/dev/log}",
+		doc: "Syslog server for audit records, in the format of RFC 5424: unix: and the path of a socket, or tcp: with a host and a port. " +
+			"Nothing is encrypted: the host should be this one. Empty: none.",
+		set: into(func(c *Config) *string { return &c.Audit.Syslog }, parseSyslog),
+	},
+	{
+		key: "audit.max-size", arg: "SIZE", def: "100MiB",
+		example: "audit: {file: audit.log, max-size: 1GiB}",
+		doc:     "The size at which audit.file is put aside under another name, and a new one begins. 0: any size.",
+		set:     into(func(c *Config) *int { return &c.Audit.MaxSize }, parseSize),
+	},
+	{
+		key: "audit.max-age", arg: "DURATION", def: "0s",
+		example: "audit: {file: audit.log, max-age: 24h}",
+		doc:     "The age of its first record at which audit.file is put aside, when the next record is written. 0s: any age.",
+		set:     into(func(c *Config) *time.Duration { return &c.Audit.MaxAge }, atLeast(0, parseDuration)),
+	},
+	{
+		key: "audit.keep", arg: "NUMBER", def: "0",
+		example: "audit: {file: audit.log, keep: 30}",
+		doc:     "How many files that were put aside are kept; the oldest are removed. 0: all.",
+		set:     into(func(c *Config) *int { return &c.Audit.Keep }, parseCount),
+	},
+	{
+		key: "audit.overflow", arg: "WORD", def: string(OverflowRefuse),
+		example: "audit: {file: audit.log, overflow: drop}",
+		doc: "What happens while audit records cannot be written and too many wait: refuse (role statements are refused with 53000) or drop " +
+			"(records are dropped; the next one counts them). Other statements go on in either case.",
+		set: into(func(c *Config) *Overflow { return &c.Audit.Overflow }, oneOf(OverflowRefuse, OverflowDrop)),
+	},
 }
 
 // databasesKey is the section of the file with what is set for single databases.

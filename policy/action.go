@@ -22,6 +22,7 @@ const (
 	CommentRole       Kind = "comment role" // COMMENT and SECURITY LABEL
 	NameRole          Kind = "name role"    // every other statement that names a role: policies, user mappings, settings
 	SetMode           Kind = "set mode"     // SET pgscope.mode
+	Connect           Kind = "connect"      // a login to a database; only rules that name it speak of it
 )
 
 // Role is a role that a statement names, as the session and as the cluster know it.
@@ -29,6 +30,9 @@ type Role struct {
 	Name    scope.Short
 	Cluster scope.Cluster
 	Home    scope.Home
+	// Administered says that the session's current role administers this one: it is a superuser, or has ADMIN on the role or
+	// on the marker of its scope. It means something where [Session.Facts] are known.
+	Administered bool
 }
 
 // Action is one thing that one statement wants to do to roles. A statement that names several targets makes one

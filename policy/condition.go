@@ -45,6 +45,12 @@ var conditions = map[string]func(value string) (condition, error){
 	"user":        sessionName(func(s *Session) string { return s.User }),
 	"application": sessionName(func(s *Session) string { return s.Application }),
 	"client":      client,
+	"when":        when,
+
+	"member-of":      fact(Need{Members: true}, memberOf),
+	"user-attribute": fact(Need{Standing: true}, userAttribute),
+	"administers":    administers,
+	"server-before":  fact(Need{}, serverBefore),
 
 	"statement": word(kinds, func(a *Action, k Kind) bool { return a.Kind == k }),
 	"attribute": word(attributes, func(a *Action, name string) bool { return slices.Contains(a.Attributes, name) }),
@@ -55,12 +61,16 @@ var conditions = map[string]func(value string) (condition, error){
 	"home":         roleHome(func(a *Action) *Role { return &a.Role }),
 	"grantee":      roleName(func(a *Action) *Role { return &a.Grantee }),
 	"grantee-home": roleHome(func(a *Action) *Role { return &a.Grantee }),
+	"declared":     declared,
 }
+
+// ofLogins are the conditions that a login can be asked for: it acts on no role, and no server has answered yet.
+var ofLogins = []string{"database", "user", "application", "client", "when", "statement"}
 
 // kinds are all values of Kind.
 var kinds = []Kind{
 	CreateRole, AlterRole, RenameRole, DropRole, GrantPrivilege, RevokePrivilege, GrantMembership, RevokeMembership,
-	DefaultPrivileges, ChangeOwner, DropOwned, SetRole, SetSessionAuth, CommentRole, NameRole, SetMode,
+	DefaultPrivileges, ChangeOwner, DropOwned, SetRole, SetSessionAuth, CommentRole, NameRole, SetMode, Connect,
 }
 
 // attributes are those that a role statement can turn on (AlterOptRoleElem, src/backend/parser/gram.y).

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/config/yamlfile"
@@ -56,13 +57,16 @@ func readRule(v yamlfile.Value, number int, file string) rule {
 			read(v, &r.verdict, func(s string) (Verdict, error) { return parseWord(verdicts, s) })
 		},
 	}
+	var asked []string
 	for key, parse := range conditions {
 		keys[key] = func(v yamlfile.Value) {
+			asked = append(asked, key)
 			var alternatives []condition
 			for _, item := range v.List() {
 				var c condition
 				if read(item, &c, parse) {
 					alternatives = append(alternatives, c)
+					r.note(key, item)
 				}
 			}
 			r.conditions = append(r.conditions, anyOf(alternatives))
@@ -72,7 +76,32 @@ func readRule(v yamlfile.Value, number int, file string) rule {
 	if !acts {
 		v.Errorf("the rule has no action: allow, deny or warn")
 	}
+	slices.Sort(asked)
+	for _, key := range asked {
+		if r.connects() && !slices.Contains(ofLogins, key) {
+			v.Errorf("a rule about connect cannot ask for %s: at a login that is not known", key)
+		}
+	}
 	return r
+}
+
+// note keeps what else must be known of a rule with that condition.
+func (r *rule) note(key string, value yamlfile.Value) {
+	text, _ := value.Text()
+	switch key {
+	case "statement":
+		if kind, err := parseWord(kinds, text); err == nil {
+			r.kinds = append(r.kinds, kind)
+		}
+	case "member-of":
+		r.needs.Members = true
+	case "user-attribute", "administers":
+		r.needs.Standing = true
+	case "server-before":
+		if version, err := parseVersion(text); err == nil {
+			r.before = max(r.before, version)
+		}
+	}
 }
 
 // read puts what stands at v into to, and reports whether it could be parsed.

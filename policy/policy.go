@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pgscope/pgscope-proxy/config/yamlfile"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -26,6 +27,25 @@ type Session struct {
 	User        string     // the login's short name
 	Client      netip.Addr // the zero Addr on a Unix socket
 	Application string
+	Time        time.Time // now
+	// Facts are what the server says of the session; nil where nothing is known.
+	Facts *Facts
+	// Declared is what the access manifest owns; nil for nothing.
+	Declared *Declared
+}
+
+// Facts are what the server says of a session.
+type Facts struct {
+	Known         Need          // what of it was asked
+	ServerVersion int           // server_version_num; 0 is older than any
+	Attributes    []string      // of its current role, upper case: SUPERUSER, CREATEROLE …
+	MemberOf      []scope.Short // the roles that its user is a member of, by whatever way
+}
+
+// Need says which [Facts] a policy asks for. To learn them costs the server a look into its catalogs.
+type Need struct {
+	Standing bool // Attributes, and [Role.Administered]
+	Members  bool // MemberOf
 }
 
 // Decision is the answer to one action.
@@ -37,6 +57,13 @@ type Decision struct {
 	// Warning is for the client where the verdict is Warn, else nil: the fields of a WARNING that the statement goes with.
 	Warning *scope.Error
 }
+
+func (n Need) and(m Need) Need {
+	return Need{n.Standing || m.Standing, n.Members || m.Members}
+}
+
+// within reports whether all that is needed is known.
+func (n Need) within(known Need) bool { return n.and(known) == known }
 
 // Policy is an ordered list of rules. It does not change, and is safe for concurrent use.
 type Policy struct {
@@ -90,8 +117,22 @@ func DefaultSource() string { return string(defaultYAML) }
 func (p *Policy) Decide(s Session, a Action) Decision {
 	for i := range p.rules {
 		if r := &p.rules[i]; r.matches(&s, &a) {
-			return r.decision(&a)
+			return r.decision(&s, &a)
 		}
 	}
-	panic("policy: the built-in rules end in one that matches everything")
+	panic("policy: the built-in rules end in some that match everything")
+}
+
+// Needs returns what the rules ask of the session at a server of the version (server_version_num; 0 if it is not known): those
+// rules that speak of some of the kinds or, where none are given, all.
+func (p *Policy) Needs(serverVersion int, kinds ...Kind) (n Need) {
+	for i := range p.rules {
+		r := &p.rules[i]
+		never := r.before > 0 && serverVersion >= r.before
+		if never || len(kinds) > 0 && !r.speaksOf(kinds) {
+			continue
+		}
+		n = n.and(r.needs)
+	}
+	return n
 }

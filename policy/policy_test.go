@@ -31,6 +31,9 @@ func missing(name string) policy.Role {
 // word is what rewrite makes of CURRENT_USER, PUBLIC and the like.
 func word(name string) policy.Role { return policy.Role{Name: scope.Short(name)} }
 
+// modern is a session at a server that guards its roles itself.
+var modern = policy.Session{Database: "orders", Facts: &policy.Facts{ServerVersion: 180000}}
+
 func TestDefault(t *testing.T) {
 	create, alter := policy.CreateRole, policy.AlterRole
 	for _, c := range []struct {
@@ -64,7 +67,7 @@ func TestDefault(t *testing.T) {
 		{policy.Action{Kind: policy.SetMode, Mode: scope.Transparent}, "server-decides"},
 		{policy.Action{Kind: policy.DropOwned, Role: own("a")}, "server-decides"},
 	} {
-		d := policy.Default().Decide(policy.Session{}, c.action)
+		d := policy.Default().Decide(modern, c.action)
 		if d.Rule != "default/"+c.want {
 			t.Errorf("%v: %s, want %s", c.action, d.Rule, c.want)
 		}
@@ -159,7 +162,7 @@ rules:
   - {role: ab, action: allow}`)
 	for role, want := range map[string]string{"a": "rule 1", "ab": "rule 2", "b": "default/no-superuser"} {
 		action := policy.Action{Kind: policy.CreateRole, Role: own(role), Attributes: []string{"SUPERUSER"}}
-		if d := p.Decide(policy.Session{}, action); d.Rule != want {
+		if d := p.Decide(modern, action); d.Rule != want {
 			t.Errorf("%s: %s, want %s", role, d.Rule, want)
 		}
 	}
@@ -229,7 +232,7 @@ func TestDecision(t *testing.T) {
 			},
 		}},
 	} {
-		if diff := cmp.Diff(c.want, p.Decide(policy.Session{}, c.action)); diff != "" {
+		if diff := cmp.Diff(c.want, p.Decide(modern, c.action)); diff != "" {
 			t.Errorf("%v: (-want +got)\n%s", c.action, diff)
 		}
 	}

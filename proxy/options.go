@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/pgscope/pgscope-proxy/audit"
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -58,6 +59,9 @@ type Options struct {
 
 	// Goroutines lets goroutines relay all sessions, not only those with TLS: for comparison.
 	Goroutines bool
+
+	// Audit keeps a record of each role statement and each refused login; nil for none.
+	Audit *audit.Log
 
 	Log *zap.Logger
 	// Metrics is where the proxy's metrics are registered; nil for nowhere.

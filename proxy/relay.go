@@ -124,6 +124,13 @@ func (r *relay) kill() {
 	r.finish(ending{side: byShutdown})
 }
 
+// expel ends the session now, for a reason that its client is told.
+func (r *relay) expel(reason error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.finish(ending{byShutdown, reason})
+}
+
 // drained ends a draining session that is at rest.
 func (r *relay) drained() {
 	if r.draining && r.engine.Idle() {

@@ -24,6 +24,7 @@ type Server struct {
 	admin       *admin
 	metrics     *metrics
 	policy      atomic.Pointer[policy.Policy]
+	declared    atomic.Pointer[policy.Declared]
 	loops       *loops // nil where sessions are relayed by goroutines
 	analyses    *analyses
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
@@ -92,8 +93,15 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// SetPolicy lets another policy decide about all statements from now on, also those of sessions under way.
-func (s *Server) SetPolicy(p *policy.Policy) { s.policy.Store(p) }
+// SetPolicy lets another policy decide about all statements from now on, also those of sessions under way. Sessions that it would
+// not let log in now are ended.
+func (s *Server) SetPolicy(p *policy.Policy) {
+	s.policy.Store(p)
+	s.recheck()
+}
+
+// SetDeclared tells what the access manifest owns from now on; nil for nothing.
+func (s *Server) SetDeclared(d *policy.Declared) { s.declared.Store(d) }
 
 // Run accepts clients until ctx ends, then lets open transactions end within the grace period, ends the rest, and
 // returns when every session has ended and every listener is closed.

@@ -27,6 +27,8 @@ type session struct {
 	client netip.Addr // where the client is; not valid on a Unix socket, and before it is known
 	log    *zap.Logger
 	start  engine.StartRole // what the startup packet says of roles beside the user
+	who    policy.Session   // once its startup packet is read
+	peer   string           // the client's address for audit records, from then on
 
 	ctx    context.Context // of the login, and of what is asked of the server for the session
 	cancel context.CancelFunc
@@ -75,7 +77,7 @@ func (x *session) begin() (handed bool) {
 	s, ctx := x.server, x.ctx
 	v, err := admit(ctx, x.conn, s.admission)
 	if err != nil {
-		x.turnedAway(err)
+		x.turnedAway(err, policy.Decision{})
 		return false
 	}
 	if v.client.IsValid() {
@@ -90,9 +92,16 @@ func (x *session) begin() (handed bool) {
 		return false
 	}
 	x.log = x.log.WithLazy(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
+	x.meet(v)
+	d := x.mayConnect()
+	x.warn(connecting, d)
+	if d.Err != nil {
+		x.turnedAway(v.refuse(d.Err), d)
+		return false
+	}
 	in, err := x.login(ctx, v)
 	if err != nil {
-		x.turnedAway(err)
+		x.turnedAway(err, d)
 		return false
 	}
 	s.metrics.logins.WithLabelValues("accepted").Inc()
@@ -105,8 +114,8 @@ func (x *session) close(c net.Conn) {
 	}
 }
 
-// turnedAway notes why a connection did not become a session. The client knows already.
-func (x *session) turnedAway(err error) {
+// turnedAway notes why a connection did not become a session, and what the policy said of it. The client knows already.
+func (x *session) turnedAway(err error, d policy.Decision) {
 	x.server.metrics.logins.WithLabelValues("refused").Inc()
 	var failed *loginError
 	errors.As(err, &failed)
@@ -115,6 +124,7 @@ func (x *session) turnedAway(err error) {
 		return
 	}
 	x.log.Warn("login failed", zap.Error(err))
+	x.recordLogin(err, d)
 	if failed != nil && failed.unauthorized() {
 		x.server.failures.note(x.client, time.Now())
 	}
@@ -324,6 +334,7 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	began := time.Now()
 	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
 	x.attach(r)
+	x.recheck() // the policy may be another by now
 	if r.start(in.rest) {
 		in.rest = nil
 		if loops, conn := x.server.loops, x.conn; loops != nil {
@@ -346,6 +357,7 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
 	end, e := r.end, r.engine
 	x.farewell(x.ctx, r, in)
+	e.Abandon()
 	x.close(r.client)
 	x.close(r.server)
 	x.server.metrics.ended.WithLabelValues(string(end.side)).Inc()
@@ -377,11 +389,18 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
-	who := policy.Session{
-		Database: database, User: v.startup.User(), Client: v.client.Addr(), Application: v.startup.Get("application_name"),
+	who := x.who
+	c.Decide = func(f *policy.Facts, a policy.Action) policy.Decision {
+		d := s.decide(who, f, a)
+		x.warn(a, d)
+		return d
 	}
-	c.Decide = func(a policy.Action) *scope.Error { return x.decide(who, a) }
+	c.Needs = func(version int, kinds ...policy.Kind) policy.Need { return s.policy.Load().Needs(version, kinds...) }
 	c.Forget = s.directories.forget
+	if s.o.Audit != nil {
+		c.Done = func(st engine.Statement) { s.o.Audit.Put(x.record(in.user, st)) }
+		c.Room = s.o.Audit.Room
+	}
 	c.Saw = func(_ string, result *rewrite.Result) {
 		what := "forwarded"
 		if len(result.Refusals) > 0 {
@@ -390,14 +409,6 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		s.metrics.statements.WithLabelValues(what).Inc()
 	}
 	return c
-}
-
-func (x *session) decide(who policy.Session, a policy.Action) *scope.Error {
-	d := x.server.policy.Load().Decide(who, a)
-	if d.Verdict == policy.Warn {
-		x.log.Warn("role statement", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
-	}
-	return d.Err
 }
 
 // farewell tells both sides that the session is over, as far as they can still be told, and cancels what the server does

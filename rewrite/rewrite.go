@@ -267,7 +267,7 @@ func (m *mapping) role(name scope.Name, c scope.Cluster, home scope.Home) policy
 			short = known
 		}
 	}
-	return policy.Role{Name: short, Cluster: c, Home: home}
+	return policy.Role{Name: short, Cluster: c, Home: home, Administered: m.view.Administers(c, home)}
 }
 
 // act says what the statement wants.

@@ -126,13 +126,19 @@ func parseMarker(comment string) (markerComment, bool) {
 	return m, err == nil && m.OID != 0 && m.Prefix != "" && m.Version >= 1
 }
 
+// administersSQL makes who creates a marker, the first argument of a format, its administrator where the server does not: before
+// PostgreSQL 16, and but for superusers, who need not be one.
+const administersSQL = "IF pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.<) 160000 " +
+	"AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user) " +
+	"THEN GRANT %[1]s TO CURRENT_USER WITH ADMIN OPTION; END IF; "
+
 // EnrolSQL returns one statement that makes the markers that are missing, of the database and of the schemas,
 // atomically in and out of transactions. It does nothing where another session was faster: the loser waits for the
 // winner's transaction and finds the role there.
 func (d Database) EnrolSQL(schemas ...Schema) string {
 	body := "BEGIN "
 	create := func(marker Cluster, options, comment string) {
-		body += fmt.Sprintf("BEGIN CREATE ROLE %s NOLOGIN%s; COMMENT ON ROLE %[1]s IS %[3]s; "+
+		body += fmt.Sprintf("BEGIN CREATE ROLE %s NOLOGIN%s; COMMENT ON ROLE %[1]s IS %[3]s; "+administersSQL+
 			"EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END; ",
 			marker.Ident(), options, QuoteLiteral(comment))
 	}

@@ -18,6 +18,9 @@ type Inquiry struct {
 	Schemas  []string  // the schemas in question, beside those along the session's search_path
 	Own      bool      // whether to list all roles of the database too
 	User     bool      // whether to tell the session's current role
+	Standing bool      // whether to tell what that role is, and what it administers
+	Members  bool      // whether to tell what the session's user is a member of
+	As       Cluster   // the role to tell that of, instead of the session's own; may be empty
 }
 
 // Inquire returns the inquiry that must be answered before the names can be resolved. What is known of the database
@@ -135,7 +138,10 @@ func (q Inquiry) SQL() (sql string, params []string) {
 	if q.Own {
 		sql += ownSQL
 	}
-	return sql, []string{q.Database, array(q.Names), strconv.FormatBool(q.Own), array(q.Schemas), strconv.FormatBool(q.User)}
+	actorSQL, as := q.actorSQL()
+	return sql + actorSQL, append([]string{
+		q.Database, array(q.Names), strconv.FormatBool(q.Own), array(q.Schemas), strconv.FormatBool(q.User),
+	}, as...)
 }
 
 // array returns the strings as an array of PostgreSQL's in text format.
@@ -203,6 +209,9 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 			own.login = r[2] == "true"
 			v.roles[c] = own
 		}
+	}
+	if err := v.meetActor(q, byKind["actor"], byKind["administered"], byKind["member"], kin); err != nil {
+		return nil, err
 	}
 	if err := v.seeSchemas(q, kin, byKind["session"], byKind["namespace"]); err != nil {
 		return nil, err

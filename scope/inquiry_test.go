@@ -24,9 +24,9 @@ func server(t *testing.T) *pgtest.Cluster {
 	return c
 }
 
-func connect(t *testing.T, c *pgtest.Cluster, database string) *pgx.Conn {
+func connect(t *testing.T, c *pgtest.Cluster, database string, settings ...string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), c.DSN("dbname="+database))
+	conn, err := pgx.Connect(t.Context(), c.DSN(append([]string{"dbname=" + database}, settings...)...))
 	if err != nil {
 		t.Fatal(err)
 	}

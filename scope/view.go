@@ -44,11 +44,14 @@ type View struct {
 	User       Cluster // the session's current role, if the inquiry asked for it
 	SearchPath string  // the session's search_path as it is set
 
+	Actor *Actor // the session, where the inquiry asked for it
+
 	// Columns are the columns of the catalogs' relations with role names, in their order, by schema.relation, as far as they
 	// are known. No inquiry asks about them.
 	Columns map[string][]string
 
-	roles map[Cluster]role
+	roles        map[Cluster]role
+	administered map[Cluster]bool // by the session's current role
 }
 
 // View returns what is known of the database without an inquiry: no role.
@@ -284,6 +287,9 @@ func (v *View) Created(c Cluster, home Home) {
 		r, _ = ownRole(c, v.DB.Prefix, v.DB.Marker, "")
 	}
 	v.roles[c] = r
+	if home == Global && v.administered != nil {
+		v.administered[c] = true
+	}
 }
 
 // CreatedIn is Created for a role of a schema.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // for the policy's times of the week, where the system has no time zones
 )
 
 func main() { os.Exit(run()) }

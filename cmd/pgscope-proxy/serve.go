@@ -41,7 +41,7 @@ func newServeCommand() *cobra.Command {
 }
 
 // serve runs the proxy until ctx ends. load reads the configuration anew.
-func serve(ctx context.Context, c *config.Config, load func() (*config.Config, error), log *zap.Logger) error {
+func serve(ctx context.Context, c *config.Config, load func() (*config.Config, error), log *zap.Logger) (err error) {
 	var cert certificate
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -49,6 +49,10 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	if err != nil {
 		return err
 	}
+	if o.Audit, err = openAudit(c.Audit, log); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAudit(o.Audit, log)) }()
 	server, err := proxy.New(o)
 	if err != nil {
 		return err

@@ -36,6 +36,9 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		if !e.completed() {
 			return drop, nil
 		}
+		if p := e.pending.first(); p.awaits == executed && p.text != nil {
+			e.done(p.text.trail, succeeded)
+		}
 		e.pending.answered(executed)
 	case wire.CopyInResponse:
 		e.pending.copying()
@@ -73,7 +76,13 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.pending.pop()
 			return drop, nil
 		}
+		if p := e.pending.first(); p.awaits == readyQuery && p.text != nil {
+			e.done(p.text.trail, succeeded)
+		}
 		e.pending.ready()
+		if e.status == wire.TxIdle && e.pending.n == 0 {
+			clear(e.rewritten.portals) // they end with their transaction
+		}
 		if e.changing && e.status == wire.TxIdle {
 			e.changing = false
 			e.cfg.Directory.Changed()
@@ -100,6 +109,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := e.pending.first().text
+		e.failedWith(t, e.toldCode(body, t))
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
 		}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -12,6 +13,7 @@ import (
 // The client's first ReadyForQuery waits meanwhile.
 type beginning struct {
 	inquiry  scope.Inquiry // what was asked first
+	needs    policy.Need   // what of the session
 	attempts int
 	userPath string // the search_path to set; empty for none
 	pathSent bool
@@ -42,6 +44,8 @@ func (e *Engine) askFirst(db scope.Database, out *Out) error {
 	b.inquiry = db.Inquire(e.firstNames()...)
 	b.inquiry.Names = append(b.inquiry.Names, e.cfg.Login)
 	b.inquiry.Own = e.cfg.Directory.Stale()
+	b.needs = e.needs()
+	b.inquiry.Standing, b.inquiry.Members = b.needs.Standing, b.needs.Members
 	return e.askAtStart(b.inquiry, out)
 }
 
@@ -58,7 +62,16 @@ func (e *Engine) askAtStart(q interface{ SQL() (string, []string) }, out *Out) e
 // client can make the question fail, by a statement_timeout say), and what the client wants to begin with must be done.
 func (e *Engine) start(out *Out) error {
 	known := e.cfg.Directory.Admitted(e.cfg.Login, e.cfg.LoginName) && !e.startRole.pending()
-	switch failed := e.question.failure != nil; {
+	failed := e.question.failure != nil
+	if r := &e.startRole; r.sent {
+		result := succeeded
+		if failed {
+			result = string(wire.Field(e.question.failure, 'C'))
+		}
+		e.done(r.trail, result)
+		r.trail = nil
+	}
+	switch {
 	case failed && !known && !e.beginning.pathSent:
 		return e.startFailure()
 	case failed || e.beginning.pathSent:

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -28,7 +29,8 @@ type claim struct {
 func (e *Engine) claims(out *Out) bool {
 	h := e.held
 	name, local, ok := h.analysis.SetsRole()
-	if !ok || e.cfg.Mode != scope.Transparent || e.switching || e.changing || e.cfg.Walsender || !e.takesClaim(local) {
+	asks := e.needs(policy.SetRole) != policy.Need{}
+	if !ok || asks || e.cfg.Mode != scope.Transparent || e.switching || e.changing || e.cfg.Walsender || !e.takesClaim(local) {
 		return false
 	}
 	view, role := e.cfg.Directory.Recall(name)
@@ -66,6 +68,10 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 	c := &e.claim
 	switch typ := frame[0]; typ {
 	case wire.ErrorResponse:
+		var behind *text // what was claimed for
+		if e.pending.n > 1 {
+			behind = e.pending.at(1).text
+		}
 		e.pending.failed()
 		c.done, c.failed = true, true
 		list, _ := fields(wire.Body(frame))
@@ -81,6 +87,9 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 			{'V', "ERROR"},
 			{'C', scope.CodeInvalidParameter},
 			{'M', fmt.Sprintf(`role "%s" does not exist`, c.name)}, // check_role, src/backend/commands/variable.c
+		}
+		if behind != nil {
+			e.done(behind.trail, scope.CodeInvalidParameter)
 		}
 		encodeFields(gone, e.options.Charset())
 		out.Client.write(appendReport(nil, wire.ErrorResponse, gone))

@@ -40,8 +40,10 @@ type Config struct {
 	Mode      scope.Mode // unless the session has another by its own wish
 	Switching bool       // it said so when it began
 	Walsender bool       // it is a replication connection
-	// Decide is asked about each action of a role statement; an error refuses the statement.
-	Decide func(policy.Action) *scope.Error
+	// Decide is asked about each action of a role statement, when it is read, and again when a prepared one is executed.
+	Decide func(*policy.Facts, policy.Action) policy.Decision
+	// Needs, if any, tells which facts it wants to know at a server of that version, of all actions or of some kinds.
+	Needs func(serverVersion int, kinds ...policy.Kind) policy.Need
 	// Analyze reads a text; nil for rewrite.Analyze. One that remembers serves all sessions.
 	Analyze func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
@@ -53,6 +55,10 @@ type Config struct {
 	// Saw, if any, is told of each statement that named roles: what the client wrote and what became of it. It must not
 	// block, and not keep the result.
 	Saw func(client string, result *rewrite.Result)
+	// Done, if any, is told of each statement that had to do with roles when its result is known. It must not block.
+	Done func(Statement)
+	// Room, if any, tells whether Done can take one more; while it cannot, statements are refused.
+	Room func() bool
 	// Forget, if any, is told of each database that the session has dropped or renamed.
 	Forget func(database string)
 }

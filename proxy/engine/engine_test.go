@@ -69,7 +69,7 @@ type session struct {
 func newTestSession(t *testing.T, b *book) *session {
 	e := New(Config{
 		Directory: b, Mode: scope.Transparent, MaxMessage: 1 << 20, Login: "postgres", LoginName: "postgres",
-		Decide: func(policy.Action) *scope.Error { return nil },
+		Decide: func(*policy.Facts, policy.Action) policy.Decision { return policy.Decision{Verdict: policy.Allow} },
 	})
 	e.started, e.status = true, wire.TxIdle
 	return &session{t: t, e: e, chunk: func(n int) int { return n }}

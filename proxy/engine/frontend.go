@@ -96,14 +96,23 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		if !ok || !ok2 {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		e.pending.push(bound, e.rewritten.bind(string(portal), string(name)))
+		t, ok := e.rewritten.bind(string(portal), string(name))
+		if !ok && !e.pending.skipping {
+			e.refuseMessage(bound, t, tooManyPrepared, out)
+			return drop, nil
+		}
+		e.pending.push(bound, t)
 	case wire.Execute:
 		portal, _, ok := cutString(body)
 		if !ok {
 			return drop, protocolViolation("invalid string", typ)
 		}
 		if t := e.rewritten.portals[string(portal)]; t != nil {
-			e.forward(executed, t, bytes.Clone(frame), out)
+			if t.trail != nil {
+				e.execute(t, bytes.Clone(frame), out)
+			} else {
+				e.forward(executed, t, bytes.Clone(frame), out)
+			}
 			if e.held != nil {
 				return hold, nil
 			}

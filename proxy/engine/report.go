@@ -67,7 +67,7 @@ func (e *Engine) report(frame []byte, t *text, out *Out) (verdict, error) {
 // refusal returns the fields that the client shall see instead of the failure that the proxy provoked; nil where the
 // server's error is another.
 func (e *Engine) refusal(list []field, t *text) []field {
-	if severity := get(list, 'V'); severity != "ERROR" {
+	if severity := get(list, 'V'); severity != "ERROR" || t.result == nil && t.instead == nil {
 		return nil // the session ends, and not for us
 	}
 	if t.instead != nil {
@@ -82,6 +82,20 @@ func (e *Engine) refusal(list []field, t *text) []field {
 	own := appendError([]field{{'S', get(list, 'S')}, {'V', "ERROR"}}, t.result.Refusals[n])
 	encodeFields(own[len("SV"):], e.options.Charset())
 	return own
+}
+
+// toldCode returns the SQLSTATE that the client gets to see of an error of the server.
+func (e *Engine) toldCode(body []byte, t *text) string {
+	list, ok := fields(body)
+	if !ok {
+		return ""
+	}
+	if t != nil {
+		if own := e.refusal(list, t); own != nil {
+			return get(own, 'C')
+		}
+	}
+	return get(list, 'C')
 }
 
 // appendError appends the fields of an error of the proxy's own to those of its severity.

@@ -14,11 +14,15 @@ type text struct {
 	// answer to a question of the proxy, which the client's statement could not go without.
 	instead []byte
 	notices []byte // messages that the client shall get with the first answer to the text
+	trail   *trail // the record of it; nil where it has nothing to do with roles
 	consequences
 }
 
+// fails reports whether it is certain to fail.
+func (t *text) fails() bool { return t.instead != nil || t.result != nil && len(t.result.Refusals) > 0 }
+
 // maxRewritten bounds how many prepared statements and portals are remembered; of more, positions in errors that come
-// after Parse point into the text that the server has.
+// after Parse point into the text that the server has. Of those that have a trail there cannot be more.
 const maxRewritten = 1 << 10
 
 // rewritten remembers prepared statements and portals whose texts are not the client's: utility statements are analysed
@@ -29,28 +33,32 @@ type rewritten struct {
 
 func (r *rewritten) any() bool { return len(r.statements)+len(r.portals) > 0 }
 
-func (r *rewritten) prepare(name string, t *text) {
+// prepare notes what a statement's text became; false where it had to be noted and could not be.
+func (r *rewritten) prepare(name string, t *text) bool {
+	if len(r.statements) >= maxRewritten {
+		return t.trail == nil
+	}
 	if r.statements == nil {
 		r.statements = make(map[string]*text)
 	}
-	if len(r.statements) < maxRewritten {
-		r.statements[name] = t
-	}
+	r.statements[name] = t
+	return true
 }
 
-// bind notes what a portal runs, and returns it.
-func (r *rewritten) bind(portal, statement string) *text {
+// bind notes what a portal runs, and returns it; false as prepare.
+func (r *rewritten) bind(portal, statement string) (*text, bool) {
+	delete(r.portals, portal)
 	t := r.statements[statement]
 	switch {
 	case t == nil:
-		delete(r.portals, portal)
-	case len(r.portals) < maxRewritten:
-		if r.portals == nil {
-			r.portals = make(map[string]*text)
-		}
-		r.portals[portal] = t
+		return nil, true
+	case len(r.portals) >= maxRewritten:
+		return t, t.trail == nil
+	case r.portals == nil:
+		r.portals = make(map[string]*text)
 	}
-	return t
+	r.portals[portal] = t
+	return t, true
 }
 
 // close forgets a prepared statement ('S') or a portal ('P').

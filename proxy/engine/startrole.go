@@ -23,6 +23,7 @@ type startRole struct {
 	refusal  *rewrite.Error
 	names    []scope.Short // whose roles must be known
 	sent     bool
+	trail    *trail
 }
 
 // read makes the statement of the settings. The packet is in no client_encoding: the server reads it as it is.
@@ -42,7 +43,7 @@ func (r *startRole) pending() bool { return len(r.names) > 0 }
 
 // setRole sets the role that the session begins with. done is false where the server was asked to.
 func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
-	mode := e.mode(view)
+	mode := e.mode(view, e.beginning.needs)
 	if e.cfg.Start.Authorized {
 		if _, home, err := e.resolveStart(view, mode, scope.Short(e.cfg.Start.Authorization)); err != nil || home == scope.Missing {
 			return false, notAtStart(roleMissing(e.cfg.Start.Authorization))
@@ -56,12 +57,19 @@ func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 	case e.cfg.Start.Role == "": // no role has that name, and with the prefix it would be one
 		return false, notAtStart(roleMissing(""))
 	}
-	result := e.startRole.analysis.Rewrite(view, mode, e.cfg.Decide)
+	written := "SET role TO " + scope.QuoteLiteral(e.cfg.Start.Role)
+	j := e.judge(view, e.beginning.needs)
+	result := e.startRole.analysis.Rewrite(view, mode, j.decide)
 	if e.cfg.Saw != nil {
-		e.cfg.Saw("SET role TO "+scope.QuoteLiteral(e.cfg.Start.Role), result)
+		e.cfg.Saw(written, result)
+	}
+	e.startRole.trail = j.follow(written, result)
+	if !e.room() {
+		return false, notAtStart(unrecorded)
 	}
 	if len(result.Refusals) > 0 {
 		refusal := result.Refusals[0].Error
+		e.done(e.startRole.trail, refusal.Code)
 		if refusal.Code == scope.CodeUndefinedObject {
 			refusal.Code = scope.CodeInvalidParameter // check_role, src/backend/commands/variable.c
 		}

@@ -33,13 +33,14 @@ type held struct {
 	step     step
 	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
 	inquiry  scope.Inquiry     // about its names
+	needs    policy.Need       // what it asks of the session besides
 	attempts int
 	view     *scope.View // the answer
 	mode     scope.Mode
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	// Of the last step: the Execute message that follows the foreword.
+	// Of the last two steps: the Execute message that follows.
 	text  *text
 	frame []byte
 }
@@ -53,6 +54,7 @@ const (
 	asksNames                // whose the names in it are
 	asksScopes               // the databases and schemas that it changes as a whole
 	asksMarker               // that markers be made; then the names must be asked about anew
+	asksActor                // who acts, before an Execute
 	saysForeword             // what must happen in the transaction of an Execute before it
 	awaitsClaim              // nothing: it was sent already, see claim.go
 )
@@ -156,6 +158,8 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 	h.inquiry = db.Inquire(h.analysis.Names()...)
 	h.inquiry.Own = e.cfg.Directory.Stale()
 	h.inquiry.User = h.analysis.AsksUser()
+	h.needs = e.needs()
+	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
 	h.attempts++
 	h.step = asksNames
 	sql, params := h.inquiry.SQL()
@@ -191,7 +195,7 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
 		e.held = nil
-		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure}, out)
+		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure, trail: e.refused(h.sql)}, out)
 		return nil
 	}
 	switch h.step {
@@ -208,6 +212,8 @@ func (e *Engine) resume(out *Out) error {
 	case asksMarker:
 		e.askNames(e.cfg.Directory.Database(), out)
 		return nil
+	case asksActor:
+		return e.acted(out)
 	case saysForeword:
 		e.held = nil
 		e.transmit(executed, h.text, h.frame, out)
@@ -244,7 +250,7 @@ func (e *Engine) named(out *Out) error {
 		return nil
 	}
 	e.cfg.Directory.Learn(view)
-	mode := e.mode(view)
+	mode := e.mode(view, h.needs)
 	if mode == scope.Off {
 		e.held = nil
 		e.send(h.statement, nil, string(h.sql), out)
@@ -293,7 +299,8 @@ func (e *Engine) surveyed(out *Out) error {
 func (e *Engine) rewrite(out *Out) {
 	h := e.held
 	h.view.Columns = e.cfg.Directory.Columns(e.options.ServerVersion)
-	result := h.analysis.Rewrite(h.view, h.mode, e.cfg.Decide)
+	j := e.judge(h.view, h.needs)
+	result := h.analysis.Rewrite(h.view, h.mode, j.decide)
 	if result.Enrol && h.attempts < maxAttempts {
 		h.step = asksMarker
 		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
@@ -305,7 +312,12 @@ func (e *Engine) rewrite(out *Out) {
 		return
 	}
 	t := &text{
-		client: string(h.sql), result: result, names: called(h.analysis, h.view), notices: e.notices(result.Notices),
+		client: string(h.sql), result: result, names: called(h.analysis, h.view),
+		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.follow(string(h.sql), result),
+	}
+	if t.trail != nil && !e.room() {
+		e.refuse(h.statement, &rewrite.Error{Error: unrecorded}, out)
+		return
 	}
 	h.follow(t)
 	if t.foreword != "" && h.typ == wire.Query {
@@ -355,12 +367,12 @@ func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short
 }
 
 // mode is the mode that the session is in: the one that it asked for, if it may, else the configured one.
-func (e *Engine) mode(view *scope.View) scope.Mode {
+func (e *Engine) mode(view *scope.View, asked policy.Need) scope.Mode {
 	want, ok := scope.ParseMode(string(view.Mode))
 	if !ok || want == e.cfg.Mode {
 		return e.cfg.Mode
 	}
-	if e.cfg.Decide(policy.Action{Kind: policy.SetMode, Mode: want}) != nil {
+	if e.cfg.Decide(e.facts(view, asked), policy.Action{Kind: policy.SetMode, Mode: want}).Err != nil {
 		return e.cfg.Mode
 	}
 	return want
@@ -368,11 +380,12 @@ func (e *Engine) mode(view *scope.View) scope.Mode {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && !t.follows() {
+	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.trail == nil && !t.follows() {
 		t = nil
 	}
-	if s.typ == wire.Parse && t != nil {
-		e.rewritten.prepare(string(s.name), t)
+	if s.typ == wire.Parse && t != nil && !t.fails() && !e.rewritten.prepare(string(s.name), t) {
+		e.refuse(s, &rewrite.Error{Error: tooManyPrepared}, out)
+		return
 	}
 	frame := wire.Begin(make([]byte, 0, wire.HeaderSize+len(s.name)+len(sql)+len(s.types)+2), s.typ)
 	if s.typ == wire.Parse {
@@ -384,7 +397,9 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 
 // refuse answers a statement with an error, in the way that the package's doc tells.
 func (e *Engine) refuse(s statement, err *rewrite.Error, out *Out) {
-	e.sendToFail(s, &text{client: string(s.sql), result: &rewrite.Result{Refusals: []*rewrite.Error{err}}}, out)
+	e.sendToFail(s, &text{
+		client: string(s.sql), result: &rewrite.Result{Refusals: []*rewrite.Error{err}}, trail: e.refused(s.sql),
+	}, out)
 }
 
 func (e *Engine) sendToFail(s statement, t *text, out *Out) {

@@ -130,6 +130,13 @@ func start(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) endp
 // run is start for tests that stop the proxy themselves.
 func run(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (_ endpoint, stop func()) {
 	t.Helper()
+	s, stop := serve(t, c, change...)
+	return reach(t, s.Addresses()[0]), stop
+}
+
+// serve is run for tests that have something to tell the proxy.
+func serve(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (_ *proxy.Server, stop func()) {
+	t.Helper()
 	upstream, err := proxy.NewUpstream(c.DSN("sslmode=disable"))
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +158,7 @@ func run(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (_ end
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	return reach(t, s.Addresses()[0]), sync.OnceFunc(func() {
+	return s, sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("proxy: %v", err)

@@ -1,0 +1,213 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+// Options are where records go, and what happens where they cannot. At least one of File, Stdout and Syslog must be set.
+type Options struct {
+	File     string // path; empty for none
+	Rotation Rotation
+	Stdout   io.Writer // nil for none
+	Syslog   string    // unix:/dev/log or tcp:127.0.0.1:514; empty for none
+
+	// Queue is how many records may wait to be written before [Log.Room] says that there are enough; 0 means 10,000.
+	Queue int
+	// Drop lets records that find no room be dropped, and counted in the next one.
+	Drop bool
+	// Failed is told of an error of a sink; the record is tried again. It must not be nil.
+	Failed func(error)
+}
+
+// Log writes records. Its methods are safe for concurrent use.
+type Log struct {
+	o      Options
+	file   *file
+	syslog *syslog
+	sinks  []func(text []byte, last link, now time.Time) error
+
+	mu    sync.Mutex
+	queue []Record
+	lost  uint64
+
+	last    link // the writer's own, while it runs
+	wake    chan struct{}
+	closing chan struct{}
+	close   sync.Once
+	done    chan struct{}
+}
+
+// Start is where a chain goes on.
+type Start struct {
+	Seq  uint64 // of the last record there is; 0 for none
+	Hash string // that the next one will have
+	Torn int64  // bytes of a record that an earlier process did not end, cut off
+}
+
+// Open opens the sinks and starts the writer. [Log.Close] ends it.
+func Open(o Options) (*Log, Start, error) {
+	if o.Queue == 0 {
+		o.Queue = 10_000
+	}
+	l := &Log{o: o, last: start, wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
+	var begin Start
+	if o.File != "" {
+		f, torn, err := openFile(o.File, o.Rotation)
+		if err != nil {
+			return nil, Start{}, err
+		}
+		l.file, l.last, begin.Torn = f, f.last, torn
+		l.sinks = append(l.sinks, f.write)
+	}
+	if o.Stdout != nil {
+		l.sinks = append(l.sinks, func(text []byte, _ link, _ time.Time) error {
+			_, err := o.Stdout.Write(text)
+			return err
+		})
+	}
+	if o.Syslog != "" {
+		s, err := newSyslog(o.Syslog)
+		if err != nil {
+			return nil, Start{}, errors.Join(err, l.closeSinks())
+		}
+		l.syslog = s
+		l.sinks = append(l.sinks, func(text []byte, _ link, now time.Time) error { return s.write(text, now) })
+	}
+	begin.Seq, begin.Hash = l.last.seq, l.last.hash
+	go l.run()
+	return l, begin, nil
+}
+
+// Room reports whether one more statement can be let through: that its record will find a place.
+func (l *Log) Room() bool {
+	if l.o.Drop {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue) < l.o.Queue
+}
+
+// Put queues a record. It never blocks. A statement that [Log.Room] let through has its place; other records that find none
+// are counted.
+func (l *Log) Put(r Record) {
+	l.mu.Lock()
+	promised := r.Event == Statement && r.Decision != "refuse" && !l.o.Drop
+	if len(l.queue) >= l.o.Queue && !promised {
+		l.lost++
+		l.mu.Unlock()
+		return
+	}
+	l.queue = append(l.queue, r)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// retry is how long the writer waits after an error.
+const retry = time.Second
+
+// run writes what is queued until the log is closed.
+func (l *Log) run() {
+	defer close(l.done)
+	for {
+		select {
+		case <-l.wake:
+		case <-l.closing:
+			l.drain(false)
+			return
+		}
+		if !l.drain(true) {
+			return
+		}
+	}
+}
+
+// drain writes all that is queued. What cannot be written is tried again, as long as the log is not closed; then, once. It
+// reports whether the log is still open.
+func (l *Log) drain(again bool) bool {
+	for {
+		l.mu.Lock()
+		if len(l.queue) == 0 {
+			l.mu.Unlock()
+			return true
+		}
+		r, lost := l.queue[0], l.lost
+		l.mu.Unlock()
+
+		text, next, err := l.last.append(r, lost)
+		if err != nil { // nothing in a record can fail to be JSON but a time out of range
+			l.o.Failed(err)
+			r = Record{Time: time.Now(), Event: r.Event, Decision: r.Decision, Result: r.Result}
+			if text, next, err = l.last.append(r, lost); err != nil {
+				panic(err) // strings and the time
+			}
+		}
+		text = append(text, '\n')
+		for _, write := range l.sinks {
+			if !l.insist(write, text, next, &again) {
+				return false
+			}
+		}
+		l.last = next
+		l.mu.Lock()
+		l.queue[0] = Record{} // let go of the texts
+		if l.queue = l.queue[1:]; len(l.queue) == 0 {
+			l.queue = nil
+		}
+		l.lost -= lost
+		l.mu.Unlock()
+	}
+}
+
+// insist writes a line to one sink, again and again; false where the log was closed and it could not be written.
+func (l *Log) insist(write func([]byte, link, time.Time) error, text []byte, next link, again *bool) bool {
+	for {
+		err := write(text, next, time.Now())
+		if err == nil {
+			return true
+		}
+		l.o.Failed(err)
+		if !*again {
+			return false
+		}
+		select {
+		case <-time.After(retry):
+		case <-l.closing:
+			*again = false
+		}
+	}
+}
+
+// Close writes what is queued, as far as it can be within ctx, and closes the sinks. It returns the end of the chain, and an
+// error if records were left. Nothing may be put after it.
+func (l *Log) Close(ctx context.Context) (Start, error) {
+	l.close.Do(func() { close(l.closing) })
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return Start{}, errors.New("audit: not all records were written")
+	}
+	err := l.closeSinks()
+	if len(l.queue) > 0 || l.lost > 0 {
+		err = errors.Join(errors.New("audit: not all records were written"), err)
+	}
+	return Start{Seq: l.last.seq, Hash: l.last.hash}, err
+}
+
+func (l *Log) closeSinks() error {
+	var err error
+	if l.file != nil {
+		err = l.file.close()
+	}
+	if l.syslog != nil {
+		err = errors.Join(err, l.syslog.close())
+	}
+	return err
+}

@@ -1,0 +1,88 @@
+package policy
+
+import (
+	"strings"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Declared is what an access manifest declares, and so owns: what there is, and where it stands (access.yaml:12). It must
+// not change once it is in use; another takes its place as a whole. The nil Declared declares nothing.
+type Declared struct {
+	Databases map[string]Declarations // by database: with its own roles
+	Cluster   Declarations            // global roles, and memberships of one in another
+}
+
+// Declarations are what is declared in one place of names.
+type Declarations struct {
+	Roles       map[scope.Short]string
+	Memberships map[Membership]string
+	Grants      map[Grant]string
+}
+
+// Membership is a role that is granted, and who gets it.
+type Membership struct{ Role, Member scope.Short }
+
+// Grant is who has privileges, and on what kind of object, as [Action] has it: table, schema …
+type Grant struct {
+	Grantee scope.Short
+	Object  string
+}
+
+// declared asks whether the manifest declares what the action changes.
+func declared(value string) (condition, error) {
+	word, err := parseWord(yesNo, value)
+	if err != nil {
+		return nil, err
+	}
+	return func(s *Session, a *Action) answer {
+		_, found := s.Declared.place(s.Database, a)
+		return answerOf(found == (word == "yes"))
+	}, nil
+}
+
+// place tells where the manifest declares what the action changes.
+func (d *Declared) place(database string, a *Action) (at string, found bool) {
+	if d == nil {
+		return "", false
+	}
+	switch own := d.Databases[database]; a.Kind {
+	case CreateRole, AlterRole, DropRole:
+		return d.role(&own, &a.Role)
+	case RenameRole:
+		if at, found = d.role(&own, &a.Role); !found {
+			at, found = d.role(&own, &a.Grantee)
+		}
+		return at, found
+	case GrantMembership, RevokeMembership:
+		m := Membership{a.Role.Name, a.Grantee.Name}
+		if at, found = own.Memberships[m]; !found && a.Role.Home == scope.Global {
+			at, found = d.Cluster.Memberships[m]
+		}
+		return at, found
+	case GrantPrivilege, RevokePrivilege:
+		at, found = own.Grants[Grant{a.Grantee.Name, a.Object}]
+		return at, found
+	default:
+		return "", false
+	}
+}
+
+// role tells where a role is declared: one of the database before a global one of the name.
+func (d *Declared) role(own *Declarations, r *Role) (at string, found bool) {
+	declarations := own
+	if r.Home == scope.Global {
+		declarations = &d.Cluster
+	}
+	at, found = declarations.Roles[r.Name]
+	return at, found
+}
+
+// point adds to a hint where the manifest declares what the action changes.
+func (d *Declared) point(s *Session, a *Action, hint string) string {
+	at, found := d.place(s.Database, a)
+	if !found {
+		return hint
+	}
+	return strings.TrimSpace(hint + " It is declared at " + at + ".")
+}

@@ -1,0 +1,127 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// LoginRole returns the role of the cluster that logs in to a database under a name.
+func LoginRole(ctx context.Context, conn *pgconn.PgConn, database string, name scope.Short) (scope.Cluster, error) {
+	db := scope.NewDatabase(0, database, "")
+	for {
+		inquiry := db.Inquire(scope.Name{Role: name})
+		inquiry.Own = true
+		sql, params := inquiry.SQL()
+		rows, err := Query(ctx, conn, sql, params)
+		if err != nil {
+			return "", err
+		}
+		view, err := inquiry.Answer(rows, "")
+		if err != nil {
+			return "", err
+		}
+		if view.DB.Prefix == db.Prefix {
+			c, refused := view.Login(name)
+			if refused != nil {
+				return "", refused
+			}
+			return c, nil
+		}
+		db = view.DB // the marker has another: it does not change
+	}
+}
+
+// Hardening is what closes the way to a database that does not lead through its own roles.
+type Hardening struct {
+	Database scope.Database
+	// SQL are the statements for the server, in order. They may be run again.
+	SQL []string
+	// Administrators are the roles that administer the database's roles: members of its marker that are none of them.
+	Administrators []scope.Cluster
+	// Shut are the global roles with LOGIN that could connect to the database, and cannot after SQL.
+	Shut []scope.Cluster
+}
+
+// hardenSQL lists the members of the marker, and the global roles that may log in: kind, name, whether they inherit what the
+// marker may do.
+//
+// From 16 on, whether a member inherits stands in the membership, before that in the member (roles_is_member_of, acl.c); of roles that
+// CREATE ROLE … IN ROLE makes, the one is taken from the other.
+const hardenSQL = `
+SELECT CASE WHEN a.member IS NULL THEN 'global' ELSE 'member' END, r.rolname::pg_catalog.text,
+       pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE')::pg_catalog.text
+FROM pg_catalog.pg_roles m CROSS JOIN pg_catalog.pg_roles r
+LEFT JOIN (SELECT DISTINCT member, roleid FROM pg_catalog.pg_auth_members) a ON a.roleid = m.oid AND a.member = r.oid
+WHERE m.rolname = $1::pg_catalog.name AND r.oid <> m.oid
+  AND (a.member IS NOT NULL OR r.rolcanlogin AND NOT r.rolsuper
+       AND NOT pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE')
+       AND r.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members o JOIN pg_catalog.pg_roles p ON p.oid = o.roleid
+                       WHERE o.member = r.oid AND pg_catalog.starts_with(p.rolname::pg_catalog.text, 'pgscope_')))
+ORDER BY 2`
+
+// Harden tells what closes the direct way into the database that the connection is in. It changes nothing.
+func Harden(ctx context.Context, conn *pgconn.PgConn) (*Hardening, error) {
+	db, err := database(ctx, conn, "")
+	if err != nil {
+		return nil, err
+	}
+	if !db.Enrolled {
+		return nil, fmt.Errorf("database %q is not enrolled: pgscope-proxy init", db.Name)
+	}
+	rows, err := Query(ctx, conn, hardenSQL, []string{string(db.Marker)})
+	if err != nil {
+		return nil, err
+	}
+	h := &Hardening{Database: db}
+	name := scope.QuoteIdent(db.Name)
+	grant := []string{db.Marker.Ident()}
+	for _, r := range rows {
+		c := scope.Cluster(r[1])
+		_, own := db.Localize(c)
+		switch {
+		case r[0] == "global":
+			h.Shut = append(h.Shut, c)
+		case !own && !strings.HasPrefix(r[1], scope.Reserved):
+			h.Administrators = append(h.Administrators, c)
+			grant = append(grant, c.Ident())
+		case r[2] != "true" && !strings.HasPrefix(r[1], scope.Reserved): // NOINHERIT
+			grant = append(grant, c.Ident())
+		}
+	}
+	h.SQL = []string{
+		fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", name, strings.Join(grant, ", ")), // first: nobody is shut out in between
+		fmt.Sprintf("REVOKE CONNECT ON DATABASE %s FROM PUBLIC", name),
+	}
+	return h, nil
+}
+
+// Apply runs the statements, all or none.
+func (h *Hardening) Apply(ctx context.Context, conn *pgconn.PgConn) error {
+	return run(ctx, conn, "BEGIN; "+strings.Join(h.SQL, "; ")+"; COMMIT")
+}
+
+// HBA returns lines for the beginning of pg_hba.conf, without which the roles of the database may try other ones. "+" means the
+// members of a role, by whatever way and whether they inherit or not.
+func (h *Hardening) HBA() []string {
+	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+	var list []string
+	line := func(database, user, method string) {
+		list = append(list,
+			fmt.Sprintf("%-8s%-20s %-28s %-10s%s", "host", database, user, "all", method),
+			fmt.Sprintf("%-8s%-20s %-28s %-10s%s", "local", database, user, "", method))
+	}
+	for _, c := range slices.Sorted(slices.Values(h.Administrators)) {
+		line("all", quote(string(c)), "scram-sha-256")
+	}
+	members := "+" + quote(string(h.Database.Marker)) // with the + in the quotes it would be a part of the name
+	line(quote(h.Database.Name), members, "scram-sha-256")
+	line("all", members, "reject")
+	return list
+}

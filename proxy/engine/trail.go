@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"cmp"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Statement is a text that had to do with roles, and what became of it: one message of the client's that ran it, or was to.
+type Statement struct {
+	Written string // by the client, in UTF-8, without secrets
+	Sent    string // to the server, likewise; empty where nothing of it was
+	Wants   []Want // what it wanted of roles, in order; what stands behind a refused one is not in it
+	Refused bool   // by the proxy itself, not by the policy: it could not be mapped
+	// Result is the SQLSTATE that the client got: 00000 where the server did what it was told. Empty where the session
+	// ended before the answer came.
+	Result string
+}
+
+// Want is one action of a statement, and what the policy says of it.
+type Want struct {
+	Action   policy.Action
+	Decision policy.Decision // the zero Decision where it was not asked
+}
+
+// trail is the record of a text, as long as it has no result.
+type trail struct {
+	statement Statement
+	facts     *policy.Facts // that its wants were decided by
+}
+
+// judge asks the policy about the actions of one text, and keeps what it says.
+type judge struct {
+	engine *Engine
+	facts  *policy.Facts
+	wants  []Want
+}
+
+// judge returns one who knows what the answer to an inquiry says of the session.
+func (e *Engine) judge(view *scope.View, asked policy.Need) *judge {
+	return &judge{engine: e, facts: e.facts(view, asked)}
+}
+
+func (e *Engine) facts(view *scope.View, asked policy.Need) *policy.Facts {
+	f := &policy.Facts{ServerVersion: e.options.ServerVersion}
+	if view.Actor != nil {
+		f.Known, f.Attributes, f.MemberOf = asked, view.Actor.Attributes, view.Actor.Members
+	}
+	return f
+}
+
+func (j *judge) decide(a policy.Action) *scope.Error {
+	d := j.engine.cfg.Decide(j.facts, a)
+	j.wants = append(j.wants, Want{a, d})
+	if a.Kind == policy.SetRole || a.Kind == policy.SetSessionAuth { // who acts from here on in the text was not asked
+		j.facts = &policy.Facts{ServerVersion: j.facts.ServerVersion}
+	}
+	return d.Err
+}
+
+// warnings are the messages that the client gets of a policy that warns.
+func (j *judge) warnings() (frames []byte) {
+	set := j.engine.options.Charset()
+	for _, w := range j.wants {
+		if w.Decision.Warning != nil {
+			list := appendError([]field{{'S', "WARNING"}, {'V', "WARNING"}}, &rewrite.Error{Error: *w.Decision.Warning})
+			encodeFields(list, set)
+			frames = appendReport(frames, wire.NoticeResponse, list)
+		}
+	}
+	return frames
+}
+
+// needs is what the policy asks of a session now, about all actions or about some kinds.
+func (e *Engine) needs(kinds ...policy.Kind) policy.Need {
+	if e.cfg.Needs == nil {
+		return policy.Need{}
+	}
+	return e.cfg.Needs(e.options.ServerVersion, kinds...)
+}
+
+// follow returns the record of a text that was decided about; nil where it has nothing to do with roles.
+func (j *judge) follow(client string, result *rewrite.Result) *trail {
+	e := j.engine
+	if len(result.Actions) == 0 && len(result.Refusals) == 0 {
+		return nil
+	}
+	st := Statement{Wants: j.wants, Refused: len(result.Refusals) > 0}
+	if e.cfg.Done != nil {
+		st.Written, st.Sent = rewrite.Redact(client, e.options), rewrite.Redact(result.SQL, e.options)
+	}
+	for _, w := range j.wants {
+		if w.Decision.Verdict == policy.Deny {
+			st.Refused = false
+		}
+	}
+	if len(st.Wants) == 0 {
+		for _, a := range result.Actions {
+			st.Wants = append(st.Wants, Want{Action: a})
+		}
+	}
+	return &trail{statement: st, facts: j.facts}
+}
+
+// refused is the record of a text that is not sent.
+func (e *Engine) refused(sql []byte) *trail {
+	if e.cfg.Done == nil {
+		return nil
+	}
+	written := rewrite.Unshown
+	if sql != nil {
+		written = rewrite.Redact(string(sql), e.options)
+	}
+	return &trail{statement: Statement{Written: written, Refused: true}}
+}
+
+// done gives away the record of a text.
+func (e *Engine) done(t *trail, result string) {
+	if t != nil && e.cfg.Done != nil {
+		st := t.statement
+		st.Result = result
+		e.cfg.Done(st)
+	}
+}
+
+// succeeded is the SQLSTATE of what did.
+const succeeded = "00000" // successful_completion
+
+// failedWith gives away the record of a text that the server's error is about. code is what the client was told.
+func (e *Engine) failedWith(t *text, code string) {
+	if t == nil {
+		return
+	}
+	e.done(t.trail, cmp.Or(code, "XX000"))
+	if e.pending.first().awaits == readyQuery { // its ReadyForQuery is still to come
+		t.trail = nil
+	}
+}
+
+// Abandon gives away the records of what the server was told to do and has not answered. It is to be called when the
+// session has ended.
+func (e *Engine) Abandon() {
+	for i := range e.pending.n {
+		if p := e.pending.at(i); p.text != nil && runs(p.awaits) {
+			e.done(p.text.trail, "")
+		}
+	}
+	e.pending = pending{}
+}
+
+// room reports whether a record of one more statement can be kept.
+func (e *Engine) room() bool { return e.cfg.Room == nil || e.cfg.Room() }
+
+// unrecorded refuses a statement of which no record could be kept.
+var unrecorded = scope.Error{
+	Code:    "53000", // insufficient_resources
+	Message: "the audit log cannot keep up",
+	Detail:  "No role statement runs without a record of it.",
+	Hint:    "Try again. If it stays so, see the proxy's log: the audit log cannot be written, perhaps.",
+}
+
+// tooManyPrepared refuses a statement of which there could be no record when it is executed.
+var tooManyPrepared = scope.Error{
+	Code:    scope.CodeProgramLimitExceeded,
+	Message: "this session has prepared too many statements with role names",
+	Hint:    "DEALLOCATE does not count: close them by the protocol, or connect again.",
+}
+
+// execute lets the server run a portal of a text that is recorded, if the policy still allows it, and who acts now may.
+func (e *Engine) execute(t *text, frame []byte, out *Out) {
+	kinds := make([]policy.Kind, len(t.trail.statement.Wants))
+	for i, w := range t.trail.statement.Wants {
+		kinds[i] = w.Action.Kind
+	}
+	needs := e.needs(kinds...)
+	if e.pending.skipping || len(t.trail.statement.Wants) == 0 || !needs.Standing && !needs.Members {
+		e.executeAs(t, frame, t.trail.facts, out)
+		return
+	}
+	h := &held{step: asksActor, text: t, frame: frame}
+	h.inquiry = scope.Inquiry{Database: e.cfg.Directory.Database().Name, Standing: needs.Standing, Members: needs.Members}
+	for _, w := range t.trail.statement.Wants {
+		if w.Action.Role.Cluster != "" {
+			h.inquiry.Names = append(h.inquiry.Names, w.Action.Role.Cluster)
+		}
+	}
+	e.held = h
+	sql, params := h.inquiry.SQL()
+	if err := e.ask(sql, params, out); err != nil {
+		e.held = nil
+		e.refuseMessage(executed, t, *err, out)
+	}
+}
+
+// acted goes on with an Execute when it is known who acts.
+func (e *Engine) acted(out *Out) error {
+	h := e.held
+	view, err := e.inquired(h.inquiry)
+	if err != nil {
+		return err
+	}
+	e.held = nil
+	again := *h.text.trail
+	again.statement.Wants = append([]Want(nil), again.statement.Wants...)
+	for i := range again.statement.Wants {
+		r := &again.statement.Wants[i].Action.Role
+		r.Administered = view.Administers(r.Cluster, r.Home)
+	}
+	t := *h.text
+	t.trail, t.notices = &again, nil
+	e.executeAs(&t, h.frame, e.facts(view, policy.Need{Standing: h.inquiry.Standing, Members: h.inquiry.Members}), out)
+	return nil
+}
+
+func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out) {
+	if e.pending.skipping {
+		e.pending.push(executed, nil)
+		out.Server.write(frame)
+		return
+	}
+	if !e.room() {
+		e.refuseMessage(executed, t, unrecorded, out)
+		return
+	}
+	again := *t.trail
+	again.statement.Wants = append([]Want(nil), again.statement.Wants...)
+	var denied *scope.Error
+	for i := range again.statement.Wants {
+		w := &again.statement.Wants[i]
+		if w.Decision = e.cfg.Decide(facts, w.Action); w.Decision.Err != nil {
+			denied = w.Decision.Err
+			break
+		}
+	}
+	now := *t
+	now.trail, now.notices = &again, nil // Parse has told them
+	if denied != nil {
+		e.refuseMessage(executed, &now, *denied, out)
+		return
+	}
+	e.forward(executed, &now, frame, out)
+}
+
+// refuseMessage answers a Bind or an Execute with an error: in its place goes a Parse of a statement that fails.
+func (e *Engine) refuseMessage(awaits awaited, t *text, err scope.Error, out *Out) {
+	trail := t.trail
+	if trail != nil {
+		again := *trail
+		again.statement.Sent = ""
+		trail = &again
+	}
+	e.pending.push(awaits, &text{
+		client: t.client, trail: trail, result: &rewrite.Result{Refusals: []*rewrite.Error{{Error: err}}},
+	})
+	frame := wire.Begin(nil, wire.Parse)
+	frame = append(append(frame, questionName...), 0)
+	frame = append(append(frame, rewrite.RefusalSQL(0)...), 0)
+	out.Server.write(wire.End(append(frame, 0, 0), 0))
+}

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// refusedByServer is what the server says of a statement that stands for a refused one.
+var refusedByServer = &pgproto3.ErrorResponse{
+	Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "42883", Message: "function pg_catalog.pgscope_refused_0() does not exist",
+}
+
+// watch collects the records of a session.
+func (s *session) watch() *[]string {
+	var list []string
+	s.e.cfg.Done = func(st Statement) {
+		list = append(list, fmt.Sprintf("%s: %s → %s", st.Result, st.Written, st.Sent))
+	}
+	return &list
+}
+
+func TestNoStatementWithoutARecord(t *testing.T) {
+	s := newTestSession(t, newBook())
+	records, room := s.watch(), false
+	s.e.cfg.Room = func() bool { return room }
+	s.client(&pgproto3.Query{String: "DROP ROLE a"}).wantsQuestion(askSync)
+	s.server(append(names(enrolled...), idle)...).wants(&s.toServer, "Q SELECT pg_catalog.pgscope_refused_0()|")
+	s.server(refusedByServer, idle).wants(&s.toUser,
+		"E SERROR|VERROR|C53000|Mthe audit log cannot keep up|DNo role statement runs without a record of it.|"+
+			"HTry again. If it stays so, see the proxy's log: the audit log cannot be written, perhaps.||", "Z I")
+	s.client(&pgproto3.Query{String: "SELECT 1"}).wants(&s.toServer, "Q SELECT 1|")
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, idle)
+	room = true
+	s.client(&pgproto3.Query{String: "DROP ROLE a"})
+	s.server(append(names(enrolled...), idle)...)
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("DROP ROLE")}, idle)
+	if diff := cmp.Diff([]string{"53000: DROP ROLE a → ", `00000: DROP ROLE a → DROP ROLE "orders_a"`}, *records); diff != "" {
+		t.Errorf("records (-want +got)\n%s", diff)
+	}
+}
+
+// TestPreparedIsAskedAboutAgain: each Execute is one more decision, and one more record.
+func TestPreparedIsAskedAboutAgain(t *testing.T) {
+	s := newTestSession(t, newBook())
+	records, denied := s.watch(), false
+	s.e.cfg.Decide = func(*policy.Facts, policy.Action) policy.Decision {
+		if denied {
+			return policy.Decision{Verdict: policy.Deny, Err: &scope.Error{Code: "42501", Message: "no"}}
+		}
+		return policy.Decision{Verdict: policy.Allow}
+	}
+	s.client(&pgproto3.Parse{Name: "s", Query: "DROP ROLE a"}, &pgproto3.Sync{})
+	s.server(append(names(enrolled...), idle)...)
+	s.server(&pgproto3.ParseComplete{}, idle)
+	s.toServer.Reset()
+	s.toUser.Reset()
+	run := []pgproto3.FrontendMessage{&pgproto3.Bind{PreparedStatement: "s"}, &pgproto3.Execute{}, &pgproto3.Sync{}}
+	s.client(run...).wants(&s.toServer, "B |s|||||||", "E |||||", "S")
+	s.server(&pgproto3.BindComplete{}, &pgproto3.CommandComplete{CommandTag: []byte("DROP ROLE")}, idle).wants(&s.toUser, "2", "C DROP ROLE|", "Z I")
+	denied = true
+	s.client(run...).wants(&s.toServer, "B |s|||||||", "P pgscope_question|SELECT pg_catalog.pgscope_refused_0()|||", "S")
+	s.server(&pgproto3.BindComplete{}, refusedByServer, idle).wants(&s.toUser, "2", "E SERROR|VERROR|C42501|Mno||", "Z I")
+	if diff := cmp.Diff([]string{`00000: DROP ROLE a → DROP ROLE "orders_a"`, "42501: DROP ROLE a → "}, *records); diff != "" {
+		t.Errorf("records (-want +got)\n%s", diff)
+	}
+	if s.e.Waiting() {
+		t.Error("still waiting")
+	}
+}
+
+// TestTooManyPrepared: a statement that could not be remembered could be executed without a decision and a record.
+func TestTooManyPrepared(t *testing.T) {
+	s := newTestSession(t, newBook())
+	for i := range maxRewritten + 1 {
+		s.client(&pgproto3.Parse{Name: fmt.Sprint(i), Query: "DROP ROLE a"}, &pgproto3.Sync{})
+		s.toServer.Reset()
+		s.server(append(names(enrolled...), idle)...)
+		if i < maxRewritten {
+			s.server(&pgproto3.ParseComplete{}, idle)
+		}
+	}
+	s.wants(&s.toServer, fmt.Sprintf("P %d|SELECT pg_catalog.pgscope_refused_0()|||", maxRewritten), "S")
+}
+
+// TestAbandonedStatements: what was sent and not answered has a record without a result; what was only prepared has none.
+func TestAbandonedStatements(t *testing.T) {
+	s := newTestSession(t, newBook())
+	records := s.watch()
+	s.client(&pgproto3.Parse{Query: "DROP ROLE a"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	s.server(append(names(enrolled...), idle)...)
+	s.e.Abandon()
+	if diff := cmp.Diff([]string{`: DROP ROLE a → DROP ROLE "orders_a"`}, *records); diff != "" {
+		t.Errorf("records (-want +got)\n%s", diff)
+	}
+}

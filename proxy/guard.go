@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// meet notes who wants a session.
+func (x *session) meet(v *visitor) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.peer = "local"
+	if v.client.IsValid() {
+		x.peer = v.client.String()
+	}
+	x.who = policy.Session{
+		Database: v.startup.Database(), User: v.startup.User(), Client: x.client, Application: v.startup.Get("application_name"),
+	}
+}
+
+// decide asks the policy that is in force now.
+func (s *Server) decide(who policy.Session, facts *policy.Facts, a policy.Action) policy.Decision {
+	who.Time, who.Facts, who.Declared = time.Now(), facts, s.declared.Load()
+	return s.policy.Load().Decide(who, a)
+}
+
+// warn tells the log of what the policy warns of.
+func (x *session) warn(a policy.Action, d policy.Decision) {
+	if d.Verdict == policy.Warn {
+		x.log.Warn("the policy warns", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
+	}
+}
+
+var connecting = policy.Action{Kind: policy.Connect}
+
+// mayConnect tells what the policy says now of the session's being.
+func (x *session) mayConnect() policy.Decision {
+	x.mu.Lock()
+	who := x.who
+	x.mu.Unlock()
+	return x.server.decide(who, nil, connecting)
+}
+
+// recheck ends the sessions that a new policy would not have let begin.
+func (s *Server) recheck() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x := range s.sessions {
+		x.recheck()
+	}
+}
+
+// recheck ends a session that is logged in and may no longer be. One that is not yet is asked about when it is.
+func (x *session) recheck() {
+	d := x.mayConnect()
+	if d.Err == nil {
+		return
+	}
+	denied := *d.Err
+	denied.Code = scope.CodeAdminShutdown
+	denied.Message = "terminating connection: " + denied.Message
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.relay != nil {
+		x.relay.expel(&engine.Error{Report: denied})
+	}
+}

@@ -1,0 +1,117 @@
+package scope
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Actor is what an [Inquiry] tells of the session that it is asked in.
+type Actor struct {
+	Attributes []string // of its current role, upper case: SUPERUSER, CREATEROLE …
+	// Members are the roles that its user is a member of, by whatever way, as this database calls them. The user stays the
+	// same through SET ROLE.
+	Members []Short
+}
+
+// standingSQL asks what the current role is, and which of the roles in question, and which markers, it administers. ADMIN on
+// the marker of a database is ADMIN on its roles, and on those of its schemas. Superusers have it on every role.
+const standingSQL = `
+UNION ALL
+SELECT 'actor', r.rolname::pg_catalog.text, pg_catalog.concat_ws(' ',
+         CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+         CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolinherit THEN 'INHERIT' END,
+         CASE WHEN r.rolcanlogin THEN 'LOGIN' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+         CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END), NULL
+FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT
+UNION ALL
+SELECT 'administered', r.rolname::pg_catalog.text, NULL, NULL
+FROM pg_catalog.pg_roles r
+WHERE (r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
+    OR r.oid OPERATOR(pg_catalog.=) ANY (SELECT m.oid FROM marker m UNION ALL SELECT k.oid FROM kin k))
+  AND pg_catalog.pg_has_role(CURRENT, r.oid, 'MEMBER WITH ADMIN OPTION')`
+
+// membersSQL asks what the session's user is a member of: not what a superuser passes for a member of.
+const membersSQL = `
+UNION ALL
+SELECT 'member', r.rolname::pg_catalog.text, m.rolname::pg_catalog.text, NULL
+FROM (
+  WITH RECURSIVE up(oid) AS (
+    SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) SESSION
+    UNION
+    SELECT a.roleid FROM up JOIN pg_catalog.pg_auth_members a ON a.member OPERATOR(pg_catalog.=) up.oid
+  ) SELECT oid FROM up) up
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) up.oid
+LEFT JOIN (pg_catalog.pg_auth_members a
+           JOIN (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM kin) m ON m.oid OPERATOR(pg_catalog.=) a.roleid)
+       ON a.member OPERATOR(pg_catalog.=) r.oid`
+
+// actorSQL is what the inquiry asks about the session itself.
+func (q Inquiry) actorSQL() (sql string, params []string) {
+	if q.Standing {
+		sql += standingSQL
+	}
+	if q.Members {
+		sql += membersSQL
+	}
+	current, session := "current_user", "session_user"
+	if q.As != "" && sql != "" {
+		current, session = "$6::pg_catalog.name", "$6::pg_catalog.name"
+		params = []string{string(q.As)}
+	}
+	return strings.NewReplacer("CURRENT", current, "SESSION", session).Replace(sql), params
+}
+
+// meetActor reads the rows about the session.
+func (v *View) meetActor(q Inquiry, actors, administered, members [][]string, kin map[Cluster]Schema) error {
+	if !q.Standing && !q.Members {
+		return nil
+	}
+	v.Actor = &Actor{}
+	if q.Standing {
+		if len(actors) != 1 {
+			return fmt.Errorf("scope: %d current roles", len(actors))
+		}
+		for _, r := range actors {
+			v.Actor.Attributes = strings.Fields(r[2])
+			v.administered = map[Cluster]bool{Cluster(r[1]): true} // itself
+		}
+		for _, r := range administered {
+			v.administered[Cluster(r[1])] = true
+		}
+	}
+	for _, r := range members {
+		c, marker := Cluster(r[1]), Cluster(r[2])
+		name := Short(c)
+		s, ofSchema := kin[marker]
+		switch {
+		case markerRole(c):
+			continue
+		case ofSchema:
+			if own, ok := ownRole(c, s.Prefix, s.Marker, s.Name); ok {
+				name = own.name.Short()
+			}
+		case marker == v.DB.Marker && marker != "":
+			if own, ok := ownRole(c, v.DB.Prefix, v.DB.Marker, ""); ok {
+				name = own.name.Short()
+			}
+		}
+		v.Actor.Members = append(v.Actor.Members, name)
+	}
+	return nil
+}
+
+// Administers reports whether the session's current role administers a role that it may name: it has ADMIN on it, or on
+// the marker of its scope, or is it. One of the whole cluster that does not exist yet, everybody may make, and so may the
+// first role of a database: who makes its marker administers it. Only an inquiry with Standing tells.
+func (v *View) Administers(c Cluster, home Home) bool {
+	r := v.roles[c]
+	switch {
+	case v.administered == nil:
+		return false
+	case v.administered[c], home == Global && r.home == Missing, home == Own && !v.DB.Enrolled, slices.Contains(v.Actor.Attributes, "SUPERUSER"):
+		return true
+	default:
+		return home == Own && (v.administered[v.DB.Marker] || v.administered[r.in])
+	}
+}

@@ -1,0 +1,301 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/pgscope/pgscope-proxy/audit"
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy"
+)
+
+// audited runs a proxy with an audit log. records ends it, and returns what the log has.
+func audited(t *testing.T, change ...func(*proxy.Options)) (e endpoint, records func() []audit.Record) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l, _, err := audit.Open(audit.Options{File: path, Failed: func(err error) { t.Errorf("audit: %v", err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, stop := run(t, scoped(), append(change, func(o *proxy.Options) { o.Audit = l })...)
+	t.Cleanup(stop)
+	return e, func() (list []audit.Record) {
+		stop()
+		if _, err := l.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c audit.Chain
+		if err := c.Read(path, bytes.NewReader(text)); err != nil || c.Err() != nil {
+			t.Error(err, c.Err())
+		}
+		for line := range bytes.Lines(text) {
+			var r audit.Record
+			if err := json.Unmarshal(line, &r); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, r)
+		}
+		return list
+	}
+}
+
+// brief is a record in one line.
+func brief(r audit.Record) string {
+	return fmt.Sprintf("%s %s %s: %s → %s", r.Decision, r.Rule, r.Result, r.Statement, r.Sent)
+}
+
+const policyOfTests = `
+rules:
+  - {name: watched, role: "watched*", action: warn, message: this role is watched, hint: Ask first.}
+  - {name: forbidden, role: forbidden, action: deny}
+  - {name: not-mallory, statement: connect, user: mallory, action: deny}
+  - {action: allow}
+`
+
+func withPolicy(t testing.TB, rules string) func(*proxy.Options) {
+	t.Helper()
+	p, err := policy.Parse("test.yaml", []byte(rules))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(o *proxy.Options) { o.Policy = p }
+}
+
+func TestAudit(t *testing.T) {
+	database(t, scoped(), "orders")
+	e, records := audited(t, withPolicy(t, policyOfTests))
+	c := e.connect(t, "orders", "postgres").PgConn()
+	simple := func(sql string) { _, _ = c.Exec(t.Context(), sql).ReadAll() } // the record tells how it ended
+	simple("CREATE ROLE a PASSWORD 'canary'")
+	simple("CREATE ROLE a")
+	simple("SELECT 1")
+	simple("CREATE ROLE watched; CREATE ROLE forbidden")
+	simple("CREATE ROLE pg_mine")
+	simple("BEGIN; DROP ROLE a")
+	simple("ROLLBACK")
+	if _, err := c.Prepare(t.Context(), "s", "DROP ROLE a", nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is no such role
+		c.ExecPrepared(t.Context(), "s", nil, nil, nil).Read()
+	}
+	if _, err := pgconn.Connect(t.Context(), e.dsn("orders", "mallory")); err == nil {
+		t.Error("mallory is in")
+	}
+	var got []string
+	for _, r := range records() {
+		got = append(got, brief(r))
+		if r.Database != "orders" || !strings.HasPrefix(r.Client, "127.0.0.1:") || r.Time.After(time.Now()) {
+			t.Errorf("%+v", r)
+		}
+	}
+	want := []string{
+		`allow rule 4 00000: CREATE ROLE a PASSWORD '***' → CREATE ROLE "orders_a" PASSWORD '***' IN ROLE "pgscope_db_orders"`,
+		`allow rule 4 42710: CREATE ROLE a → CREATE ROLE "orders_a" IN ROLE "pgscope_db_orders"`,
+		`deny forbidden 42501: CREATE ROLE watched; CREATE ROLE forbidden → CREATE ROLE "orders_watched" IN ROLE "pgscope_db_orders"; SELECT pg_catalog.pgscope_refused_0()`,
+		`refuse  42939: CREATE ROLE pg_mine → SELECT pg_catalog.pgscope_refused_0()`,
+		`allow rule 4 00000: BEGIN; DROP ROLE a → BEGIN; DROP ROLE "orders_a"`,
+		`allow rule 4 00000: DROP ROLE a → DROP ROLE "orders_a"`,
+		`allow rule 4 42704: DROP ROLE a → DROP ROLE "orders_a"`,
+		`deny not-mallory 28000:  → `,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("records (-want +got)\n%s", diff)
+	}
+}
+
+// TestAuditOfWhatIsCutOff: a session that ends before the server's answer leaves a record that says so.
+func TestAuditOfWhatIsCutOff(t *testing.T) {
+	database(t, scoped(), "orders")
+	e, records := audited(t, permissive(t))
+	holder := e.connect(t, "orders", "postgres")
+	if _, err := holder.Exec(t.Context(), "BEGIN; CREATE ROLE a"); err != nil {
+		t.Fatal(err)
+	}
+	c := e.connect(t, "orders", "postgres").PgConn()
+	c.Frontend().Send(&pgproto3.Query{String: "CREATE ROLE a"})
+	if err := c.Frontend().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	awaitSome(t, scoped(), "datname = 'orders' AND wait_event_type = 'Lock'")
+	if err := c.Conn().Close(); err != nil {
+		t.Fatal(err)
+	}
+	awaitNone(t, scoped(), "datname = 'orders' AND wait_event_type = 'Lock'")
+	var got []string
+	for _, r := range records() {
+		got = append(got, r.Result+" "+r.Statement)
+	}
+	if diff := cmp.Diff([]string{"00000 BEGIN; CREATE ROLE a", "unknown CREATE ROLE a"}, got); diff != "" {
+		t.Errorf("records (-want +got)\n%s", diff)
+	}
+}
+
+// TestWarnings: what the policy warns of reaches the client in front of the statement's own answer.
+func TestWarnings(t *testing.T) {
+	database(t, scoped(), "orders")
+	e := start(t, scoped(), withPolicy(t, policyOfTests))
+	c := e.connect(t, "orders", "postgres").PgConn()
+	c.Frontend().SendParse(&pgproto3.Parse{Query: "SELECT 1"})
+	for _, sql := range []string{"CREATE ROLE a", "CREATE ROLE watched"} {
+		c.Frontend().SendParse(&pgproto3.Parse{Query: sql})
+		c.Frontend().SendBind(&pgproto3.Bind{})
+		c.Frontend().SendExecute(&pgproto3.Execute{})
+	}
+	c.Frontend().SendSync(&pgproto3.Sync{})
+	c.Frontend().SendQuery(&pgproto3.Query{String: "SELECT 2; COMMENT ON ROLE watched IS 'x'"})
+	if err := c.Frontend().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for ready := 0; ready < 2; {
+		m, err := c.Frontend().Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m := m.(type) {
+		case *pgproto3.NoticeResponse:
+			got = append(got, m.Severity+" "+m.Code+" "+m.Message+" / "+m.Detail+" / "+m.Hint)
+		case *pgproto3.CommandComplete:
+			got = append(got, string(m.CommandTag))
+		case *pgproto3.ParseComplete:
+			got = append(got, "parsed")
+		case *pgproto3.ReadyForQuery:
+			ready++
+			got = append(got, "ready")
+		case *pgproto3.ErrorResponse:
+			t.Fatal(m.Message)
+		}
+	}
+	const warning = `WARNING 01000 this role is watched / Rule "watched" of test.yaml:3 warns of it. / Ask first.`
+	want := []string{
+		"parsed", "parsed", "CREATE ROLE", warning, "parsed", "CREATE ROLE", "ready",
+		warning, "SELECT 1", "COMMENT", "ready",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestPolicyChanges: what was prepared under one policy is executed under the next, and who may no longer be connected is
+// told so.
+func TestPolicyChanges(t *testing.T) {
+	database(t, scoped(), "orders")
+	scoped().Psql(t, "postgres", "CREATE ROLE bob LOGIN SUPERUSER")
+	server, stop := serve(t, scoped(), permissive(t))
+	t.Cleanup(stop)
+	e := reach(t, server.Addresses()[0])
+	c := e.connect(t, "orders", "postgres").PgConn()
+	for name, sql := range map[string]string{"create": "CREATE ROLE a", "forbidden": "CREATE ROLE forbidden"} {
+		if _, err := c.Prepare(t.Context(), name, sql, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob := e.connect(t, "orders", "bob").PgConn()
+
+	var o proxy.Options
+	withPolicy(t, policyOfTests+"  - {statement: connect, user: bob, action: deny, hint: Go home.}")(&o)
+	server.SetPolicy(o.Policy)
+	_, err := bob.ReceiveMessage(t.Context())
+	if gone := (*pgconn.PgError)(nil); !errors.As(err, &gone) || gone.Severity != "FATAL" || gone.Code != "57P01" || gone.Hint != "Go home." {
+		t.Errorf("%v", err)
+	}
+	if r := c.ExecPrepared(t.Context(), "forbidden", nil, nil, nil).Read(); r.Err == nil || !strings.Contains(r.Err.Error(), "permission denied by policy") {
+		t.Errorf("executed: %v", r.Err)
+	}
+	if r := c.ExecPrepared(t.Context(), "create", nil, nil, nil).Read(); r.Err != nil {
+		t.Error(r.Err)
+	}
+	if diff := cmp.Diff([]string{"bob", "orders_a", "pgscope_db_orders"}, roles(t, scoped())); diff != "" {
+		t.Errorf("roles (-want +got)\n%s", diff)
+	}
+}
+
+// synced is a buffer for writers of several goroutines.
+type synced struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (s *synced) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.Write(p)
+}
+
+func (s *synced) Sync() error { return nil }
+
+// TestNoSecretIsTold runs statements with a secret along every path, and looks for it in every output.
+func TestNoSecretIsTold(t *testing.T) {
+	database(t, scoped(), "orders")
+	scoped().Psql(t, "orders", "CREATE EXTENSION postgres_fdw")
+	const canary = "canary4711"
+	var log synced
+	metrics := prometheus.NewRegistry()
+	logger := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &log, zap.DebugLevel))
+	e, records := audited(t, withPolicy(t, policyOfTests), func(o *proxy.Options) { o.Log, o.Metrics = logger, metrics })
+	c := e.connect(t, "orders", "postgres")
+	for _, sql := range []string{
+		"CREATE ROLE a LOGIN PASSWORD 'canary4711'",
+		"CREATE ROLE a ENCRYPTED PASSWORD 'canary4711'", // exists
+		"ALTER ROLE forbidden PASSWORD 'canary4711'",
+		"ALTER ROLE watched PASSWORD 'canary4711'",
+		"ALTER ROLE a PASSWORD E'canary4711' VALID UNTIL 'never'",
+		"ALTER ROLE a PASSWORD canary4711",
+		"ALTER ROLE a PASSWORD 'canary4711",
+		"ALTER ROLE pg_monitor PASSWORD 'canary4711'",
+		"DO $$ BEGIN ALTER ROLE a PASSWORD 'canary4711'; END $$",
+		"DO $$ BEGIN EXECUTE format('ALTER ROLE a PASSWORD %L', 'canary4711'); END $$",
+		"CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw; CREATE USER MAPPING FOR a SERVER s OPTIONS (user 'a', password 'canary4711')",
+		"ALTER USER MAPPING FOR a SERVER s OPTIONS (SET password 'canary4711')",
+		"ALTER USER MAPPING FOR nobody SERVER s OPTIONS (SET password 'canary4711')",
+		"CREATE ROLE b; CREATE SUBSCRIPTION s CONNECTION 'host=x password=canary4711' PUBLICATION p",
+		"SET standard_conforming_strings = off",
+		`ALTER ROLE a PASSWORD 'it\'s canary4711'`,
+	} {
+		_, _ = c.PgConn().Exec(t.Context(), sql).ReadAll() // some fail
+	}
+	if _, err := c.Prepare(t.Context(), "s", "ALTER ROLE a PASSWORD 'canary4711'"); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Exec(t.Context(), "s"); err != nil {
+		t.Error(err)
+	}
+	if _, err := pgx.Connect(t.Context(), e.dsn("orders", "mallory")+" password=canary4711"); err == nil {
+		t.Error("mallory is in")
+	}
+	list := records()
+	text, err := json.Marshal(list)
+	if err != nil || len(list) < 15 {
+		t.Errorf("%d records: %v", len(list), err)
+	}
+	scrape := httptest.NewRecorder()
+	promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}).ServeHTTP(scrape, httptest.NewRequest("GET", "/", nil))
+	for output, content := range map[string]string{"audit": string(text), "log": log.String(), "metrics": scrape.Body.String()} {
+		if i := strings.Index(content, canary); i >= 0 || content == "" {
+			t.Errorf("%s tells: %s", output, content[max(0, i-200):min(len(content), max(0, i)+100)])
+		}
+	}
+}
