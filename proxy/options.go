@@ -63,6 +63,10 @@ type Options struct {
 	// Audit keeps a record of each role statement and each refused login; nil for none.
 	Audit *audit.Log
 
+	// AccessChanged is told of each database in which a session has run statements that change roles or access, once their
+	// transaction has ended. It must not block. nil for nobody.
+	AccessChanged func(database string)
+
 	Log *zap.Logger
 	// Metrics is where the proxy's metrics are registered; nil for nowhere.
 	Metrics prometheus.Registerer

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/config"
+	"github.com/pgscope/pgscope-proxy/keeper"
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy"
 )
@@ -25,7 +27,7 @@ func newServeCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: "serve accepts PostgreSQL clients and relays them to a server, giving each database roles of its own.\n" +
-			"SIGHUP reads the policy and the certificate again. SIGTERM stops: open transactions may end within the grace period.",
+			"SIGHUP reads the policy, the certificate and the manifest again. SIGTERM stops: open transactions may end within the grace period.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, error) { return config.Load(cmd.Flags()) }
@@ -53,9 +55,21 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAudit(o.Audit, log)) }()
-	server, err := proxy.New(o)
+	var server *proxy.Server
+	k, err := newKeeper(c, o.Admin, func(d *policy.Declared) { server.SetDeclared(d) }, log, metrics)
 	if err != nil {
 		return err
+	}
+	if k != nil {
+		o.AccessChanged = k.Nudge
+	}
+	if server, err = proxy.New(o); err != nil {
+		return err
+	}
+	if k != nil {
+		if err := k.Load(); err != nil {
+			return err
+		}
 	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -63,7 +77,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 
 	var m *monitor
 	if c.HTTPListen != "" {
-		if m, err = newMonitor(ctx, c.HTTPListen, metrics, o.Upstream.Probe); err != nil {
+		if m, err = newMonitor(ctx, c.HTTPListen, metrics, o.Upstream.Probe, k, c.Reconcile.Required); err != nil {
 			return err
 		}
 	}
@@ -86,12 +100,15 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- server.Run(running) }()
+	go func() { done <- runBoth(running, server, k) }()
 	for {
 		select {
 		case <-hangups:
 			tellManager(log, stateReloading())
 			reload(load, server, &cert, log)
+			if k != nil {
+				k.Reload()
+			}
 			tellManager(log, stateReady)
 		case err := <-failed: // the proxy is of use without its monitor, but nobody would know how it is
 			stop()
@@ -110,6 +127,16 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 			return err
 		}
 	}
+}
+
+// runBoth runs the proxy, and the reconciler if there is one, until ctx ends.
+func runBoth(ctx context.Context, server *proxy.Server, k *keeper.Keeper) error {
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	if k != nil {
+		keeping.Go(func() { k.Run(ctx) })
+	}
+	return server.Run(ctx)
 }
 
 func proxyOptions(c *config.Config, cert *certificate, log *zap.Logger, metrics prometheus.Registerer) (proxy.Options, error) {

@@ -37,6 +37,7 @@ func runUntilEnd(t *testing.T, f func(context.Context) error) {
 // record is a log record.
 type record struct {
 	Msg, Level, Listen, HTTP string
+	Step, Subject, Reason    string // of what the reconciler did
 }
 
 // logReader reads the log of a proxy.
