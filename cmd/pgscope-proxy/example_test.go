@@ -27,6 +27,7 @@ type example struct {
 	migrations []migration
 	checks     []check
 	drift      map[string]string // by database, what somebody does by hand
+	drifted    int               // how many of the manifest's parts it is about
 	// afterwards holds where nothing but the drift would let it be otherwise.
 	afterwards []check
 }
@@ -61,6 +62,7 @@ CREATE FUNCTION shop.purge() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'TRUN
 			{"app", "analyst", "SELECT shop.api_total()", denied},
 		},
 		drift: map[string]string{"app": `GRANT EXECUTE ON FUNCTION shop.purge() TO PUBLIC; GRANT app_owner TO app_web; ALTER ROLE app_migrator RESET role`},
+		drifted: 1,
 		afterwards: []check{
 			{"app", "web", "SET ROLE owner", denied},
 			{"app", "migrator", "CREATE TABLE shop.later (); INSERT INTO shop.later DEFAULT VALUES", ""},
@@ -100,6 +102,7 @@ CREATE FUNCTION shop.purge() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'TRUN
 		},
 		drift: map[string]string{"services": `GRANT DELETE ON billing.customers TO services_billing_api; REVOKE SELECT ON billing.invoices FROM services_team_payments;
 GRANT services_team_payments TO services_bob_fulfillment; ALTER ROLE services_shipping_reports NOLOGIN; GRANT SELECT (email) ON billing.customers TO services_shipping_api`},
+		drifted: 1,
 		afterwards: []check{
 			{"services", "billing_api", "DELETE FROM billing.customers", denied},
 			{"services", "bob_fulfillment", "SET ROLE team_payments", denied},
@@ -135,8 +138,9 @@ GRANT services_team_payments TO services_bob_fulfillment; ALTER ROLE services_sh
 		},
 		drift: map[string]string{
 			"billing":  `GRANT DELETE ON billing.invoices TO billing_api; ALTER ROLE ship_api PASSWORD 'stolen'; ALTER ROLE on_call LOGIN`,
-			"shipping": `GRANT ALL ON SCHEMA shipping TO ship_api; REVOKE SELECT ON shipping.shipments FROM on_call`,
+			"shipping": `GRANT ALL ON SCHEMA shipping TO ship_api; REVOKE SELECT ON shipping.shipments FROM on_call; GRANT DELETE ON shipping.shipments TO on_call`,
 		},
+		drifted: 3, // the cluster's too
 		afterwards: []check{
 			{"shipping", "migrator", "CREATE TABLE shipping.returns (id int)", ""},
 			{"shipping", "api", "INSERT INTO shipping.returns VALUES (1)", ""},
@@ -214,7 +218,7 @@ func (x example) test(t *testing.T, c *pgtest.Cluster) {
 		t.Errorf("drift: exit code %d", code)
 	}
 	hangup(t)
-	for range len(x.drift) {
+	for range x.drifted {
 		log.until("repaired")
 		log.until("reconciled")
 	}
