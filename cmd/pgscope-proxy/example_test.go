@@ -61,7 +61,7 @@ CREATE FUNCTION shop.purge() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'TRUN
 			{"app", "analyst", "DELETE FROM shop.orders", denied},
 			{"app", "analyst", "SELECT shop.api_total()", denied},
 		},
-		drift: map[string]string{"app": `GRANT EXECUTE ON FUNCTION shop.purge() TO PUBLIC; GRANT app_owner TO app_web; ALTER ROLE app_migrator RESET role`},
+		drift:   map[string]string{"app": `GRANT EXECUTE ON FUNCTION shop.purge() TO PUBLIC; GRANT app_owner TO app_web; ALTER ROLE app_migrator RESET role`},
 		drifted: 1,
 		afterwards: []check{
 			{"app", "web", "SET ROLE owner", denied},
