@@ -105,8 +105,10 @@ func TestServeBrokenManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	code := execute(t.Context(), []string{"serve", "--upstream", "host=127.0.0.1", "--admin-dsn", "host=127.0.0.1", "--manifest", path,
-		"--listen", "127.0.0.1:0", "--http-listen", ""}, &out, &out)
+	code := execute(t.Context(), []string{
+		"serve", "--upstream", "host=127.0.0.1", "--admin-dsn", "host=127.0.0.1", "--manifest", path,
+		"--listen", "127.0.0.1:0", "--http-listen", "",
+	}, &out, &out)
 	if code != exitFailure || !strings.Contains(out.String(), "access.yaml:1:10") {
 		t.Errorf("%d %s", code, &out)
 	}
