@@ -71,11 +71,16 @@ func TestNeeds(t *testing.T) {
 		}
 	}
 	p := parse(t, `rules: [{statement: drop role, member-of: x, action: deny}]`)
-	for kind, want := range map[policy.Kind]policy.Need{
-		policy.SetRole: {}, policy.DropRole: {Standing: true, Members: true}, policy.CreateRole: {Standing: true},
+	for _, c := range []struct {
+		kind policy.Kind
+		want policy.Need
+	}{
+		{policy.SetRole, policy.Need{}},
+		{policy.DropRole, policy.Need{Standing: true, Members: true}},
+		{policy.CreateRole, policy.Need{Standing: true}},
 	} {
-		if got := p.Needs(150000, kind); got != want {
-			t.Errorf("%s: %+v", kind, got)
+		if got := p.Needs(150000, c.kind); got != c.want {
+			t.Errorf("%s: %+v", c.kind, got)
 		}
 	}
 }

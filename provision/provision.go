@@ -3,6 +3,7 @@ package provision
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -20,7 +21,7 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 	if err != nil {
 		return scope.Database{}, err
 	}
-	if !db.Enrolled {
+	if !db.Enrolled && db.Contested == nil {
 		if err := run(ctx, conn, db.EnrolSQL()); err != nil {
 			return scope.Database{}, err
 		}
@@ -29,6 +30,8 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 		}
 	}
 	switch {
+	case db.Contested != nil:
+		return scope.Database{}, explain(db.Contested)
 	case !db.Enrolled:
 		return scope.Database{}, fmt.Errorf("role %q exists, but its comment does not say that it is the marker of database %q", db.Marker, db.Name)
 	case prefix != "" && prefix != db.Prefix:
@@ -36,6 +39,34 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 	default:
 		return db, nil
 	}
+}
+
+// Claim makes a marker, of which it cannot be told whose it is, that of the database that the connection is in.
+func Claim(ctx context.Context, conn *pgconn.PgConn, marker scope.Cluster) error {
+	estate, err := survey(ctx, conn, scope.Survey{})
+	if err != nil {
+		return err
+	}
+	sql, refusal := estate.Claim(marker)
+	switch {
+	case refusal != nil:
+		return explain(refusal)
+	case sql == "":
+		return nil
+	default:
+		return run(ctx, conn, sql)
+	}
+}
+
+// explain makes one line of all that an error says.
+func explain(e *scope.Error) error {
+	text := e.Message
+	for _, more := range []string{e.Detail, e.Hint} {
+		if more != "" {
+			text += ". " + strings.TrimSuffix(more, ".")
+		}
+	}
+	return errors.New(text)
 }
 
 // database asks for the scope of the connection's database.

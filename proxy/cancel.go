@@ -75,7 +75,7 @@ func atAddress(host []upstreamEntry, address string) []upstreamEntry {
 func (l *serverLink) cancelQuery(ctx context.Context, c wire.CancelRequest) error {
 	way := l.upstream.entries[l.entry : l.entry+1]
 	if way[0].network != "unix" {
-		way = atAddress(way, l.RemoteAddr().String())
+		way = atAddress(way, l.address)
 	}
 	return l.upstream.through(way).cancel(ctx, c)
 }

@@ -165,16 +165,17 @@ func (d *directory) Changed() {
 	d.listed = time.Time{}
 }
 
-// login tells whether a role of the database logs in under the name; ok is false when the list is too old to tell, or the
-// name is what a role of the database is called in the cluster: then there is more to say than yes or no.
+// login tells whether a role of the database logs in under the name. ok is false where there is more to say than yes or no:
+// the list is too old to tell; or a role of that name may not log in, so that the name is for a role of the cluster, if
+// there is one; or the name is what a role of the database is called in the cluster.
 func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if time.Since(d.listed) > fresh {
 		return "", false
 	}
-	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Login { // not one of a schema
-		return c, true
+	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Name == name { // not one of a schema
+		return c, d.roles[c].Login
 	}
 	_, own := d.roles[scope.Cluster(name)]
 	return scope.Cluster(name), !own

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -62,6 +64,7 @@ type loginRelay struct {
 	names    loginNames
 	loginOptions
 
+	ended   func() error // says whether the proxy ends the login, because it stops
 	version wire.Version // that the server is asked for
 	refused []bool       // per candidate: the server does not let it in
 	out     []byte       // frames for the client that wait for the next flush
@@ -74,12 +77,12 @@ type loginRelay struct {
 // login lets the client talk to the server until the server lets it in. It sets the visitor's deadline on the server's
 // connection too, and leaves it there. When it fails, the client has been told what is to be told, and the server's
 // connection is closed; the client's has still to be closed. The error is a *loginError.
-func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o loginOptions) (*loggedIn, error) {
-	ctx, cancel := context.WithDeadline(ctx, v.deadline)
+func login(outer context.Context, v *visitor, u *Upstream, names loginNames, o loginOptions) (*loggedIn, error) {
+	ctx, cancel := context.WithDeadline(outer, v.deadline)
 	defer cancel()
-	defer interruptWith(ctx, v.conn)()
+	defer interruptReading(ctx, v.conn)()
 	l := &loginRelay{
-		visitor: v, upstream: u, names: names, loginOptions: o,
+		visitor: v, upstream: u, names: names, loginOptions: o, ended: outer.Err,
 		version: min(v.startup.Version, wire.Version32),
 		refused: make([]bool, len(names.candidates)),
 	}
@@ -113,8 +116,10 @@ func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o log
 }
 
 // choose finds the name to log in as: the first that the server does not turn down at once. When the server asks for
-// something that can be answered but once, it is the preferred name that is asked for.
+// something that can be answered but once, it is the preferred name that is asked for. Where all are turned down, it
+// returns the attempt whose refusal tells most.
 func (l *loginRelay) choose(ctx context.Context) (*loginAttempt, error) {
+	var telling *loginAttempt
 	for pick := 0; ; {
 		a, err := l.open(ctx, pick)
 		if err != nil {
@@ -124,14 +129,19 @@ func (l *loginRelay) choose(ctx context.Context) (*loginAttempt, error) {
 		switch {
 		case a.answer.refused == scope.CodeInvalidAuthorization:
 			l.refused[pick] = true
-			next = l.other()
+			if next = l.other(); telling == nil || a.answer.checkedFurther(telling.answer) {
+				telling = a
+			}
 		case a.answer.refused == "" && !a.answer.repeatable() && !l.refused[l.names.prefer]:
 			next = l.names.prefer
 		}
-		if next == pick || next < 0 {
+		if next == pick {
 			return a, nil
 		}
 		a.close()
+		if next < 0 {
+			return telling, nil
+		}
 		pick = next
 	}
 }
@@ -177,10 +187,9 @@ func (l *loginRelay) again(ctx context.Context, a *loginAttempt) (*loginAttempt,
 func (l *loginRelay) turnAway(a *loginAttempt) error {
 	defer a.close()
 	l.greet(a)
-	refusal := a.answer.frame
+	refusal := a.answer.refusal()
 	if a.answer.after != nil {
-		l.out = append(l.out, refusal...) // AuthenticationOk
-		refusal = a.answer.after
+		l.out = append(l.out, a.answer.frame...) // AuthenticationOk
 	}
 	cause := fmt.Errorf("server refuses %q: %s", a.user, wire.Field(refusal, 'M'))
 	l.out = append(l.out, l.localize(a.user, refusal)...)
@@ -214,24 +223,34 @@ func (l *loginRelay) abandon(a *loginAttempt, err error) error {
 // fail makes err a *loginError, and tells the client what it was not told yet.
 func (l *loginRelay) fail(candidate int, err error) error {
 	var failed *loginError
-	if !errors.As(err, &failed) {
-		told := &scope.Error{
-			Code: scope.CodeConnectionFailure, Message: "the server closed the connection during the login",
-			Hint: "Try again. The proxy's log says more.",
-		}
-		var unreachable *dialError
-		var own *scope.Error
-		switch {
-		case errors.As(err, &unreachable):
-			told = unreachable.forClient()
-		case errors.As(err, &own):
-			told = own
-		}
+	known := errors.As(err, &failed)
+	told, from := untold(err), byServer
+	if l.ended() != nil {
+		told, from = stopping(), byShutdown
+	}
+	if !known || failed.sqlstate == "" && from == byShutdown {
 		failed = refuseClient(l.visitor.conn, l.out, told)
-		failed.side, failed.cause = byServer, err
+		failed.side, failed.cause = from, err
 	}
 	failed.candidate = candidate
 	return failed
+}
+
+// untold is what a client is told of an error that it does not know of.
+func untold(err error) *scope.Error {
+	var unreachable *dialError
+	var own *scope.Error
+	switch {
+	case errors.As(err, &unreachable):
+		return unreachable.forClient()
+	case errors.As(err, &own):
+		return own
+	default:
+		return &scope.Error{
+			Code: scope.CodeConnectionFailure, Message: "the server closed the connection during the login",
+			Hint: "Try again. The proxy's log says more.",
+		}
+	}
 }
 
 // greet puts what comes before the first request of the server: NegotiateProtocolVersion, if the client asked for what
@@ -300,6 +319,26 @@ type loginAnswer struct {
 	code    uint32 // of a request
 	after   []byte // the frame that follows AuthenticationOk, and others after begin
 	refused string // SQLSTATE, where frame or after is an error
+}
+
+// refusal returns the error of an answer that is one.
+func (a loginAnswer) refusal() []byte {
+	if a.after != nil {
+		return a.after
+	}
+	return a.frame
+}
+
+// checkedFurther reports whether the server has come further with this refusal than with the other. It looks whether a
+// role exists before it looks whether that may log in, and has one SQLSTATE for both (InitializeSessionUserId,
+// src/backend/utils/init/miscinit.c); so the line tells that the name is not a wrong guess.
+func (a loginAnswer) checkedFurther(than loginAnswer) bool {
+	if !bytes.Equal(wire.Field(a.refusal(), 'R'), wire.Field(than.refusal(), 'R')) {
+		return true // two stories: the later one
+	}
+	line, err := strconv.Atoi(string(wire.Field(a.refusal(), 'L')))
+	other, err2 := strconv.Atoi(string(wire.Field(than.refusal(), 'L')))
+	return err != nil || err2 != nil || line >= other
 }
 
 // repeatable reports whether the answer leaves the choice of the name open: nothing that the client does for it depends

@@ -35,3 +35,8 @@ func refuseClient(conn net.Conn, before []byte, e *scope.Error) *loginError {
 	}))
 	return &loginError{side: byClient, sqlstate: e.Code, candidate: -1, cause: errors.Join(e, err)}
 }
+
+// stopping is what a client is told of the end of its session, or of its login, when the proxy stops.
+func stopping() *scope.Error {
+	return &scope.Error{Code: scope.CodeAdminShutdown, Message: "terminating connection due to administrator command"}
+}

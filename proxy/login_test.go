@@ -35,6 +35,7 @@ const loginRoles = `
 	CREATE ROLE orders_trust LOGIN;
 	CREATE ROLE global_trust LOGIN;
 	CREATE ROLE orders_group NOLOGIN;
+	CREATE ROLE global_group NOLOGIN;
 	CREATE ROLE orders_clear LOGIN PASSWORD 'secret';
 	CREATE ROLE global_clear LOGIN PASSWORD 'secret';
 	CREATE ROLE orders_scram LOGIN PASSWORD 'secret';
@@ -45,7 +46,7 @@ const loginRoles = `
 `
 
 var loginHBA = []string{
-	"host    all trust,orders_trust,global_trust,orders_global_trust,orders_group 127.0.0.1/32 trust",
+	"host    all trust,orders_trust,global_trust,orders_global_trust,orders_group,global_group 127.0.0.1/32 trust",
 	"host    all orders_clear,global_clear,orders_global_clear,clear_then_scram   127.0.0.1/32 password",
 	"host    all orders_md5,plainmd5                                              127.0.0.1/32 md5",
 	"host    all rejected                                                         127.0.0.1/32 reject",
@@ -219,6 +220,8 @@ func TestLogin(t *testing.T) {
 		{name: "trust, no such role", said: "trust", names: []scope.Cluster{"trust"}, told: `28000 role "trust" does not exist`},
 		{name: "trust, neither of two", said: "trust", names: []scope.Cluster{"orders_global_trust", "trust"}, told: `28000 role "trust" does not exist`, tried: 1},
 		{name: "trust, may not log in", said: "group", names: []scope.Cluster{"orders_group"}, told: `28000 role "group" is not permitted to log in`},
+		{name: "trust, the first may not log in", said: "group", names: []scope.Cluster{"orders_group", "trust"}, told: `28000 role "group" is not permitted to log in`},
+		{name: "trust, the second may not log in", said: "global_group", names: []scope.Cluster{"trust", "global_group"}, told: `28000 role "global_group" is not permitted to log in`, tried: 1},
 		{name: "trust, no such database", said: "trust", names: []scope.Cluster{"orders_trust", "global_trust"}, client: "dbname=none", told: `3D000 database "none" does not exist`},
 
 		{name: "clear text", said: "clear", names: []scope.Cluster{"orders_clear"}, client: pass, user: "orders_clear"},
@@ -639,6 +642,10 @@ func TestLoginEndsWithContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
+	frame, err := wire.ReadFrame(client, wire.MaxAuthToken)
+	if err != nil || string(wire.Field(frame, 'C')) != scope.CodeAdminShutdown {
+		t.Errorf("the client is told %q, %v", frame, err)
+	}
 	if err := <-failed; err == nil {
 		t.Error("the login goes on")
 	}

@@ -468,7 +468,7 @@ func lastError(r *relay) *wire.Fields {
 	case errors.As(r.end.err, &violation):
 		f.Code, f.Message, f.Detail, f.Hint = violation.Report.Code, violation.Report.Message, violation.Report.Detail, violation.Report.Hint
 	case r.end.side == byShutdown:
-		f.Code, f.Message = scope.CodeAdminShutdown, "terminating connection due to administrator command"
+		f.Code, f.Message = stopping().Code, stopping().Message
 	case r.end.side == byServer:
 		f.Code, f.Message = scope.CodeConnectionFailure, "server closed the connection unexpectedly"
 		f.Hint = "The server or its host may have stopped. Connect again."

@@ -140,6 +140,7 @@ type serverLink struct {
 	net.Conn                      // *tls.Conn where it uses TLS
 	tls      *tls.ConnectionState // nil without TLS
 	entry    int                  // of the Upstream
+	address  string               // where it leads: Conn is gone while an event loop has the session
 	upstream *Upstream
 }
 
@@ -202,7 +203,7 @@ func (u *Upstream) dialEntry(ctx context.Context, i int) (*serverLink, error) {
 	if err != nil {
 		return nil, err
 	}
-	link := &serverLink{Conn: conn, entry: i, upstream: u}
+	link := &serverLink{Conn: conn, entry: i, address: conn.RemoteAddr().String(), upstream: u}
 	if e.tls == nil {
 		return link, nil
 	}
@@ -262,6 +263,13 @@ func (l *serverLink) encrypt(ctx context.Context, config *tls.Config, direct boo
 func interruptWith(ctx context.Context, c net.Conn) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		_ = c.SetDeadline(time.Unix(1, 0)) // fails where the connection is closed, and needs no interruption
+	})
+}
+
+// interruptReading is interruptWith for a connection whose peer shall still be told why.
+func interruptReading(ctx context.Context, c net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // as above
 	})
 }
 

@@ -40,6 +40,7 @@ type Analysis struct {
 	asksUser   bool
 	changes    []Change
 	alone      bool // the text is one statement
+	leave      int  // the byte where its part ends that leaves a failed transaction; 0: none, or roles are named before
 }
 
 // statement is one statement that has to do with roles.
@@ -54,6 +55,7 @@ type statement struct {
 	local      bool        // SET LOCAL ROLE
 	users      []spot      // "$user" in a search_path that is set for the session
 	schemaOf   extra       // CREATE SCHEMA AUTHORIZATION CURRENT_USER: the schema's name; else noExtra
+	standard   []spot      // DEFAULT in SET search_path TO DEFAULT for the session
 	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
 	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
 	md5        int         // PASSWORD 'md5…': where it stands; else none
@@ -148,6 +150,9 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	if len(a.statements) == 0 {
 		return nil, nil
 	}
+	if leave := leavesAt(pieces); leave <= a.statements[0].start {
+		a.leave = leave
+	}
 	schemas := make(map[string]bool)
 	a.collect(a.statements, make(map[scope.Name]bool), schemas)
 	a.alone = len(pieces) == 1 && pieces[0].tree != nil && len(pieces[0].tree.Stmts) == 1
@@ -167,7 +172,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 // collect takes in the names in the statements, and in their bodies, that were not seen yet, and their schemas.
 func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
 	for i := range list {
-		a.asksUser = a.asksUser || list[i].users != nil || list[i].schemaOf.what != noExtra
+		a.asksUser = a.asksUser || list[i].users != nil || list[i].schemaOf.what != noExtra || list[i].standard != nil
 		a.changes = append(a.changes, list[i].changes...)
 		for _, n := range list[i].names {
 			if full := n.full(); !seen[full] {

@@ -37,20 +37,44 @@ var extensionTable = [...]struct {
 	find func(t tokens, i int) (begin, end int)
 }{
 	{dbonly, findDBOnly},
+	{dbonly, findOwnerDBOnly},
 	{qualifier, findQualifier},
 }
 
 // findDBOnly: CREATE DBONLY ROLE fails at the word, TO DBONLY customer after it.
 func findDBOnly(t tokens, i int) (begin, end int) {
-	is := func(i int) bool { return t.kind(i) == pg.Token_IDENT && strings.EqualFold(t.text(i), "dbonly") }
 	switch {
-	case is(i) && t.isRoleKeyword(i+1):
+	case t.isDBOnly(i) && t.isRoleKeyword(i+1):
 		return i, i + 1
-	case is(i-1) && (t.isName(i) || t.kind(i) == pg.Token_SCONST || t.kind(i) == pg.Token_USCONST):
+	case t.isDBOnly(i-1) && (t.isName(i) || t.kind(i) == pg.Token_SCONST || t.kind(i) == pg.Token_USCONST):
 		return i - 1, i
 	default:
 		return none, none
 	}
+}
+
+// findOwnerDBOnly: CREATE DATABASE d OWNER DBONLY customer fails somewhere behind the name, since the grammar takes any word
+// for an option there, and the next for its value (createdb_opt_item, gram.y).
+func findOwnerDBOnly(t tokens, i int) (begin, end int) {
+	if t.kind(0) != pg.Token_CREATE || t.kind(1) != pg.Token_DATABASE {
+		return none, none
+	}
+	for begin = 1; begin+1 < i; begin++ {
+		owner := begin - 1
+		if t.kind(owner) == tokenEquals {
+			owner--
+		}
+		name := t.kind(begin + 1)
+		if t.kind(owner) == pg.Token_OWNER && t.isDBOnly(begin) && (name == pg.Token_IDENT || name == pg.Token_UIDENT) {
+			return begin, begin + 1
+		}
+	}
+	return none, none
+}
+
+// isDBOnly reports whether token i is the word DBONLY.
+func (t tokens) isDBOnly(i int) bool {
+	return t.kind(i) == pg.Token_IDENT && strings.EqualFold(t.text(i), "dbonly")
 }
 
 // findQualifier: TO sales.customer fails at the dot. The schema may be written U&"…" UESCAPE '…'.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -46,6 +47,9 @@ func checkRewrite(tb testing.TB, sql string, o Options, mode scope.Mode) {
 		return
 	}
 	res := a.Rewrite(view(tb, a, true, "sales"), mode, nil)
+	if first, rest, ok := a.Leave(); ok && (!strings.HasPrefix(sql, first) || strings.Repeat(" ", utf8.RuneCountInString(first))+sql[len(first):] != rest) {
+		tb.Errorf("%q is cut into %q and %q", sql, first, rest)
+	}
 	if mode == scope.Off && res.SQL != sql {
 		tb.Errorf("%q: becomes %q where the mode is off", sql, res.SQL)
 	}

@@ -93,7 +93,7 @@ func answer(tb testing.TB, q scope.Inquiry, enrolled bool, path []string) *scope
 	if err != nil {
 		tb.Fatal(err)
 	}
-	v.Columns = testColumns
+	v.Columns, v.DefaultPath = testColumns, `"$user", public, "A b"`
 	return v
 }
 

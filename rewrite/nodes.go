@@ -435,6 +435,9 @@ func (r *reader) set(n *pg.VariableSetStmt) {
 		r.setRole(n, policy.SetSessionAuth, "")
 	case is(setting, settingPath) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE && r.top:
 		r.setPath(n)
+	case is(setting, settingPath) && n.Kind == pg.VariableSetKind_VAR_SET_DEFAULT && r.top:
+		last := r.tokens.list[len(r.tokens.list)-1]
+		r.standard = append(r.standard, spot{start: last.start, end: last.end})
 	case is(setting, scope.ModeSetting) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE:
 		r.setMode(n)
 	case is(setting, scope.DatabaseSetting) && !reset:

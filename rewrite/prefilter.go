@@ -99,6 +99,9 @@ func (w *words) set() opening {
 	for is(setting, "session") || is(setting, "local") {
 		setting = w.next()
 	}
+	if is(setting, settingPath) && w.standard() {
+		return opensRoleStatement
+	}
 	if is(setting, settingPath) || is(setting, "schema") {
 		// Up to the end of the text, since a ';' in a string might hide it; where it is not, it need not be looked for again.
 		if w.userless = w.userless || !bytes.Contains(w.text, []byte("$user")); w.userless {
@@ -115,6 +118,17 @@ func (w *words) set() opening {
 		return opensRoleStatement
 	}
 	return opensOther
+}
+
+// standard reads on after the name of a setting: TO DEFAULT, or = DEFAULT.
+func (w *words) standard() bool {
+	if value := w.next(); len(value) > 0 && !is(value, "to") {
+		return false
+	}
+	if w.at < len(w.text) && w.text[w.at] == '=' {
+		w.at++
+	}
+	return is(w.next(), "default")
 }
 
 // create reads on after CREATE: the everyday kinds of objects have no owner clause.

@@ -65,6 +65,9 @@ func TestMayNameRole(t *testing.T) {
 		{"SET search_path = ';', \"$user\"", true},
 		{"SET LOCAL search_path = '$user'", true},
 		{"SET SCHEMA '$user'", true},
+		{"SET search_path TO DEFAULT", true},
+		{"SET LOCAL search_path/**/=/**/default", true},
+		{"SET search_path = x, default", false}, // no server takes it
 		{"CREATE ROLE a.b", true},
 		{"COMMENT ON ROLE a IS 'x'", true},
 		{"COMMENT ON DBONLY ROLE a IS 'x'", true},

@@ -94,6 +94,9 @@ func blankRoles(m protoreflect.Message, o Options) {
 		if roleSetting(n.Name) || n.Name == settingPath {
 			n.Args = nil
 		}
+		if n.Name == settingPath && n.Kind == pg.VariableSetKind_VAR_SET_DEFAULT { // the default, spelled out
+			n.Kind = pg.VariableSetKind_VAR_SET_VALUE
+		}
 	case *pg.DoStmt:
 		for _, d := range options(n.Args, "as") {
 			d.Arg = blankBlock(d.Arg.GetString_().GetSval(), o)

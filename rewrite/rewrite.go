@@ -370,6 +370,11 @@ func (m *mapping) splice() {
 		if x := m.schemaOf; x.what != noExtra && m.mode == scope.Transparent {
 			m.edits = append(m.edits, edit{x.at, x.at, x.before + scope.QuoteIdent(string(short.Role)) + x.after})
 		}
+		for _, s := range m.standard {
+			if path, found := scope.ReplaceUser(m.view.DefaultPath, short.Role); found {
+				m.edits = append(m.edits, edit{s.start, s.end, scope.PathConstants(path)})
+			}
+		}
 	}
 	for i := range m.names {
 		if !m.mapped(i) {

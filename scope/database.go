@@ -16,6 +16,9 @@ type Database struct {
 	Prefix   string  // without the separator
 	Marker   Cluster // the marker's name; where Enrolled is false, the name that it will get
 	Enrolled bool    // whether the marker exists
+	// Contested says why it cannot be told whose a marker is that may be this database's; then the database counts as
+	// not enrolled, and names in it cannot be mapped. Nil nearly always.
+	Contested *Error
 	// Schemas are those that the last inquiry had to do with: first the enrolled ones along the session's search_path, in
 	// its order, then those that statements name.
 	Schemas []Schema

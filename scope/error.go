@@ -26,6 +26,7 @@ const (
 	CodeCannotConnect        = "08001" // sqlclient_unable_to_establish_sqlconnection
 	CodeInvalidAuthorization = "28000" // invalid_authorization_specification
 	CodeAdminShutdown        = "57P01" // admin_shutdown
+	CodeObjectNotInState     = "55000" // object_not_in_prerequisite_state
 	CodeTooManyConnections   = "53300" // too_many_connections
 	CodeSerializationFailure = "40001" // serialization_failure: a retry helps
 	CodeProgramLimitExceeded = "54000" // program_limit_exceeded

@@ -54,6 +54,10 @@ func (q *Inquiry) addSchema(name string) {
 // inquirySQL answers an [Inquiry]. Each operator, function and type is qualified: the query runs in clients'
 // sessions, where the search_path is theirs. Rows are (kind, name, a, b), all text.
 //
+// A comment that has the database's OID or its name claims it. One with both has it. Another has it where it is the only one
+// and no database stands against it: in a database that was renamed its name is nobody's, in a cluster restored from a
+// dump its OID is nobody's. Where each is another database's, nothing here can tell which of the two it was.
+//
 // A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
 // the comment names: which is for [View.seeSchemas] to find out. Of a dump's markers no OID is right. Markers are
 // looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
@@ -64,16 +68,27 @@ const inquirySQL = `
 WITH db AS MATERIALIZED (
   SELECT d.oid, d.datname FROM pg_catalog.pg_database d
   WHERE d.datname OPERATOR(pg_catalog.=) $1::pg_catalog.name
+), claim AS MATERIALIZED (
+  SELECT m.*, by_oid AND by_name AS exact,
+         CASE WHEN by_oid THEN
+                (SELECT true FROM pg_catalog.pg_database o
+                 WHERE pg_catalog.strpos(m.description, pg_catalog.concat(
+                   ',"database":', pg_catalog.to_json(o.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0 LIMIT 1)
+              ELSE
+                (SELECT true FROM pg_catalog.pg_database o
+                 WHERE pg_catalog.starts_with(m.description, pg_catalog.concat('{"oid":', o.oid, ',')) LIMIT 1) END AS contradicted
+  FROM (
+    SELECT s.objoid AS oid, pg_catalog.pg_get_userbyid(s.objoid) AS rolname, s.description,
+           pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ',')) AS by_oid,
+           pg_catalog.strpos(s.description, pg_catalog.concat(
+             ',"database":', pg_catalog.to_json(db.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0 AS by_name
+    FROM db CROSS JOIN pg_catalog.pg_shdescription s
+    WHERE s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
+      AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(s.objoid)::pg_catalog.text, 'pgscope_db_')) m
+  WHERE by_oid OR by_name
 ), marker AS MATERIALIZED (
-  SELECT s.objoid AS oid, pg_catalog.pg_get_userbyid(s.objoid) AS rolname, s.description
-  FROM db CROSS JOIN pg_catalog.pg_shdescription s
-  WHERE s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
-    AND (pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ','))
-      OR pg_catalog.strpos(s.description, pg_catalog.concat(
-           ',"database":', pg_catalog.to_json(db.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0
-     AND (SELECT true FROM pg_catalog.pg_database o
-          WHERE pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', o.oid, ',')) LIMIT 1) IS NULL)
-    AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(s.objoid)::pg_catalog.text, 'pgscope_db_')
+  SELECT * FROM claim
+  WHERE exact OR contradicted IS NULL AND (SELECT pg_catalog.count(*) FROM claim) OPERATOR(pg_catalog.=) 1
 ), kin AS MATERIALIZED (
   SELECT k.oid, k.rolname, k.description,
          (SELECT n.nspname FROM pg_catalog.pg_namespace n
@@ -99,7 +114,9 @@ UNION ALL
 SELECT 'session', CASE WHEN $5::pg_catalog.bool THEN current_user END::pg_catalog.text,
        pg_catalog.current_setting('search_path'), pg_catalog.to_json(pg_catalog.current_schemas(false))::pg_catalog.text
 UNION ALL
-SELECT 'marker', m.rolname::pg_catalog.text, m.oid::pg_catalog.text, m.description FROM marker m
+SELECT 'marker', m.rolname::pg_catalog.text, NULL, m.description FROM marker m
+UNION ALL
+SELECT 'claim', c.rolname::pg_catalog.text, NULL, c.description FROM claim c WHERE NOT EXISTS (SELECT FROM marker)
 UNION ALL
 SELECT 'namespace', n.nspname::pg_catalog.text, n.oid::pg_catalog.text, NULL
 FROM pg_catalog.pg_namespace n
@@ -186,6 +203,9 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 	for _, r := range byKind["marker"] {
 		v.adoptMarker(Cluster(r[1]), r[3])
 	}
+	for _, r := range byKind["claim"] {
+		v.contest(Cluster(r[1]), r[3])
+	}
 	for _, r := range byKind["role"] {
 		role, err := v.roleOf(Cluster(r[1]), r[3])
 		if err != nil {
@@ -224,14 +244,24 @@ func parseOID(s string) (uint32, error) {
 	return uint32(oid), err
 }
 
-// adoptMarker makes the role the marker of the view's database. One that names the database's OID wins over one that
-// names the database: that one stands in a cluster restored from a dump, until a sweep writes the new OID into it.
+// adoptMarker makes the role the marker of the view's database.
 func (v *View) adoptMarker(name Cluster, comment string) {
-	m, ok := parseMarker(comment)
-	if !ok || m.Schema != "" || v.DB.Enrolled && m.OID != v.DB.OID {
-		return
+	if m, ok := parseMarker(comment); ok && m.Schema == "" {
+		v.DB.Marker, v.DB.Prefix, v.DB.Enrolled = name, m.Prefix, true
 	}
-	v.DB.Marker, v.DB.Prefix, v.DB.Enrolled = name, m.Prefix, true
+}
+
+// contest notes that the role may be the marker of the view's database, and may be another's.
+func (v *View) contest(name Cluster, comment string) {
+	if m, ok := parseMarker(comment); ok && m.Schema == "" && v.DB.Contested == nil {
+		v.DB.Contested = &Error{
+			Code:    CodeObjectNotInState,
+			Message: fmt.Sprintf(`the roles of database "%s" cannot be told from those of another database`, v.DB.Name),
+			Detail: fmt.Sprintf(`The comment on role "%s" is about database "%s" with OID %d. This is "%s" with OID %d.`,
+				name, m.Database, m.OID, v.DB.Name, v.DB.OID),
+			Hint: fmt.Sprintf("An administrator can say whose they are: pgscope-proxy init --claim %s, in the database that it is.", name.Ident()),
+		}
+	}
 }
 
 // adoptSchemas reads the markers of the database's schemas: rows of marker, the name that its schema has now, comment.
@@ -311,7 +341,7 @@ func (v *View) roleOf(c Cluster, markers string) (role, error) {
 		if m[0] == nil {
 			continue
 		}
-		if Cluster(*m[0]) == v.DB.Marker {
+		if v.DB.Enrolled && Cluster(*m[0]) == v.DB.Marker {
 			if own, ok := ownRole(c, v.DB.Prefix, v.DB.Marker, ""); ok {
 				found = own
 			}

@@ -173,6 +173,35 @@ func (e *Estate) rightNote(m *marker, database uint32) markerComment {
 	return note
 }
 
+// Claim returns the statement that makes a marker, which may be that of the database that the answering session is in,
+// certainly so, with its roles and the markers of schemas that say the same; empty where they are so already. It fails
+// where the marker is that of another database.
+func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
+	name := e.databases[e.current]
+	i := slices.IndexFunc(e.markers, func(m *marker) bool { return m.name == role && !m.ofSchema() })
+	if i < 0 {
+		return "", &Error{Code: CodeUndefinedObject, Message: fmt.Sprintf(`role "%s" is not the marker of a database`, role)}
+	}
+	claimed := e.markers[i].note
+	if claimed.OID != e.current && claimed.Database != name || e.markers[i].exact(e) && claimed.OID != e.current {
+		return "", &Error{
+			Code:    CodeObjectNotInState,
+			Message: fmt.Sprintf(`role "%s" is not the marker of database "%s"`, role, name),
+			Detail:  fmt.Sprintf(`The comment on it is about database "%s" with OID %d. This is "%s" with OID %d.`, claimed.Database, claimed.OID, name, e.current),
+		}
+	}
+	var c carriage
+	for _, m := range e.markers {
+		if m.note.OID != claimed.OID || m.note.Database != claimed.Database {
+			continue
+		}
+		if err := c.take(m, e.rightNote(m, e.current)); err != nil {
+			return "", err
+		}
+	}
+	return c.sql(fmt.Sprintf(`The roles of database "%s" get the names that belong to it.`, name)), nil
+}
+
 // strangers tells of databases whose objects depend on roles of other databases.
 func (e *Estate) strangers() (warnings []string) {
 	home := make(map[Cluster]string)
@@ -189,9 +218,10 @@ func (e *Estate) strangers() (warnings []string) {
 	return warnings
 }
 
-func contradiction(m *marker, byOID string) string {
-	return fmt.Sprintf(`the comment on role "%s" has the name of database "%s", and the OID of database "%s"`,
-		m.name, m.note.Database, byOID)
+// contradiction says why it cannot be told whether a marker is the database's.
+func contradiction(m *marker, database string) string {
+	return fmt.Sprintf(`the comment on role "%s" is about database "%s" with OID %d, and whether that is database "%s" cannot be told:`+
+		` say so by pgscope-proxy init --claim %s, in the database that it is`, m.name, m.note.Database, m.note.OID, database, m.name.Ident())
 }
 
 // carriage collects the new names of markers and roles.

@@ -30,6 +30,23 @@ func ReplaceUser(path string, name Short) (string, bool) {
 	return b.String(), found
 }
 
+// PathConstants returns the value of search_path as the list of string constants that SET takes.
+func PathConstants(path string) string {
+	var list []string
+	for rest := path; rest != ""; {
+		element := rest[:elementEnd(rest)]
+		rest = rest[len(element):]
+		bare := strings.Trim(element, ", \t\n\r\f\v")
+		if quoted, ok := strings.CutPrefix(bare, `"`); ok {
+			bare = strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `""`, `"`)
+		} else {
+			bare = strings.ToLower(bare)
+		}
+		list = append(list, QuoteLiteral(bare))
+	}
+	return strings.Join(list, ", ")
+}
+
 // elementEnd returns the length of the first element of a list, with its comma.
 func elementEnd(list string) int {
 	quoted := false

@@ -173,13 +173,32 @@ func (m *marker) carries(c Cluster) bool {
 	return !markerRole(c) && strings.HasPrefix(string(c), m.note.rolePrefix()+Separator)
 }
 
-// database returns the database that the marker is for, or false where there is none any more. The OID says which it
-// is, unless the name says otherwise: in a cluster restored from a dump the databases have other OIDs, and an old one may
-// have become another database's. certain is false where the two contradict each other, since the database may as well
-// have been renamed and its old name given to another.
+// database returns the database that the marker is for, or false where there is none any more. The comment names it by
+// its OID and by its name. In a database that was renamed the OID is right; in a cluster restored from a dump the
+// databases have other OIDs, and an old one may have become another database's: there the name is. certain is false
+// where it cannot be told which of the two it was.
 func (e *Estate) database(m *marker) (oid uint32, found, certain bool) {
+	oid, found, certain = e.called(m)
+	for _, other := range e.markers {
+		if !found || !certain || m.exact(e) || other.note.OID == m.note.OID && other.note.Database == m.note.Database {
+			continue
+		}
+		if rival, also, _ := e.called(other); also && rival == oid {
+			certain = false
+		}
+	}
+	return oid, found, certain
+}
+
+// called is database without a look at what other markers claim, but for those that have both the OID and the name of
+// a database: that one is not another marker's.
+func (e *Estate) called(m *marker) (oid uint32, found, certain bool) {
 	byName, named := e.byName[m.note.Database]
 	_, live := e.databases[m.note.OID]
+	if !m.exact(e) {
+		named = named && !e.taken(byName)
+		live = live && !e.taken(m.note.OID)
+	}
 	switch {
 	case live && named:
 		return m.note.OID, true, byName == m.note.OID
@@ -188,6 +207,14 @@ func (e *Estate) database(m *marker) (oid uint32, found, certain bool) {
 	default:
 		return byName, named, true
 	}
+}
+
+// exact reports whether the marker names its database by the OID and by the name that it has.
+func (m *marker) exact(e *Estate) bool { return e.databases[m.note.OID] == m.note.Database }
+
+// taken reports whether a database has such a marker.
+func (e *Estate) taken(database uint32) bool {
+	return slices.ContainsFunc(e.markers, func(m *marker) bool { return m.note.OID == database && m.exact(e) })
 }
 
 // of returns the markers of a database: of its schemas first, as they are members of the database's own.

@@ -43,6 +43,9 @@ type View struct {
 
 	User       Cluster // the session's current role, if the inquiry asked for it
 	SearchPath string  // the session's search_path as it is set
+	// DefaultPath is the one that SET search_path TO DEFAULT brings, where "$user" stands in it for the short name of a
+	// role; else empty. No inquiry asks about it.
+	DefaultPath string
 
 	Actor *Actor // the session, where the inquiry asked for it
 
@@ -333,19 +336,32 @@ func (v *View) Within(c, other Cluster) (Name, bool) {
 }
 
 // Login returns the role that logs in to this database as name: a LOGIN role of the database first, then what the
-// server has under the name itself, unless that does not exist for this database. No session has a search_path before it
-// begins: nobody logs in as a role of a schema.
+// server has under the name itself, unless that does not exist for this database. Where there is no other, it is a role of
+// the database that may not log in, and the server says so. No session has a search_path before it begins: nobody logs
+// in as a role of a schema.
 func (v *View) Login(name Short) (Cluster, *Error) {
-	if c, err := v.DB.Qualify(name); err == nil {
-		if r := v.home(c); r.home == Own && r.in == v.DB.Marker && r.login {
-			return c, nil
-		}
+	own, found := v.ownLogin(name)
+	if found && v.roles[own].login {
+		return own, nil
 	}
-	c, _, err := v.ResolvePlain(name)
-	if err == nil && v.roles[c].home == Own { // its cluster name is not a name here
+	c, home, err := v.ResolvePlain(name)
+	if err == nil && home == Own { // its cluster name is not a name here
 		err = doesNotExist(name)
 	}
+	if found && (err != nil || home == Missing) {
+		return own, nil
+	}
 	return c, err
+}
+
+// ownLogin returns the role of this database, but of none of its schemas, that has the name.
+func (v *View) ownLogin(name Short) (Cluster, bool) {
+	c, err := v.DB.Qualify(name)
+	if err != nil {
+		return "", false
+	}
+	r := v.home(c)
+	return c, r.home == Own && r.in == v.DB.Marker
 }
 
 // Roles returns the roles of this database that the view knows.

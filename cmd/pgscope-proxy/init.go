@@ -22,6 +22,8 @@ func newInitCommand() *cobra.Command {
 		Long: "init makes the marker of the database that the connection is for, if it has none, so that it can have roles of its own. " +
 			"It can be run again without harm.\n" +
 			"With --admin it lets a role with CREATEROLE administer the roles of that one database.\n" +
+			"With --claim it settles whose a marker is that two databases may have, as in a cluster restored from a dump: " +
+			"it is that of the connection's database.\n" +
 			"With --sweep it repairs what direct connections, crashes and restores have left behind in the whole cluster: " +
 			"roles of databases that are gone, and roles and markers of databases that were renamed.",
 		Args: usageArgs(cobra.NoArgs),
@@ -34,16 +36,22 @@ func newInitCommand() *cobra.Command {
 	addDSN(c, &o.dsn)
 	c.Flags().StringVar(&o.prefix, "prefix", "", "what the database's roles are prefixed with (default: its name)")
 	c.Flags().StringVar(&o.admin, "admin", "", "the `role` that shall administer the roles of the database")
+	c.Flags().StringVar(&o.claim, "claim", "", "the marker `role` that is this database's, where that cannot be told")
 	c.Flags().BoolVar(&o.sweep, "sweep", false, "repair what was left behind in the whole cluster")
 	return c
 }
 
 type initOptions struct {
-	dsn, prefix, admin string
-	sweep              bool
+	dsn, prefix, admin, claim string
+	sweep                     bool
 }
 
 func (o initOptions) run(ctx context.Context, conn *pgconn.PgConn, out, diagnostics io.Writer) error {
+	if o.claim != "" {
+		if err := provision.Claim(ctx, conn, scope.Cluster(o.claim)); err != nil {
+			return err
+		}
+	}
 	if o.sweep { // first: the database may have been renamed
 		warnings, err := provision.Sweep(ctx, conn, true)
 		for _, w := range warnings {

@@ -49,7 +49,8 @@ func rolesText(out io.Writer, list []scope.Listed) error {
 	_, err := fmt.Fprintln(w, "DATABASE\tROLE\tON THE SERVER\tATTRIBUTES")
 	for _, r := range list {
 		if err == nil {
-			_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Database, r.Name, r.Cluster, strings.Join(r.Attributes, " "))
+			line := fmt.Sprintf("%s\t%s\t%s\t%s", r.Database, r.Name, r.Cluster, strings.Join(r.Attributes, " "))
+			_, err = fmt.Fprintln(w, strings.TrimSuffix(line, "\t")) // no blanks at the end
 		}
 	}
 	if err != nil {

@@ -72,9 +72,10 @@ func psql(ts *testscript.TestScript, neg bool, args []string) {
 	defer func() { ts.Check(conn.Close(context.Background())) }()
 	results, err := conn.Exec(context.Background(), args[1]).ReadAll()
 	ts.Check(err)
+	out := ts.Stdout() // asked for, it is this command's output, even if nothing is written
 	for _, r := range results {
 		for _, row := range r.Rows {
-			_, err := fmt.Fprintf(ts.Stdout(), "%s\n", bytes.Join(row, []byte("|")))
+			_, err := fmt.Fprintf(out, "%s\n", bytes.Join(row, []byte("|")))
 			ts.Check(err)
 		}
 	}

@@ -40,6 +40,9 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 			e.done(p.text.trail, succeeded)
 		}
 		e.pending.answered(executed)
+		if typ == wire.CommandComplete && e.userPath.watches(size) {
+			return gather, nil
+		}
 	case wire.CopyInResponse:
 		e.pending.copying()
 	case wire.ParameterDescription, wire.DataRow, wire.FunctionCallResponse, wire.NotificationResponse,
@@ -79,7 +82,8 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		if p := e.pending.first(); p.awaits == readyQuery && p.text != nil {
 			e.done(p.text.trail, succeeded)
 		}
-		e.pending.ready()
+		part := e.pending.first().awaits == readyPart
+		e.pending.ready(e.status == wire.TxIdle)
 		if e.status == wire.TxIdle && e.pending.n == 0 {
 			clear(e.rewritten.portals) // they end with their transaction
 		}
@@ -98,9 +102,11 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		e.started = true
-		if e.withheld() {
+		if e.left(part) || e.withheld() {
 			return drop, nil
 		}
+	case wire.CommandComplete:
+		e.userPath.completed(body)
 	case wire.BackendKeyData:
 		e.key = bytes.Clone(body)
 	case wire.ParameterStatus:
@@ -114,6 +120,9 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.ErrorResponse:
 		t := e.pending.first().text
 		e.failedWith(t, e.toldCode(body, t))
+		if e.pending.first().awaits == readyPart {
+			e.question.failure = bytes.Clone(frame)
+		}
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
 		}
@@ -157,6 +166,8 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 	switch {
 	case !e.started:
 		return drop, e.start(out)
+	case e.userPath.asked:
+		e.userPathKept()
 	case e.cleaningUp():
 		last, err := e.answerAftermath()
 		if last && err == nil {

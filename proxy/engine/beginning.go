@@ -15,7 +15,6 @@ type beginning struct {
 	inquiry  scope.Inquiry // what was asked first
 	needs    policy.Need   // what of the session
 	attempts int
-	userPath string // the search_path to set; empty for none
 	pathSent bool
 }
 
@@ -103,7 +102,7 @@ func (e *Engine) settle(out *Out) error {
 	}
 	e.cfg.Directory.Admit(e.cfg.Login, e.cfg.LoginName)
 	if path, found := scope.ReplaceUser(view.SearchPath, e.cfg.LoginName); found && e.scoped() {
-		b.userPath = path
+		e.userPath = userPath{standard: view.SearchPath, replaced: path}
 	}
 	if done, err := e.setRole(view, out); !done {
 		return err
@@ -113,13 +112,12 @@ func (e *Engine) settle(out *Out) error {
 
 // setUserPath puts the short name in the place of "$user", which on the server stands for the cluster name.
 func (e *Engine) setUserPath(out *Out) error {
-	b := &e.beginning
-	if b.userPath == "" {
+	if e.userPath.standard == "" {
 		e.begin(out)
 		return nil
 	}
-	b.pathSent = true
-	return e.askAtStart(setPath(b.userPath), out)
+	e.beginning.pathSent = true
+	return e.askAtStart(setPath(e.userPath.replaced), out)
 }
 
 type setPath string

@@ -147,7 +147,9 @@ type aftermath struct {
 }
 
 // cleaningUp reports whether the client must wait for an aftermath.
-func (e *Engine) cleaningUp() bool { return e.aftermath.owed && !e.pending.unsynced }
+func (e *Engine) cleaningUp() bool {
+	return e.aftermath.owed && !e.pending.unsynced && !e.pending.copyIn
+}
 
 // completed notes that a statement has been executed, and reports whether it was the client's, not a foreword.
 func (e *Engine) completed() bool {

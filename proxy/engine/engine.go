@@ -79,6 +79,7 @@ type Engine struct {
 	claim     claim    // that stands in for a question
 	beginning beginning
 	aftermath aftermath // what its statements have left to do
+	userPath  userPath
 
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten rewritten       // prepared statements and portals whose texts are not the client's
@@ -149,7 +150,7 @@ func (e *Engine) Started() bool { return e.started }
 // Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
 // ahead of the server. Only a call of [Engine.Server] ends that.
 func (e *Engine) Held() bool {
-	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready
+	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready || e.userPath.asked
 }
 
 // answered reports whether what the held statement waits for has come.

@@ -16,7 +16,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		e.crowded = true
 		return hold, nil
 	}
-	if e.cleaningUp() {
+	if e.cleaningUp() || e.keepUserPath(typ, out) {
 		return hold, nil
 	}
 	switch typ {

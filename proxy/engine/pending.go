@@ -8,7 +8,8 @@ type pending struct {
 	head int
 	n    int
 
-	unsynced bool // extended-protocol messages were sent since the last Sync
+	unsynced bool // extended-protocol messages were sent since the last Sync, and no transaction has ended since
+	worked   bool // there is an Execute among them
 	skipping bool // the server discards everything until the next Sync
 	copyIn   bool // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
 }
@@ -20,6 +21,7 @@ const (
 	none        awaited = iota
 	readyQuery          // Query: ends with ReadyForQuery
 	readySync           // Sync: ReadyForQuery
+	readyPart           // the first part of a Query: its ReadyForQuery is not for the client, if all goes well
 	readyCall           // FunctionCall: ends with ReadyForQuery
 	parsed              // Parse: ParseComplete
 	bound               // Bind: BindComplete
@@ -48,7 +50,7 @@ func (p *pending) push(a awaited, t *text) {
 		if p.copyIn {
 			return // CopyGetData (src/backend/commands/copyfromparse.c) ignores Sync
 		}
-		p.unsynced, p.skipping = false, false
+		p.unsynced, p.worked, p.skipping = false, false, false
 	case ownSync:
 		p.skipping = false
 	case copyEnded:
@@ -57,7 +59,7 @@ func (p *pending) push(a awaited, t *text) {
 			return
 		}
 	case parsed, bound, described, executed, closed:
-		p.unsynced = true
+		p.unsynced, p.worked = true, p.worked || a == executed
 	default: // a Query leaves the pipeline that it stands in as it is
 	}
 	if p.skipping {
@@ -107,14 +109,18 @@ func (p *pending) answered(a awaited) {
 	}
 }
 
-// ready accounts for ReadyForQuery: everything up to the message that it ends is answered.
-func (p *pending) ready() {
+// ready accounts for ReadyForQuery: everything up to the message that it ends is answered. idle reports that no
+// transaction is open: a Query has ended the one of the messages before it.
+func (p *pending) ready(idle bool) {
 	for p.n > 0 {
 		a := p.at(0).awaits
 		p.pop()
-		if a == readyQuery || a == readySync || a == readyCall {
-			return
+		if a == readyQuery || a == readySync || a == readyCall || a == readyPart {
+			break
 		}
+	}
+	if idle && p.n == 0 && !p.skipping {
+		p.unsynced, p.worked = false, false
 	}
 }
 
@@ -122,7 +128,7 @@ func (p *pending) ready() {
 // to the next Sync; own reports that the proxy's question was among that.
 func (p *pending) failed() (own bool) {
 	p.copyIn = false
-	if a := p.first().awaits; a == none || a == readyQuery || a == readyCall {
+	if a := p.first().awaits; a == none || a == readyQuery || a == readyCall || a == readyPart {
 		return false // asynchronous, or ReadyForQuery follows
 	}
 	for p.n > 0 && p.at(0).awaits != readySync {

@@ -33,6 +33,9 @@ type question struct {
 // ask puts a question to the server behind what the client has sent so far. It fails where the question cannot be written
 // in the client's character set.
 func (e *Engine) ask(sql string, params []string, out *Out) *scope.Error {
+	if e.asksSimply() {
+		sql, params = inline(sql, params), nil
+	}
 	encoded := make([]string, len(params))
 	for i, p := range params {
 		var err *scope.Error
@@ -59,13 +62,23 @@ func (e *Engine) tell(sql string, sync bool, out *Out) {
 	e.question.speaks = true
 }
 
+// asksSimply reports whether a question goes by the simple protocol. Walsenders know no other. And behind messages of the
+// extended protocol that no Sync follows, but a Query, neither end of the other one is right, as long as nothing was
+// executed: a Sync would end the skipping that the server may be in, and an Execute without makes PostgreSQL 18 open an
+// implicit transaction block (start_xact_command, src/backend/tcop/postgres.c) that the Query does not end. The Query
+// itself is the simple protocol, and to the client's unnamed statement does no less.
+func (e *Engine) asksSimply() bool {
+	return e.cfg.Walsender || e.held != nil && e.held.typ == wire.Query && e.pending.unsynced && !e.pending.worked
+}
+
 // put sends a question that is in the client's character set. It ends in Flush where it belongs to the transaction of what
 // the client sends next.
 func (e *Engine) put(sql string, params []string, sync bool, out *Out) {
-	e.question = question{sync: sync}
+	simply := e.asksSimply()
+	e.question = question{sync: sync || simply}
 	e.pending.push(ownQuestion, nil)
-	if e.cfg.Walsender {
-		out.Server.write(appendSimpleQuestion(nil, sql, params))
+	if simply {
+		out.Server.write(appendSimpleQuestion(nil, inline(sql, params)))
 	} else {
 		out.Server.write(appendQuestion(nil, sql, params, sync))
 	}
@@ -121,19 +134,23 @@ func appendStatement(dst []byte, sql string, params []string) []byte {
 	return dst
 }
 
-// appendSimpleQuestion is appendQuestion for walsenders, which know the simple protocol only: the parameters become
-// constants, and ReadyForQuery ends the answer.
-func appendSimpleQuestion(dst []byte, sql string, params []string) []byte {
-	var pairs []string
-	for i, p := range params {
-		pairs = append(pairs, "$"+strconv.Itoa(i+1), scope.QuoteLiteral(p))
-	}
-	// All in one pass: a parameter may hold what looks like another.
-	dst, err := (&pgproto3.Query{String: strings.NewReplacer(pairs...).Replace(sql)}).Encode(dst)
+// appendSimpleQuestion is appendQuestion for the simple protocol; ReadyForQuery ends the answer.
+func appendSimpleQuestion(dst []byte, sql string) []byte {
+	dst, err := (&pgproto3.Query{String: sql}).Encode(dst)
 	if err != nil {
 		panic(err) // as above
 	}
 	return dst
+}
+
+// inline makes constants of a statement's parameters. The text must be encoded afterwards: in some character sets a
+// character has a byte that looks like a backslash.
+func inline(sql string, params []string) string {
+	var pairs []string
+	for i, p := range params {
+		pairs = append(pairs, "$"+strconv.Itoa(i+1), scope.QuoteLiteral(p))
+	}
+	return strings.NewReplacer(pairs...).Replace(sql) // all in one pass: a parameter may hold what looks like another
 }
 
 // closesAsked is how many Close messages a question has.

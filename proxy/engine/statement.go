@@ -27,7 +27,7 @@ func (s statement) clone() statement {
 // held is a statement that waits for the answer to a question of the proxy. Most need one, about their names; the steps
 // are those that a statement can need at most:
 //
-//	[asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
+//	[leaves] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
 type held struct {
 	statement
 	step     step
@@ -57,6 +57,7 @@ const (
 	asksActor                // who acts, before an Execute
 	saysForeword             // what must happen in the transaction of an Execute before it
 	awaitsClaim              // nothing: it was sent already, see claim.go
+	leaves                   // its own first part, which leaves a failed transaction; then the rest begins anew
 )
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
@@ -81,16 +82,44 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		return pass, nil
 	}
 	e.switching = e.switching || mentionsSettings(s.sql)
-	e.held = &held{statement: s.clone()}
+	e.begins(s.clone(), out)
+	if e.held == nil {
+		return drop, nil
+	}
+	return hold, nil
+}
+
+// begins holds a statement that may name a role, and begins with it.
+func (e *Engine) begins(s statement, out *Out) {
+	e.held = &held{statement: s}
 	if e.mustAsk(string(s.sql)) {
 		e.askHeld(readingSQL, nil, out)
 	} else {
 		e.read(out)
 	}
-	if e.held == nil {
-		return drop, nil
+}
+
+// leave sends the part of the held Query by which it leaves a failed transaction, in which nothing can be asked.
+func (e *Engine) leave(first, rest string, out *Out) {
+	h := e.held
+	h.step, h.sql = leaves, []byte(rest)
+	e.question = question{}
+	e.pending.push(readyPart, nil)
+	out.Server.write(wire.End(append(append(wire.Begin(nil, wire.Query), first...), 0), 0))
+}
+
+// left reports whether a ReadyForQuery is that of the part which leaves the failed transaction, and the client does not get
+// it, as the rest of its Query comes. After an error it does: the rest is not run.
+func (e *Engine) left(part bool) bool {
+	if !part {
+		return false
 	}
-	return hold, nil
+	if e.status == wire.TxFailed || e.question.failure != nil {
+		e.held = nil
+		return false
+	}
+	e.question.done = true
+	return true
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
@@ -125,8 +154,11 @@ func (e *Engine) read(out *Out) {
 // whose a name is.
 func (e *Engine) askFor(out *Out) {
 	h, d := e.held, e.cfg.Directory
+	first, rest, cut := h.analysis.Leave()
 	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
 	switch {
+	case e.status == wire.TxFailed && cut && h.typ == wire.Query:
+		e.leave(first, rest, out)
 	case e.status == wire.TxFailed && !names: // the server would not answer, and it may be a ROLLBACK that comes first
 		e.showWhatIsKnown(out)
 	case h.analysis.ReadsCatalog() && d.Columns(e.options.ServerVersion) == nil:
@@ -218,6 +250,9 @@ func (e *Engine) resume(out *Out) error {
 		e.held = nil
 		e.transmit(executed, h.text, h.frame, out)
 		return nil
+	case leaves:
+		e.begins(h.statement, out)
+		return nil
 	case asksScopes:
 		return e.surveyed(out)
 	default:
@@ -254,6 +289,11 @@ func (e *Engine) named(out *Out) error {
 	if mode == scope.Off {
 		e.held = nil
 		e.send(h.statement, nil, string(h.sql), out)
+		return nil
+	}
+	if view.DB.Contested != nil && len(h.analysis.Names()) > 0 {
+		e.held = nil
+		e.refuse(h.statement, &rewrite.Error{Error: *view.DB.Contested}, out)
 		return nil
 	}
 	h.view, h.mode = view, mode
@@ -298,7 +338,7 @@ func (e *Engine) surveyed(out *Out) error {
 // rewrite sends the held statement with its names mapped.
 func (e *Engine) rewrite(out *Out) {
 	h := e.held
-	h.view.Columns = e.cfg.Directory.Columns(e.options.ServerVersion)
+	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
 	j := e.judge(h.view, h.needs)
 	result := h.analysis.Rewrite(h.view, h.mode, j.decide)
 	if result.Enrol && h.attempts < maxAttempts {

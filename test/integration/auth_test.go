@@ -26,7 +26,7 @@ func authCluster(t *testing.T) *pgtest.Cluster {
 		"host    all postgres 127.0.0.1/32 trust",
 		"hostssl all orders_known,orders_mapped,global_known 127.0.0.1/32 cert map=proxies",
 		"host    all orders_clear 127.0.0.1/32 password",
-		"host    all orders_open,staff 127.0.0.1/32 trust",
+		"host    all orders_open,orders_staff 127.0.0.1/32 trust",
 		"host    all all 127.0.0.1/32 scram-sha-256",
 	}, Ident: []string{"proxies pgscope orders_known", "proxies pgscope orders_mapped"}})
 	c.CreateDatabase(t, "orders")
@@ -276,7 +276,7 @@ func TestAuthRules(t *testing.T) {
 		{"no certificate", tlsOnly, "known", `certificate authentication failed for user "known"`},
 		{"cert without TLS", tcp + " sslmode=disable", "known", `authentication failed for user "known": connection rejected`},
 		{"trust", tcp + " sslmode=disable", "open", "open"},
-		{"trust, no such role", tcp + " sslmode=disable", "staff", `role "staff" `},
+		{"trust, may not log in", tcp + " sslmode=disable", "staff", `role "staff" is not permitted to log in`},
 		{"trust, the server asks", tcp + " sslmode=disable", "app", "the server asks for a password, which the proxy does not have after trust authentication"},
 		{"no rule", tcp + " sslmode=disable", "global", `authentication failed for user "global": connection rejected`},
 	} {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgscope/pgscope-proxy/provision"
 	"github.com/pgscope/pgscope-proxy/proxy"
@@ -539,6 +540,22 @@ func TestPipelinedAround(t *testing.T) {
 		t.Errorf("answers (-want +got):\n%s", diff)
 	}
 	wantRoles(t, sorted(ordersRoles, []string{"orders_late", "orders_store_clerk", "pgscope_schema_orders_store"})...)
+}
+
+// TestCopyBehindDropSchema: a client that must wait for an aftermath may still send what the server asks it for before.
+func TestCopyBehindDropSchema(t *testing.T) {
+	via := lifecycle(t)
+	households(t, via, "orders")
+	schemaRoles(t)
+	d := via.open(t, "orders", "postgres")
+	d.say(&query{String: "DROP SCHEMA sales, shop CASCADE; COPY t FROM STDIN"})
+	until[*pgproto3.CopyInResponse](d)
+	d.say(&copyData{Data: []byte("1\n2\n")}, &pgproto3.CopyDone{}, &query{String: "SELECT count(*) FROM t"})
+	d.ready(2)
+	if said := strings.Join(d.take(), "\n"); !strings.Contains(said, "done COPY 2\nready I\n") || !strings.Contains(said, `row "2"`) {
+		t.Errorf("heard %s", said)
+	}
+	wantRoles(t, ordersRoles...)
 }
 
 // interrupted drops database orders through a proxy, and returns when the proxy is about to drop its roles and cannot go on.

@@ -107,7 +107,7 @@ func TestLoginRefused(t *testing.T) {
 				{"scram", "wrong", "28P01", `password authentication failed for user "scram"`},
 				{"global_clear", "wrong", "28P01", `password authentication failed for user "global_clear"`},
 				{"nobody", "secret", "28P01", `password authentication failed for user "nobody"`},
-				{"staff", "", "28000", `role "staff" `}, // is not permitted to log in, or does not exist as the global role that it may have meant
+				{"staff", "", "28000", `role "staff" is not permitted to log in`},
 				{"orders_trusted", "", "28000", `role "orders_trusted" does not exist`},
 				{"orders_scram", "secret", "28000", `role "orders_scram" does not exist`},
 			} {

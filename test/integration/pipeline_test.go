@@ -73,6 +73,92 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
+// TestQueryBehindUnsynced sends Queries behind messages of the extended protocol that no Sync follows: what of it is one
+// transaction, and what stays open, is the server's own, and another in each version.
+func TestQueryBehindUnsynced(t *testing.T) {
+	via := both(t)
+	for _, e := range []endpoint{direct(plain()), via} {
+		e.open(t, "orders", "postgres").query("CREATE TABLE t (a int PRIMARY KEY); CREATE ROLE reader")
+	}
+	parse := func(name, sql string) pgproto3.FrontendMessage { return &pgproto3.Parse{Name: name, Query: sql} }
+	query := func(sql string) pgproto3.FrontendMessage { return &pgproto3.Query{String: sql} }
+	insert := statement("INSERT INTO t VALUES (1)")
+	for name, messages := range map[string][]pgproto3.FrontendMessage{
+		"parsed":            {parse("", "SELECT 1"), query("CREATE ROLE x"), query("DROP ROLE x")},
+		"parsed by name":    {parse("a", "SELECT 1"), query("CREATE ROLE x"), query("GRANT x TO reader"), query("DROP ROLE x")},
+		"bound":             {parse("b", "SELECT 1"), &pgproto3.Bind{PreparedStatement: "b"}, query("CREATE ROLE x"), query("DROP ROLE x")},
+		"parsed wrongly":    {parse("", "SELECT FROM WHERE"), query("CREATE ROLE lost"), &pgproto3.Sync{}, query("DROP ROLE lost")},
+		"in a transaction":  {query("BEGIN"), parse("", "SELECT 1"), query("CREATE ROLE lost"), query("ROLLBACK"), query("DROP ROLE lost")},
+		"an error":          {parse("", "SELECT 1"), query("CREATE ROLE reader"), query("CREATE ROLE x"), query("DROP ROLE x")},
+		"a role statement":  {parse("c", "CREATE ROLE x"), query("CREATE ROLE y"), &pgproto3.Bind{PreparedStatement: "c"}, &pgproto3.Execute{}, &pgproto3.Sync{}, query("DROP ROLE x, y")},
+		"executed":          append(insert, query("CREATE ROLE x"), query("DROP ROLE x"), query("TABLE t"), &pgproto3.Sync{}, query("ROLLBACK"), query("DELETE FROM t")),
+		"executed, failing": append(insert, query("CREATE ROLE reader"), &pgproto3.Sync{}, query("TABLE t"), query("ROLLBACK"), query("DELETE FROM t")),
+	} {
+		for _, patient := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, patient %t", name, patient), func(t *testing.T) {
+				compare(t, via, func(d *dialogue) {
+					skipping := false
+					var owed int
+					for _, m := range messages {
+						d.say(m)
+						_, isQuery := m.(*pgproto3.Query)
+						_, isSync := m.(*pgproto3.Sync)
+						skipping = !isSync && (skipping || name == "parsed wrongly" && !isQuery)
+						if isSync || isQuery && !skipping {
+							if owed++; patient {
+								d.ready(1)
+								owed = 0
+							}
+						}
+					}
+					if owed > 0 {
+						d.ready(owed)
+					}
+					withoutPositions(d)
+				})
+			})
+		}
+	}
+}
+
+// TestLeaveFailedTransaction leaves a failed transaction in a string that goes on to name roles.
+func TestLeaveFailedTransaction(t *testing.T) {
+	via := both(t)
+	for _, e := range []endpoint{direct(plain()), via} {
+		e.open(t, "orders", "postgres").query("CREATE TABLE t (a int PRIMARY KEY); CREATE ROLE reader")
+	}
+	for _, sql := range []string{
+		"ROLLBACK; CREATE ROLE x; DROP ROLE x",
+		"/* é;\n*/ ABORT ; -- ;\nCREATE ROLE lost; SELECT nosuch",
+		"COMMIT; GRANT SELECT (nosuch) ON t TO reader",
+		"END; CREATE ROLE lost; CREATE ROLE reader; SELECT 1",
+		"ROLLBACK TO a; GRANT SELECT ON t TO reader; COMMIT; REVOKE SELECT ON t FROM reader",
+		"ROLLBACK TO a; CREATE ROLE lost",
+		"ROLLBACK TO nosuch; CREATE ROLE lost",
+		"SELECT 1; ROLLBACK; CREATE ROLE lost",
+		"ROLLBACK; SELECT 1; BEGIN; CREATE ROLE lost; SELECT 1/0; ROLLBACK; SELECT 2",
+		"ROLLBACK AND CHAIN; CREATE ROLE lost",
+		"CREATE ROLE lost; ROLLBACK; CREATE ROLE lost",
+		"ROLLBACK; DO $$ BEGIN CREATE ROLE x; DROP ROLE x; END $$; SELECT rolname FROM pg_roles WHERE rolname = 'reader'",
+	} {
+		t.Run(sql, func(t *testing.T) {
+			compare(t, via, func(d *dialogue) {
+				for _, text := range []string{"BEGIN; INSERT INTO t VALUES (1); SAVEPOINT a", "SELECT 1/0", sql, "SELECT 3", "ROLLBACK"} {
+					d.say(&query{String: text})
+					d.ready(1)
+				}
+				d.say(&query{String: "BEGIN; SELECT 1/0"}, &query{String: "ROLLBACK"}, &query{String: "CREATE ROLE x; ROLLBACK; DROP ROLE x"})
+				d.ready(3)
+				for i, line := range d.lines { // where the proxy could not ask, it adds what to do
+					if strings.HasPrefix(line, "ERROR 25P02: ") {
+						d.lines[i], _, _ = strings.Cut(line, " | hint: ")
+					}
+				}
+			})
+		})
+	}
+}
+
 // withoutPositions takes the positions out of what was heard: the server tells where a text does not parse, but not where
 // in it a role stands that does not exist.
 func withoutPositions(d *dialogue) {

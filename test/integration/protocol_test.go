@@ -618,19 +618,3 @@ func allocated() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
 }
-
-// TestFailedTransactionInAString: a server takes a string that ends a failed transaction and goes on. The proxy cannot ask
-// what the roles in it mean, and the transaction stays as it is.
-func TestFailedTransactionInAString(t *testing.T) {
-	database(t, scoped(), "orders")
-	d := start(t, scoped()).open(t, "orders", "postgres")
-	d.query("BEGIN; SELECT 1/0")
-	got := d.query("ROLLBACK; CREATE ROLE one")
-	if len(got) != 2 || !strings.HasPrefix(got[0], "ERROR 25P02: ") || got[1] != "ready E" {
-		t.Errorf("heard %q", got)
-	}
-	d.query("ROLLBACK")
-	if got := d.query("CREATE ROLE one"); got[0] != "done CREATE ROLE" {
-		t.Errorf("heard %q", got)
-	}
-}

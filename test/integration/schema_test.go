@@ -335,7 +335,7 @@ func TestUserInSearchPath(t *testing.T) {
 	})
 	path := func(c *pgx.Conn) (s string) {
 		t.Helper()
-		if err := c.QueryRow(t.Context(), "SELECT array_to_string(current_schemas(false), ',')").Scan(&s); err != nil {
+		if err := c.QueryRow(t.Context(), "SELECT array_to_string(current_schemas(false), ',')", simple).Scan(&s); err != nil {
 			t.Fatal(err)
 		}
 		return s
@@ -356,6 +356,30 @@ func TestUserInSearchPath(t *testing.T) {
 	expect(app, `a"pp`)
 	play(t, app, simple, []step{{`ROLLBACK`, ``}})
 	expect(app, `reader`)
+
+	// What brings the session's default back.
+	play(t, app, simple, []step{{`RESET search_path`, ``}})
+	expect(app, `a"pp,public`)
+	play(t, app, simple, []step{{`SET search_path = other`, ``}, {`RESET ALL`, ``}})
+	expect(app, `a"pp,public`)
+	play(t, app, pgx.QueryExecModeExec, []step{{`SET search_path = other`, ``}, {`DISCARD ALL`, ``}})
+	expect(app, `a"pp,public`)
+	play(t, app, simple, []step{{`SET search_path = other; SET search_path TO DEFAULT`, ``}})
+	expect(app, `a"pp,public`)
+	play(t, app, simple, []step{{`SET search_path = other`, ``}, {`BEGIN`, ``}, {`SET LOCAL search_path TO DEFAULT`, ``}})
+	expect(app, `a"pp,public`)
+	play(t, app, simple, []step{{`COMMIT`, ``}})
+	expect(app, `other`)
+	play(t, app, simple, []step{{`BEGIN`, ``}, {`RESET search_path`, ``}})
+	expect(app, `a"pp,public`)
+	play(t, app, simple, []step{{`ROLLBACK`, ``}})
+	expect(app, `other`)
+	play(t, app, simple, []step{{`BEGIN`, ``}, {`RESET ALL`, ``}, {`SELECT 1/0`, `22012 division by zero`}, {`SELECT 1`, `25P02 current transaction is aborted, commands ignored until end of transaction block`}, {`ROLLBACK`, ``}})
+	expect(app, `other`)
+	play(t, app, simple, []step{{`RESET ALL; SET search_path = other`, ``}})
+	expect(app, `other`)
+	play(t, app, simple, []step{{`RESET ALL`, ``}})
+	expect(app, `a"pp,public`)
 
 	// What the role, the database and the client itself say is respected.
 	play(t, admin, simple, []step{{`ALTER ROLE reader SET search_path = other, "$user"`, ``}})
