@@ -39,6 +39,11 @@ type Config struct {
 	ProxyProtocol          ProxyProtocol
 	ApplicationNameAddHost bool
 
+	Pool         PoolMode
+	PoolIdle     int           // server connections without a client for the same database, user and parameters; more than 0
+	PoolSize     int           // in all; more than 0
+	PoolLifetime time.Duration // of one, from its login on
+
 	ClientTLS ClientTLS
 	Audit     Audit
 	Databases map[string]Database // by name, as the server has it
@@ -133,6 +138,15 @@ const (
 	TLSAllow      TLSMode = "allow"       // as the client wants it
 	TLSRequire    TLSMode = "require"     // TLS, but on Unix sockets
 	TLSVerifyFull TLSMode = "verify-full" // TLS with a client certificate
+)
+
+// PoolMode says which server connections are kept for other clients.
+type PoolMode string
+
+// The modes.
+const (
+	PoolOff     PoolMode = "off"
+	PoolSession PoolMode = "session" // those that a client has left
 )
 
 // AuthMethod is how clients are let in.

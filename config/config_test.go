@@ -64,6 +64,7 @@ func defaults() *config.Config {
 		LogFormat: config.LogJSON, LogLevel: zapcore.InfoLevel,
 		LoginTimeout: time.Minute, ConnectTimeout: 10 * time.Second, ShutdownGrace: 30 * time.Second, MaxStatementSize: 64 << 20,
 		Auth: config.AuthPassthrough, LoginFailures: 100, ProxyProtocol: config.ProxyProtocol{Mode: config.ProxyProtocolOff},
+		Pool: config.PoolOff, PoolIdle: 20, PoolSize: 50, PoolLifetime: 10 * time.Minute,
 		ClientTLS: config.ClientTLS{Mode: config.TLSOff}, Databases: map[string]config.Database{},
 		Audit: config.Audit{MaxSize: 100 << 20, Overflow: config.OverflowRefuse},
 	}
@@ -145,8 +146,10 @@ auth-rules:
 login-failures: 0
 proxy-protocol: {mode: require, from: [10.0.0.1, "2001:db8::/32"]}
 application-name-add-host: true
+pool-lifetime: 1h
 `},
 			func(c *config.Config) {
+				c.PoolLifetime = time.Hour
 				c.AdminDSN, _ = config.ParseDSN("host=db")
 				c.Auth, c.LoginFailures, c.ApplicationNameAddHost = config.AuthVerify, 0, true
 				network := netip.MustParsePrefix
@@ -333,6 +336,8 @@ auth-rules:
   - {method: verify, names: {a: b}, clients: [10.0.0.1/8, here], user: x}
 login-failures: -1
 proxy-protocol: {mode: require}
+pool: transaction
+pool-size: 0
 `},
 			[]string{
 				`pgscope.yaml:3:7: "md5" is none of passthrough, verify, cert, peer, trust, reject`,
@@ -344,6 +349,8 @@ proxy-protocol: {mode: require}
 				`pgscope.yaml:7:59: "here" is no address and no network like 10.0.0.0/8`,
 				`pgscope.yaml:7:66: unknown key "user": known are clients, databases, method, names, users`,
 				`pgscope.yaml:8:17: "-1" is no number from 0 to 1000000`,
+				`pgscope.yaml:10:7: "transaction" is none of off, session`,
+				`pgscope.yaml:11:12: "0" is no number from 1 to 100000`,
 				"admin-dsn: must be set where auth, or a rule of auth-rules, is verify",
 				"proxy-protocol.from: must be set if proxy-protocol.mode is require",
 			},

@@ -117,6 +117,10 @@ var requirements = []struct {
 		"must be set if proxy-protocol.mode is require",
 	},
 	{
+		"pool", func(c *Config) bool { return c.Pool != PoolOff && c.ApplicationNameAddHost },
+		"must be off if application-name-add-host is true: no two clients have the same startup parameters then",
+	},
+	{
 		"client-tls.cert", func(c *Config) bool { return c.ClientTLS.Mode != TLSOff && c.ClientTLS.Cert == "" },
 		"must be set unless client-tls.mode is off",
 	},

@@ -197,6 +197,16 @@ func parseLoginFailures(text string) (int, error) {
 	return n, nil
 }
 
+const maxPool = 100_000
+
+func parsePool(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxPool {
+		return 0, fmt.Errorf(`"%s" is no number from 1 to %d`, text, maxPool)
+	}
+	return n, nil
+}
+
 func parseNetworks(text string) (list []netip.Prefix, err error) {
 	if text == "" {
 		return nil, nil

@@ -181,6 +181,34 @@ var settings = []setting[Config]{
 		set:     into(func(c *Config) *bool { return &c.ApplicationNameAddHost }, parseBool),
 	},
 	{
+		key: "pool", arg: "MODE", def: string(PoolOff),
+		example: "pool: session",
+		doc: "What becomes of a server connection whose client has left: off (it is closed) or session (it is reset by DISCARD ALL, and " +
+			"serves the next client of the same database, user and startup parameters, application_name among them). Only for clients " +
+			"that the proxy has let in itself, by verify, cert, peer or trust. docs/authentication.md says what that means.",
+		set: into(func(c *Config) *PoolMode { return &c.Pool }, oneOf(PoolOff, PoolSession)),
+	},
+	{
+		key: "pool-idle", arg: "NUMBER", def: "20",
+		example: "pool-idle: 50",
+		doc:     "How many server connections may wait for clients of the same database, user and startup parameters.",
+		set:     into(func(c *Config) *int { return &c.PoolIdle }, parsePool),
+	},
+	{
+		key: "pool-size", arg: "NUMBER", def: "50",
+		example: "pool-size: 200",
+		doc: "How many server connections may wait for clients in all. They count for the server's max_connections. Where it is one too " +
+			"many, the one that has waited longest is closed.",
+		set: into(func(c *Config) *int { return &c.PoolSize }, parsePool),
+	},
+	{
+		key: "pool-lifetime", arg: "DURATION", def: "10m",
+		example: "pool-lifetime: 1h",
+		doc: "How long after its login a server connection may be given to another client. What ALTER ROLE or ALTER DATABASE has set " +
+			"meanwhile, and a change of pg_hba.conf, holds for new ones only.",
+		set: into(func(c *Config) *time.Duration { return &c.PoolLifetime }, atLeast(time.Second, parseDuration)),
+	},
+	{
 		key: "client-tls.mode", arg: "MODE", def: string(TLSOff),
 		example: "client-tls: {mode: require, cert: server.crt, key: server.key}",
 		doc: "TLS between clients and the proxy: off, allow (as the client wants it), require, or verify-full (with a client certificate " +

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -32,6 +33,7 @@ func (d *directories) of(database string) *directory {
 		e = &directory{
 			prefix: prefix, db: scope.NewDatabase(0, database, prefix),
 			roles: make(map[scope.Cluster]scope.Role), admitted: make(map[admission]struct{}),
+			known: engine.NewRewritings(),
 		}
 		if d.byDatabase == nil {
 			d.byDatabase = make(map[string]*directory)
@@ -65,6 +67,7 @@ type directory struct {
 	roles  map[scope.Cluster]scope.Role
 	listed time.Time // when all of them were listed; zero when they must be anew
 	plain  bool      // whether no schema had roles of its own then
+	known  *engine.Rewritings
 	// columns are those of the catalogs, of a server of the version.
 	columns struct {
 		version int
@@ -108,6 +111,12 @@ func (d *directory) Recall(name scope.Short) (*scope.View, scope.Cluster) {
 	return v, c
 }
 
+func (d *directory) Rewritings() *engine.Rewritings {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.known
+}
+
 func (d *directory) Stale() bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -133,6 +142,9 @@ func (d *directory) Learn(v *scope.View) {
 	if !v.Whole {
 		v.DB.Remember(d.db.Kin)
 	}
+	if v.Whole || !d.db.Same(v.DB) {
+		d.known = engine.NewRewritings()
+	}
 	d.db = v.DB
 	if v.Whole {
 		clear(d.roles)
@@ -157,6 +169,7 @@ func (d *directory) LearnColumns(version int, c rewrite.Columns) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.columns.version, d.columns.of = version, c
+	d.known = engine.NewRewritings()
 }
 
 func (d *directory) Changed() {
@@ -190,6 +203,7 @@ func (unscoped) Own(scope.Cluster) (scope.Short, bool)           { return "", fa
 func (unscoped) Recall(scope.Short) (*scope.View, scope.Cluster) { return nil, "" }
 func (unscoped) Admit(scope.Cluster, scope.Short)                {}
 func (unscoped) Admitted(scope.Cluster, scope.Short) bool        { return true }
+func (unscoped) Rewritings() *engine.Rewritings                  { return engine.NewRewritings() }
 func (unscoped) Stale() bool                                     { return false }
 func (unscoped) Learn(*scope.View)                               {}
 func (unscoped) Changed()                                        {}

@@ -43,6 +43,8 @@ type loginOptions struct {
 	proof *proof
 	// localize returns a frame of an error or notice in the words of a client who is logged in as user.
 	localize func(user scope.Cluster, frame []byte) []byte
+	// pool is where server connections wait for a client; nil for none.
+	pool *pool
 }
 
 // loggedIn is a session that has begun: the client has been sent AuthenticationOk, and nothing that came after it.
@@ -52,6 +54,7 @@ type loggedIn struct {
 	candidate int          // the user's place in loginNames
 	version   wire.Version // what both sides speak
 	rest      []byte       // what the server has sent after AuthenticationOk and the client has not got: whole frames
+	lease     *lease       // what the server's connection can be kept for; nil where it is to be closed
 }
 
 // loginRounds bounds the messages of a server in a login. SCRAM has five.
@@ -66,6 +69,7 @@ type loginRelay struct {
 
 	ended   func() error // says whether the proxy ends the login, because it stops
 	version wire.Version // that the server is asked for
+	lease   *lease       // of the connection, where it can be kept
 	refused []bool       // per candidate: the server does not let it in
 	out     []byte       // frames for the client that wait for the next flush
 
@@ -88,6 +92,9 @@ func login(outer context.Context, v *visitor, u *Upstream, names loginNames, o l
 	}
 	defer l.forget()
 
+	if a := l.reuse(ctx); a != nil {
+		return l.enter(ctx, a)
+	}
 	a, err := l.choose(ctx)
 	if err != nil {
 		return nil, err
@@ -210,7 +217,7 @@ func (l *loginRelay) enter(ctx context.Context, a *loginAttempt) (*loggedIn, err
 		return nil, l.abandon(a, &loginError{side: byShutdown, cause: ctx.Err()})
 	}
 	return &loggedIn{
-		server: a.server, user: a.user, candidate: a.candidate, version: a.version, rest: a.answer.after,
+		server: a.server, user: a.user, candidate: a.candidate, version: a.version, rest: a.answer.after, lease: l.lease,
 	}, nil
 }
 

@@ -393,7 +393,7 @@ func (s *looped) fromClient(in []byte) {
 	out := &s.loop.out
 	s.mu.Lock()
 	taken, violation := s.speak(in, out)
-	held, goodbye := s.engine.Held(), s.engine.Goodbye()
+	held, goodbye, kept := s.engine.Held(), s.engine.Goodbye(), s.engine.Kept()
 	s.mu.Unlock()
 	s.server.send(out.Server.Bufs)
 	s.held = nil
@@ -405,6 +405,8 @@ func (s *looped) fromClient(in []byte) {
 	case s.over:
 	case violation != nil:
 		s.stop(ending{byClient, violation})
+	case kept:
+		s.stop(ending{side: byClient})
 	default:
 		s.client.listen()
 	}

@@ -50,6 +50,9 @@ type Options struct {
 	// AddHost puts the client's address into the application_name that the server shows.
 	AddHost bool
 
+	// Pool keeps server connections for the next client. The zero value keeps none.
+	Pool PoolOptions
+
 	// LoginTimeout bounds the time from accept to the end of the login; 0 means a minute, as authentication_timeout.
 	LoginTimeout time.Duration
 	// Grace is how long open transactions may go on when the server stops.

@@ -67,8 +67,8 @@ func newRelay(client, server net.Conn, e *engine.Engine) *relay {
 // was read already. It returns false where the session ended with that.
 func (r *relay) start(rest []byte) bool {
 	var out engine.Out
-	buf := make([]byte, readBuffer)
-	for ok := r.take(rest, nil, &out); !r.engine.Started(); ok = r.hear(buf, &out) {
+	var buf buffer
+	for ok := r.take(rest, nil, &out); !r.engine.Started(); _, ok = r.hear(buf.next(0), &out) {
 		if !ok {
 			return false
 		}
@@ -140,15 +140,16 @@ func (r *relay) drained() {
 
 func (r *relay) fromServer() {
 	var out engine.Out
-	buf := make([]byte, readBuffer)
-	for r.hear(buf, &out) {
+	var buf buffer
+	for n, ok := r.hear(buf.next(0), &out); ok; n, ok = r.hear(buf.next(n), &out) {
 	}
 }
 
-// hear reads from the server once, and writes to the client what comes of it; false when the session is over.
-func (r *relay) hear(buf []byte, out *engine.Out) bool {
+// hear reads from the server once, and writes to the client what comes of it. It returns how much it has read; false when the
+// session is over.
+func (r *relay) hear(buf []byte, out *engine.Out) (n int, ok bool) {
 	n, err := r.server.Read(buf)
-	return r.take(buf[:n], err, out)
+	return n, r.take(buf[:n], err, out)
 }
 
 // take gives the server's bytes to the engine; err is how the reading ended.
@@ -181,10 +182,12 @@ func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 
 func (r *relay) fromClient() {
 	var out engine.Out
-	buf := make([]byte, readBuffer)
-	for {
-		n, err := r.client.Read(buf)
-		if !r.say(buf[:n], &out) {
+	var buf buffer
+	for n := 0; ; {
+		in := buf.next(n)
+		var err error
+		n, err = r.client.Read(in)
+		if !r.say(in[:n], &out) {
 			return
 		}
 		if err != nil {
@@ -208,7 +211,7 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 		taken, violation := r.speak(in, out)
 		in = in[taken:]
 		r.waiting = r.engine.Held()
-		held, goodbye := r.waiting, r.engine.Goodbye()
+		held, goodbye, kept := r.waiting, r.engine.Goodbye(), r.engine.Kept()
 		r.mu.Unlock()
 
 		if err := write(r.server, out.Server.Bufs); err != nil {
@@ -219,6 +222,9 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 		switch {
 		case violation != nil:
 			r.finish(ending{byClient, violation})
+			return false
+		case kept: // and the server's connection is free
+			r.finish(ending{side: byClient})
 			return false
 		case goodbye: // the server closes when it has done what it was told
 			return false

@@ -30,6 +30,7 @@ type Server struct {
 	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
 	auth        authRules
 	failures    *failures
+	pool        *pool // nil where no server connections are kept
 
 	listeners []net.Listener
 
@@ -77,6 +78,12 @@ func New(o Options) (*Server, error) {
 	if s.auth.has(AuthVerify) && o.Admin == nil {
 		return nil, errors.New("proxy: to verify passwords, it needs an admin connection")
 	}
+	if o.Pool.Idle > 0 {
+		if o.AddHost {
+			return nil, errors.New("proxy: with the client's address in application_name, no client can have the server connection of another")
+		}
+		s.pool = newPool(o.Pool, o.Metrics)
+	}
 	s.admission.proxies = o.Proxies
 	if s.failures, err = newFailures(o.LoginFailures); err != nil {
 		return nil, err
@@ -123,6 +130,10 @@ func (s *Server) Run(ctx context.Context) error {
 		defer l.close()
 	}
 	var accepting sync.WaitGroup
+	if s.pool != nil {
+		defer s.pool.close()
+		accepting.Go(func() { s.pool.run(ctx) })
+	}
 	if s.o.Admin != nil {
 		accepting.Go(func() { s.sweep(ctx) })
 	}

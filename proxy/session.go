@@ -44,7 +44,7 @@ func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
 	return x
 }
 
-// serve runs the session, to its end or until an event loop has it.
+// serve runs the session, to its end or until whoever relays it has it.
 func (x *session) serve() {
 	x.server.metrics.sessions.Inc()
 	var handed bool
@@ -72,7 +72,7 @@ func (x *session) over() {
 	x.server.running.Done()
 }
 
-// begin brings the client to the server, and relays. It reports whether an event loop will call over.
+// begin brings the client to the server, and relays. It reports whether whoever relays it will call over.
 func (x *session) begin() (handed bool) {
 	s, ctx := x.server, x.ctx
 	v, err := admit(ctx, x.conn, s.admission)
@@ -156,6 +156,9 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	}
 	if s.o.AddHost {
 		o.params = append(o.params, withHost(v))
+	}
+	if asked, _ := walsender(v); !asked {
+		o.pool = s.pool
 	}
 	in, err := login(ctx, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
 	if len(names.candidates) > 1 {
@@ -329,7 +332,7 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 	return localized
 }
 
-// run relays until the session is over, or hands it to an event loop, which then does the rest.
+// run hands the session to an event loop, or to goroutines, which relay until it is over, and do the rest.
 func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	began := time.Now()
 	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
@@ -337,17 +340,22 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	x.recheck() // the policy may be another by now
 	if r.start(in.rest) {
 		in.rest = nil
+		done := func() {
+			x.ended(r, in, began)
+			x.over()
+		}
 		if loops, conn := x.server.loops, x.conn; loops != nil {
 			x.conn = nil // what is kept while a session rests is what its memory is
-			if loops.take(r, func() {
-				x.ended(r, in, began)
-				x.over()
-			}) {
+			if loops.take(r, done) {
 				return true
 			}
 			x.conn = conn
 		}
-		r.run()
+		go func() { // with a stack that no TLS handshake has grown
+			r.run()
+			done()
+		}()
+		return true
 	}
 	x.ended(r, in, began)
 	return false
@@ -356,10 +364,15 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 // ended tells both sides and the log that the relay has ended.
 func (x *session) ended(r *relay, in *loggedIn, began time.Time) {
 	end, e := r.end, r.engine
-	x.farewell(x.ctx, r, in)
-	e.Abandon()
-	x.close(r.client)
-	x.close(r.server)
+	if kept := x.keep(r, in); kept {
+		e.Abandon()
+		x.close(r.client)
+	} else {
+		x.farewell(x.ctx, r, in)
+		e.Abandon()
+		x.close(r.client)
+		x.close(r.server)
+	}
 	x.server.metrics.ended.WithLabelValues(string(end.side)).Inc()
 	fields := []zap.Field{zap.String("ended by", string(end.side)), zap.Duration("after", time.Since(began))}
 	if orderly(end.err) || e.Goodbye() || e.Fatal() {
@@ -377,7 +390,10 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	database := v.startup.Database()
 	c := engine.Config{
 		Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.o.MaxStatement, Analyze: s.analyses.analyze,
-		Login: in.user, LoginName: scope.Short(v.startup.User()),
+		Login: in.user, LoginName: scope.Short(v.startup.User()), Keep: in.lease != nil,
+	}
+	if s.pool != nil {
+		c.Vacate = s.pool.vacate
 	}
 	if !x.scoped(v) {
 		return c

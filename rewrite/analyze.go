@@ -41,6 +41,7 @@ type Analysis struct {
 	changes    []Change
 	alone      bool // the text is one statement
 	leave      int  // the byte where its part ends that leaves a failed transaction; 0: none, or roles are named before
+	results    Results
 }
 
 // statement is one statement that has to do with roles.
@@ -124,7 +125,7 @@ type party struct {
 }
 
 // Analyze parses a text of one or many statements and finds every role name in it. It returns nil, nil where the text
-// has nothing to do with roles, nor with scopes as a whole, and an error where it may have, but cannot be read: then it must not be forwarded.
+// has nothing to do with roles, nor with scopes as a whole, and its results neither, and an error where it may have, but cannot be read: then it must not be forwarded.
 func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -147,10 +148,11 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 		a.statements = append(a.statements, p.statements()...)
 	}
 	a.statements = slices.DeleteFunc(a.statements, statement.idle)
-	if len(a.statements) == 0 {
+	a.results = readResults(src.text, pieces)
+	if len(a.statements) == 0 && !a.results.Any() {
 		return nil, nil
 	}
-	if leave := leavesAt(pieces); leave <= a.statements[0].start {
+	if leave := leavesAt(pieces); len(a.statements) > 0 && leave <= a.statements[0].start {
 		a.leave = leave
 	}
 	schemas := make(map[string]bool)

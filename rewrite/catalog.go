@@ -19,7 +19,7 @@ type reference struct {
 	form       form
 	as         string // subselect: the alias that it needs; fixed: the text; else the name of the result's column
 	relation   string // subselect: which
-	cast       string // what gives a parameter the type that it would have had; shown: the call
+	cast       string // what gives a parameter the type that it would have had
 	set        bool   // it holds a function that returns a set
 }
 
@@ -35,7 +35,7 @@ func (r *reader) readCatalog(stmt *pg.Node) {
 	c := catalogReader{reader: r}
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
-		c.query(stmt)
+		c.visit(stmt, stretch{}, false)
 	case *pg.Node_ExplainStmt:
 		r.readCatalog(n.ExplainStmt.Query)
 	case *pg.Node_PrepareStmt:
@@ -48,12 +48,10 @@ func (r *reader) readCatalog(stmt *pg.Node) {
 		}
 	case *pg.Node_CopyStmt:
 		if n.CopyStmt.Query != nil {
-			r.readCatalog(n.CopyStmt.Query)
+			c.visit(n.CopyStmt.Query, stretch{}, true)
 		} else if !n.CopyStmt.IsFrom {
 			c.copyRelation(n.CopyStmt)
 		}
-	case *pg.Node_VariableShowStmt:
-		c.show(n.VariableShowStmt)
 	}
 	if c.references == nil && storesExpressions(stmt) {
 		c.stored(stmt)
@@ -127,13 +125,10 @@ type catalogReader struct {
 // stretch is a run of bytes of the text; the zero value is none.
 type stretch struct{ start, end int }
 
-// query reads the query at the top: its columns go to the client.
-func (c *catalogReader) query(n *pg.Node) { c.visit(n, stretch{}, true) }
-
 func (c *catalogReader) refer(ref reference) { c.references = append(c.references, ref) }
 
 // visit reads a node. Where a text is made of the value of an expression, text is where the expression stands; output is
-// said of a query whose columns go to the client.
+// said of a query whose columns COPY makes texts of. Of columns that go to the client otherwise, see [Results].
 func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
 	switch n := m.(type) {
 	case *pg.Node:
@@ -257,7 +252,7 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 	c.ctes = c.ctes[:outer]
 }
 
-// target reads a column that goes to the client.
+// target reads a column that COPY makes a text of.
 func (c *catalogReader) target(m proto.Message) {
 	if n, ok := m.(*pg.Node); ok && n.GetResTarget() != nil {
 		value := n.GetResTarget().Val
@@ -349,15 +344,6 @@ func (c *catalogReader) copyRelation(n *pg.CopyStmt) {
 	c.refer(reference{start: end, end: end, form: fixed, as: ")"})
 	c.references = slices.Insert(c.references, before,
 		reference{start: table.start, end: table.start, form: fixed, as: "(SELECT " + list + " FROM "})
-}
-
-// show makes SHOW of a role a query.
-func (c *catalogReader) show(n *pg.VariableShowStmt) {
-	if !is([]byte(n.Name), settingRole) && !is([]byte(n.Name), settingSession) {
-		return
-	}
-	call := "pg_catalog.current_setting(" + scope.QuoteLiteral(n.Name) + ")"
-	c.refer(reference{start: c.start, end: c.end, form: shown, as: n.Name, cast: call})
 }
 
 // column takes the schema from a column's qualified name, as the subselect that is its table now has none.

@@ -51,9 +51,6 @@ func (m *mapping) look() {
 				text += " AS " + scope.QuoteIdent(ref.as)
 			}
 			m.edits = append(m.edits, edit{ref.start, ref.end, text})
-		case shown:
-			before, after := l.wrap(shortText, ref.as)
-			m.edits = append(m.edits, edit{ref.start, ref.end, "SELECT " + before + ref.cast + after})
 		default:
 			before, after := l.wrap(ref.form, ref.as)
 			if ref.set {

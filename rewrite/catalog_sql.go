@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -39,11 +40,11 @@ const (
 		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} {oid} LIMIT 1)`
 
 	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows.
-	allShownSQL = `(SELECT pg_catalog.jsonb_object_agg(pgscope_a.n, pg_catalog.concat(pgscope_a.s, pg_catalog.right(pgscope_a.n,` +
+	allShownSQL = `COALESCE((SELECT pg_catalog.jsonb_object_agg(pgscope_a.n, pg_catalog.concat(pgscope_a.s, pg_catalog.right(pgscope_a.n,` +
 		` pg_catalog.length(pgscope_a.l) {*} -1))) FROM ({allMembers}) pgscope_a (n, l, s)` +
-		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l))`
+		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l)), '{}'::pg_catalog.jsonb)`
 	allMembersSQL = `SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, {lead}::pg_catalog.text, ''::pg_catalog.text` +
-		` FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {marker}`
+		` FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {ours}`
 	allOfKinSQL = ` UNION ALL SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
 		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid`
 
@@ -64,24 +65,21 @@ const (
 	// prefixPattern finds the prefix in a marker's comment.
 	prefixPattern = `"prefix":"((?:[^"\\\x01-\x1f]|\\["\\])+)"`
 
-	// othersSQL are the conditions of a marker pgscope_d that is neither this database's nor one of its schemas'.
+	// othersSQL are the conditions of a marker pgscope_d of another database or its schemas. Roles of this database are told
+	// before the roles of others are looked at.
 	othersSQL = `pgscope_d.classoid {=} 1260::pg_catalog.oid` +
 		` AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_d.objoid)::pg_catalog.text, 'pgscope_')` +
-		` AND (pgscope_d.objoid {=} {ours}) IS NOT TRUE AND NOT pgscope_d.objoid {=} ANY {members}`
-
-	// membersSQL are the members of the database's marker.
-	membersSQL = `(SELECT pgscope_k.member FROM pg_catalog.pg_auth_members pgscope_k WHERE pgscope_k.roleid {=} {ours})`
+		` AND pg_catalog.strpos(pgscope_d.description, {inComments}) {=} 0`
 
 	// foreignSQL: the role belongs to another database, by a marker that is not this one's and the prefix in its comment.
 	foreignSQL = `EXISTS (SELECT FROM pg_catalog.pg_auth_members pgscope_m JOIN pg_catalog.pg_shdescription pgscope_d` +
-		` ON pgscope_d.objoid {=} pgscope_m.roleid WHERE pgscope_m.member {=} {oid} AND {others}` +
+		` ON pgscope_d.objoid {=} pgscope_m.roleid WHERE pgscope_m.member {=} (SELECT {oid}) AND {others}` +
 		` AND pg_catalog.starts_with({name}::pg_catalog.text, {otherLead}))`
 
-	// foreignersSQL are the roles of which that is true, but for members of the database's marker.
+	// foreignersSQL are the roles of which that is true.
 	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f WHERE pg_catalog.starts_with(` +
 		`pg_catalog.pg_get_userbyid(pgscope_f.member)::pg_catalog.text, (SELECT pg_catalog.jsonb_object_agg(pgscope_d.objoid, {otherLead})` +
-		` FROM pg_catalog.pg_shdescription pgscope_d WHERE {others}) {->>} pgscope_f.roleid::pg_catalog.text)` +
-		` AND NOT pgscope_f.member {=} ANY {members})`
+		` FROM pg_catalog.pg_shdescription pgscope_d WHERE {others}) {->>} pgscope_f.roleid::pg_catalog.text))`
 
 	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none.
 	twinSQL = `(SELECT pgscope_m.member FROM pg_catalog.pg_auth_members pgscope_m` +
@@ -104,16 +102,26 @@ const (
 	pathSQL = `pg_catalog.current_schemas(false)::pg_catalog.text[]`
 
 	// referencedSQL are the roles that something in this database, or the database itself, depends on.
-	referencedSQL = `(SELECT pgscope_d.refobjid FROM pg_catalog.pg_database pgscope_b JOIN pg_catalog.pg_shdepend pgscope_d` +
-		` ON pgscope_d.dbid {=} ANY (ARRAY[pgscope_b.oid, 0::pg_catalog.oid]) WHERE pgscope_b.datname {=} pg_catalog.current_database()` +
-		` AND pgscope_d.refclassid {=} 1260::pg_catalog.oid AND (pgscope_d.dbid {=} pgscope_b.oid` +
-		` OR pgscope_d.classid {=} 1262::pg_catalog.oid AND pgscope_d.objid {=} pgscope_b.oid))`
+	referencedSQL = `(SELECT pgscope_d.refobjid FROM pg_catalog.pg_shdepend pgscope_d WHERE pgscope_d.refclassid {=} 1260::pg_catalog.oid` +
+		` AND (pgscope_d.dbid {=} {database} OR pgscope_d.classid {=} 1262::pg_catalog.oid AND pgscope_d.objid {=} {database}))`
 
 	reservedSQL = `pg_catalog.starts_with({name}::pg_catalog.text, 'pgscope_')`
 
-	// strangerSQL: the role belongs to another database, or is a global one that has the name of one of the database's.
-	strangerSQL = `({oid} {=} ANY {foreigners} OR {namesake} {=} ANY {members} AND NOT (` +
-		`{oid} {=} ANY {members} AND pg_catalog.starts_with({name}::pg_catalog.text, {lead})))`
+	// hiddenRowSQL: the role of a row belongs to another database, or is a global one that has the name of one of the
+	// database's, and nothing depends on it. {names} are those of the database's own.
+	hiddenRowSQL = `NOT (pg_catalog.starts_with({name}::pg_catalog.text, {lead}) AND {names} {?} {name}::pg_catalog.text) AND (` +
+		`{oid} {=} ANY {foreigners} OR {names} {?} ({lead} {||} {name}::pg_catalog.text)) AND NOT {oid} {=} ANY {referenced}`
+
+	// settingsSQL has the short name for that of the role that is one of {settings}, if one is.
+	settingsSQL    = `pg_catalog.array_replace({settings}, 'role=' {||} {role}, 'role=' {||} {short})`
+	settingRoleSQL = `pg_catalog.substring(pg_catalog.array_to_string({settings}, E'\x01'), E'(?:^|\\x01)role=([^\\x01]*)')`
+
+	// aclShownSQL has the short names of {names} as an access list has them, by the names as it has them. putid (acl.c)
+	// quotes them; which letters beyond ASCII want quotes depends on the server, so the longer name's quotes tell.
+	aclShownSQL = `(SELECT COALESCE(pg_catalog.jsonb_object_agg(pgscope_k.k, CASE WHEN pgscope_a.n {~} pgscope_k.odd` +
+		` THEN '"' {||} pg_catalog.replace(pgscope_a.n, '"', '""') {||} '"' ELSE pgscope_a.n END), '{}'::pg_catalog.jsonb)` +
+		` FROM ROWS FROM (pg_catalog.jsonb_each_text({names})) pgscope_a (c, n), LATERAL (VALUES (pgscope_a.c, {oddASCII}),` +
+		` ('"' {||} pg_catalog.replace(pgscope_a.c, '"', '""') {||} '"', {odd})) pgscope_k (k, odd))`
 
 	// hiddenSQL: {name} is a role of the cluster, but no name of the database.
 	hiddenSQL = `({reserved} OR ({shown}) IS NOT NULL OR {foreign})`
@@ -122,6 +130,8 @@ const (
 // lens shows the roles of a cluster as one database sees them.
 type lens struct {
 	lead, marker string // SQL expressions
+	inComments   string // what tells this database's markers by their comments: an SQL expression
+	database     string // its OID: an SQL expression
 	kin          string // the schemas with roles: a relation pgscope_k of their markers m, leads l and names s; empty where there are none
 	pattern      string // an SQL expression: the regular expression of lead at the beginning, in what the server keeps
 	deparsed     string // the same as the server writes it
@@ -143,6 +153,9 @@ func newLens(db scope.Database) lens {
 		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
 		marker: "pg_catalog.to_regrole(" + scope.QuoteLiteral(db.Marker.Ident()) + ")::pg_catalog.oid",
 		kin:    kinRelation(db.Kin),
+
+		inComments: scope.QuoteLiteral(db.InComments()),
+		database:   strconv.FormatUint(uint64(db.OID), 10) + "::pg_catalog.oid",
 	}
 }
 
@@ -188,8 +201,10 @@ func (l lens) value(key string, pairs []string) string {
 		return l.kin
 	case "ours":
 		return l.sql(markerSQL)
-	case "members":
-		return l.sql(membersSQL)
+	case "inComments":
+		return l.inComments
+	case "database":
+		return l.database
 	case "referenced":
 		return l.sql(referencedSQL)
 	case "path":
@@ -255,6 +270,11 @@ func (l lens) shorts(name, typ string) string {
 	return "COALESCE((" + l.all(name) + ")" + typ + ", " + name + ")"
 }
 
+// rows is shorts where rowNames are at hand.
+func (l lens) rows(name, typ string) string {
+	return "COALESCE((" + l.in(rowNames, name) + ")" + typ + ", " + name + ")"
+}
+
 // twin is the OID of the database's role that a name means, NULL where it means none.
 func (l lens) twin(name string) string {
 	twin := l.sql(twinSQL, "namesake", l.sql(namesakeSQL, "name", name))
@@ -269,16 +289,16 @@ type role struct{ oid, name string }
 
 // visible is the condition of a row that is listed. Roles of the database are listed, and global ones unless a role of the
 // database has their name; others only where they are referred to, so that every owner's OID can be resolved, as
-// pg_dump must. What is cheap is told first, in an order that the planner keeps.
+// pg_dump must. What is cheap is told first, in an order that the planner keeps. Of an equality the planner expects one row
+// in 200, of a condition one in two: too many, and what is done for each row is estimated so high that it is compiled.
 func (l lens) visible(roles []role) string {
 	var reserved []string
 	hide := ""
 	for _, r := range roles {
 		reserved = append(reserved, l.reserved(r.name))
-		hide += " WHEN " + l.sql(strangerSQL, "oid", r.oid, "name", r.name, "foreigners", l.sql(foreignersSQL),
-			"namesake", l.sql(namesakeSQL, "name", r.name)) + l.sql(" AND NOT {oid} {=} ANY {referenced} THEN false", "oid", r.oid)
+		hide += " WHEN " + l.sql(hiddenRowSQL, "oid", r.oid, "name", r.name, "names", rowNames, "foreigners", l.sql(foreignersSQL)) + " THEN 0"
 	}
-	return "CASE WHEN " + strings.Join(reserved, " OR ") + " THEN false" + hide + " ELSE true END"
+	return "CASE WHEN " + strings.Join(reserved, " OR ") + " THEN 0" + hide + l.sql(" ELSE 1 END {=} 1")
 }
 
 func (l lens) hidden(name string) string {
@@ -290,6 +310,9 @@ const (
 	typeName = "::pg_catalog.name"
 	typeText = "::pg_catalog.text"
 )
+
+// rowNames is what the relation's subselect has beside each row: what the database's roles are called, by their names.
+const rowNames = "pgscope_o.o"
 
 // relation returns the subselect that stands in for a relation: the same columns, in short names.
 func (l lens) relation(name string, columns []string) string {
@@ -309,15 +332,21 @@ func (l lens) relation(name string, columns []string) string {
 		}
 	}
 	schema, table := cutSchema(name)
-	b.WriteString(" FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r")
+	b.WriteString(" FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r" + l.beside())
 	var roles []role
 	for _, c := range rel.roles {
-		ref := row + scope.QuoteIdent(c)
-		roles = append(roles, role{l.oid(ref), ref})
-	}
-	for _, c := range rel.oids {
-		ref := row + scope.QuoteIdent(c)
-		roles = append(roles, role{ref, "pg_catalog.pg_get_userbyid(" + ref + ")"})
+		var r role
+		if c.oid != "" {
+			r.oid = row + scope.QuoteIdent(c.oid)
+			r.name = "pg_catalog.pg_get_userbyid(" + r.oid + ")"
+		}
+		if c.name != "" {
+			r.name = row + scope.QuoteIdent(c.name)
+		}
+		if c.oid == "" {
+			r.oid = l.oid(r.name)
+		}
+		roles = append(roles, r)
 	}
 	if roles != nil {
 		b.WriteString(" WHERE " + l.visible(roles))
@@ -326,20 +355,22 @@ func (l lens) relation(name string, columns []string) string {
 	return b.String()
 }
 
+// beside is the item of a FROM list that has [rowNames]. OFFSET keeps the planner from making them anew for each use.
+func (l lens) beside() string { return ", (SELECT " + l.allShown() + " AS o OFFSET 0) pgscope_o" }
+
 // column returns the expression for a column, empty where it stays as it is.
 func (l lens) column(kind column, ref string) string {
 	switch kind {
 	case nameColumn:
-		return l.shorts(ref, typeName)
+		return l.rows(ref, typeName)
 	case identifierColumn:
-		return l.shorts(ref, "::information_schema.sql_identifier")
+		return l.rows(ref, "::information_schema.sql_identifier")
 	case namesColumn:
-		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.shorts("pgscope_u.n", typeName) +
+		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.rows("pgscope_u.n", typeName) +
 			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
 	case settingsColumn:
-		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT CASE WHEN pg_catalog.starts_with(pgscope_u.n, 'role=')" +
-			" THEN 'role='" + concat + "(" + l.shorts("pg_catalog.substr(pgscope_u.n, 6)", typeText) + ") ELSE pgscope_u.n END" +
-			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
+		role := l.sql(settingRoleSQL, "settings", ref)
+		return l.sql(settingsSQL, "settings", ref, "role", role, "short", l.rows(role, typeText))
 	case definitionColumn:
 		return l.definition(ref)
 	case characterColumn:
@@ -356,7 +387,6 @@ const (
 	asItIs             form = iota // nothing
 	subselect                      // a relation: its subselect
 	fixed                          // other text
-	shown                          // SHOW: a query
 	shortName                      // x is a role's name: its short name
 	shortNames                     // the same, of many rows
 	shortText                      // the same of one, as text
@@ -378,7 +408,6 @@ const (
 	argumentName = "pgscope_n.n" // the name in it
 
 	concat = " OPERATOR(pg_catalog.||) "
-	match  = " OPERATOR(pg_catalog.~) "
 
 	// nameOfText reads a name as regrole's input does (stringToQualifiedNameList, regproc.c).
 	nameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} '^[[:space:]]*".*"[[:space:]]*$' THEN pg_catalog.replace(pg_catalog.substr(` +
@@ -421,16 +450,16 @@ func (l lens) wrap(f form, as string) (before, after string) {
 			from, " AS x) pgscope_x)"
 	case aclTexts:
 		return "(SELECT CASE WHEN " + l.without(argument) + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.text[] ELSE ARRAY(SELECT " +
-			l.aclItem("pgscope_i") + " FROM (SELECT " + aclParts("pgscope_u.x::pg_catalog.text") + " AS m, pgscope_u.i" +
-			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i)) pgscope_i, (SELECT " + l.allShown() + " AS o OFFSET 0) pgscope_o ORDER BY pgscope_i.i) END" +
-			from, " AS x) pgscope_x)"
+			aclItem + " FROM (SELECT " + aclParts + " AS m, pgscope_t.i FROM (SELECT pgscope_u.x::pg_catalog.text AS x, pgscope_u.i" +
+			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i) OFFSET 0) pgscope_t OFFSET 0) pgscope_i" +
+			l.besideItems() + " ORDER BY pgscope_i.i) END" + from, " AS x) pgscope_x)"
 	case aclText:
-		return "(SELECT " + l.aclItem("pgscope_i") + from,
-			" AS x) pgscope_x, LATERAL (SELECT " + aclParts("pgscope_x.x::pg_catalog.text") + " AS m) pgscope_i, (SELECT " + l.allShown() + " AS o OFFSET 0) pgscope_o)"
+		return "(SELECT " + aclItem + from, " AS x) pgscope_x, LATERAL (SELECT " + aclParts + " AS m" +
+			" FROM (SELECT pgscope_x.x::pg_catalog.text AS x OFFSET 0) pgscope_t OFFSET 0) pgscope_i" + l.besideItems() + ")"
 	default:
 		name, result := l.lookup(f)
 		return "(SELECT " + result + from, " AS x) pgscope_x, LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " +
-			l.twin(argumentName) + " AS own) pgscope_o)"
+			l.twin(argumentName) + " AS own OFFSET 0) pgscope_o)"
 	}
 }
 
@@ -488,29 +517,19 @@ func (l lens) without(list string) string {
 	return "(pg_catalog.strpos(" + list + "::pg_catalog.text, " + l.lead + ") OPERATOR(pg_catalog.>) 0) IS NOT TRUE"
 }
 
-// aclParts cuts an item's text into grantee, privileges and grantor. Names without quotes have no '=' and no '/'.
-func aclParts(item string) string {
-	return "CASE WHEN pg_catalog.strpos(" + item + `, '"') OPERATOR(pg_catalog.=) 0 THEN ARRAY[pg_catalog.split_part(` + item +
-		", '=', 1), '='" + concat + "pg_catalog.split_part(pg_catalog.split_part(" + item + ", '=', 2), '/', 1)" + concat +
-		"'/', pg_catalog.split_part(" + item + ", '/', 2)] ELSE pg_catalog.regexp_match(" + item + ", " + scope.QuoteLiteral(aclPattern) + ") END"
-}
+// aclParts cuts the text of an item into grantee, privileges and grantor. Names without quotes have no '=' and no '/'.
+var aclParts = "CASE WHEN pg_catalog.strpos(pgscope_t.x, '\"') OPERATOR(pg_catalog.=) 0 THEN ARRAY[pg_catalog.split_part(pgscope_t.x, '=', 1), '='" + concat +
+	"pg_catalog.split_part(pg_catalog.split_part(pgscope_t.x, '=', 2), '/', 1)" + concat + "'/', pg_catalog.split_part(pgscope_t.x, '/', 2)]" +
+	" ELSE pg_catalog.regexp_match(pgscope_t.x, " + scope.QuoteLiteral(aclPattern) + ") END"
 
-// aclItem is the text of an access list's item with short names; from.m are its parts.
-func (l lens) aclItem(from string) string {
-	return l.aclName(from+".m[1]") + concat + from + ".m[2]" + concat + l.aclName(from+".m[3]")
-}
+// aclItem is the text of an access list's item with short names; pgscope_i.m are its parts.
+const aclItem = "COALESCE(pgscope_o.o OPERATOR(pg_catalog.->>) pgscope_i.m[1], pgscope_i.m[1])" + concat + "pgscope_i.m[2]" + concat +
+	"COALESCE(pgscope_o.o OPERATOR(pg_catalog.->>) pgscope_i.m[3], pgscope_i.m[3])"
 
-// aclName maps one name of an item. It is quoted as putid (acl.c) does it; which letters beyond ASCII want quotes
-// depends on the server, so the longer name's quotes tell.
-func (l lens) aclName(quoted string) string {
-	const text, short = "pgscope_q.n", "pgscope_s.n"
-	unquote := "CASE WHEN pg_catalog.starts_with(" + quoted + `, '"') THEN pg_catalog.replace(pg_catalog.substr(` + quoted +
-		", 2, pg_catalog.length(" + quoted + `) OPERATOR(pg_catalog.-) 2), '""', '"') ELSE ` + quoted + " END"
-	return "(SELECT CASE WHEN " + short + " IS NULL THEN " + quoted +
-		" WHEN " + short + match + scope.QuoteLiteral(`[\x01-/:-@[-^\x60{-\x7f]`) +
-		" OR pg_catalog.starts_with(" + quoted + `, '"') AND ` + short + match + scope.QuoteLiteral(`[^\x01-\x7f]`) +
-		` THEN '"'` + concat + "pg_catalog.replace(" + short + `, '"', '""')` + concat + `'"' ELSE ` + short + " END" +
-		" FROM (SELECT " + unquote + " AS n) pgscope_q, LATERAL (SELECT " + l.in("pgscope_o.o", text) + " AS n) pgscope_s)"
+// besideItems is beside with the names as access lists have them.
+func (l lens) besideItems() string {
+	return ", (SELECT " + l.sql(aclShownSQL, "names", l.allShown(), "oddASCII", scope.QuoteLiteral(`[\x01-/:-@[-^\x60{-\x7f]`),
+		"odd", scope.QuoteLiteral(`[^0-9A-Za-z_]`)) + " AS o OFFSET 0) pgscope_o"
 }
 
 // roleMap is wrap for expressions that may not stand in a subquery, those with sets: it looks them up in an object of

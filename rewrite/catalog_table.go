@@ -5,9 +5,11 @@ import "maps"
 // shownRelation is a relation of the server's catalogs that holds role names.
 type shownRelation struct {
 	columns map[string]column // the columns with names in them
-	roles   []string          // columns that name a role: rows of roles that do not exist for the database are hidden
-	oids    []string          // the same for columns that hold a role's OID
+	roles   []roleColumns     // rows of roles that do not exist for the database are hidden
 }
+
+// roleColumns are the columns that tell a role, by name and by OID; empty for none.
+type roleColumns struct{ name, oid string }
 
 // column says what of a column is a role's name.
 type column int
@@ -29,18 +31,18 @@ var relations = func() map[string]shownRelation {
 	named := func(owner string) shownRelation { return shownRelation{columns: map[string]column{owner: nameColumn}} }
 	all := map[string]shownRelation{
 		"pg_catalog.pg_roles": {
-			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []string{"rolname"},
+			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []roleColumns{{"rolname", "oid"}},
 		},
-		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []string{"rolname"}},
+		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []roleColumns{{"rolname", "oid"}}},
 		"pg_catalog.pg_user": {
-			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []string{"usename"},
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}},
 		},
 		"pg_catalog.pg_shadow": {
-			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []string{"usename"},
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}},
 		},
-		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []string{"groname"}},
-		"pg_catalog.pg_auth_members":    {oids: []string{"roleid", "member"}},
-		"pg_catalog.pg_db_role_setting": {columns: map[string]column{"setconfig": settingsColumn}, oids: []string{"setrole"}},
+		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []roleColumns{{"groname", "grosysid"}}},
+		"pg_catalog.pg_auth_members":    {roles: []roleColumns{{oid: "roleid"}, {oid: "member"}}},
+		"pg_catalog.pg_db_role_setting": {columns: map[string]column{"setconfig": settingsColumn}, roles: []roleColumns{{oid: "setrole"}}},
 
 		"pg_catalog.pg_tables":          named("tableowner"),
 		"pg_catalog.pg_views":           {columns: map[string]column{"viewowner": nameColumn, "definition": definitionColumn}},
@@ -81,7 +83,9 @@ var relations = func() map[string]shownRelation {
 		}
 		switch view {
 		case "enabled_roles", "applicable_roles", "administrable_role_authorizations":
-			r.roles = columns
+			for _, c := range columns {
+				r.roles = append(r.roles, roleColumns{name: c})
+			}
 		}
 		all["information_schema."+view] = r
 	}
@@ -99,6 +103,12 @@ var relations = func() map[string]shownRelation {
 var aclColumns = set(
 	"attacl", "relacl", "datacl", "defaclacl", "fdwacl", "srvacl", "initprivs", "lanacl", "lomacl", "nspacl", "paracl",
 	"proacl", "spcacl", "typacl",
+)
+
+// aclCatalogs are the catalogs that have them.
+var aclCatalogs = set(
+	"pg_attribute", "pg_class", "pg_database", "pg_default_acl", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_init_privs",
+	"pg_language", "pg_largeobject_metadata", "pg_namespace", "pg_parameter_acl", "pg_proc", "pg_tablespace", "pg_type",
 )
 
 // aclFunctions return access lists.

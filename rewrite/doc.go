@@ -27,6 +27,8 @@
 //	ALTER ROLE ALL of the whole cluster
 //	queries that read or say names by means of SQL: catalogs,      spliced: a subselect or an expression that speaks short
 //	current_user, has_…_privilege, regrole, access lists           names stands in their place, see [lens]
+//	access lists and regroles in results, SHOW of a role           left alone, and told: [Analysis.Results]; their values are
+//	                                                               mapped in the rows, [Localizer.Value]
 //	CURRENT_USER in what the server keeps: views, policies,        spliced: an expression without a subquery, which is taken
 //	defaults                                                       out again where the text is read
 //	static SQL of DO blocks, constant strings of EXECUTE in them,  as statements outside, the whole DO being one; queries

@@ -36,6 +36,12 @@ func (d *Database) Remember(earlier []Schema) {
 	}
 }
 
+// Same reports whether two are the same but for their Schemas.
+func (d Database) Same(other Database) bool {
+	return d.OID == other.OID && d.Name == other.Name && d.Prefix == other.Prefix && d.Marker == other.Marker &&
+		d.Enrolled == other.Enrolled && slices.Equal(d.Kin, other.Kin)
+}
+
 // NewDatabase returns the scope of a database that has no marker yet. An empty prefix means the database's name.
 func NewDatabase(oid uint32, name, prefix string) Database {
 	if prefix == "" {
@@ -120,6 +126,14 @@ const markerVersion = 1
 // Comment returns the text of the marker's comment.
 func (d Database) Comment() string {
 	return markerComment{OID: d.OID, Database: d.Name, Prefix: d.Prefix, Version: markerVersion}.text()
+}
+
+// InComments returns what the comments on the markers of the database and its schemas have in them, and those of no other
+// database.
+func (d Database) InComments() string {
+	_, rest, _ := strings.Cut(d.Comment(), ",") // behind the OID, which a restored cluster has anew
+	name, _, _ := strings.Cut(rest, `,"prefix":`)
+	return name
 }
 
 // parseMarker reads a marker's comment; false where it is not one that this project wrote.

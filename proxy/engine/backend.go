@@ -14,16 +14,16 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if (first.awaits == ownQuestion || first.awaits == ownClaim) && !asynchronous(typ) {
 		return gather, nil
 	}
+	if first.awaits == ownDescribed && describes(typ) {
+		return gatherUpTo(maxDescription, typ, size)
+	}
 	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) {
 		out.Client.write(t.notices)
 		t.notices = nil
 	}
 	switch typ {
 	case wire.ErrorResponse, wire.NoticeResponse, wire.ReadyForQuery, wire.ParameterStatus, wire.BackendKeyData:
-		if size > e.cfg.MaxMessage {
-			return drop, serverViolation("invalid message length", typ)
-		}
-		return gather, nil
+		return gatherUpTo(e.cfg.MaxMessage, typ, size)
 	case wire.ParseComplete:
 		e.pending.answered(parsed)
 	case wire.BindComplete:
@@ -32,6 +32,13 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		e.pending.answered(closed)
 	case wire.RowDescription, wire.NoData:
 		e.pending.answered(described)
+		if typ == wire.RowDescription && first.awaits == readyQuery && first.text.looked() {
+			return gatherUpTo(maxDescription, typ, size)
+		}
+	case wire.DataRow:
+		if first.text.shows() && size <= e.cfg.MaxMessage {
+			return gather, nil
+		}
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
 		if !e.completed() {
 			return drop, nil
@@ -45,12 +52,25 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		}
 	case wire.CopyInResponse:
 		e.pending.copying()
-	case wire.ParameterDescription, wire.DataRow, wire.FunctionCallResponse, wire.NotificationResponse,
+	case wire.ParameterDescription, wire.FunctionCallResponse, wire.NotificationResponse,
 		wire.CopyOutResponse, wire.CopyBothResponse, wire.CopyData, wire.CopyDone:
 	default: // Authentication and NegotiateProtocolVersion too: that is over
 		return drop, serverViolation("unexpected message", typ)
 	}
 	return pass, nil
+}
+
+// gatherUpTo bounds what a server may send in one piece.
+func gatherUpTo(limit int, typ byte, size int) (verdict, error) {
+	if size > limit {
+		return drop, serverViolation("invalid message length", typ)
+	}
+	return gather, nil
+}
+
+// describes reports whether a message is of the answer to Describe.
+func describes(typ byte) bool {
+	return typ == wire.ParameterDescription || typ == wire.RowDescription || typ == wire.NoData
 }
 
 // asynchronous reports whether a server may send the message at any time.
@@ -61,21 +81,27 @@ func asynchronous(typ byte) bool {
 // backendWhole sees the messages that backendBegin wanted whole.
 func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	typ, body := frame[0], frame[wire.HeaderSize:]
-	awaits := e.pending.first().awaits
+	first := e.pending.first()
 	switch {
 	case asynchronous(typ):
-	case awaits == ownQuestion:
+	case first.awaits == ownQuestion:
 		return e.answer(frame, out)
-	case awaits == ownClaim:
+	case first.awaits == ownClaim:
 		return e.answerClaim(frame, out)
+	case first.awaits == ownDescribed && describes(typ):
+		return drop, e.described(frame)
 	}
 	switch typ {
+	case wire.RowDescription:
+		return pass, first.text.describe(frame)
+	case wire.DataRow:
+		return e.row(frame, first.text, out)
 	case wire.ReadyForQuery:
 		if len(body) != 1 {
 			return drop, serverViolation("invalid message length", typ)
 		}
 		e.status = body[0]
-		if awaits == ownSync {
+		if first.awaits == ownSync {
 			e.pending.pop()
 			return drop, nil
 		}
@@ -112,15 +138,15 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.ParameterStatus:
 		return e.parameterStatus(frame, out)
 	case wire.NoticeResponse:
-		t := e.pending.first().text
+		t := first.text
 		if t != nil && t.preceded {
 			return drop, e.say(frame, out)
 		}
 		return e.report(frame, t, out)
 	case wire.ErrorResponse:
-		t := e.pending.first().text
+		t := first.text
 		e.failedWith(t, e.toldCode(body, t))
-		if e.pending.first().awaits == readyPart {
+		if first.awaits == readyPart {
 			e.question.failure = bytes.Clone(frame)
 		}
 		if e.pending.failed() {
@@ -184,6 +210,9 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	value, _, ok2 := cutString(rest)
 	if !ok || !ok2 {
 		return drop, serverViolation("invalid string", frame[0])
+	}
+	if e.cfg.Keep && !e.started {
+		e.reported = append(e.reported, string(name))
 	}
 	switch string(name) {
 	case "client_encoding":

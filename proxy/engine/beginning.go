@@ -16,6 +16,7 @@ type beginning struct {
 	needs    policy.Need   // what of the session
 	attempts int
 	pathSent bool
+	pathOnly bool // nothing but the search_path was asked for
 }
 
 // scoped reports whether the role that logged in has another name on the server than the client has for it.
@@ -23,8 +24,13 @@ func (e *Engine) scoped() bool { return string(e.cfg.Login) != string(e.cfg.Logi
 
 // asksFirst reports whether there is something to settle.
 func (e *Engine) asksFirst() bool {
+	return e.asksNames() || e.scoped()
+}
+
+// asksNames reports whether roles are in question, and not the search_path alone.
+func (e *Engine) asksNames() bool {
 	d := e.cfg.Directory
-	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName) || e.startRole.pending() || e.scoped()
+	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName) || e.startRole.pending()
 }
 
 // firstNames are the names that must be known.
@@ -39,6 +45,10 @@ func (e *Engine) firstNames() []scope.Name {
 // askFirst asks about the roles of the database, whose the role is that logged in, and for the search_path.
 func (e *Engine) askFirst(db scope.Database, out *Out) error {
 	b := &e.beginning
+	if b.attempts == 0 && !e.asksNames() {
+		b.pathOnly = true
+		return e.askAtStart(readPath(e.cfg.LoginName), out)
+	}
 	b.attempts++
 	b.inquiry = db.Inquire(e.firstNames()...)
 	b.inquiry.Names = append(b.inquiry.Names, e.cfg.Login)
@@ -71,6 +81,8 @@ func (e *Engine) start(out *Out) error {
 		r.trail = nil
 	}
 	switch {
+	case e.beginning.pathOnly && !failed && !e.beginning.pathSent:
+		return e.settlePath(out)
 	case failed && !known && !e.beginning.pathSent:
 		return e.startFailure()
 	case failed || e.beginning.pathSent:
@@ -106,6 +118,39 @@ func (e *Engine) settle(out *Out) error {
 	}
 	if done, err := e.setRole(view, out); !done {
 		return err
+	}
+	return e.setUserPath(out)
+}
+
+// readPath asks for the search_path, and replaces "$user" in it at once where it is what most servers have.
+type readPath scope.Short
+
+// commonPath is the search_path that PostgreSQL comes with.
+const commonPath = `"$user", public`
+
+func (p readPath) SQL() (sql string, params []string) {
+	replaced, _ := scope.ReplaceUser(commonPath, scope.Short(p))
+	return `SELECT pg_catalog.current_setting('search_path'),` +
+		` CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.=) $1::pg_catalog.text` +
+		` THEN pg_catalog.set_config('search_path', $2, false) END`, []string{commonPath, replaced}
+}
+
+// settlePath takes the answer to readPath.
+func (e *Engine) settlePath(out *Out) error {
+	rows := e.question.rows
+	if len(rows) != 1 || len(rows[0]) != 2 {
+		return serverViolation("unexpected answer", wire.DataRow)
+	}
+	standard, ok := e.options.Charset().Decode(rows[0][0], nil)
+	path, found := scope.ReplaceUser(standard, e.cfg.LoginName)
+	if !ok || !found {
+		e.begin(out)
+		return nil
+	}
+	e.userPath = userPath{standard: standard, replaced: path}
+	if rows[0][1] != "" { // done
+		e.begin(out)
+		return nil
 	}
 	return e.setUserPath(out)
 }

@@ -15,7 +15,7 @@ import (
 //	Close Parse Bind Execute Close Close    SELECT 1 / count(*) FROM pg_auth_members WHERE …
 //	Query, or Parse                         SET LOCAL ROLE "orders_reader"
 //
-// See docs/adr/0009-claims.md.
+// See docs/adr/0010-claims.md.
 type claim struct {
 	name   scope.Short
 	closes int // CloseComplete messages seen
@@ -30,37 +30,59 @@ func (e *Engine) claims(out *Out) bool {
 	h := e.held
 	name, local, ok := h.analysis.SetsRole()
 	asks := e.needs(policy.SetRole) != policy.Need{}
-	if !ok || asks || e.cfg.Mode != scope.Transparent || e.switching || e.changing || e.cfg.Walsender || !e.takesClaim(local) {
+	if !ok || asks || e.cfg.Mode != scope.Transparent || e.switching || e.changing || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
 		return false
 	}
-	view, role := e.cfg.Directory.Recall(name)
-	if view == nil {
-		return false
-	}
-	sql, err := e.encode(view.DB.ClaimSQL(role))
-	if err != nil {
-		return false
+	memory := e.cfg.Directory.Rewritings() // before what goes into it
+	known := memory.recall(h.analysis, e.cfg.Mode)
+	if known == nil || e.cfg.Directory.Stale() {
+		if known = e.newClaim(name); known == nil {
+			return false
+		}
 	}
 	e.claim = claim{name: name}
 	e.pending.push(ownClaim, nil)
-	out.Server.write(appendStatement(nil, sql, nil))
-	h.view, h.mode = view, e.cfg.Mode
-	e.rewrite(out)
+	out.Server.write(known.claim)
+	h.known, h.memory, h.view, h.mode = known, memory, known.view, e.cfg.Mode
 	if h.typ == wire.Query {
 		h.step = awaitsClaim
+	}
+	e.rewrite(out)
+	if h.typ == wire.Query {
 		e.held = h
 	}
 	return true
 }
 
-// takesClaim reports whether a claim can go before a statement without a trace. The server must be at rest; and outside of
-// a transaction block it takes what follows an Execute for part of a pipeline, where SET LOCAL has another effect
-// (IsInTransactionBlock, src/backend/access/transam/xact.c).
-func (e *Engine) takesClaim(local bool) bool {
-	if e.pending.unsynced || e.pending.n > 0 {
-		return false
+// newClaim returns what can be claimed of a role, and the view by which its name is to be mapped; nil where nothing can.
+func (e *Engine) newClaim(name scope.Short) *rewriting {
+	view, role := e.cfg.Directory.Recall(name)
+	if view == nil {
+		return nil
 	}
-	return e.status == wire.TxActive || e.status == wire.TxIdle && !local
+	sql, err := e.encode(view.DB.ClaimSQL(role))
+	if err != nil {
+		return nil
+	}
+	return &rewriting{view: view, role: role, claim: appendStatement(nil, sql, nil)}
+}
+
+// takesClaim reports whether a claim can go before a statement without a trace. Outside of a transaction block the server
+// takes what follows an Execute for part of a pipeline, where SET LOCAL has another effect (IsInTransactionBlock,
+// src/backend/access/transam/xact.c): so it must be known that there is a block. Inside of a pipeline a claim is no other than
+// the question that it saves; a Query there would have to wait for what only a Sync would bring.
+func (e *Engine) takesClaim(typ byte, local bool) bool {
+	p := &e.pending
+	switch {
+	case p.claims > 0: // one at a time
+		return false
+	case p.unsynced:
+		return typ == wire.Parse
+	case p.n > 0: // Sync or Query has ended what is before it, and how, is not known yet
+		return !local
+	default:
+		return e.status == wire.TxActive || e.status == wire.TxIdle && !local
+	}
 }
 
 // answerClaim takes one message of the answer to a claim.
@@ -72,14 +94,19 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 		if e.pending.n > 1 {
 			behind = e.pending.at(1).text
 		}
-		e.pending.failed()
+		if e.pending.failed() {
+			e.question.skipped, e.question.done = true, true
+		}
 		c.done, c.failed = true, true
 		list, _ := fields(wire.Body(frame))
-		if get(list, 'C') != scope.CodeNotOwn {
+		if code := get(list, 'C'); code != scope.CodeNotOwn {
+			if behind != nil {
+				e.done(behind.trail, code)
+			}
 			return drop, e.say(frame, out)
 		}
 		e.cfg.Directory.Changed()
-		if c.retry = e.held != nil && e.status == wire.TxIdle; c.retry {
+		if c.retry = e.held != nil && e.held.step == awaitsClaim && e.status == wire.TxIdle; c.retry {
 			return drop, nil
 		}
 		gone := []field{
@@ -111,12 +138,15 @@ func (e *Engine) claimed(out *Out) {
 	switch {
 	case !e.claim.failed: // it is on its way
 		e.held = nil
+		e.saw(h.text)
 	case e.claim.retry:
+		h.known, h.memory, h.text = nil, nil, nil
 		e.pending.push(ownSync, nil)
 		out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
 		e.askNames(e.cfg.Directory.Database(), out)
 	default:
 		e.held = nil
+		e.saw(h.text)
 		e.endSkipping(h.typ, out)
 	}
 }

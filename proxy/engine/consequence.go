@@ -94,6 +94,19 @@ func (h *held) follow(t *text) {
 	}
 }
 
+// vacate tells of the databases that must have no other sessions.
+func (e *Engine) vacate(changes []rewrite.Change) {
+	for _, c := range changes {
+		switch c.Kind {
+		case rewrite.DropDatabase, rewrite.RenameDatabase, rewrite.CopyDatabase:
+			if e.cfg.Vacate != nil {
+				e.cfg.Vacate(c.Name)
+			}
+		case rewrite.DropSchema, rewrite.RenameSchema:
+		}
+	}
+}
+
 func (c *consequences) cleanUp(what cleanup) {
 	if !slices.Contains(c.cleanups, what) {
 		c.cleanups = append(c.cleanups, what)
@@ -160,6 +173,8 @@ func (e *Engine) completed() bool {
 	case t.preceded:
 		t.preceded = false
 		return false
+	case e.pending.first().awaits == readyQuery:
+		t.completed++
 	}
 	for _, c := range t.cleanups {
 		if !slices.Contains(e.aftermath.due, c) {

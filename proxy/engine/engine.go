@@ -19,6 +19,8 @@ type Directory interface {
 	// Recall returns what is known of a role of this database, one of no schema, that a name means under every search_path,
 	// and its name in the cluster; nil where that is not known, or for too long. The view is the caller's.
 	Recall(scope.Short) (*scope.View, scope.Cluster)
+	// Rewritings are those that hold by what is known now.
+	Rewritings() *Rewritings
 	// Stale reports whether the list of the database's roles should be asked for with the next question.
 	Stale() bool
 	// Admit notes that the role may log in here under that name; Admitted reports whether that is known.
@@ -55,6 +57,11 @@ type Config struct {
 	// Saw, if any, is told of each statement that named roles: what the client wrote and what became of it. It must not
 	// block, and not keep the result.
 	Saw func(client string, result *rewrite.Result)
+	// Keep says that the server's connection is for another client afterwards, if it can be: see Kept.
+	Keep bool
+	// Vacate, if any, is told of each database that the session is about to drop, to rename or to copy, which the server does
+	// to none that others are connected to. It must not block for long.
+	Vacate func(database string)
 	// Done, if any, is told of each statement that had to do with roles when its result is known. It must not block.
 	Done func(Statement)
 	// Room, if any, tells whether Done can take one more; while it cannot, statements are refused.
@@ -91,10 +98,16 @@ type Engine struct {
 	key       []byte // the body of BackendKeyData
 	crowded   bool   // the client is held because it runs too far ahead
 	changing  bool   // the transaction under way changes roles
+<<<<<<< HEAD
 	accessed  bool   // it ran statements that change roles or access
+=======
+	kept      bool   // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
+>>>>>>> main
 	switching bool   // the session spoke of pgscope.*: its mode may not be the configured one
 	goodbye   bool   // the client sent Terminate
-	fatal     bool   // the server ended the session by an error
+	spared    bool   // and the server does not know, being at rest
+	reported  []string
+	fatal     bool // the server ended the session by an error
 }
 
 // New returns the engine of a session that has just been authenticated.
@@ -166,6 +179,11 @@ func (e *Engine) Idle() bool {
 	return e.status == wire.TxIdle && !e.Waiting() && e.client.between() && e.server.between()
 }
 
+// serverRests reports whether the server owes nothing, and is in no transaction and no pipeline.
+func (e *Engine) serverRests() bool {
+	return e.status == wire.TxIdle && !e.Waiting() && e.server.between() && !e.pending.unsynced && !e.pending.skipping && !e.pending.copyIn
+}
+
 // Waiting reports whether the server is at work for the client.
 func (e *Engine) Waiting() bool {
 	return e.pending.first().awaits != none || e.held != nil || e.aftermath.owed
@@ -182,6 +200,13 @@ func (e *Engine) CancelKey() []byte { return e.key }
 
 // Fatal reports whether the client was told by the server that the session is over.
 func (e *Engine) Fatal() bool { return e.fatal }
+
+// Kept reports whether the client has ended the session, and left the server at rest outside of a transaction, which was not
+// told that it is over.
+func (e *Engine) Kept() bool { return e.spared }
+
+// Reported returns the names of the parameters that the server has told before the session began, where it may be kept.
+func (e *Engine) Reported() []string { return e.reported }
 
 // Goodbye reports whether the client has ended the session by Terminate.
 func (e *Engine) Goodbye() bool { return e.goodbye }

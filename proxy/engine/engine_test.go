@@ -22,12 +22,13 @@ type book struct {
 	db    scope.Database
 	roles map[scope.Cluster]scope.Short
 	stale bool
+	known *Rewritings
 }
 
 func newBook() *book {
 	db := scope.NewDatabase(16384, "orders", "")
 	db.Enrolled = true
-	return &book{db: db, roles: map[scope.Cluster]scope.Short{}}
+	return &book{db: db, roles: map[scope.Cluster]scope.Short{}, known: NewRewritings()}
 }
 
 func (b *book) Database() scope.Database { return b.db }
@@ -36,7 +37,8 @@ func (b *book) Own(c scope.Cluster) (scope.Short, bool) {
 	s, ok := b.roles[c]
 	return s, ok
 }
-func (b *book) Stale() bool { return b.stale }
+func (b *book) Stale() bool             { return b.stale }
+func (b *book) Rewritings() *Rewritings { return b.known }
 func (b *book) Recall(name scope.Short) (*scope.View, scope.Cluster) {
 	c := scope.Cluster(b.db.Prefix + "_" + string(name))
 	if b.roles[c] != name {
@@ -55,6 +57,7 @@ func (b *book) Learn(v *scope.View) {
 	for c, r := range v.Roles() {
 		b.roles[c] = r.Name
 	}
+	b.known = NewRewritings()
 }
 
 // session is an engine under test, with what it has written.

@@ -49,6 +49,9 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		return pass, nil
 	case wire.Terminate:
 		e.goodbye = true
+		if e.spared = e.cfg.Keep && e.serverRests(); e.spared {
+			return drop, nil
+		}
 		return pass, nil
 	default: // PasswordMessage and its kin too: authentication is over
 		return drop, &Error{Report: scope.Error{
@@ -96,7 +99,7 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		if !ok || !ok2 {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		t, ok := e.rewritten.bind(string(portal), string(name))
+		t, ok := e.rewritten.bind(string(portal), string(name), body)
 		if !ok && !e.pending.skipping {
 			e.refuseMessage(bound, t, tooManyPrepared, out)
 			return drop, nil

@@ -11,6 +11,7 @@ type pending struct {
 	unsynced bool // extended-protocol messages were sent since the last Sync, and no transaction has ended since
 	worked   bool // there is an Execute among them
 	skipping bool // the server discards everything until the next Sync
+	claims   int  // how many of the entries are ownClaim
 	copyIn   bool // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
 }
 
@@ -18,21 +19,22 @@ type pending struct {
 type awaited uint8
 
 const (
-	none        awaited = iota
-	readyQuery          // Query: ends with ReadyForQuery
-	readySync           // Sync: ReadyForQuery
-	readyPart           // the first part of a Query: its ReadyForQuery is not for the client, if all goes well
-	readyCall           // FunctionCall: ends with ReadyForQuery
-	parsed              // Parse: ParseComplete
-	bound               // Bind: BindComplete
-	described           // Describe: RowDescription or NoData
-	executed            // Execute: CommandComplete, EmptyQueryResponse or PortalSuspended
-	closed              // Close: CloseComplete
-	copyEnded           // CopyDone or CopyFail: no answer of its own; a mark
-	ownQuestion         // the proxy's own question: see question.go
-	ownClaim            // the proxy's own claim: see claim.go
-	ownSync             // a Sync of the proxy's, between two messages of the client: ReadyForQuery
-	maxAwaited  = 1 << 16
+	none         awaited = iota
+	readyQuery           // Query: ends with ReadyForQuery
+	readySync            // Sync: ReadyForQuery
+	readyPart            // the first part of a Query: its ReadyForQuery is not for the client, if all goes well
+	readyCall            // FunctionCall: ends with ReadyForQuery
+	parsed               // Parse: ParseComplete
+	bound                // Bind: BindComplete
+	described            // Describe: RowDescription or NoData
+	executed             // Execute: CommandComplete, EmptyQueryResponse or PortalSuspended
+	closed               // Close: CloseComplete
+	copyEnded            // CopyDone or CopyFail: no answer of its own; a mark
+	ownQuestion          // the proxy's own question: see question.go
+	ownDescribed         // the proxy's Describe of a statement: see rows.go
+	ownClaim             // the proxy's own claim: see claim.go
+	ownSync              // a Sync of the proxy's, between two messages of the client: ReadyForQuery
+	maxAwaited   = 1 << 16
 )
 
 type entry struct {
@@ -70,6 +72,9 @@ func (p *pending) push(a awaited, t *text) {
 	}
 	p.ring[(p.head+p.n)&(len(p.ring)-1)] = entry{a, t}
 	p.n++
+	if a == ownClaim {
+		p.claims++
+	}
 }
 
 func (p *pending) grow() {
@@ -94,6 +99,9 @@ func (p *pending) first() entry {
 }
 
 func (p *pending) pop() {
+	if p.at(0).awaits == ownClaim {
+		p.claims--
+	}
 	*p.at(0) = entry{} // let go of the text
 	p.head = (p.head + 1) & (len(p.ring) - 1)
 	p.n--

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -113,25 +114,33 @@ func appendQuestion(dst []byte, sql string, params []string, sync bool) []byte {
 
 // appendStatement appends the messages of a question but for the last.
 func appendStatement(dst []byte, sql string, params []string) []byte {
-	values := make([][]byte, len(params))
-	for i, p := range params {
-		values[i] = []byte(p)
+	dst = appendClose(dst, 'S') // a question that failed may have left it
+	at := len(dst)
+	dst = append(wire.Begin(dst, wire.Parse), questionName+"\x00"...)
+	dst = append(dst, sql...)
+	dst = wire.End(append(dst, 0, 0, 0), at) // no parameter types
+
+	at = len(dst)
+	dst = append(wire.Begin(dst, wire.Bind), questionName+"\x00"+questionName+"\x00"...)
+	dst = append(dst, 0, 0)                                       // all parameters are in text format
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(params))) //nolint:gosec // a question has a few
+	for _, p := range params {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(p))) //nolint:gosec // below 1 GB
+		dst = append(dst, p...)
 	}
-	messages := []pgproto3.FrontendMessage{
-		&pgproto3.Close{ObjectType: 'S', Name: questionName}, // a question that failed may have left it
-		&pgproto3.Parse{Name: questionName, Query: sql},
-		&pgproto3.Bind{DestinationPortal: questionName, PreparedStatement: questionName, Parameters: values},
-		&pgproto3.Execute{Portal: questionName},
-		&pgproto3.Close{ObjectType: 'P', Name: questionName},
-		&pgproto3.Close{ObjectType: 'S', Name: questionName},
-	}
-	for _, m := range messages {
-		var err error
-		if dst, err = m.Encode(dst); err != nil {
-			panic(err) // only a statement over 1 GB cannot be encoded
-		}
-	}
-	return dst
+	dst = wire.End(append(dst, 0, 0), at) // and so is the result
+
+	at = len(dst)
+	dst = append(wire.Begin(dst, wire.Execute), questionName+"\x00"...)
+	dst = wire.End(append(dst, 0, 0, 0, 0), at) // all rows
+	return appendClose(appendClose(dst, 'P'), 'S')
+}
+
+// appendClose appends a Close of the proxy's prepared statement ('S') or portal ('P').
+func appendClose(dst []byte, what byte) []byte {
+	at := len(dst)
+	dst = append(wire.Begin(dst, wire.Close), what)
+	return wire.End(append(dst, questionName+"\x00"...), at)
 }
 
 // appendSimpleQuestion is appendQuestion for the simple protocol; ReadyForQuery ends the answer.

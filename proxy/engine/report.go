@@ -149,15 +149,7 @@ func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
 			return own, true
 		}
 	}
-	own := func(c scope.Cluster) (scope.Short, bool) {
-		if t != nil {
-			if s, ok := t.names[c]; ok {
-				return s, true
-			}
-		}
-		return e.own(c)
-	}
-	changed = e.translate(list, t, rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own})
+	changed = e.translate(list, t, e.localizer(t))
 	if t != nil && t.result != nil {
 		changed = t.reposition(list) || changed
 	}

@@ -15,6 +15,10 @@ type text struct {
 	instead []byte
 	notices []byte // messages that the client shall get with the first answer to the text
 	trail   *trail // the record of it; nil where it has nothing to do with roles
+
+	rows      *rows   // what is known of its results; nil where they pass
+	formats   []int16 // of a portal: the format codes of its results, where not all are texts
+	completed int     // of a Query: how many of its statements have been
 	consequences
 }
 
@@ -22,7 +26,8 @@ type text struct {
 func (t *text) fails() bool { return t.instead != nil || t.result != nil && len(t.result.Refusals) > 0 }
 
 // maxRewritten bounds how many prepared statements and portals are remembered; of more, positions in errors that come
-// after Parse point into the text that the server has. Of those that have a trail there cannot be more.
+// after Parse point into the text that the server has, and rows pass as they are. Of those that have a trail there cannot
+// be more.
 const maxRewritten = 1 << 10
 
 // rewritten remembers prepared statements and portals whose texts are not the client's: utility statements are analysed
@@ -45,10 +50,10 @@ func (r *rewritten) prepare(name string, t *text) bool {
 	return true
 }
 
-// bind notes what a portal runs, and returns it; false as prepare.
-func (r *rewritten) bind(portal, statement string) (*text, bool) {
+// bind notes what a portal runs, and returns it; false as prepare. body is that of the Bind message.
+func (r *rewritten) bind(portal, statement string, body []byte) (*text, bool) {
 	delete(r.portals, portal)
-	t := r.statements[statement]
+	t := r.statements[statement].bindFormats(body)
 	switch {
 	case t == nil:
 		return nil, true

@@ -48,7 +48,9 @@ func TestNamesAlongTheSearchPath(t *testing.T) {
 // TestSearchPathOfAScopedRole: "$user" in the search_path becomes what the client calls its role, before the client is
 // told that it may begin.
 func TestSearchPathOfAScopedRole(t *testing.T) {
-	s := newTestSession(t, newBook())
+	b := newBook()
+	b.stale = true
+	s := newTestSession(t, b)
 	s.e.started, s.e.cfg.Login, s.e.cfg.LoginName = false, "orders_app", "app"
 	s.server(idle).wants(&s.toUser).wantsQuestion(askSync)
 	own := [4]string{"role", "orders_app", "true", fmt.Sprintf("[[%q, %q, null]]", "pgscope_db_orders", ordersMarker)}
@@ -61,6 +63,38 @@ func TestSearchPathOfAScopedRole(t *testing.T) {
 		t.Error("the client was told that it may begin")
 	}
 	s.server(append(names([4]string{}), idle)...).wants(&s.toUser, "Z I")
+}
+
+// TestSearchPathOfAKnownRole: then only the search_path is asked for, and where it is the common one, replaced at once.
+func TestSearchPathOfAKnownRole(t *testing.T) {
+	for _, path := range []string{`"$user", public`, "public", `other, "$user"`} {
+		s := newTestSession(t, newBook())
+		s.e.started, s.e.cfg.Login, s.e.cfg.LoginName = false, "orders_app", "app"
+		s.server(idle).wants(&s.toUser)
+		if got := s.toServer.String(); !strings.Contains(got, "CASE WHEN") || !strings.Contains(got, `"app", public`) && !strings.Contains(got, "app, public") {
+			t.Errorf("asked for %q", got)
+		}
+		s.toServer.Reset()
+		row := &pgproto3.DataRow{Values: [][]byte{[]byte(path), nil}}
+		if path == commonPath {
+			row.Values[1] = []byte("app, public")
+		}
+		answer := append(slices.Clone(good), idle)
+		answer[3] = row
+		s.server(answer...)
+		if path == `other, "$user"` {
+			if got := s.toServer.String(); !strings.Contains(got, "set_config") || !strings.Contains(got, "other, ") {
+				t.Errorf("asked for %q", got)
+			}
+			s.server(append(slices.Clone(good), idle)...)
+		} else {
+			s.wants(&s.toServer)
+		}
+		s.wants(&s.toUser, "Z I")
+		if keeps := s.e.userPath.standard != ""; keeps != (path != "public") {
+			t.Errorf("%s: watches for its return: %t", path, keeps)
+		}
+	}
 }
 
 // TestTooManyCandidates: what one text makes the proxy ask for is bounded.

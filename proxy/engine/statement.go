@@ -30,6 +30,7 @@ func (s statement) clone() statement {
 //	[leaves] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
 type held struct {
 	statement
+	written  string // its text
 	step     step
 	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
 	inquiry  scope.Inquiry     // about its names
@@ -37,12 +38,13 @@ type held struct {
 	attempts int
 	view     *scope.View // the answer
 	mode     scope.Mode
+	known    *rewriting     // what it becomes, as far as that is known; nil where it is not
+	memory   *Rewritings    // where that is remembered; nil where it is not to be
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	// Of the last two steps: the Execute message that follows.
-	text  *text
-	frame []byte
+	text  *text  // what it has become, of the last two steps
+	frame []byte // the Execute message that follows the foreword
 }
 
 // step is what the question is about that a held statement waits for.
@@ -77,7 +79,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	if e.cfg.Mode == scope.Off && !e.switching {
 		e.switching = mentionsSettings(s.sql)
 	}
-	if e.cfg.Mode == scope.Off && !e.switching || !rewrite.MayNameRole(s.sql) && !rewrite.MayReadRoles(s.sql) {
+	if e.cfg.Mode == scope.Off && !e.switching || !e.concerns(s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
@@ -91,8 +93,8 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 
 // begins holds a statement that may name a role, and begins with it.
 func (e *Engine) begins(s statement, out *Out) {
-	e.held = &held{statement: s}
-	if e.mustAsk(string(s.sql)) {
+	e.held = &held{statement: s, written: string(s.sql)}
+	if e.mustAsk(e.held.written) {
 		e.askHeld(readingSQL, nil, out)
 	} else {
 		e.read(out)
@@ -122,6 +124,11 @@ func (e *Engine) left(part bool) bool {
 	return true
 }
 
+// concerns reports whether a text is worth an analysis.
+func (e *Engine) concerns(sql []byte) bool {
+	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.kept && rewrite.MayFetch(sql)
+}
+
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
 func mentionsSettings(sql []byte) bool {
 	const word = "pgscope"
@@ -136,7 +143,7 @@ func mentionsSettings(sql []byte) bool {
 // read analyses the held statement. Where it names no role after all, it goes as it is.
 func (e *Engine) read(out *Out) {
 	h := e.held
-	analysis, refusal := e.cfg.Analyze(string(h.sql), e.options)
+	analysis, refusal := e.cfg.Analyze(h.written, e.options)
 	switch {
 	case refusal != nil:
 		e.held = nil
@@ -166,7 +173,7 @@ func (e *Engine) askFor(out *Out) {
 		sql, params := rewrite.ColumnsSQL()
 		e.askHeld(sql, params, out)
 	case names && e.claims(out):
-	case names || d.Stale() || e.switching:
+	case names || d.Stale() || e.switching || e.changing && h.analysis.Results().Any():
 		e.askNames(d.Database(), out)
 	default:
 		e.showWhatIsKnown(out)
@@ -175,7 +182,15 @@ func (e *Engine) askFor(out *Out) {
 
 // showWhatIsKnown rewrites a held query by what the directory has.
 func (e *Engine) showWhatIsKnown(out *Out) {
-	e.held.view, e.held.mode = e.cfg.Directory.Database().View(), e.cfg.Mode
+	h := e.held
+	h.memory, h.mode = e.cfg.Directory.Rewritings(), e.cfg.Mode
+	if h.known = h.memory.recall(h.analysis, h.mode); h.known != nil {
+		h.view = h.known.view
+	} else {
+		db := e.cfg.Directory.Database()
+		db.Schemas = nil // those that another statement asked about
+		h.view = db.View()
+	}
 	e.rewrite(out)
 }
 
@@ -188,7 +203,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		return
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
-	h.inquiry.Own = e.cfg.Directory.Stale()
+	h.inquiry.Own = e.cfg.Directory.Stale() || e.changing
 	h.inquiry.User = h.analysis.AsksUser()
 	h.needs = e.needs()
 	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
@@ -338,9 +353,9 @@ func (e *Engine) surveyed(out *Out) error {
 // rewrite sends the held statement with its names mapped.
 func (e *Engine) rewrite(out *Out) {
 	h := e.held
-	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
 	j := e.judge(h.view, h.needs)
-	result := h.analysis.Rewrite(h.view, h.mode, j.decide)
+	mapped := e.mapped(j.decide)
+	result := mapped.result
 	if result.Enrol && h.attempts < maxAttempts {
 		h.step = asksMarker
 		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
@@ -352,14 +367,16 @@ func (e *Engine) rewrite(out *Out) {
 		return
 	}
 	t := &text{
-		client: string(h.sql), result: result, names: called(h.analysis, h.view),
-		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.follow(string(h.sql), result),
+		client: h.written, result: result, names: mapped.names, rows: h.lookAt(),
+		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
 	}
 	if t.trail != nil && !e.room() {
 		e.refuse(h.statement, &rewrite.Error{Error: unrecorded}, out)
 		return
 	}
+	e.kept = e.kept || h.analysis.Results().Kept
 	h.follow(t)
+	e.vacate(h.analysis.Changes())
 	if t.foreword != "" && h.typ == wire.Query {
 		if err := h.analysis.Precede(result, t.foreword); err != nil {
 			e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
@@ -367,11 +384,20 @@ func (e *Engine) rewrite(out *Out) {
 		}
 		t.preceded = true
 	}
-	if e.cfg.Saw != nil && len(result.Actions) > 0 {
-		e.cfg.Saw(t.client, result)
+	if h.step == awaitsClaim {
+		h.text = t // it may have to be mapped again
+	} else {
+		e.saw(t)
 	}
 	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles) || t.follows()
 	e.send(h.statement, t, result.SQL, out)
+}
+
+// saw tells what became of a statement that named roles.
+func (e *Engine) saw(t *text) {
+	if e.cfg.Saw != nil && len(t.result.Actions) > 0 {
+		e.cfg.Saw(t.client, t.result)
+	}
 }
 
 func changesRoles(a policy.Action) bool {
@@ -420,7 +446,7 @@ func (e *Engine) mode(view *scope.View, asked policy.Need) scope.Mode {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.trail == nil && !t.follows() {
+	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.trail == nil && t.rows == nil && !t.follows() {
 		t = nil
 	}
 	if s.typ == wire.Parse && t != nil && !t.fails() && !e.rewritten.prepare(string(s.name), t) {
@@ -433,6 +459,15 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 	}
 	frame = append(append(frame, sql...), 0)
 	e.forward(asks[s.typ], t, wire.End(append(frame, s.types...), 0), out)
+	if s.typ == wire.Parse && t.looked() { // whether or not the client asks
+		e.transmit(ownDescribed, t, appendDescribe(s.name), out)
+	}
+}
+
+// appendDescribe is the message that asks for the description of a prepared statement.
+func appendDescribe(name []byte) []byte {
+	frame := append(wire.Begin(nil, wire.Describe), 'S')
+	return wire.End(append(append(frame, name...), 0), 0)
 }
 
 // refuse answers a statement with an error, in the way that the package's doc tells.

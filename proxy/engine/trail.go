@@ -84,25 +84,39 @@ func (e *Engine) needs(kinds ...policy.Kind) policy.Need {
 
 // follow returns the record of a text that was decided about; nil where it has nothing to do with roles.
 func (j *judge) follow(client string, result *rewrite.Result) *trail {
-	e := j.engine
-	if len(result.Actions) == 0 && len(result.Refusals) == 0 {
+	return j.record(&rewriting{result: result, shown: j.engine.show(client, result)})
+}
+
+// record is follow for what a text became.
+func (j *judge) record(r *rewriting) *trail {
+	if !roles(r.result) {
 		return nil
 	}
-	st := Statement{Wants: j.wants, Refused: len(result.Refusals) > 0}
-	if e.cfg.Done != nil {
-		st.Written, st.Sent = rewrite.Redact(client, e.options), rewrite.Redact(result.SQL, e.options)
-	}
+	st := Statement{Wants: j.wants, Refused: len(r.result.Refusals) > 0, Written: r.shown.written, Sent: r.shown.sent}
 	for _, w := range j.wants {
 		if w.Decision.Verdict == policy.Deny {
 			st.Refused = false
 		}
 	}
 	if len(st.Wants) == 0 {
-		for _, a := range result.Actions {
+		for _, a := range r.result.Actions {
 			st.Wants = append(st.Wants, Want{Action: a})
 		}
 	}
 	return &trail{statement: st, facts: j.facts}
+}
+
+// roles reports whether a text has to do with roles.
+func roles(result *rewrite.Result) bool { return len(result.Actions) > 0 || len(result.Refusals) > 0 }
+
+// shown is a text without secrets, as it was written and as it was sent.
+type shown struct{ written, sent string }
+
+func (e *Engine) show(client string, result *rewrite.Result) shown {
+	if e.cfg.Done == nil || !roles(result) {
+		return shown{}
+	}
+	return shown{rewrite.Redact(client, e.options), rewrite.Redact(result.SQL, e.options)}
 }
 
 // refused is the record of a text that is not sent.

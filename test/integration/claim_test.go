@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // TestSetRoleThatIsKnown: a role that the proxy knows is set without a question. What others have done to it meanwhile, on
@@ -37,6 +38,25 @@ func TestSetRoleThatIsKnown(t *testing.T) {
 	const who = "SELECT current_user::text"
 	same("SET ROLE reader", who, "RESET ROLE", "SET LOCAL ROLE reader", who, "SET ROLE nosuch", who,
 		"BEGIN", "SET LOCAL ROLE writer", who, "SET ROLE reader", who, "ROLLBACK", who, "/* as */ SET ROLE 'clerk'", who, "RESET ROLE")
+
+	pipeline := func(texts ...string) {
+		t.Helper()
+		var messages []pgproto3.FrontendMessage
+		for _, sql := range texts {
+			messages = append(messages, statement(sql)...)
+		}
+		for _, d := range []*dialogue{a, b} {
+			d.say(append(messages, syncPoint()...)...)
+			d.ready(1)
+		}
+		if diff := cmp.Diff(a.take(), b.take()); diff != "" {
+			t.Errorf("pipeline %q: direct (-) and through the proxy (+):\n%s", texts, diff)
+		}
+	}
+	pipeline("BEGIN", "SET LOCAL ROLE writer", who, "SET LOCAL ROLE reader", who, "COMMIT", who)
+	pipeline("SELECT 1", "SET ROLE writer", who, "SET ROLE nosuch", who)
+	pipeline("SET ROLE writer", "SELECT 1/0", "SET ROLE reader")
+	pipeline(who, "SET LOCAL ROLE writer", who)
 
 	same("BEGIN", "ALTER ROLE late RENAME TO later", "SET ROLE late", "ROLLBACK", "SET ROLE late", who, "RESET ROLE")
 

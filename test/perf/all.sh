@@ -1,6 +1,16 @@
 #!/bin/bash
-# all.sh: what `make bench-peers` runs: a server, the peers, every suite, the tables as markdown; with CURVES=1 the curves
-# too. It takes about R x T x 2 minutes. Settings: those of env.sh and perf.sh (R, T, SUITES, OUT, STATE).
+# all.sh: what `make bench-peers` runs, unattended: a private server, the peers and this project, the suites, the tables. As root it
+# installs haproxy and pgbouncer where they are missing, and runs everything as RUNAS.
+#
+#   R=3 T=3 make bench-peers                               every suite but idle in about 12 minutes
+#   R=5 T=8 make bench-peers                               the real thing: about an hour
+#   R=1 T=2 SUITES="so-16 setrole churn-trust" make bench-peers     a minute or two
+#   CURVES=1 make bench-peers                              and the curves of docs/performance
+#
+# What to do with it: stop everything else on the machine, run it, and put $OUT/tables.md (its path is printed last) into "Peers" of
+# docs/performance.md as it is. err.log beside it says which runs failed, if any did: those count as 0 and are worth a look.
+# Settings: R rounds, T seconds of each, SUITES, OUT, IDLE (numbers of idle sessions, for the suite idle), STATE, PGBIN: env.sh and perf.sh.
+# It takes about R x (T + 1) x 4 seconds for each suite, and half a minute to make the server the first time.
 set -eu
 . "$(dirname "$0")/env.sh"
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -11,5 +21,6 @@ build
 trap '"$HERE/peers.sh" stop; "$HERE/server.sh" stop' EXIT
 "$HERE/server.sh" start
 "$HERE/peers.sh" start >/dev/null
+: "${SUITES:=so-1 so-16 so-64 ext-16 prep-16 pipe-16 tpcb-16 churn-trust churn-scram setrole app introspect copyout select copyin rate}"; export SUITES
 "$HERE/perf.sh"
 [ -z "${CURVES:-}" ] || "$HERE/curves.sh"

@@ -51,6 +51,18 @@ C
   install -m 755 "$pgscope" "$P/pgscope-proxy" # where RUNAS can reach it
   up pgscope $((B + 49)) "$P/pgscope-proxy" serve --listen "127.0.0.1:$((B + 49))" --http-listen "127.0.0.1:$((B + 50))" \
     --upstream "host=127.0.0.1 port=$B sslmode=disable" --log-level error
+  # The same with server connections that are kept, as pgbouncer keeps them: it takes part in the churn suites.
+  cat >"$P/pool.yaml" <<C
+listen: 127.0.0.1:$((B + 59))
+http-listen: 127.0.0.1:$((B + 60))
+upstream: host=127.0.0.1 port=$B sslmode=disable
+admin-dsn: host=127.0.0.1 port=$B user=postgres dbname=postgres sslmode=disable
+auth: verify
+auth-rules: [{method: trust, users: benchtrust}]
+pool: session
+log-level: error
+C
+  up pgscope-pool $((B + 59)) "$P/pgscope-proxy" serve --config "$P/pool.yaml"
   if command -v haproxy >/dev/null; then
     cat >"$P/haproxy.cfg" <<C
 global

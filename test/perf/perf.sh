@@ -54,6 +54,7 @@ bytes() {
 }
 one() { # suite round name
   local s=$1 r=$2 n=$3 f
+  case $n/$s in pgscope-pool/churn-*) ;; pgscope-pool/*) return ;; esac # elsewhere it is no other than pgscope
   case $s in
   so-1)    bench $s $r $n -n -S -M simple -c 1 -j 1 -T $T ;;
   so-16)   bench $s $r $n -n -S -M simple -c 16 -j 2 -T $T ;;
@@ -80,7 +81,7 @@ one() { # suite round name
 }
 for s in $SUITES; do
   if [ $s = idle ]; then
-    for k in $IDLE; do for n in "${NAMES[@]}"; do [ -n "${PID[$n]}" ] || continue
+    for k in $IDLE; do for n in "${NAMES[@]}"; do [ -n "${PID[$n]}" ] && [ "$n" != pgscope-pool ] || continue
       o=$("$HERE/bin/pgload" idle -addr "127.0.0.1:${PORT[$n]}" -n $k -pid "${PID[$n]}" -warm $IDLEWARM 2>>"$OUT/err.log")
       echo "idle-$k $n $o" | tee -a "$OUT/idle.txt"; sleep 2
     done; done; continue
@@ -101,7 +102,28 @@ med() { sort -n | awk '{a[NR]=$1} END{if(NR%2)print a[(NR+1)/2]; else print (a[N
     done
   done
 } >"$OUT/summary.tsv"
+# The tables as they stand in docs/performance.md, ready to be pasted, and then everything that was measured.
+peers=("${NAMES[@]:1}")
+of() { awk -F'\t' -v s="$1" -v n="$2" -v c="$3" '$1==s&&$2==n{print $c}' "$OUT/summary.tsv"; }
+row() { local IFS='|'; echo "|$*|" | sed 's/|/ | /g; s/^ //; s/ $//'; }
 {
-  awk -F'\t' '{ printf "|"; for (i = 1; i <= NF; i++) printf " %s |", $i; print ""; if (NR == 1) print "|---|---|---|---|---|---|---|---|" }' "$OUT/summary.tsv"
+  echo "$(date -u +%F), $(nproc) x $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), R=$R T=$T. Ratios to direct, and in parentheses the lowest and the highest round."
+  echo
+  row suite "${peers[@]}" "${peers[@]/#/CPU }"; echo "|---$(for _ in "${peers[@]}" "${peers[@]}"; do printf '|---'; done)|"
+  for s in $(cut -f1 "$OUT/summary.tsv" | tail -n +2 | grep -v '^rate-' | awk '!x[$0]++'); do
+    base=$(of "$s" "${NAMES[0]}" 3); cells=()
+    for n in "${peers[@]}"; do m=$(of "$s" "$n" 3)
+      [ -n "$m" ] && cells+=("$(awk -v b="$base" -v m="$m" -v l="$(of "$s" "$n" 4)" -v h="$(of "$s" "$n" 5)" 'BEGIN{if(b<=0)b=1e-9; printf "%.2f (%.2f-%.2f)",m/b,l/b,h/b}')") || cells+=("")
+    done
+    for n in "${peers[@]}"; do c=$(of "$s" "$n" 7); cells+=("${c:+$(printf %.1f "$c")}"); done
+    row "$s" "${cells[@]}"
+  done
+  if grep -q '^rate-' "$OUT/summary.tsv"; then
+    echo; row "latency at $RATE/s, us" "${NAMES[@]}"; echo "|---$(for _ in "${NAMES[@]}"; do printf '|---'; done)|"
+    for s in rate-p50 rate-p99 rate-p999; do cells=(); for n in "${NAMES[@]}"; do cells+=("$(of $s "$n" 3)"); done; row "${s#rate-}" "${cells[@]}"; done
+  fi
   [ ! -s "$OUT/idle.txt" ] || { echo; sed 's/^/    /' "$OUT/idle.txt"; }
-} | tee "$OUT/summary.md"
+  [ ! -s "$OUT/err.log" ] || { echo; echo "Runs that failed count as 0: see $OUT/err.log."; }
+} >"$OUT/tables.md"
+cat "$OUT/tables.md"
+echo "tables: $OUT/tables.md, all figures: $OUT/summary.tsv"

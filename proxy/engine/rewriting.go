@@ -1,0 +1,79 @@
+package engine
+
+import (
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Rewritings remembers what texts have become by what is known of a database: queries of the catalogs, and SET ROLE. Tools
+// and applications say the same few again and again. It holds as long as that knowledge does: a [Directory] that
+// learns something else starts another. All sessions share it; it is safe for concurrent use.
+type Rewritings struct {
+	cache *lru.Cache[rewritingKey, *rewriting]
+}
+
+// The analysis stands for the text and for how the session reads it: who makes analyses, keeps them.
+type rewritingKey struct {
+	analysis *rewrite.Analysis
+	mode     scope.Mode
+}
+
+// rewriting is what a text became. It must not be changed.
+type rewriting struct {
+	result *rewrite.Result
+	names  map[scope.Cluster]scope.Short // see called
+	view   *scope.View                   // by which it did
+	shown  shown                         // for the record
+	// Of a SET ROLE: the messages that go before it (claim.go), and the role.
+	claim []byte
+	role  scope.Cluster
+}
+
+// maxRewritings bounds how many texts are remembered for one database.
+const maxRewritings = 256
+
+// NewRewritings returns an empty memory.
+func NewRewritings() *Rewritings {
+	cache, err := lru.New[rewritingKey, *rewriting](maxRewritings)
+	if err != nil {
+		panic(err) // only a size that is not positive is refused
+	}
+	return &Rewritings{cache}
+}
+
+func (r *Rewritings) recall(a *rewrite.Analysis, mode scope.Mode) *rewriting {
+	known, _ := r.cache.Get(rewritingKey{a, mode})
+	return known
+}
+
+// mapped tells what the held statement becomes. Where that is remembered, only the policy is asked.
+func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
+	h := e.held
+	r := h.known
+	if r != nil && r.result != nil {
+		if len(r.result.Actions) == 0 {
+			return r
+		}
+		denied := decide(r.result.Actions[0]) // of a SET ROLE, the only one
+		if denied == nil {
+			return r
+		}
+		decide = func(policy.Action) *scope.Error { return denied }
+		h.view = r.view.DB.View()
+		h.view.Created(r.role, scope.Own)
+	}
+	mapped := rewriting{view: h.view}
+	if r != nil {
+		mapped.claim, mapped.role = r.claim, r.role
+	}
+	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
+	mapped.result = h.analysis.Rewrite(h.view, h.mode, decide)
+	mapped.names, mapped.shown = called(h.analysis, h.view), e.show(h.written, mapped.result)
+	if h.memory != nil && len(mapped.result.Refusals) == 0 {
+		h.memory.cache.Add(rewritingKey{h.analysis, h.mode}, &mapped)
+	}
+	return &mapped
+}

@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// Access lists and regroles are written by the server, whatever a query's text says of them: in SELECT *, out of a
+// subquery, from a cursor. In the results of texts that may have such values they are mapped row by row, and keep their types.
+// A result is looked at if its description has a column of such a type; rows of all others pass.
+
+// rows is what is known of the results of a text that is looked at. A prepared statement and its portals share it.
+type rows struct {
+	settings []int    // the statements, counted from 0, that show the setting of a role
+	columns  []column // of the result that is being sent, or that Execute will send
+}
+
+// column is one with role names in it.
+type column struct {
+	at  int
+	typ uint32 // 0 for a role's name by itself
+}
+
+// maxDescription bounds the description of a result, or of a statement's parameters, in bytes: of 1,664 columns
+// (MaxTupleAttributeNumber, htup_details.h) each has less than 100, of 65,535 parameters each has 4.
+const maxDescription = 512 << 10
+
+// maxFormats bounds the format codes of a Bind message that are remembered.
+const maxFormats = 1 << 10
+
+// textFormat is the format code of values that are texts.
+const textFormat = 0
+
+// lookAt returns what is to be known of the results of a held statement, nil where they pass.
+func (h *held) lookAt() *rows {
+	r := h.analysis.Results()
+	if h.mode != scope.Transparent || !r.Typed && r.Settings == nil {
+		return nil
+	}
+	return &rows{settings: r.Settings}
+}
+
+// looked reports whether the results of the text are looked at.
+func (t *text) looked() bool { return t != nil && t.rows != nil }
+
+// shows reports whether the rows of the result have roles' names in them.
+func (t *text) shows() bool { return t.looked() && len(t.rows.columns) > 0 }
+
+// described takes a message of the answer to the proxy's Describe.
+func (e *Engine) described(frame []byte) error {
+	t := e.pending.first().text
+	if frame[0] == wire.ParameterDescription {
+		return nil
+	}
+	e.pending.pop()
+	if frame[0] == wire.NoData {
+		return nil
+	}
+	return t.describe(frame)
+}
+
+// describe notes which columns of a result have roles' names in them.
+func (t *text) describe(frame []byte) error {
+	var d pgproto3.RowDescription
+	if err := d.Decode(frame[wire.HeaderSize:]); err != nil {
+		return serverViolation(err.Error(), frame[0])
+	}
+	t.rows.columns = t.rows.columns[:0]
+	for i, f := range d.Fields {
+		switch {
+		case len(d.Fields) == 1 && slices.Contains(t.rows.settings, t.completed):
+			t.rows.columns = append(t.rows.columns, column{at: i})
+		case rewrite.NamesRoles(f.DataTypeOID):
+			t.rows.columns = append(t.rows.columns, column{i, f.DataTypeOID})
+		}
+	}
+	return nil
+}
+
+// bindFormats makes a portal of t one that knows its results' formats, where they are not texts.
+func (t *text) bindFormats(bind []byte) *text {
+	var b pgproto3.Bind
+	if !t.looked() || b.Decode(bind) != nil { // the server will say so
+		return t
+	}
+	if !slices.ContainsFunc(b.ResultFormatCodes, func(f int16) bool { return f != textFormat }) {
+		return t
+	}
+	portal := *t
+	portal.notices = nil // they come with the statement
+	portal.formats = slices.Clone(b.ResultFormatCodes[:min(len(b.ResultFormatCodes), maxFormats)])
+	return &portal
+}
+
+// format returns the format code of a column.
+func (t *text) format(at int) int16 {
+	switch {
+	case len(t.formats) == 1:
+		return t.formats[0]
+	case at < len(t.formats):
+		return t.formats[at]
+	default:
+		return textFormat
+	}
+}
+
+// row writes a row of a result for the client. One without a name that is another one here passes.
+func (e *Engine) row(frame []byte, t *text, out *Out) (verdict, error) {
+	mapped := wire.Begin(nil, wire.DataRow)
+	body := frame[wire.HeaderSize:]
+	if len(body) < 2 {
+		return drop, serverViolation("invalid message length", frame[0])
+	}
+	n := int(binary.BigEndian.Uint16(body))
+	mapped = append(mapped, body[:2]...)
+	body = body[2:]
+	l := e.localizer(t)
+	columns, changed := t.rows.columns, false
+	for i := range n {
+		if len(body) < 4 {
+			return drop, serverViolation("invalid message length", frame[0])
+		}
+		size := max(0, int(int32(binary.BigEndian.Uint32(body)))) //nolint:gosec // -1 is NULL
+		if len(body)-4 < size {
+			return drop, serverViolation("invalid message length", frame[0])
+		}
+		field := body[:4+size]
+		body = body[4+size:]
+		if len(columns) == 0 || columns[0].at != i {
+			mapped = append(mapped, field...)
+			continue
+		}
+		value, ok := "", false
+		if size > 0 && t.format(i) == textFormat {
+			value, ok = e.value(l, columns[0].typ, string(field[4:]))
+		}
+		columns = columns[1:]
+		if !ok {
+			mapped = append(mapped, field...)
+			continue
+		}
+		changed = true
+		mapped = binary.BigEndian.AppendUint32(mapped, uint32(len(value))) //nolint:gosec // shorter than a message
+		mapped = append(mapped, value...)
+	}
+	if !changed {
+		return pass, nil
+	}
+	out.Client.write(wire.End(append(mapped, body...), 0))
+	return drop, nil
+}
+
+// value maps a value in the client's character set; false where it stays as it is, since it holds no name, or one that
+// cannot be read or written.
+func (e *Engine) value(l rewrite.Localizer, typ uint32, value string) (string, bool) {
+	set := e.options.Charset()
+	decoded, ok := set.Decode(value, nil)
+	if !ok {
+		return "", false
+	}
+	mapped := decoded
+	if typ != 0 {
+		mapped = l.Value(typ, decoded)
+	} else if short, own := l.Own(scope.Cluster(decoded)); own {
+		mapped = string(short)
+	}
+	if mapped == decoded {
+		return "", false
+	}
+	encoded, err := set.Encode(mapped)
+	return encoded, err == nil
+}
+
+// localizer speaks of roles as a text does, or the session.
+func (e *Engine) localizer(t *text) rewrite.Localizer {
+	own := func(c scope.Cluster) (scope.Short, bool) {
+		if t != nil {
+			if s, ok := t.names[c]; ok {
+				return s, true
+			}
+		}
+		return e.own(c)
+	}
+	return rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own}
+}

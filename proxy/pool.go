@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// A server process costs some milliseconds to start. Where clients come and go, the connection of one that has left can serve
+// the next that wants the same:
+//
+//	Terminate ─▶ reset (DISCARD ALL) ─▶ parked ─▶ checked ─▶ the next client
+//	                │                     │          │
+//	                ▼                     ▼          ▼
+//	          closed, if not clean    too old    not what it was
+//
+// The server authenticates nobody then, so it is for clients alone that the proxy has let in itself (auth.go): what the server
+// would look at in a login, but pg_hba.conf, the check looks at. pool_link.go has what is said to the server.
+
+// PoolOptions say how many server connections are kept when their clients have left, and for how long.
+type PoolOptions struct {
+	// Idle is how many there may be without a client that serve the same clients; 0 for none: each client has a connection of
+	// its own.
+	Idle int
+	// Size is how many there may be without a client in all; the one that waited longest gives way.
+	Size int
+	// Lifetime is for how long after its login a connection may be given to another client.
+	Lifetime time.Duration
+}
+
+// lease is what a server connection can be kept for.
+type lease struct {
+	// key is the startup packet, with the role's name in the cluster, and whether the server was shown a password: two
+	// clients that agree in it would get the same session.
+	key      string
+	database string
+	began    time.Time // its login
+}
+
+// newLease returns the lease of a connection that begins with a startup packet, for clients let in by the method.
+func newLease(packet []byte, method AuthMethod, database string) *lease {
+	kind := "by the proxy "
+	if method == AuthVerify {
+		kind = "by password "
+	}
+	return &lease{key: kind + string(packet), database: database}
+}
+
+// parked is a server connection without a client.
+type parked struct {
+	lease
+	link     *serverLink
+	user     scope.Cluster
+	version  wire.Version
+	cancel   []byte   // the body of BackendKeyData; nil where the server sent none
+	reported []string // the parameters that the server told in the login
+}
+
+// pool holds the server connections that wait for a client. It is safe for concurrent use.
+type pool struct {
+	o      PoolOptions
+	idle   prometheus.Gauge
+	reused prometheus.Counter
+
+	mu     sync.Mutex
+	list   []*parked // the one that waits longest first
+	closed bool
+}
+
+func newPool(o PoolOptions, r prometheus.Registerer) *pool {
+	p := &pool{
+		o: o,
+		idle: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pgscope_pool_idle_connections", Help: "Server connections that wait for a client.",
+		}),
+		reused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pgscope_pool_reused_total", Help: "Logins that were given the server connection of a client that had left.",
+		}),
+	}
+	r.MustRegister(p.idle, p.reused)
+	return p
+}
+
+// take returns the connection that was parked last, which is the least likely to be broken; nil where there is none. It
+// belongs to the caller.
+func (p *pool) take(key string) *parked {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, c := range slices.Backward(p.list) {
+		if c.key == key && time.Since(c.began) < p.o.Lifetime {
+			p.list = slices.Delete(p.list, i, i+1)
+			p.idle.Dec()
+			return c
+		}
+	}
+	return nil
+}
+
+// put parks a connection, which belongs to the pool from then on. What is one too many is closed.
+func (p *pool) put(c *parked) {
+	p.mu.Lock()
+	p.list = append(p.list, c)
+	p.idle.Inc()
+	p.mu.Unlock()
+	same, all := 0, 0
+	p.drop(func(other *parked) bool {
+		all++
+		if other.key == c.key {
+			same++
+		}
+		return p.closed || all > p.o.Size || other.key == c.key && same > p.o.Idle
+	})
+}
+
+// drop closes the connections of which it is told so, the one that was parked last being asked about first.
+func (p *pool) drop(which func(*parked) bool) {
+	var dropped []*parked
+	p.mu.Lock()
+	for i, c := range slices.Backward(p.list) {
+		if which(c) {
+			dropped = append(dropped, c)
+			p.list = slices.Delete(p.list, i, i+1)
+		}
+	}
+	p.idle.Sub(float64(len(dropped)))
+	p.mu.Unlock()
+	for _, c := range dropped {
+		c.close()
+	}
+}
+
+// vacate closes the connections to a database: the server drops, renames and copies none that has any.
+func (p *pool) vacate(database string) {
+	p.drop(func(c *parked) bool { return c.database == database })
+}
+
+// close closes all connections, and those that are parked from then on.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.drop(func(*parked) bool { return true })
+}
+
+// run closes connections that are too old, until ctx ends.
+func (p *pool) run(ctx context.Context) {
+	tick := time.NewTicker(max(time.Second, p.o.Lifetime/10))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.drop(func(c *parked) bool { return time.Since(c.began) >= p.o.Lifetime })
+		case <-ctx.Done():
+			return
+		}
+	}
+}

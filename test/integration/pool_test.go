@@ -1,0 +1,258 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
+)
+
+// pooled is the option of a proxy that keeps server connections, for clients that it trusts.
+func pooled(o *proxy.Options) {
+	o.Auth = proxy.AuthTrust
+	o.Pool = proxy.PoolOptions{Idle: 2, Size: 3, Lifetime: time.Hour}
+}
+
+// poolCluster is a cluster with a database of roles, of which app owns a schema, and logs in by a trusted proxy.
+func poolCluster(t *testing.T) *pgtest.Cluster {
+	t.Helper()
+	c := pgtest.Start(t, pgtest.Options{HBA: []string{"local all all trust", "host all all 127.0.0.1/32 trust"}})
+	c.CreateDatabase(t, "orders")
+	start(t, c, permissive(t)).visit(t, c, "postgres", `CREATE ROLE app LOGIN; CREATE ROLE clerk; GRANT clerk TO app`)
+	c.Psql(t, "orders", `CREATE SCHEMA app AUTHORIZATION orders_app; CREATE SEQUENCE public.numbers; GRANT ALL ON SEQUENCE public.numbers TO orders_app;
+		CREATE TABLE public.t (a int); GRANT ALL ON public.t TO orders_app`)
+	return c
+}
+
+// visit runs statements in a session of its own, which it ends, and returns the last row, and the process that served it.
+func (e endpoint) visit(t *testing.T, c *pgtest.Cluster, user string, statements ...string) (last string, pid uint32) {
+	t.Helper()
+	conn, err := pgconn.Connect(t.Context(), e.dsn("orders", user))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range statements {
+		results, err := conn.Exec(t.Context(), sql).ReadAll()
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		for _, row := range results[len(results)-1].Rows {
+			last = string(bytes.Join(row, []byte("|")))
+		}
+	}
+	leave(t, c, conn)
+	return last, conn.PID()
+}
+
+// leave ends a session as clients do, and waits until its server connection was reset, or is gone.
+func leave(t *testing.T, c *pgtest.Cluster, conn *pgconn.PgConn) {
+	t.Helper()
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	awaitNone(t, c, fmt.Sprintf("pid = %d AND (query <> 'RESET ROLE' OR state <> 'idle')", conn.PID()))
+}
+
+// TestPoolNothingLeaks leaves everything behind that a session can, and looks for it in the next, which the same process has to
+// serve.
+func TestPoolNothingLeaks(t *testing.T) {
+	c := poolCluster(t)
+	unpooled, via := start(t, c, permissive(t), authBy(proxy.AuthTrust)), start(t, c, permissive(t), pooled)
+	via.visit(t, c, "app") // now the proxy knows the role
+	for _, leak := range []struct {
+		name, look string
+		leave      []string
+	}{
+		{
+			"setting", "SELECT current_setting('work_mem'), current_setting('TimeZone'), current_setting('search_path')",
+			[]string{"SET work_mem = '1MB'", "SET TimeZone = 'Asia/Tokyo'", "SET search_path = public"},
+		},
+		{"setting of an application", "SELECT coalesce(current_setting('my.secret', true), '')", []string{"SET my.secret = 'x'"}},
+		{"mode", "SELECT current_setting('pgscope.mode'), current_setting('pgscope.database')", []string{"SET pgscope.mode = 'explicit'"}},
+		{"role", "SELECT current_user::text, current_setting('role'), session_user::text", []string{"SET ROLE clerk"}},
+		{"session authorization", "SELECT current_user::text, session_user::text", []string{"SET SESSION AUTHORIZATION app"}},
+		{"temporary table", "SELECT count(*) FROM pg_class WHERE relpersistence = 't'", []string{"CREATE TEMPORARY TABLE secret AS SELECT 1"}},
+		{"prepared statement", "SELECT count(*) FROM pg_prepared_statements", []string{"PREPARE p AS SELECT 1"}},
+		{"cursor", "SELECT count(*) FROM pg_cursors WHERE is_holdable", []string{"DECLARE c CURSOR WITH HOLD FOR SELECT 1"}},
+		{"advisory lock", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", []string{"SELECT pg_advisory_lock(1)"}},
+		{"listen", "SELECT count(*) FROM pg_listening_channels()", []string{"LISTEN news"}},
+		{
+			"isolation", "SHOW default_transaction_isolation",
+			[]string{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"},
+		},
+		{
+			"encoding", "SELECT current_setting('client_encoding'), current_setting('standard_conforming_strings')",
+			[]string{"SET client_encoding = LATIN1", "SET standard_conforming_strings = off"},
+		},
+	} {
+		t.Run(leak.name, func(t *testing.T) {
+			want, _ := unpooled.visit(t, c, "app", leak.look)
+			_, pid := via.visit(t, c, "app", append(leak.leave, leak.look)...)
+			got, again := via.visit(t, c, "app", leak.look)
+			if again != pid {
+				t.Fatalf("process %d served the second client, %d the first", again, pid)
+			}
+			if got != want {
+				t.Errorf("the next client sees %s, a new session %s", got, want)
+			}
+		})
+	}
+}
+
+// TestPoolTellsWhatTheServerTells: a client cannot see by what it is told in the beginning that others were there before.
+func TestPoolTellsWhatTheServerTells(t *testing.T) {
+	c := poolCluster(t)
+	via := start(t, c, permissive(t), pooled)
+	via.visit(t, c, "app")
+	beginning := func(e endpoint) (lines []string) {
+		d := e.dial(t)
+		d.say(startup(pgproto3.ProtocolVersion30, "database", "orders", "user", "app", "DateStyle", "German"))
+		d.ready(1)
+		lines = d.take()
+		slices.Sort(lines)
+		d.query("SET DateStyle = 'ISO'; SET TimeZone = 'Asia/Tokyo'")
+		d.say(&pgproto3.Terminate{})
+		awaitSome(t, c, fmt.Sprintf("pid = %d AND query = 'RESET ROLE' AND state = 'idle'", d.key.ProcessID))
+		return append(lines, fmt.Sprint(d.key.ProcessID))
+	}
+	if diff := cmp.Diff(beginning(via), beginning(via)); diff != "" {
+		t.Errorf("the first client (-) and the second (+):\n%s", diff)
+	}
+}
+
+// TestPoolOnlyTheSame: what another database, user or parameter asks for, is another connection; and so is a session that was not
+// at rest.
+func TestPoolOnlyTheSame(t *testing.T) {
+	c := poolCluster(t)
+	via := start(t, c, permissive(t), pooled)
+	via.visit(t, c, "app")
+	_, pid := via.visit(t, c, "app", "SELECT 1")
+	via.visit(t, c, "postgres", "SELECT 1")
+	if who, other := via.visit(t, c, "postgres", "SELECT session_user"); who != "postgres" || other == pid {
+		t.Errorf("process %d for %s, process %d for app", other, who, pid)
+	}
+	conn, err := pgconn.Connect(t.Context(), via.dsn("orders", "app")+" application_name=other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn.PID() == pid {
+		t.Error("another application_name, and the same connection")
+	}
+	leave(t, c, conn)
+
+	_, within := via.visit(t, c, "app", "BEGIN", "SELECT 1")
+	if within != pid {
+		t.Errorf("process %d, want %d", within, pid)
+	}
+	if _, after := via.visit(t, c, "app", "SELECT 1"); after == pid {
+		t.Error("a session that ended in a transaction was kept")
+	}
+}
+
+// TestPoolChecksAgain: whoever could not log in now, does not, though the connection is there.
+func TestPoolChecksAgain(t *testing.T) {
+	for _, change := range []struct{ name, do, undo string }{
+		{"no login", "ALTER ROLE orders_app NOLOGIN", "ALTER ROLE orders_app LOGIN"},
+		{"no connect", "REVOKE CONNECT ON DATABASE orders FROM PUBLIC", "GRANT CONNECT ON DATABASE orders TO PUBLIC"},
+		{"another name", "ALTER ROLE orders_app RENAME TO orders_late", "ALTER ROLE orders_late RENAME TO orders_app"},
+	} {
+		t.Run(change.name, func(t *testing.T) {
+			c := poolCluster(t)
+			via := start(t, c, permissive(t), pooled)
+			via.visit(t, c, "app")
+			via.visit(t, c, "app", "SELECT 1")
+			c.Psql(t, "postgres", change.do)
+			if conn, err := pgconn.Connect(t.Context(), via.dsn("orders", "app")); err == nil {
+				t.Errorf("logged in as process %d", conn.PID())
+				_ = conn.Close(t.Context())
+			}
+			c.Psql(t, "postgres", change.undo)
+			via.visit(t, c, "app", "SELECT 1")
+		})
+	}
+}
+
+// TestPoolBrokenConnections: a connection that the server has closed is not given to a client, and does not keep one out.
+func TestPoolBrokenConnections(t *testing.T) {
+	c := poolCluster(t)
+	via := start(t, c, permissive(t), pooled)
+	via.visit(t, c, "app")
+	_, pid := via.visit(t, c, "app", "SELECT 1")
+	c.Psql(t, "postgres", fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
+	awaitNone(t, c, fmt.Sprintf("pid = %d", pid))
+	if _, after := via.visit(t, c, "app", "SELECT 1"); after == pid {
+		t.Error("the process was to be gone")
+	}
+	if err := c.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	via.visit(t, c, "app", "SELECT 1")
+}
+
+// TestPoolMakesRoom: what waits for a client is in nobody's way who drops or renames the database, and there is a limit to it.
+func TestPoolMakesRoom(t *testing.T) {
+	c := poolCluster(t)
+	via := start(t, c, permissive(t), pooled)
+	via.visit(t, c, "app")
+	var conns []*pgconn.PgConn
+	for range 3 {
+		conn, err := pgconn.Connect(t.Context(), via.dsn("orders", "app"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	for _, conn := range conns {
+		leave(t, c, conn)
+	}
+	awaitNone(t, c, "datname = 'orders' HAVING count(*) > 2")
+	admin := via.open(t, "postgres", "postgres")
+	if got := admin.query("ALTER DATABASE orders RENAME TO sales"); !slices.Contains(got, "done ALTER DATABASE") {
+		t.Errorf("%q", got)
+	}
+	if got := admin.query("DROP DATABASE sales"); !slices.Contains(got, "done DROP DATABASE") {
+		t.Errorf("%q", got)
+	}
+}
+
+// BenchmarkConnect is a client that connects, says SELECT 1 and leaves.
+func BenchmarkConnect(b *testing.B) {
+	c := pgtest.Start(b, pgtest.Options{HBA: []string{"local all all trust", "host all all 127.0.0.1/32 trust"}})
+	c.CreateDatabase(b, "orders")
+	first := start(b, c, permissive(b)).connect(b, "orders", "postgres")
+	if _, err := first.Exec(b.Context(), "CREATE ROLE app LOGIN"); err != nil {
+		b.Fatal(err)
+	}
+	for _, way := range []struct {
+		name, user string
+		endpoint   endpoint
+	}{
+		{"direct", "orders_app", direct(c)},
+		{"global", "postgres", start(b, c, permissive(b))},
+		{"scoped", "app", start(b, c, permissive(b))},
+		{"pooled", "app", start(b, c, permissive(b), pooled)},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			for b.Loop() {
+				conn, err := pgconn.Connect(b.Context(), way.endpoint.dsn("orders", way.user))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := conn.Exec(b.Context(), "SELECT 1").ReadAll(); err != nil {
+					b.Fatal(err)
+				}
+				if err := conn.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,45 @@
+-- Values that the server writes with roles' names by itself, wherever they come from.
+CREATE ROLE reader;
+CREATE ROLE "Mixed Case";
+CREATE ROLE "select";
+CREATE ROLE "q""uote";
+CREATE ROLE "é";
+CREATE TABLE t (a int, b int);
+ALTER TABLE t OWNER TO reader;
+GRANT SELECT ON t TO "Mixed Case", "select", "q""uote", "é" WITH GRANT OPTION;
+GRANT INSERT (a) ON t TO "select";
+\x
+SELECT c.* FROM pg_class c WHERE relname = 't' \gset c_
+\echo :c_relacl
+\x
+SELECT relacl, acldefault('r', relowner) FROM pg_class WHERE relname = 't';
+SELECT s.acl FROM (SELECT relacl AS acl FROM pg_class WHERE relname = 't') s;
+WITH w AS MATERIALIZED (SELECT attacl AS list FROM pg_attribute WHERE attrelid = 't'::regclass AND attacl IS NOT NULL) SELECT * FROM w;
+SELECT relacl FROM pg_class WHERE relname = 't' UNION ALL SELECT nspacl FROM pg_namespace WHERE nspname = 'pg_toast';
+SELECT unnest(relacl) FROM pg_class WHERE relname = 't' ORDER BY 1::text;
+SELECT relacl[2:3], relacl[1] FROM pg_class WHERE relname = 't';
+SELECT array_agg(oid::regrole ORDER BY rolname) FROM pg_roles WHERE rolname IN ('reader', 'Mixed Case', 'select', 'q"uote', 'é');
+SELECT oid::regrole FROM pg_roles WHERE rolname IN ('reader', 'Mixed Case', 'select', 'q"uote', 'é') ORDER BY rolname;
+SELECT r FROM (VALUES ('reader'::regrole), ('"Mixed Case"'::regrole), ('-'::regrole)) v (r);
+SELECT makeaclitem('reader'::regrole, '"é"'::regrole, 'SELECT', true);
+PREPARE p AS SELECT relacl FROM pg_class WHERE relname = $1;
+EXECUTE p('t');
+BEGIN;
+DECLARE c CURSOR FOR SELECT relowner::regrole, relacl FROM pg_class WHERE relname = 't';
+FETCH c;
+ALTER ROLE reader RENAME TO clerk;
+SELECT relacl FROM pg_class WHERE relname = 't';
+CREATE ROLE late;
+GRANT SELECT ON t TO late;
+SELECT relacl FROM pg_class WHERE relname = 't';
+SET LOCAL ROLE late;
+SHOW role;
+ROLLBACK;
+SHOW role;
+CREATE ROLE newest\; GRANT SELECT ON t TO newest\; SELECT relacl FROM pg_class WHERE relname = 't'\; SET ROLE newest\; SHOW role\; SHOW session_authorization\; RESET ROLE;
+CREATE TABLE kept AS SELECT relacl, relowner::regrole FROM pg_class WHERE relname = 't';
+SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'kept'::regclass AND attnum > 0;
+SELECT relacl, relowner FROM kept;
+COPY (SELECT relacl, relowner::regrole FROM pg_class WHERE relname = 't') TO STDOUT;
+DROP TABLE kept, t;
+DROP ROLE reader, "Mixed Case", "select", "q""uote", "é", newest;
