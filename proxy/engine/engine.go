@@ -98,11 +98,8 @@ type Engine struct {
 	key       []byte // the body of BackendKeyData
 	crowded   bool   // the client is held because it runs too far ahead
 	changing  bool   // the transaction under way changes roles
-<<<<<<< HEAD
 	accessed  bool   // it ran statements that change roles or access
-=======
 	kept      bool   // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
->>>>>>> main
 	switching bool   // the session spoke of pgscope.*: its mode may not be the configured one
 	goodbye   bool   // the client sent Terminate
 	spared    bool   // and the server does not know, being at rest
