@@ -9,6 +9,10 @@ IMAGE    ?= pgscope-proxy
 FUZZTIME ?= 10s
 BENCH    ?= .
 
+SOAKTIME        ?= 1h
+SOAKCONNECTIONS ?= 1000
+SOAKRATE        ?= 60
+
 LDFLAGS := -X main.version=$(VERSION)
 TOOL    := go tool -modfile=tools/go.mod
 
@@ -75,7 +79,7 @@ clean: ## remove what was built
 ##
 ## Test
 
-.PHONY: check test test-short test-versions compat fuzz bench bench-peers bench-idle vet lint fmt vuln tidy-check deps
+.PHONY: check test test-short test-versions compat fuzz soak bench bench-peers bench-idle vet lint fmt vuln tidy-check deps
 check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
@@ -98,6 +102,9 @@ fuzz: ## every fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
 		go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
 	done
+
+soak: build ## a mixed load for SOAKTIME over SOAKCONNECTIONS, SOAKRATE tasks/s: errors, latencies, memory
+	go run ./test/soak -duration $(SOAKTIME) -connections $(SOAKCONNECTIONS) -rate $(SOAKRATE) bin/pgscope-proxy
 
 bench: ## the benchmarks (BENCH: a pattern)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...

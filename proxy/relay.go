@@ -136,6 +136,13 @@ func (r *relay) expel(reason error) {
 	r.finish(ending{byShutdown, reason})
 }
 
+// abandon tells the engine that the session is over. A proxy that stops may look at the engine at the same time.
+func (r *relay) abandon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.engine.Abandon()
+}
+
 // drained ends a draining session that is at rest.
 func (r *relay) drained() {
 	if r.draining && r.engine.Idle() {

@@ -391,11 +391,11 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 func (x *session) ended(r *relay, in *loggedIn) {
 	end, e := r.end, r.engine
 	if kept := x.keep(r, in); kept {
-		e.Abandon()
+		r.abandon()
 		x.close(r.client)
 	} else {
 		x.farewell(x.ctx, r, in)
-		e.Abandon()
+		r.abandon()
 		x.close(r.client)
 		x.close(r.server)
 	}

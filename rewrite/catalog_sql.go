@@ -40,13 +40,17 @@ const (
 		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} {oid} LIMIT 1)`
 
 	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows.
+	// A role that is renamed or dropped meanwhile has one name for the statement's snapshot, which rows have, and another,
+	// or none, for the server's functions.
 	allShownSQL = `COALESCE((SELECT pg_catalog.jsonb_object_agg(pgscope_a.n, pg_catalog.concat(pgscope_a.s, pg_catalog.right(pgscope_a.n,` +
 		` pg_catalog.length(pgscope_a.l) {*} -1))) FROM ({allMembers}) pgscope_a (n, l, s)` +
 		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l)), '{}'::pg_catalog.jsonb)`
-	allMembersSQL = `SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, {lead}::pg_catalog.text, ''::pg_catalog.text` +
-		` FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {ours}`
-	allOfKinSQL = ` UNION ALL SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
-		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid`
+	allMembersSQL = `SELECT pgscope_n.n, {lead}::pg_catalog.text, ''::pg_catalog.text` +
+		` FROM pg_catalog.pg_auth_members pgscope_m` + bothNamesSQL + ` WHERE pgscope_m.roleid {=} {ours}`
+	allOfKinSQL = ` UNION ALL SELECT pgscope_n.n, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
+		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid` + bothNamesSQL
+	bothNamesSQL = ` JOIN pg_catalog.pg_roles pgscope_g ON pgscope_g.oid {=} pgscope_m.member CROSS JOIN LATERAL (VALUES` +
+		` (pgscope_g.rolname::pg_catalog.text), (pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text)) pgscope_n (n)`
 
 	// ofKinSQL is the name of a role of a schema.
 	ofKinSQL = ` ELSE (SELECT pgscope_k.s {||} '.' {||} pg_catalog.right({name}::pg_catalog.text, pg_catalog.length(pgscope_k.l) {*} -1)` +
@@ -76,9 +80,9 @@ const (
 		` ON pgscope_d.objoid {=} pgscope_m.roleid WHERE pgscope_m.member {=} (SELECT {oid}) AND {others}` +
 		` AND pg_catalog.starts_with({name}::pg_catalog.text, {otherLead}))`
 
-	// foreignersSQL are the roles of which that is true.
-	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f WHERE pg_catalog.starts_with(` +
-		`pg_catalog.pg_get_userbyid(pgscope_f.member)::pg_catalog.text, (SELECT pg_catalog.jsonb_object_agg(pgscope_d.objoid, {otherLead})` +
+	// foreignersSQL are the roles of which that is true, by the names of the snapshot.
+	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f JOIN pg_catalog.pg_roles pgscope_g` +
+		` ON pgscope_g.oid {=} pgscope_f.member WHERE pg_catalog.starts_with(pgscope_g.rolname::pg_catalog.text, (SELECT pg_catalog.jsonb_object_agg(pgscope_d.objoid, {otherLead})` +
 		` FROM pg_catalog.pg_shdescription pgscope_d WHERE {others}) {->>} pgscope_f.roleid::pg_catalog.text))`
 
 	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none.

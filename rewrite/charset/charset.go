@@ -147,7 +147,7 @@ func (c *Charset) write(b *strings.Builder, r rune) error {
 	case r < utf8.RuneSelf:
 		b.WriteByte(byte(r)) //nolint:gosec // seven bits
 		return nil
-	case c.private && r > privateRunes3 && r <= utf8.MaxRune:
+	case c.private && r >= privateRunes3 && r <= utf8.MaxRune:
 		b.WriteByte(singleShift3)
 		b.WriteByte(byte(r >> 8)) //nolint:gosec // the low 16 bits are two bytes
 		b.WriteByte(byte(r))      //nolint:gosec // as above

@@ -115,7 +115,7 @@ func TestCut(t *testing.T) {
 	}{{theServer, 1}, {theProxy, 23}} {
 		m.set(fault{})
 		attempt(t, via, "whole")
-		total := m.sent(c.from)
+		total := len(m.sent(c.from))
 		for n := 0; n < total; n += c.step {
 			m.set(fault{from: c.from, after: n, end: endings[n/c.step%len(endings)]})
 			attempt(t, via, fmt.Sprintf("cut%d", n))

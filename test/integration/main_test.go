@@ -29,6 +29,13 @@ import (
 var goroutines = flag.Bool("goroutines", false, "relay sessions by goroutines")
 
 func TestMain(m *testing.M) {
+	if dsn := os.Getenv(childUpstream); dsn != "" {
+		if err := child(dsn); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	for _, c := range launched {
 		if err := c.Close(); err != nil {

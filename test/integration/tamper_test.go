@@ -1,42 +1,49 @@
 package integration
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
-// tamperer stands between the proxy and a server, and does to each connection what its fault says.
+// tamperer stands between the proxy and a server, or between a client and the proxy, and does to each connection what
+// its fault says.
 type tamperer struct {
 	listener *net.TCPListener
 	server   *net.TCPAddr
 	running  sync.WaitGroup
 
-	mu    sync.Mutex
-	fault fault
-	count [sources]int // bytes sent since set
+	mu     sync.Mutex
+	fault  fault
+	stream [sources][]byte // what was sent since set
 }
 
 // source is who sends.
 type source int
 
 const (
-	nobody source = iota
-	theServer
-	theProxy
-	sources // how many there are
+	nobody    source = iota
+	theServer        // or the proxy, for its client
+	theProxy         // or its client
+	sources          // how many there are
 )
 
 // fault is what happens to a connection. The zero value is a good one.
 type fault struct {
 	from  source // after that many bytes from there
 	after int
+	snap  bool                                   // rather: at the next boundary of messages
+	past  int                                    // and so many bytes past it
 	end   func(proxy, server *net.TCPConn) error // that happens
+	delay time.Duration                          // or that: nothing, for a while
+	forge []byte                                 // or that is put in
 	step  int                                    // so many bytes are passed at a time; 0: as they come
 }
 
@@ -55,11 +62,22 @@ var endings = []func(proxy, server *net.TCPConn) error{
 // tamper starts a tamperer in front of a cluster, which works until the test ends. upstream lets a proxy use it.
 func tamper(t testing.TB, c *pgtest.Cluster) (m *tamperer, upstream func(*proxy.Options)) {
 	t.Helper()
+	m, e := tamperAt(t, direct(c))
+	u, err := proxy.NewUpstream(e.dsn("postgres", "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, func(o *proxy.Options) { o.Upstream = u }
+}
+
+// tamperAt starts a tamperer in front of a server or a proxy. It is reached at the endpoint that is returned.
+func tamperAt(t testing.TB, at endpoint) (*tamperer, endpoint) {
+	t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m = &tamperer{listener: l, server: &net.TCPAddr{IP: net.ParseIP(c.Host), Port: c.Port}}
+	m := &tamperer{listener: l, server: &net.TCPAddr{IP: net.ParseIP(at.host), Port: at.port}}
 	m.running.Go(m.accept)
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
@@ -67,12 +85,7 @@ func tamper(t testing.TB, c *pgtest.Cluster) (m *tamperer, upstream func(*proxy.
 		}
 		m.running.Wait()
 	})
-	e := reach(t, l.Addr().String())
-	u, err := proxy.NewUpstream(e.dsn("postgres", "postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m, func(o *proxy.Options) { o.Upstream = u }
+	return m, reach(t, l.Addr().String())
 }
 
 func (m *tamperer) accept() {
@@ -90,14 +103,14 @@ func (m *tamperer) set(f fault) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fault = f
-	m.count = [sources]int{}
+	m.stream = [sources][]byte{}
 }
 
-// sent returns how many bytes were sent since set.
-func (m *tamperer) sent(s source) int {
+// sent returns what was sent since set, of all connections.
+func (m *tamperer) sent(s source) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.count[s]
+	return m.stream[s]
 }
 
 // serve relays one connection, with the fault. What cannot be closed, or told that it is, is closed already.
@@ -124,21 +137,33 @@ func (m *tamperer) pass(f fault, from source, src, dst *net.TCPConn, end func() 
 	if f.step > 0 {
 		buf = buf[:f.step]
 	}
-	for left := f.after; ; {
+	var passed int
+	border := borders{untyped: from == theProxy}
+	for there := false; ; {
 		n, err := src.Read(buf)
-		ends := f.from == from && n >= left
-		if ends {
-			n = left
-		}
-		left -= n
 		m.mu.Lock()
-		m.count[from] += n
+		m.stream[from] = append(m.stream[from], buf[:n]...)
 		m.mu.Unlock()
-		if _, failed := dst.Write(buf[:n]); failed != nil {
+		at := f.after
+		if f.snap {
+			at = border.next(buf[:n], f.after) + f.past
+		}
+		now := buf[:n]
+		if f.from == from && !there && passed+n >= at {
+			there, now = true, buf[:at-passed]
+		}
+		_, failed := dst.Write(now)
+		if rest := buf[len(now):n]; there && f.end == nil && failed == nil {
+			<-time.After(f.delay) // this is the fault, not a wait for something
+			_, failed = dst.Write(append(f.forge, rest...))
+			f.delay, f.forge = 0, nil
+		}
+		if failed != nil {
 			_ = src.CloseRead() // the peer is to learn of it
 			return
 		}
-		if ends {
+		passed += n
+		if there && f.end != nil {
 			_ = end()
 			_, err = io.Copy(io.Discard, src) // a half that stays open is read to its end
 			if err == nil {
@@ -151,3 +176,29 @@ func (m *tamperer) pass(f fault, from source, src, dst *net.TCPConn, end func() 
 		}
 	}
 }
+
+// borders finds the boundaries of messages in a stream, which need not be the same each time: what the proxy asks the
+// server depends on what it knows.
+type borders struct {
+	untyped bool // the first message has no type
+	seen    []byte
+	last    int // the last boundary found
+}
+
+// next returns the first boundary that is not before a place, or one beyond what was seen.
+func (b *borders) next(more []byte, place int) int {
+	b.seen = append(b.seen, more...)
+	for b.last < place {
+		header := 1 // before the length
+		if b.untyped && b.last == 0 {
+			header = 0
+		}
+		if len(b.seen) < b.last+header+4 {
+			return max(place, len(b.seen)) + wholeHeader
+		}
+		b.last += header + int(binary.BigEndian.Uint32(b.seen[b.last+header:]))
+	}
+	return b.last
+}
+
+const wholeHeader = 5

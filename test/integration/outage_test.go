@@ -1,0 +1,94 @@
+package integration
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// TestServerErrors has a server run out of things, directly and through the proxy: clients hear the same, roles that
+// were made in the transaction are gone, and the session goes on.
+func TestServerErrors(t *testing.T) {
+	via := both(t)
+	for name, c := range map[string]struct{ sql, want string }{
+		"disk full":         {"DO $$ BEGIN RAISE disk_full USING MESSAGE = 'could not extend file: No space left on device', HINT = 'Check free disk space.'; END $$", "53100"},
+		"temporary files":   {"SET temp_file_limit = 0; SET work_mem = '64kB'; SELECT count(*) FROM (SELECT i FROM generate_series(1, 100000) i ORDER BY -i OFFSET 1) s", "53400"},
+		"statement timeout": {"SET statement_timeout = '100ms'; SELECT pg_sleep(600)", "57014"},
+		"division":          {"SELECT 1/0", "22012"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			compare(t, via, func(d *dialogue) {
+				for _, sql := range []string{"BEGIN", "CREATE ROLE lost", c.sql, "GRANT lost TO postgres", "ROLLBACK", "RESET ALL", "DROP ROLE lost"} {
+					d.say(&query{String: sql})
+					d.ready(1)
+				}
+				if !slices.ContainsFunc(d.lines, func(line string) bool { return strings.HasPrefix(line, "ERROR "+c.want) }) {
+					t.Errorf("no error %s: %q", c.want, d.lines)
+				}
+				withoutHints(d)
+			})
+		})
+	}
+}
+
+// withoutHints takes away what the proxy adds where it could not ask the server, in a failed transaction.
+func withoutHints(d *dialogue) {
+	for i, line := range d.lines {
+		if strings.HasPrefix(line, "ERROR 25P02: ") {
+			d.lines[i], _, _ = strings.Cut(line, " | hint: ")
+		}
+	}
+	withoutPositions(d)
+}
+
+// TestConnectionLimit logs in as a role that has no connection left: its name is short in what the client is told.
+func TestConnectionLimit(t *testing.T) {
+	via := both(t)
+	heard := func(e endpoint) []string {
+		e.open(t, "orders", "postgres").query("CREATE ROLE app LOGIN CONNECTION LIMIT 0")
+		d := e.dial(t)
+		d.say(startup(pgproto3.ProtocolVersion30, "user", "app", "database", "orders"))
+		d.toTheEnd()
+		return d.take()
+	}
+	want := []string{"AuthenticationOk", `FATAL 53300: too many connections for role "app"`}
+	for name, e := range map[string]endpoint{"direct": direct(plain()), "through the proxy": via} {
+		if diff := cmp.Diff(want, heard(e)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestDeadlock has two sessions wait for each other's roles. The one that looks first is the victim, and the other goes on.
+func TestDeadlock(t *testing.T) {
+	via := both(t)
+	for _, s := range []struct {
+		name string
+		e    endpoint
+	}{{"direct", direct(plain())}, {"through the proxy", via}} {
+		first, second := s.e.open(t, "orders", "postgres"), s.e.open(t, "orders", "postgres")
+		first.query("SET deadlock_timeout = '10min'; BEGIN; CREATE ROLE a")
+		second.query("SET deadlock_timeout = '1ms'; BEGIN; CREATE ROLE b")
+		first.say(&query{String: "CREATE ROLE b"})
+		c := scoped()
+		if s.name == "direct" {
+			c = plain()
+		}
+		awaitSome(t, c, "datname = 'orders' AND wait_event_type = 'Lock'")
+		if got := second.query("CREATE ROLE a"); !strings.HasPrefix(got[0], "ERROR 40P01: deadlock detected") || got[1] != "ready T" && got[1] != "ready E" {
+			t.Errorf("%s: the victim hears %q", s.name, got)
+		}
+		second.query("ROLLBACK")
+		first.ready(1)
+		first.wants("done CREATE ROLE", "ready T")
+		if got := first.query("COMMIT"); got[0] != "done COMMIT" {
+			t.Errorf("%s: the other hears %q", s.name, got)
+		}
+	}
+	if diff := cmp.Diff(memberships(t, plain(), ""), memberships(t, scoped(), "orders_")); diff != "" {
+		t.Errorf("roles, direct (-) and through the proxy (+):\n%s", diff)
+	}
+}
