@@ -46,6 +46,7 @@ func (r Ref) String() string {
 // resolved. Lists are in the order of their files; what they say of one thing is said once.
 type Desired struct {
 	Database    string // empty: the one that the connection is in
+	Cluster     bool   // it is about what belongs to no database, and says nothing of the one that the connection is in
 	Prefix      string // of its own roles' names on the server, until it is enrolled; empty: the database's name
 	Roles       []Role
 	Schemas     []SchemaSpec

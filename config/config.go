@@ -22,6 +22,7 @@ type Config struct {
 
 	HTTPListen string // address for health and metrics: host:port; empty for none
 	Manifest   string // path of the access manifest; empty for none
+	Reconcile  Reconcile
 
 	LogFormat LogFormat
 	LogLevel  zapcore.Level
@@ -113,6 +114,24 @@ type Database struct {
 	Prefix string     // of its roles' names on the server; empty for the database's name
 	Mode   scope.Mode // empty for the proxy's
 }
+
+// Reconcile says how the server is kept at the manifest.
+type Reconcile struct {
+	Interval time.Duration // between two looks at a database that is as it should be
+	OnDrift  OnDrift
+	Mode     string // how far a plan goes: authoritative, additive or adopt
+	Database string // that a manifest is for, which is no estate; empty for the one of the admin connection
+	Required bool   // the proxy is not ready while a database is not as the manifest has it
+}
+
+// OnDrift is what happens where a database is not as the manifest has it.
+type OnDrift string
+
+// What happens then.
+const (
+	DriftRepair OnDrift = "repair" // it is made so
+	DriftReport OnDrift = "report" // it is told, in the log and the metrics
+)
 
 // LogFormat is how log records are written.
 type LogFormat string

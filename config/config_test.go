@@ -60,6 +60,7 @@ func defaults() *config.Config {
 	upstream, _ := config.ParseDSN("host=db")
 	return &config.Config{
 		Listen: []string{"127.0.0.1:6432"}, Upstream: upstream, Mode: scope.Transparent, HTTPListen: "127.0.0.1:9632",
+		Reconcile: config.Reconcile{Interval: 5 * time.Minute, OnDrift: config.DriftRepair, Mode: "authoritative"},
 		LogFormat: config.LogJSON, LogLevel: zapcore.InfoLevel,
 		LoginTimeout: time.Minute, ConnectTimeout: 10 * time.Second, ShutdownGrace: 30 * time.Second, MaxStatementSize: 64 << 20,
 		Auth: config.AuthPassthrough, LoginFailures: 100, ProxyProtocol: config.ProxyProtocol{Mode: config.ProxyProtocolOff},
@@ -94,6 +95,8 @@ listen: [":0", unix:/run/a.sock, /run/b.sock]
 mode: off
 policy: p.yaml
 manifest: m.yaml
+admin-dsn: host=db
+reconcile: {interval: 1s, on-drift: report, mode: adopt, database: Orders, required: true}
 http-listen: "[::1]:80"
 log-format: console
 log-level: error
@@ -119,6 +122,8 @@ databases:
 `},
 			func(c *config.Config) {
 				c.Listen, c.Mode, c.Policy, c.Manifest = []string{":0", "/run/a.sock", "/run/b.sock"}, scope.Off, "p.yaml", "m.yaml"
+				c.AdminDSN, _ = config.ParseDSN("host=db")
+				c.Reconcile = config.Reconcile{Interval: time.Second, OnDrift: config.DriftReport, Mode: "adopt", Database: "Orders", Required: true}
 				c.HTTPListen, c.LogFormat, c.LogLevel = "[::1]:80", config.LogConsole, zapcore.ErrorLevel
 				c.LoginTimeout, c.ConnectTimeout, c.ShutdownGrace = 90*time.Second, 500*time.Millisecond, 0
 				c.MaxStatementSize = 1 << 30

@@ -107,6 +107,10 @@ var requirements = []struct {
 		"must be set where auth, or a rule of auth-rules, is verify",
 	},
 	{
+		"admin-dsn", func(c *Config) bool { return c.Manifest != "" && c.AdminDSN.Empty() },
+		"must be set if there is a manifest",
+	},
+	{
 		"proxy-protocol.from", func(c *Config) bool {
 			return c.ProxyProtocol.Mode == ProxyProtocolRequire && len(c.ProxyProtocol.From) == 0
 		},

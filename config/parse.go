@@ -50,6 +50,17 @@ func parseBool(text string) (bool, error) {
 	return word == "true", err
 }
 
+// parseName parses a name as the server has it (NAMEDATALEN, src/include/pg_config_manual.h).
+func parseName(text string) (string, error) {
+	switch {
+	case len(text) > scope.MaxName:
+		return "", fmt.Errorf("a name has at most %d bytes, this one has %d", scope.MaxName, len(text))
+	case strings.ContainsRune(text, 0):
+		return "", errors.New("a name holds no NUL")
+	}
+	return text, nil
+}
+
 func parsePath(text string) (string, error) {
 	if strings.ContainsRune(text, 0) {
 		return "", errors.New("a path holds no NUL")

@@ -64,8 +64,42 @@ var settings = []setting[Config]{
 	{
 		key: "manifest", arg: "FILE",
 		example: "manifest: /etc/pgscope/access.yaml",
-		doc:     "File with the declared roles and grants, which the proxy keeps the server at. Empty: none.",
-		set:     into(func(c *Config) *string { return &c.Manifest }, parsePath),
+		doc: "File with the declared roles and grants, which the proxy keeps the server at: a manifest, a bundle, or an estate with many " +
+			"databases. Needs admin-dsn. It is read again when it changes, and on SIGHUP. Empty: none. docs/reconciler.md has the details.",
+		set: into(func(c *Config) *string { return &c.Manifest }, parsePath),
+	},
+	{
+		key: "reconcile.interval", arg: "DURATION", def: "5m",
+		example: "reconcile: {interval: 1m}",
+		doc: "How often each database is compared with the manifest, give or take a tenth. It is compared at once when the manifest has " +
+			"changed, and after role statements that passed the proxy. At least 1s.",
+		set: into(func(c *Config) *time.Duration { return &c.Reconcile.Interval }, atLeast(time.Second, parseDuration)),
+	},
+	{
+		key: "reconcile.on-drift", arg: "ACTION", def: string(DriftRepair),
+		example: "reconcile: {on-drift: report}",
+		doc:     "What is done where a database is not as the manifest has it: repair, or report (in the log, the metrics and /readyz; nothing is changed).",
+		set:     into(func(c *Config) *OnDrift { return &c.Reconcile.OnDrift }, oneOf(DriftRepair, DriftReport)),
+	},
+	{
+		key: "reconcile.mode", arg: "MODE", def: "authoritative",
+		example: "reconcile: {mode: additive}",
+		doc: "How far a repair goes: authoritative (all of it), additive (nothing is taken away, nothing that exists is altered) or adopt " +
+			"(nothing is dropped; roles with the database's prefix become its own).",
+		set: into(func(c *Config) *string { return &c.Reconcile.Mode }, oneOf("authoritative", "additive", "adopt")),
+	},
+	{
+		key: "reconcile.database", arg: "NAME",
+		example: "reconcile: {database: orders}",
+		doc:     "The database that the manifest is for. An estate names its databases itself. Empty: the one that admin-dsn names.",
+		set:     into(func(c *Config) *string { return &c.Reconcile.Database }, parseName),
+	},
+	{
+		key: "reconcile.required", arg: "BOOL", def: "false",
+		example: "reconcile: {required: true}",
+		doc: "Whether the proxy is ready (/readyz) only while every database is as the manifest has it, true or false. /readyz tells of it in " +
+			"any case.",
+		set: into(func(c *Config) *bool { return &c.Reconcile.Required }, parseBool),
 	},
 	{
 		key: "http-listen", arg: "ADDR", def: "127.0.0.1:9632",

@@ -65,6 +65,7 @@ func (l *loader) estate(v yamlfile.Value) {
 		prefixes[database.Prefix] = d.at
 		desired := l.database(d, &database)
 		desired.Database, desired.Prefix = d.name.s, d.prefix.s
+		addGlobals(&desired, l.manifest.Cluster.Roles)
 		l.manifest.Databases = append(l.manifest.Databases, desired)
 	}
 	if len(e.databases) == 0 {
@@ -119,7 +120,25 @@ func (l *loader) global(e *estateEntry) access.Desired {
 	}
 	c := l.compiler(nil, nil)
 	c.scope = None // names of the cluster
-	return l.document(c, &e.global)
+	desired := l.document(c, &e.global)
+	desired.Cluster = true
+	return desired
+}
+
+// addGlobals lets a database's access know the estate's global roles: they are made elsewhere, but what they may do in the
+// database is what it says, and no more.
+func addGlobals(d *access.Desired, globals []access.Role) {
+	for _, r := range globals {
+		if slices.ContainsFunc(d.Roles, func(o access.Role) bool { return o.Ref == r.Ref }) {
+			continue
+		}
+		d.Roles = append(d.Roles, access.Role{
+			Ref: r.Ref, External: true, PreserveGrants: r.PreserveGrants, Inherit: true, ConnectionLimit: -1, Place: r.Place,
+		})
+		if d.Surface != nil {
+			d.Surface.Roles[r.Ref] = true
+		}
+	}
 }
 
 // database reads what an estate says of one database.

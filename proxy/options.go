@@ -38,6 +38,10 @@ type Options struct {
 	// Goroutines lets goroutines relay all sessions, not only those with TLS: for comparison.
 	Goroutines bool
 
+	// AccessChanged is told of each database in which a session has run statements that change roles or access, once their
+	// transaction has ended. It must not block. nil for nobody.
+	AccessChanged func(database string)
+
 	Log *zap.Logger
 	// Metrics is where the proxy's metrics are registered; nil for nowhere.
 	Metrics prometheus.Registerer

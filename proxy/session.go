@@ -445,6 +445,9 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		return s.settings.Load().Policy.Needs(version, kinds...)
 	}
 	c.Forget = s.directories.forget
+	if changed := s.o.AccessChanged; changed != nil {
+		c.AccessChanged = func() { changed(database) }
+	}
 	if s.o.Audit != nil {
 		c.Done = func(st engine.Statement) { s.o.Audit.Put(x.record(in.user, st)) }
 		c.Room = s.o.Audit.Room

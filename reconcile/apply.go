@@ -19,13 +19,14 @@ type applier struct {
 	extent Extent
 	report *Report
 	done   int
+	failed []error // what a partial run has left out
 }
 
-// apply makes all changes, stage by stage.
+// apply makes all changes, stage by stage. Of a partial run the error tells which it did not.
 func (a *applier) apply(ctx context.Context) error {
 	plan := a.report.Plan
-	if len(plan.Problems) > 0 {
-		return &ProblemsError{plan.Problems}
+	if err := a.leave(plan.possible()); err != nil {
+		return err
 	}
 	byStage := make(map[stage][]Change)
 	for _, c := range plan.Changes {
@@ -37,7 +38,7 @@ func (a *applier) apply(ctx context.Context) error {
 		}
 	}
 	slices.Reverse(a.report.Undo)
-	return nil
+	return errors.Join(a.failed...)
 }
 
 func (a *applier) stage(ctx context.Context, s stage, changes []Change) error {
@@ -49,7 +50,7 @@ func (a *applier) stage(ctx context.Context, s stage, changes []Change) error {
 		return a.transaction(ctx, a.conn, changes, nil)
 	case inNone:
 		for _, c := range changes {
-			if err := a.one(ctx, a.conn, c); err != nil {
+			if err := a.leave(a.one(ctx, a.conn, c)); err != nil {
 				return err
 			}
 		}
@@ -72,7 +73,7 @@ func (a *applier) databases(ctx context.Context, changes []Change) error {
 		byName[c.Database] = append(byName[c.Database], c)
 	}
 	for _, name := range order {
-		if err := a.database(ctx, name, byName[name]); err != nil {
+		if err := a.leave(a.database(ctx, name, byName[name])); err != nil {
 			return err
 		}
 	}
@@ -111,7 +112,7 @@ func (a *applier) transaction(ctx context.Context, conn *pgconn.PgConn, changes 
 		}
 	}()
 	for _, c := range changes {
-		if err := a.one(ctx, conn, c); err != nil {
+		if err := a.within(ctx, conn, c); err != nil {
 			return err
 		}
 	}
@@ -121,6 +122,30 @@ func (a *applier) transaction(ctx context.Context, conn *pgconn.PgConn, changes 
 		}
 	}
 	return run(ctx, conn, "COMMIT")
+}
+
+// leave takes an error for what a partial run leaves out.
+func (a *applier) leave(err error) error {
+	if err == nil || !a.Partial {
+		return err
+	}
+	a.failed = append(a.failed, err)
+	return nil
+}
+
+// within makes one change in a transaction, which in a partial run goes on without those that the server refuses.
+func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, c Change) error {
+	if !a.Partial {
+		return a.one(ctx, conn, c)
+	}
+	if err := run(ctx, conn, "SAVEPOINT change"); err != nil {
+		return err
+	}
+	err := a.one(ctx, conn, c)
+	if err == nil {
+		return run(ctx, conn, "RELEASE change")
+	}
+	return errors.Join(run(ctx, conn, "ROLLBACK TO change; RELEASE change"), a.leave(err))
 }
 
 // one makes one change. A password leaves this process as its verifier only.

@@ -25,10 +25,12 @@ WHERE d.datname = current_database() AND ` + anySchema},
 SELECT 'schema', '', n.nspname, '', pg_get_userbyid(n.nspowner), n.nspacl::text FROM pg_namespace n
 WHERE ` + inSchema},
 
+	// To write an ACL costs the server more than all else here, and most relations have the same as many others.
 	{kinds: []access.Kind{access.Table, access.View, access.MaterializedView, access.ForeignTable, access.Sequence}, sql: `
 SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized_view' WHEN 'f' THEN 'foreign_table' WHEN 'S' THEN 'sequence'
-       ELSE 'table' END, n.nspname, c.relname, '', pg_get_userbyid(c.relowner), c.relacl::text
+       ELSE 'table' END, n.nspname, c.relname, '', pg_get_userbyid(c.relowner), w.text
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN (SELECT relacl AS acl, relacl::text AS text FROM pg_class GROUP BY relacl) w ON w.acl = c.relacl
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND ` + inSchema},
 
 	{kinds: []access.Kind{access.Routine}, sql: `

@@ -21,6 +21,8 @@ type Extent struct {
 	Promised  map[access.Ref]bool   // roles that will be there when the plan is carried out
 	Prefix    string                // what the database's roles shall be prefixed with where it is not enrolled yet; empty: its name
 	Passwords map[access.Ref]string // to compare with those on the server
+
+	unread []Problem // passwords that could not be read
 }
 
 // ExtentOf returns the extent that must be observed to plan for desired.

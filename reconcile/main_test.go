@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -59,6 +60,15 @@ func (b *bench) apply(o Options) Report {
 		b.Fatalf("apply: %v", err)
 	}
 	return r
+}
+
+func (b *bench) major() int {
+	b.Helper()
+	n, err := strconv.Atoi(b.Major)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
 }
 
 // plan says what is to be done.

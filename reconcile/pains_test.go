@@ -284,3 +284,21 @@ memberships: [{role: reader, members: [{name: writer, admin: true}]}]
 		t.Errorf("%s", got)
 	}
 }
+
+// Before PostgreSQL 16 a membership has no options of its own: to want one is told, not taken for done.
+func TestMembershipOptions(t *testing.T) {
+	b := newBench(t, "rec_options")
+	o := b.options(b.manifest(`
+roles: [{name: team}, {name: a}, {name: b, inherit: false}, {name: c}]
+memberships: [{role: team, members: [{name: a, inherit: false}, {name: b, inherit: false}, {name: c, set: false}]}]
+`))
+	plan := b.plan(o)
+	if b.major() >= 16 {
+		b.apply(o)
+		b.settled(o)
+		return
+	}
+	if len(plan.Problems) != 2 || !strings.Contains(plan.Problems[0].Message, `"a" without inherit`) || !strings.Contains(plan.Problems[1].Message, `"c" without set`) {
+		t.Errorf("%v", plan.Problems)
+	}
+}

@@ -39,6 +39,7 @@ func (p Problem) String() string {
 func NewPlan(desired *access.Desired, state *State, mode Mode) Plan {
 	p := newPlanner(desired, state, mode)
 	p.names()
+	p.surface()
 	p.enrolment()
 	p.roles()
 	p.schemata()
@@ -52,6 +53,14 @@ func NewPlan(desired *access.Desired, state *State, mode Mode) Plan {
 			cmp.Compare(a.Place.Column, b.Place.Column), cmp.Compare(a.Message, b.Message))
 	})
 	return Plan{Mode: mode, Changes: p.changes, Problems: slices.Compact(p.problems)}
+}
+
+// possible returns the plan's problems as an error; nil where it has none.
+func (p Plan) possible() error {
+	if len(p.Problems) == 0 {
+		return nil
+	}
+	return &ProblemsError{p.Problems}
 }
 
 func newPlanner(desired *access.Desired, state *State, mode Mode) *planner {

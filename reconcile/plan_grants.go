@@ -161,7 +161,7 @@ func (p *planner) within(o *Object) bool {
 	case o.Kind.Info().InSchema:
 		return p.schemas[o.Schema]
 	default:
-		return o.Kind == access.Database || p.kinds[o.Kind]
+		return o.Kind == access.Database && !p.desired.Cluster || p.kinds[o.Kind]
 	}
 }
 

@@ -49,6 +49,7 @@ func (p *planner) memberships() {
 		for _, member := range m.Members {
 			if name, ok := p.cluster(member.Ref, member.Place); ok {
 				bits := memberBit
+				p.inexpressible(member, name)
 				if p.state.Version >= 16 && member.Inherit {
 					bits |= inheritBit
 				}
@@ -95,6 +96,26 @@ func (p *planner) memberships() {
 			p.removeMember(role, l, w.place, w.members[l.grantee] != nil)
 		}
 		p.addMembers(role, w.members, gifts, edges[role])
+	}
+}
+
+// inexpressible tells what a membership cannot have before PostgreSQL 16: there it is the member that inherits or does not,
+// from all roles, and every member may SET ROLE.
+func (p *planner) inexpressible(m access.Member, name scope.Cluster) {
+	if p.state.Version >= 16 {
+		return
+	}
+	inherits := true
+	if r := p.managed[name]; r != nil && !r.External {
+		inherits = r.Inherit
+	} else if have := p.state.Roles[name]; have != nil {
+		inherits = have.Inherit
+	}
+	if m.Inherit != inherits && !m.Inherit {
+		p.problem(m.Place, "give the role inherit: false", "a membership of %q without inherit needs PostgreSQL 16; this is %d", m.Ref, p.state.Version)
+	}
+	if !m.Set {
+		p.problem(m.Place, "", "a membership of %q without set needs PostgreSQL 16; this is %d", m.Ref, p.state.Version)
 	}
 }
 

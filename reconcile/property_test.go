@@ -18,7 +18,7 @@ CREATE VIEW s0.v AS SELECT 1 AS a; CREATE SEQUENCE s1.q;
 CREATE FUNCTION s0.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE s0.f(text, numeric) LANGUAGE sql AS 'SELECT 1';
 CREATE TYPE s1.mood AS ENUM ('ok'); CREATE DOMAIN s1.d AS int`)
 	rapid.Check(t, func(rt *rapid.T) {
-		o := b.options(desires(rt))
+		o := b.options(desires(rt, b.major() >= 16))
 		r, err := Run(b.Context(), o)
 		if err != nil {
 			rt.Fatalf("%v\n%+v", err, o.Desired)
@@ -32,7 +32,8 @@ CREATE TYPE s1.mood AS ENUM ('ok'); CREATE DOMAIN s1.d AS int`)
 
 var roleNames = []string{"r0", "r1", "r2", "r3"}
 
-func desires(rt *rapid.T) *access.Desired {
+// desires draws what is desired; options: of memberships too.
+func desires(rt *rapid.T, options bool) *access.Desired {
 	chance := func(label string) bool { return rapid.Bool().Draw(rt, label) }
 	ref := func() access.Ref { return own(rapid.SampledFrom(roleNames).Draw(rt, "role")) }
 	some := func(all access.Privileges) access.Privileges {
@@ -122,9 +123,12 @@ func desires(rt *rapid.T) *access.Desired {
 	}
 	for i := range roleNames { // a role's members have greater numbers: no circles
 		m := access.Membership{Role: own(roleNames[i]), Exclusive: true}
-		for _, name := range roleNames[i+1:] {
+		for j, name := range roleNames[i+1:] {
 			if chance("member") {
-				m.Members = append(m.Members, access.Member{Ref: own(name), Admin: chance("admin"), Inherit: chance("inherits"), Set: chance("set")})
+				m.Members = append(m.Members, access.Member{
+					Ref: own(name), Admin: chance("admin"), Set: !options || chance("set"),
+					Inherit: !options && d.Roles[i+1+j].Inherit || options && chance("inherits"),
+				})
 			}
 		}
 		d.Memberships = append(d.Memberships, m)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ type Options struct {
 	// Sighted leaves passwords alone that the server does not show: without, they are set in every run.
 	Sighted bool
 	Wait    bool // wait while another process applies to the cluster; without, [Report.Standby] tells of it
+	// Partial makes the changes that can be made where others cannot: the trouble of one role is not that of the rest. The
+	// error then tells what was left out.
+	Partial bool
 	// LockTimeout is how long a statement waits for other sessions; 0 for five seconds.
 	LockTimeout time.Duration
 	// Observed, Progress: what a person may want to see on the way; nil for nobody.
@@ -69,8 +73,8 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if report, err = o.look(ctx, conn, extent); err != nil || o.DryRun {
 		return report, err
 	}
-	if len(report.Plan.Changes) == 0 && len(report.Plan.Problems) == 0 {
-		return report, o.expected(report)
+	if len(report.Plan.Changes) == 0 {
+		return report, cmp.Or(o.expected(report), report.Plan.possible())
 	}
 	release, ok, err := o.lock(ctx)
 	if err != nil || !ok {
@@ -104,24 +108,25 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	return report, o.verify(ctx, conn, extent)
 }
 
-// extent is what to observe, with the passwords that the manifest points to.
+// extent is what to observe, with the passwords that the manifest points to. One that cannot be read is an error, or if the
+// run is partial a problem.
 func (o Options) extent() (Extent, error) {
 	e := ExtentOf(o.Desired)
 	e.AsWritten, e.Prefix, e.Promised = o.AsWritten, o.Desired.Prefix, o.Promised
 	e.Passwords = make(map[access.Ref]string)
-	var problems []Problem
 	for _, r := range o.Desired.Roles {
 		if r.Password == nil || r.External {
 			continue
 		}
 		password, err := secret(r.Password)
 		if err != nil {
-			problems = append(problems, Problem{Place: r.Password.Place, Message: fmt.Sprintf("the password of role %q: %v", r.Ref, err)})
+			e.unread = append(e.unread, Problem{Place: r.Password.Place, Message: fmt.Sprintf("the password of role %q: %v", r.Ref, err)})
+			continue
 		}
 		e.Passwords[r.Ref] = password
 	}
-	if problems != nil {
-		return Extent{}, &ProblemsError{problems}
+	if e.unread != nil && !o.Partial {
+		return Extent{}, &ProblemsError{e.unread}
 	}
 	return e, nil
 }
@@ -132,9 +137,10 @@ func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (
 		return Report{}, err
 	}
 	plan := NewPlan(o.Desired, state, o.Mode)
-	if o.Sighted {
-		plan.Changes = slices.DeleteFunc(plan.Changes, Change.Blind)
-	}
+	plan.Problems = append(plan.Problems, extent.unread...)
+	plan.Changes = slices.DeleteFunc(plan.Changes, func(c Change) bool {
+		return o.Sighted && c.Blind() || slices.ContainsFunc(extent.unread, func(p Problem) bool { return c.password != nil && c.password.Place == p.Place })
+	})
 	return Report{Plan: plan, Fingerprint: Fingerprint(state, plan)}, nil
 }
 

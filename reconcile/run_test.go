@@ -29,7 +29,7 @@ func TestRun(t *testing.T) {
 			{Owner: own("api"), Schema: "app", Kind: access.Table, Grantee: own("reader"), Privileges: access.Select},
 			{Owner: own("api"), Kind: access.Routine, Grantee: access.Ref{Kind: access.Public}, Privileges: access.Execute, Absent: true},
 		},
-		Memberships: []access.Membership{{Role: own("reader"), Members: []access.Member{{Ref: own("api"), Inherit: true, Set: false}}}},
+		Memberships: []access.Membership{{Role: own("reader"), Members: []access.Member{{Ref: own("api"), Inherit: true, Set: true}}}},
 	}
 	o := b.options(d)
 	for _, c := range b.plan(o).Changes {

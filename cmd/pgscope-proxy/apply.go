@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgscope/pgscope-proxy/keeper"
 	"github.com/pgscope/pgscope-proxy/reconcile"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -59,7 +60,7 @@ func newApplyCommand() *cobra.Command {
 }
 
 // apply carries out all parts, and stops at the first that cannot be.
-func apply(cmd *cobra.Command, parts []part, agreed *planFile) (results []result, err error) {
+func apply(cmd *cobra.Command, parts []keeper.Part, agreed *planFile) (results []result, err error) {
 	if agreed != nil || len(parts) > 1 { // all that can be known before the first change
 		planned, err := dryRun(cmd, parts)
 		if err != nil {
@@ -83,11 +84,11 @@ func apply(cmd *cobra.Command, parts []part, agreed *planFile) (results []result
 	}
 	for _, p := range parts {
 		p.Wait = true
-		p.Progress = progress(cmd.ErrOrStderr(), p.name)
+		p.Progress = progress(cmd.ErrOrStderr(), p.Database)
 		report, err := reconcile.Run(cmd.Context(), p.Options)
-		results = append(results, result{database: p.name, Report: report})
+		results = append(results, result{database: p.Database, Report: report})
 		if err != nil {
-			return results, inDatabase(p.name, err)
+			return results, inDatabase(p.Database, err)
 		}
 	}
 	return results, nil

@@ -29,9 +29,9 @@ func newCheckCommand() *cobra.Command {
 			for i, p := range parts {
 				report, findings, err := reconcile.Check(cmd.Context(), p.Options)
 				if err != nil {
-					return inDatabase(p.name, err)
+					return inDatabase(p.Database, err)
 				}
-				results[i] = result{p.name, report, findings}
+				results[i] = result{p.Database, report, findings}
 			}
 			if err := show(cmd.OutOrStdout(), results); err != nil {
 				return err

@@ -17,8 +17,11 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/term"
 
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/manifest"
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/reconcile"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
@@ -29,8 +32,20 @@ type demoStep struct {
 	user     string
 	direct   bool // to the server itself, not through the proxy
 	script   []string
+	manifest string   // instead of a script: what is applied, as "pgscope-proxy apply" does it
 	wants    []string // what the output holds, or the demo has failed
 }
+
+const demoManifest = `roles:
+  - name: reader
+  - name: auditor
+    login: true
+memberships:
+  - role: reader
+    members: [{ name: auditor }]
+grants:
+  - { role: reader, privileges: [SELECT], object: { type: table, schema: public, name: "*" } }
+`
 
 const clusterRoles = `SELECT r.rolname, ARRAY(SELECT m.roleid::regrole FROM pg_auth_members m WHERE m.member = r.oid) AS member_of ` +
 	`FROM pg_roles r WHERE r.rolname !~ '^(pg_|postgres$)' ORDER BY 1`
@@ -82,6 +97,21 @@ var demoSteps = []demoStep{
 		title: "The other database did not notice.", database: "postgres", user: "postgres", direct: true,
 		script: []string{clusterRoles},
 		wants:  []string{"billing_reader"},
+	},
+	{
+		title: "Access can be a file. This one is applied to database billing.", database: "billing", user: "postgres", direct: true,
+		manifest: demoManifest,
+		wants:    []string{"+ create role auditor", "+ add member reader"},
+	},
+	{
+		title: "Somebody changes it by hand, behind the proxy's back.", database: "billing", user: "postgres", direct: true,
+		script: []string{"GRANT DELETE ON accounts TO billing_reader"},
+		wants:  []string{"GRANT"},
+	},
+	{
+		title: "It is put right. With --manifest the proxy does that all the time.", database: "billing", user: "postgres", direct: true,
+		manifest: demoManifest,
+		wants:    []string{"- revoke table public.accounts: DELETE of reader"},
 	},
 }
 
@@ -214,7 +244,15 @@ func (s demoStage) play(ctx context.Context) error {
 			where, dsn = "on the server itself", s.server
 		}
 		s.printf("\n%d. %s\n   (%s, database %s, as %s)\n\n", i+1, step.title, where, step.database, step.user)
-		output, err := s.run(ctx, fmt.Sprintf("%s dbname=%s user=%s", dsn, step.database, step.user), step.script)
+		dsn = fmt.Sprintf("%s dbname=%s user=%s", dsn, step.database, step.user)
+		do := func() (string, error) { return s.run(ctx, dsn, step.script) }
+		if step.manifest != "" {
+			if !slices.ContainsFunc(demoSteps[:i], func(before demoStep) bool { return before.manifest == step.manifest }) {
+				s.printf("   %s\n", strings.ReplaceAll(step.manifest, "\n", "\n   "))
+			}
+			do = func() (string, error) { return applyManifest(ctx, dsn, step.manifest) }
+		}
+		output, err := do()
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
@@ -232,6 +270,29 @@ func (s demoStage) play(ctx context.Context) error {
 		}
 	}
 	return errors.Join(failures...)
+}
+
+// applyManifest makes the access what a manifest says, and returns what was changed.
+func applyManifest(ctx context.Context, dsn, text string) (string, error) {
+	config, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return "", err
+	}
+	m, err := manifest.Parse("access.yaml", []byte(text), manifest.Options{Database: config.Database})
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, p := range partsOf(m, config, func(d *access.Desired) reconcile.Options { return reconcile.Options{Desired: d, Wait: true} }) {
+		report, err := reconcile.Run(ctx, p.Options)
+		if err != nil {
+			return b.String(), err
+		}
+		if err := planText(&b, []result{{database: p.Database, Report: report}}); err != nil {
+			return b.String(), err
+		}
+	}
+	return b.String(), nil
 }
 
 // run runs statements in psql, or where there is none by its own means, and returns what a terminal would show.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/keeper"
 	"github.com/pgscope/pgscope-proxy/manifest"
 	"github.com/pgscope/pgscope-proxy/reconcile"
 )
@@ -72,14 +73,8 @@ func (t *target) flags(c *cobra.Command, outputs string) {
 	c.Flags().StringVar(&t.Mode, "mode", reconcile.Authoritative.String(), "authoritative, additive or adopt")
 }
 
-// part is what is done in one database.
-type part struct {
-	name string // of the database
-	reconcile.Options
-}
-
 // parts loads the manifest and returns what is to be done: for an estate the whole cluster first.
-func (t *target) parts(cmd *cobra.Command) ([]part, error) {
+func (t *target) parts(cmd *cobra.Command) ([]keeper.Part, error) {
 	mode, err := reconcile.ParseMode(t.Mode)
 	if err != nil {
 		return nil, usageError(err)
@@ -93,27 +88,35 @@ func (t *target) parts(cmd *cobra.Command) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []part
+	return partsOf(m, config, func(d *access.Desired) reconcile.Options {
+		return reconcile.Options{Desired: d, Mode: mode, AsWritten: t.Scope == string(manifest.None)}
+	}), nil
+}
+
+// partsOf returns what a manifest wants in each database, as options makes it: for an estate the whole cluster first.
+// config leads to the server, and names the database of what names none.
+func partsOf(m *manifest.Manifest, config *pgconn.Config, options func(*access.Desired) reconcile.Options) (list []keeper.Part) {
 	promised := make(map[access.Ref]bool)
-	add := func(d *access.Desired) {
-		name := cmp.Or(d.Database, config.Database)
-		list = append(list, part{name, reconcile.Options{
-			Connect: func(ctx context.Context, database string) (*pgconn.PgConn, error) {
-				to := config.Copy()
-				to.Database = cmp.Or(database, name)
-				return pgconn.ConnectConfig(ctx, to)
-			},
-			Desired: d, Mode: mode, AsWritten: t.Scope == string(manifest.None), Promised: promised,
-		}})
-	}
-	if c := &m.Cluster; len(c.Roles)+len(c.Grants)+len(c.Memberships)+len(c.Retirements) > 0 {
-		add(c)
-	}
-	for i := range m.Databases {
-		add(&m.Databases[i])
-	}
 	for _, r := range m.Cluster.Roles {
 		promised[r.Ref] = true
 	}
-	return list, nil
+	add := func(d *access.Desired, shared bool) {
+		p := keeper.Part{Database: cmp.Or(d.Database, config.Database), Shared: shared, Options: options(d)}
+		if !shared {
+			p.Promised = promised
+		}
+		p.Connect = func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+			to := config.Copy()
+			to.Database = cmp.Or(database, p.Database)
+			return pgconn.ConnectConfig(ctx, to)
+		}
+		list = append(list, p)
+	}
+	if c := &m.Cluster; len(c.Roles)+len(c.Grants)+len(c.Memberships)+len(c.Retirements) > 0 {
+		add(c, true)
+	}
+	for i := range m.Databases {
+		add(&m.Databases[i], false)
+	}
+	return list
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pgscope/pgscope-proxy/keeper"
 )
 
 // monitor answers what operations ask: /livez, /readyz and /metrics.
@@ -20,6 +22,9 @@ type monitor struct {
 	server   http.Server
 	// ready reports why the proxy cannot serve clients now; nil when it can.
 	ready func(context.Context) error
+	// keeper is asked how the server is kept at the manifest; nil where there is none. required: not well is not ready.
+	keeper   *keeper.Keeper
+	required bool
 	// leaving is set when the proxy stops: load balancers shall send nobody any more.
 	leaving atomic.Bool
 }
@@ -29,12 +34,14 @@ const (
 	probeTimeout   = 2 * time.Second // for the server to answer a readiness probe
 )
 
-func newMonitor(ctx context.Context, address string, metrics prometheus.Gatherer, ready func(context.Context) error) (*monitor, error) {
+func newMonitor(
+	ctx context.Context, address string, metrics prometheus.Gatherer, ready func(context.Context) error, k *keeper.Keeper, required bool,
+) (*monitor, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	m := &monitor{listener: l, ready: ready}
+	m := &monitor{listener: l, ready: ready, keeper: k, required: required}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", m.livez)
 	mux.HandleFunc("GET /readyz", m.readyz)
@@ -48,7 +55,8 @@ func newMonitor(ctx context.Context, address string, metrics prometheus.Gatherer
 // livez says that the process answers.
 func (m *monitor) livez(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") }
 
-// readyz says whether clients can be served: the proxy is not stopping, and the server can be reached.
+// readyz says whether clients can be served: the proxy is not stopping, the server can be reached, and, where that is
+// required, every database is as the manifest has it. The first line says it, the others tell of each database.
 func (m *monitor) readyz(w http.ResponseWriter, r *http.Request) {
 	if m.leaving.Load() {
 		answer(w, http.StatusServiceUnavailable, "stopping")
@@ -60,7 +68,14 @@ func (m *monitor) readyz(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusServiceUnavailable, "the PostgreSQL server cannot be reached")
 		return
 	}
-	answer(w, http.StatusOK, "ok")
+	status, text := http.StatusOK, "ok"
+	if m.keeper != nil {
+		if err := m.keeper.Err(); err != nil && m.required {
+			status, text = http.StatusServiceUnavailable, "not as the manifest has it"
+		}
+		text += "\n" + m.keeper.Summary()
+	}
+	answer(w, status, text)
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgscope/pgscope-proxy/keeper"
 	"github.com/pgscope/pgscope-proxy/reconcile"
 )
 
@@ -58,15 +59,15 @@ type result struct {
 }
 
 // dryRun plans all parts.
-func dryRun(cmd *cobra.Command, parts []part) ([]result, error) {
+func dryRun(cmd *cobra.Command, parts []keeper.Part) ([]result, error) {
 	results := make([]result, len(parts))
 	for i, p := range parts {
 		p.DryRun = true
 		report, err := reconcile.Run(cmd.Context(), p.Options)
 		if err != nil {
-			return nil, inDatabase(p.name, err)
+			return nil, inDatabase(p.Database, err)
 		}
-		results[i] = result{database: p.name, Report: report}
+		results[i] = result{database: p.Database, Report: report}
 	}
 	return results, nil
 }

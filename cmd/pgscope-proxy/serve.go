@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/config"
+	"github.com/pgscope/pgscope-proxy/keeper"
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
@@ -22,8 +25,8 @@ func newServeCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: "serve accepts PostgreSQL clients and relays them to a server, giving each database roles of its own.\n" +
-			"SIGHUP reads the configuration again, with the policy and the certificates; sessions go on. SIGTERM stops: open\n" +
-			"transactions may end within the grace period.",
+			"SIGHUP reads the configuration again, with the policy, the certificates and the manifest; sessions go on. SIGTERM\n" +
+			"stops: open transactions may end within the grace period.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, error) { return config.Load(cmd.Flags()) }
@@ -55,9 +58,21 @@ func serve(
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAudit(o.Audit, log)) }()
-	server, err := proxy.New(o)
+	var server *proxy.Server
+	k, err := newKeeper(c, o.Admin, func(d *policy.Declared) { server.SetDeclared(d) }, log, metrics)
 	if err != nil {
 		return err
+	}
+	if k != nil {
+		o.AccessChanged = k.Nudge
+	}
+	if server, err = proxy.New(o); err != nil {
+		return err
+	}
+	if k != nil {
+		if err := k.Load(); err != nil {
+			return err
+		}
 	}
 	r := newReloader(c, load, server, o.Audit, log, level, metrics)
 	hangups := make(chan os.Signal, 1)
@@ -66,7 +81,7 @@ func serve(
 
 	var m *monitor
 	if c.HTTPListen != "" {
-		if m, err = newMonitor(ctx, c.HTTPListen, metrics, o.Upstream.Probe); err != nil {
+		if m, err = newMonitor(ctx, c.HTTPListen, metrics, o.Upstream.Probe, k, c.Reconcile.Required); err != nil {
 			return err
 		}
 	}
@@ -89,12 +104,15 @@ func serve(
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- server.Run(running) }()
+	go func() { done <- runBoth(running, server, k) }()
 	for {
 		select {
 		case <-hangups:
 			tellManager(log, stateReloading())
 			r.reload()
+			if k != nil {
+				k.Reload()
+			}
 			tellManager(log, stateReady)
 		case err := <-failed: // the proxy is of use without its monitor, but nobody would know how it is
 			stop()
@@ -113,4 +131,14 @@ func serve(
 			return err
 		}
 	}
+}
+
+// runBoth runs the proxy, and the reconciler if there is one, until ctx ends.
+func runBoth(ctx context.Context, server *proxy.Server, k *keeper.Keeper) error {
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	if k != nil {
+		keeping.Go(func() { k.Run(ctx) })
+	}
+	return server.Run(ctx)
 }

@@ -38,6 +38,7 @@ func runUntilEnd(t *testing.T, f func(context.Context) error) {
 type record struct {
 	Msg, Level, Listen, HTTP string
 	Settings                 []string
+	Step, Subject, Reason    string // of what the reconciler did
 }
 
 // logReader reads the log of a proxy.

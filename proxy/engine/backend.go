@@ -117,6 +117,10 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.changing = false
 			e.cfg.Directory.Changed()
 		}
+		if e.accessed && e.status == wire.TxIdle {
+			e.accessed = false
+			e.cfg.AccessChanged()
+		}
 		if !e.started && e.asksFirst() {
 			if err := e.askFirst(e.cfg.Directory.Database(), out); err != nil {
 				return drop, err

@@ -66,6 +66,9 @@ type Config struct {
 	Done func(Statement)
 	// Room, if any, tells whether Done can take one more; while it cannot, statements are refused.
 	Room func() bool
+	// AccessChanged, if any, is told when statements that change roles or access were run, and their transaction has ended.
+	// It must not block.
+	AccessChanged func()
 	// Forget, if any, is told of each database that the session has dropped or renamed.
 	Forget func(database string)
 }
@@ -95,6 +98,7 @@ type Engine struct {
 	key       []byte // the body of BackendKeyData
 	crowded   bool   // the client is held because it runs too far ahead
 	changing  bool   // the transaction under way changes roles
+	accessed  bool   // it ran statements that change roles or access
 	kept      bool   // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
 	switching bool   // the session spoke of pgscope.*: its mode may not be the configured one
 	goodbye   bool   // the client sent Terminate

@@ -133,11 +133,32 @@ func (e *Engine) refused(sql []byte) *trail {
 
 // done gives away the record of a text.
 func (e *Engine) done(t *trail, result string) {
-	if t != nil && e.cfg.Done != nil {
-		st := t.statement
+	if t == nil {
+		return
+	}
+	st := t.statement
+	e.accessed = e.accessed || e.cfg.AccessChanged != nil && st.changesAccess()
+	if e.cfg.Done != nil {
 		st.Result = result
 		e.cfg.Done(st)
 	}
+}
+
+// changesAccess reports whether the statement was let through, and is one that changes roles or what they may do. Whether
+// it succeeded is no matter: of a text with several, some may have.
+func (st *Statement) changesAccess() bool {
+	changes := false
+	for _, w := range st.Wants {
+		switch w.Action.Kind {
+		case policy.SetRole, policy.SetSessionAuth, policy.SetMode, policy.NameRole, policy.Connect:
+		default:
+			changes = true
+		}
+		if w.Decision.Err != nil {
+			return false
+		}
+	}
+	return changes && !st.Refused
 }
 
 // succeeded is the SQLSTATE of what did.

@@ -1,0 +1,258 @@
+package keeper
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/pgscope/pgscope-proxy/reconcile"
+)
+
+// Source is a manifest that was read.
+type Source struct {
+	Parts []Part
+	Files []string // those that it was read from, and those that it points to: what to watch
+}
+
+// Part is what is kept in one database.
+type Part struct {
+	Database string
+	Shared   bool // it is about what belongs to the whole cluster: statements in any database may change it
+	reconcile.Options
+}
+
+// Options are what a [Keeper] works with.
+type Options struct {
+	// Load reads the manifest. Where it fails, what was read before stays in force.
+	Load func() (Source, error)
+	// Interval is the time between two looks at a database, give or take a tenth.
+	Interval time.Duration
+	// Report leaves everything as it is found, and tells of it.
+	Report  bool
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
+}
+
+// Times that nobody needs to set.
+const (
+	settle     = 200 * time.Millisecond // for more of the same to come, after a file or a role has changed
+	firstPause = time.Second            // after the first failure; it doubles with each
+	standby    = 2 * time.Second        // until one that stands by looks again
+	longest    = 10 * time.Minute       // a run; then it has failed
+	// share bounds the load that statements make: for one part of the time that runs take, there are so many without.
+	share = 5
+)
+
+// Keeper keeps a server at its manifest.
+type Keeper struct {
+	o       Options
+	metrics *metrics
+	wake    chan struct{}
+
+	mu     sync.Mutex
+	reload bool            // wanted
+	nudged map[string]bool // databases in which something has changed
+	broken error           // why the manifest that was read last is not in force
+	files  []string
+	parts  []*kept
+}
+
+// kept is a part and how it is. Run alone changes it, and holds the lock for what State shows.
+type kept struct {
+	Part
+	state    State
+	due      time.Time
+	failures int
+	ended    time.Time     // of the last run
+	took     time.Duration // the last run
+	// sighted: passwords that the server does not show have been set since the manifest was read.
+	sighted bool
+}
+
+// New returns a keeper that keeps nothing yet.
+func New(o Options) *Keeper {
+	return &Keeper{o: o, metrics: newMetrics(o.Metrics), wake: make(chan struct{}, 1), nudged: make(map[string]bool)}
+}
+
+// Nudge tells that roles or access may have changed in a database. It does not block.
+func (k *Keeper) Nudge(database string) {
+	k.mu.Lock()
+	k.nudged[database] = true
+	k.mu.Unlock()
+	k.rouse()
+}
+
+// Reload has the manifest read again, and everything looked at. It does not block.
+func (k *Keeper) Reload() {
+	k.mu.Lock()
+	k.reload = true
+	k.mu.Unlock()
+	k.rouse()
+}
+
+func (k *Keeper) rouse() {
+	select {
+	case k.wake <- struct{}{}:
+	default: // it will be awake, and see this too
+	}
+}
+
+// Load reads the manifest for the first time.
+func (k *Keeper) Load() error {
+	return k.load()
+}
+
+// load reads the manifest. What was known of databases that are in it still is.
+func (k *Keeper) load() error {
+	source, err := k.o.Load()
+	k.metrics.loads.WithLabelValues(resultOf(err)).Inc()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.broken = err; err != nil {
+		return err
+	}
+	k.files = source.Files
+	before := k.parts
+	k.parts = make([]*kept, len(source.Parts))
+	for i, p := range source.Parts {
+		now := &kept{Part: p, state: State{Database: p.Database, Outcome: Unknown}}
+		for _, old := range before {
+			if old.Database == p.Database && old.Shared == p.Shared {
+				now.state, now.ended, now.took = old.state, old.ended, old.took
+			}
+		}
+		k.parts[i] = now
+	}
+	k.metrics.count(k.parts)
+	return nil
+}
+
+// Run keeps the server at the manifest until ctx ends. [Keeper.Load] must have succeeded.
+func (k *Keeper) Run(ctx context.Context) {
+	w := newWatcher(k.o.Log, k.Reload)
+	defer w.close()
+	w.watch(k.files)
+	k.Reload() // it may have changed before it was watched
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.wake:
+		case <-timer.C:
+		}
+		if k.wanted() {
+			if err := k.load(); err != nil {
+				k.o.Log.Error("the manifest was not read: what was read before stays in force", zap.Error(err))
+			}
+			w.watch(k.files)
+		}
+		for _, p := range k.parts {
+			if ctx.Err() == nil && !p.due.After(time.Now()) {
+				k.keep(ctx, p)
+			}
+		}
+		timer.Reset(k.next())
+	}
+}
+
+// wanted takes what was asked for since the last time, and reports whether the manifest shall be read again.
+func (k *Keeper) wanted() (reload bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	reload, k.reload = k.reload, false
+	now := time.Now()
+	if len(k.nudged) > 0 {
+		for _, p := range k.parts {
+			if p.Shared || k.nudged[p.Database] {
+				if soon := latest(now.Add(settle), p.ended.Add(share*p.took)); soon.Before(p.due) {
+					p.due = soon
+				}
+			}
+		}
+		clear(k.nudged)
+	}
+	return reload
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// next returns how long nothing is due.
+func (k *Keeper) next() time.Duration {
+	wait := k.o.Interval
+	for _, p := range k.parts {
+		wait = min(wait, time.Until(p.due))
+	}
+	return max(wait, 0)
+}
+
+// keep looks at one database, and makes it as it should be.
+func (k *Keeper) keep(ctx context.Context, p *kept) {
+	o := p.Part.Options
+	o.DryRun, o.Partial, o.Sighted = k.o.Report, true, p.sighted || k.o.Report
+	began := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, longest)
+	report, err := reconcile.Run(bounded, o)
+	cancel()
+	if ctx.Err() != nil {
+		return // the process ends
+	}
+	s := stateOf(p.Database, report, err, k.o.Report)
+	s.Checked = time.Now()
+
+	k.mu.Lock()
+	changed := s.Outcome != p.state.Outcome || s.Changes != p.state.Changes || s.Problems != p.state.Problems
+	p.state, p.ended, p.took = s, s.Checked, s.Checked.Sub(began)
+	switch s.Outcome {
+	case Standby:
+		p.due = p.ended.Add(jitter(standby))
+	case Failed:
+		p.due = p.ended.Add(jitter(min(firstPause<<min(p.failures, 20), k.o.Interval)))
+		p.failures++
+	case Unknown, InStep, Drifted:
+		p.due, p.failures = p.ended.Add(jitter(k.o.Interval)), 0
+		p.sighted = true
+	}
+	k.metrics.ran(s, report, p.took)
+	k.metrics.count(k.parts)
+	k.mu.Unlock()
+	k.tell(s, report, err, changed)
+}
+
+// jitter is a time that is not the same everywhere.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1) //nolint:gosec // no secret
+}
+
+// tell writes to the log what was done, and what is not as it was the last time.
+func (k *Keeper) tell(s State, report reconcile.Report, err error, changed bool) {
+	log := k.o.Log.With(zap.String("database", s.Database))
+	if report.Applied > 0 {
+		for _, c := range report.Plan.Changes {
+			log.Info("repaired", zap.Stringer("step", c.Step), zap.String("subject", c.Subject), zap.String("reason", c.Reason))
+		}
+	}
+	switch {
+	case s.Outcome == Failed:
+		if err == nil { // it was only looked at
+			err = &reconcile.ProblemsError{Problems: report.Plan.Problems}
+		}
+		log.Error("the database is not as the manifest has it", zap.Error(err))
+	case s.Outcome == Drifted && changed:
+		for _, c := range report.Plan.Changes {
+			log.Warn("differs from the manifest", zap.Stringer("step", c.Step), zap.String("subject", c.Subject), zap.String("reason", c.Reason))
+		}
+	case changed || report.Applied > 0:
+		log.Info("reconciled", zap.String("outcome", string(s.Outcome)), zap.Int("statements", report.Applied))
+	}
+}

@@ -1,0 +1,106 @@
+package reconcile
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/pgscope/pgscope-proxy/access"
+)
+
+// The trouble of one role is not that of the rest: what can be made is made, and what cannot be is told.
+func TestPartial(t *testing.T) {
+	b := newBench(t, "rec_partial")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int)`)
+	o := b.options(b.manifest(readers + `
+  - {role: reader, privileges: [SELECT], object: {type: table, schema: app, name: nosuch}}
+`))
+	o.Desired.Roles[1].Password = &access.Password{FromEnv: "REC_PARTIAL_NOT_SET", Place: access.Place{File: "test.yaml", Line: 9, Column: 9}}
+	// The server refuses one, and nobody could have known.
+	o.Desired.Roles[0].Settings = []access.Setting{{Name: "nosuch_parameter", Value: "1"}}
+
+	if r, err := Run(t.Context(), o); err == nil || r.Applied > 0 {
+		t.Fatalf("a run that is not partial: %d statements, %v", r.Applied, err)
+	}
+	o.Partial = true
+	for range 2 {
+		r, err := Run(t.Context(), o)
+		var problems *ProblemsError
+		var refused *ChangeError
+		if !errors.As(err, &problems) || !errors.As(err, &refused) || len(problems.Problems) != 2 || refused.Change.Step != SetParameter {
+			t.Fatalf("%+v\n%v", r.Plan.Changes, err)
+		}
+		if !strings.Contains(err.Error(), "REC_PARTIAL_NOT_SET") || !strings.Contains(err.Error(), "nosuch") {
+			t.Errorf("%v", err)
+		}
+	}
+	if got := b.sql(`SELECT has_table_privilege('rec_partial_reader', 'app.t', 'SELECT'), has_table_privilege('rec_partial_writer', 'app.t', 'INSERT')`); got != "t|t\n" {
+		t.Errorf("what can be made: %s", got)
+	}
+}
+
+// One process applies, another that comes meanwhile stands by, and takes over when the first has gone.
+func TestStandby(t *testing.T) {
+	b := newBench(t, "rec_standby")
+	o := b.options(b.manifest(`roles: [{name: reader}]`))
+	release, ok, err := o.lock(t.Context())
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	o.Wait = false
+	if r, err := Run(t.Context(), o); err != nil || !r.Standby || r.Applied > 0 || len(r.Plan.Changes) == 0 {
+		t.Errorf("beside another: %+v, %v", r, err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	// The server ends the session behind the client's back.
+	b.sql(`DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = 'postgres'))
+LOOP PERFORM pg_sleep(0.01); END LOOP; END $$`)
+	if r, err := Run(t.Context(), o); err != nil || r.Standby || r.Applied == 0 {
+		t.Errorf("alone: %+v, %v", r, err)
+	}
+	b.settled(o)
+}
+
+// What a bundle has not claimed is none of its business: to want something there is an error, not a thing to pass over.
+func TestSurface(t *testing.T) {
+	b := newBench(t, "rec_surface")
+	b.sql(`CREATE SCHEMA app; CREATE SCHEMA other`)
+	at := func(line int) access.Place { return access.Place{File: "f.yaml", Line: line, Column: 1} }
+	mine, theirs := role("mine"), role("theirs")
+	mine.Place, theirs.Place = at(1), at(2)
+	d := &access.Desired{
+		Roles:   []access.Role{mine, theirs},
+		Schemas: []access.SchemaSpec{{Name: "app", Owner: mine.Ref, Place: at(3)}},
+		Grants: []access.Grant{
+			{Grantee: mine.Ref, On: access.Selector{Kind: access.Schema, Name: "app"}, Privileges: access.Usage, Place: at(4)},
+			{Grantee: mine.Ref, On: access.Selector{Kind: access.Schema, Name: "other"}, Privileges: access.Usage, Place: at(5)},
+		},
+		Defaults:    []access.DefaultPrivilege{{Owner: mine.Ref, Schema: "other", Kind: access.Table, Grantee: mine.Ref, Privileges: access.Select, Place: at(6)}},
+		Memberships: []access.Membership{{Role: theirs.Ref, Members: []access.Member{{Ref: mine.Ref, Inherit: true, Set: true}}, Place: at(7)}},
+		Retirements: []access.Retirement{{Ref: own("old"), Place: at(8)}},
+		Surface: &access.Surface{
+			Roles: map[access.Ref]bool{mine.Ref: true}, SchemaOwners: map[string]bool{}, Schemas: map[string]bool{"app": true},
+		},
+	}
+	var lines []int
+	for _, p := range b.plan(b.options(d)).Problems {
+		if strings.Contains(p.Message, "outside of what the bundle decides") {
+			lines = append(lines, p.Place.Line)
+		}
+	}
+	want := []int{2, 3, 5, 6, 7, 8}
+	if len(lines) != len(want) {
+		t.Fatalf("told of lines %v, want %v", lines, want)
+	}
+	for i := range want {
+		if lines[i] != want[i] {
+			t.Errorf("told of lines %v, want %v", lines, want)
+		}
+	}
+	d.Surface.Roles[theirs.Ref], d.Surface.Roles[own("old")], d.Surface.SchemaOwners["app"], d.Surface.Schemas["other"] = true, true, true, true
+	if p := b.plan(b.options(d)); len(p.Problems) > 0 {
+		t.Errorf("all is claimed: %v", p.Problems)
+	}
+}
