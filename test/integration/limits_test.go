@@ -43,12 +43,14 @@ func TestLimits(t *testing.T) {
 	}{
 		{"all", proxy.Limits{Connections: 1}, "FATAL 53300: sorry, too many clients already (max-connections of the proxy is 1.)"},
 		{
-			"address", proxy.Limits{PerAddress: 1},
+			"address",
+			proxy.Limits{PerAddress: 1},
 			"FATAL 53300: too many connections from address 127.0.0.1 (max-connections-per-address of the proxy is 1.)",
 		},
 		{"user", proxy.Limits{PerUser: 1}, `FATAL 53300: too many connections for role "alice" (max-connections-per-user of the proxy is 1.)`},
 		{
-			"database", proxy.Limits{PerDatabase: 1},
+			"database",
+			proxy.Limits{PerDatabase: 1},
 			`FATAL 53300: too many connections for database "orders" (max-connections-per-database of the proxy is 1.)`,
 		},
 	} {
