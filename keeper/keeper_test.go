@@ -276,7 +276,7 @@ func TestReports(t *testing.T) {
 	}
 	s.Reload()
 	s.stop()
-	if s.Err() == nil || s.States()[0].Outcome != keeper.Drifted || !strings.Contains(s.Summary(), "drifted (2 changes to make") {
+	if s.Err() == nil || s.States()[0].Outcome != keeper.Drifted || !strings.Contains(s.Summary(), "drifted (changes to make: 2") {
 		t.Errorf("%v, %s", s.Err(), s.Summary())
 	}
 }

@@ -35,7 +35,7 @@ type State struct {
 func (s State) String() string {
 	text := string(s.Outcome)
 	if s.Outcome == Drifted || s.Outcome == Failed {
-		text += fmt.Sprintf(" (%d changes to make, %d problems)", s.Changes, s.Problems)
+		text += fmt.Sprintf(" (changes to make: %d, problems: %d)", s.Changes, s.Problems)
 	}
 	if !s.Checked.IsZero() {
 		text += ", looked at " + s.Checked.UTC().Format(time.RFC3339)

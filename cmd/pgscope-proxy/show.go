@@ -75,11 +75,19 @@ func planText(out io.Writer, results []result) error {
 	return err
 }
 
+// count says how many there are of what.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 func summary(r result) string {
-	text := fmt.Sprintf("%d changes", len(r.Plan.Changes))
+	text := count(len(r.Plan.Changes), "change")
 	switch {
 	case r.Applied > 0:
-		text += fmt.Sprintf(", %d statements applied", r.Applied)
+		text += ", " + count(r.Applied, "statement") + " applied"
 	case len(r.Plan.Changes) == 0:
 		text = "nothing to change"
 	}
@@ -87,10 +95,10 @@ func summary(r result) string {
 		text += fmt.Sprintf("; %d rights of %d roles compared, none has changed", r.Proof.Rights, r.Proof.Roles)
 	}
 	if n := len(r.Plan.Problems); n > 0 {
-		text += fmt.Sprintf(", %d problems", n)
+		text += ", " + count(n, "problem")
 	}
 	if n := len(r.findings); n > 0 {
-		text += fmt.Sprintf(", %d findings", n)
+		text += ", " + count(n, "finding")
 	}
 	return text
 }

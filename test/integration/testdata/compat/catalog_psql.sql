@@ -12,7 +12,9 @@ GRANT USAGE ON SCHEMA s TO reader, "We""ird Näme";
 CREATE TABLE t (a int PRIMARY KEY, b text);
 ALTER TABLE t OWNER TO writer;
 ALTER TABLE t ENABLE ROW LEVEL SECURITY;
-CREATE POLICY p ON t FOR SELECT TO reader, "We""ird Näme" USING (true);
+-- A role each: of several, psql and pg_dump list that first which the server happens to find first.
+CREATE POLICY p ON t FOR SELECT TO reader USING (true);
+CREATE POLICY weird ON t FOR SELECT TO "We""ird Näme" USING (true);
 CREATE POLICY pp ON t TO PUBLIC USING (a > 0);
 GRANT SELECT ON t TO reader, PUBLIC;
 GRANT UPDATE (a) ON t TO "We""ird Näme" WITH GRANT OPTION;

@@ -14,7 +14,9 @@ CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
 ALTER MATERIALIZED VIEW m OWNER TO reader;
 CREATE SEQUENCE q;
 ALTER SEQUENCE q OWNER TO "We""ird Näme";
-CREATE POLICY p ON t TO reader, "We""ird Näme" USING (true);
+-- A role each: of several, psql and pg_dump list that first which the server happens to find first.
+CREATE POLICY p ON t TO reader USING (true);
+CREATE POLICY weird ON t TO "We""ird Näme" USING (true);
 GRANT SELECT ON t TO reader, PUBLIC;
 GRANT UPDATE (a) ON t TO "We""ird Näme" WITH GRANT OPTION;
 SELECT rolname, rolsuper, rolconnlimit, rolconfig FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1;
