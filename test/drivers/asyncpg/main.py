@@ -50,7 +50,8 @@ async def main():
     print("== reset")
     await c.execute("SET ROLE clerk")
     await c.reset()
-    await q("SELECT current_user::text = 'clerk'")
+    await q("SELECT current_user::text = 'clerk'") # RESET ALL leaves the role as it is
+    await c.execute("RESET ROLE")
     print("== login")
     own = await asyncpg.connect(user="clerk", password="pencil")
     print("  ", own.get_settings().session_authorization, [tuple(r) for r in await own.fetch("SELECT session_user::text, current_user::text")])

@@ -63,8 +63,10 @@ async fn main() -> Result<(), Error> {
         println!("   {:?}", rows.iter().map(|r| (r.get::<_, String>(0), r.get::<_, i32>(1))).collect::<Vec<_>>());
     }
     println!("== pipelined");
-    let (a, b, d) = tokio::join!(c.execute("CREATE ROLE porter", &[]), c.execute("GRANT clerk TO porter", &[]), c.execute("CREATE ROLE porter", &[]));
-    println!("   {:?} {:?}", a.is_ok(), b.is_ok());
+    c.execute("CREATE ROLE porter", &[]).await?;
+    // In whatever order they go.
+    let (a, b, d) = tokio::join!(c.execute("GRANT clerk TO porter", &[]), c.query_one("SELECT rolname::text FROM pg_roles WHERE rolname = 'porter'", &[]), c.execute("CREATE ROLE porter", &[]));
+    println!("   {:?} {:?}", a.is_ok(), b?.get::<_, String>(0));
     if let Err(e) = d {
         show(e);
     }
