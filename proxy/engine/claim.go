@@ -67,6 +67,10 @@ func (e *Engine) newClaim(name scope.Short) *rewriting {
 	return &rewriting{view: view, role: role, claim: appendStatement(nil, sql, nil)}
 }
 
+// firstThatStaysOpen is the first version, as server_version_num, in which a Query behind messages without a Sync leaves the
+// transaction of these open. There all claims are left, also those that would be answered well.
+const firstThatStaysOpen = 180000
+
 // takesClaim reports whether a claim can go before a statement without a trace. Outside of a transaction block the server
 // takes what follows an Execute for part of a pipeline, where SET LOCAL has another effect (IsInTransactionBlock,
 // src/backend/access/transam/xact.c): so it must be known that there is a block. Inside of a pipeline a claim is no other than
@@ -74,6 +78,8 @@ func (e *Engine) newClaim(name scope.Short) *rewriting {
 func (e *Engine) takesClaim(typ byte, local bool) bool {
 	p := &e.pending
 	switch {
+	case e.options.ServerVersion >= firstThatStaysOpen:
+		return false
 	case p.claims > 0: // one at a time
 		return false
 	case p.unsynced:
