@@ -75,9 +75,6 @@ func TestChainOverRotationAndRestart(t *testing.T) {
 		if begin.Seq != end.Seq || run > 0 && begin.Hash != end.Hash || (begin.Torn > 0) != (run == 2) {
 			t.Errorf("run %d begins at %+v, after %+v", run, begin, end)
 		}
-		if _, _, err := Open(Options{File: path}); err == nil || !strings.Contains(err.Error(), "another process") {
-			t.Errorf("opened twice: %v", err)
-		}
 		for i := range perRun {
 			l.Put(record(run*perRun + i))
 		}
@@ -113,6 +110,33 @@ func TestChainOverRotationAndRestart(t *testing.T) {
 	}
 }
 
+// TestTwoProcesses: of several that write one file, and put it aside, there is one chain.
+func TestTwoProcesses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	const logs, each = 4, 100
+	var writing sync.WaitGroup
+	for range logs {
+		l, _ := open(t, Options{File: path, Rotation: Rotation{Size: 5000}}) // a lock is of an open file, not of a process
+		writing.Go(func() {
+			for i := range each {
+				l.Put(record(i))
+			}
+			if _, err := l.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	writing.Wait()
+	aside, err := filepath.Glob(path + ".*")
+	if err != nil || len(aside) < 5 {
+		t.Errorf("%d files: %v", len(aside), err)
+	}
+	var c Chain
+	if err := verify(t, &c, append(aside, path)...); err != nil || c.Records != logs*each || c.First() != 1 {
+		t.Errorf("%d records: %v", c.Records, err)
+	}
+}
+
 func TestOldFilesAreRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	l, _ := open(t, Options{File: path, Rotation: Rotation{Size: 1000, Keep: 2}})
@@ -137,16 +161,14 @@ func TestAgeRotates(t *testing.T) {
 	}
 	defer f.close() //nolint:errcheck // a throw-away file
 	now := time.Unix(1000, 0)
-	last := start
 	for _, after := range []time.Duration{0, 30 * time.Minute, 59 * time.Minute, time.Hour, 90 * time.Minute} {
-		text, next, err := last.append(record(1), 0)
-		if err == nil {
-			err = f.write(append(text, '\n'), next, now.Add(after))
+		next := func(last link) ([]byte, link, error) {
+			text, next, err := last.append(record(1), 0)
+			return append(text, '\n'), next, err
 		}
-		if err != nil {
+		if _, err := f.add(next, now.Add(after)); err != nil {
 			t.Fatal(err)
 		}
-		last = next
 	}
 	aside, err := f.aside()
 	if err != nil || len(aside) != 1 || !strings.HasSuffix(aside[0], "00003") {
@@ -368,7 +390,6 @@ func listen(t *testing.T, network, path string) (address string, read func() str
 func TestMovedAway(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	l, _ := open(t, Options{File: path})
-	l.Reopen() // it is where it was
 	l.Put(record(1))
 	for l.Stats().Written == 0 {
 		runtime.Gosched()
@@ -376,7 +397,6 @@ func TestMovedAway(t *testing.T) {
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
 	}
-	l.Reopen()
 	l.Put(record(2))
 	closed(t, l)
 	if got, want := l.Stats(), (Stats{Written: 2}); got != want {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,15 +22,15 @@ type Rotation struct {
 	Keep int           // files beside the current one
 }
 
-// file is a sink whose chain outlives the process.
+// file is a sink whose chain outlives the process. Several processes may write it, as during an upgrade: each of them locks it
+// for a record, and goes on where the last one has stopped.
 type file struct {
 	path     string
 	rotation Rotation
 	f        *os.File
-	size     int64     // of what is whole
+	size     int64     // of what is whole, as it was last seen
 	began    time.Time // when its first record was written
 	last     link
-	moved    atomic.Bool // perhaps: somebody says so
 }
 
 // openFile opens a file to append to, with what the last process left in it. torn is how many bytes of a record it did not end
@@ -41,45 +40,66 @@ func openFile(path string, r Rotation) (s *file, torn int64, err error) {
 	if err := s.open(); err != nil {
 		return nil, 0, err
 	}
-	if torn, err = s.resume(); err != nil {
+	if err = s.lock(); err == nil {
+		torn, err = s.resume()
+		err = errors.Join(err, s.unlock())
+	}
+	if err != nil {
 		return nil, 0, errors.Join(err, s.f.Close())
 	}
 	return s, torn, nil
 }
 
-// open opens the file and locks it: two processes would tear the chain.
 func (s *file) open() error {
 	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errors.Join(fmt.Errorf("%s: another process writes it: %w", s.path, err), f.Close())
-	}
 	s.f, s.size, s.began = f, 0, time.Time{}
 	return nil
 }
 
-// resume finds the end of the chain: the file's last line or, where it is empty, that of the last file put aside.
+// lock waits until no other process writes the file. They do it for as long as a record takes.
+func (s *file) lock() error   { return s.flock(syscall.LOCK_EX) }
+func (s *file) unlock() error { return s.flock(syscall.LOCK_UN) }
+
+func (s *file) flock(how int) error {
+	for {
+		err := syscall.Flock(int(s.f.Fd()), how)
+		if !errors.Is(err, syscall.EINTR) {
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}
+
+// resume takes in the file as it is, and where it is empty the end of the chain.
 func (s *file) resume() (torn int64, err error) {
 	if torn, err = s.read(); err != nil || s.size > 0 {
 		return torn, err
 	}
+	return torn, s.inherit()
+}
+
+// inherit finds the end of the chain in the last file put aside, if it is not known already.
+func (s *file) inherit() error {
 	aside, err := s.aside()
 	if err != nil || len(aside) == 0 {
-		return torn, err
+		return err
 	}
 	f, err := os.Open(aside[len(aside)-1])
 	if err != nil {
-		return torn, err
+		return err
 	}
 	defer f.Close()
 	text, _, err := lastLine(f)
 	if err != nil {
-		return torn, err
+		return err
 	}
-	s.last, _, err = parseLink(f.Name(), text)
-	return torn, err
+	end, _, err := parseLink(f.Name(), text)
+	if err == nil && end.seq > s.last.seq {
+		s.last = end
+	}
+	return err
 }
 
 // read takes in the file as it is.
@@ -119,17 +139,22 @@ func lastLine(f *os.File) (text []byte, end int64, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	from := max(0, info.Size()-2*maxLine)
-	tail := make([]byte, info.Size()-from)
-	if _, err := f.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
-		return nil, 0, err
+	for window := int64(16 << 10); ; window *= 4 { // most lines are short
+		from := max(0, info.Size()-window)
+		tail := make([]byte, info.Size()-from)
+		if _, err := f.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
+			return nil, 0, err
+		}
+		newline := bytes.LastIndexByte(tail, '\n')
+		before := bytes.LastIndexByte(tail[:max(newline, 0)], '\n')
+		switch {
+		case before < 0 && from > 0 && window < 2*maxLine:
+		case newline < 0:
+			return nil, 0, nil
+		default:
+			return tail[before+1 : newline], from + int64(newline) + 1, nil
+		}
 	}
-	newline := bytes.LastIndexByte(tail, '\n')
-	if newline < 0 {
-		return nil, 0, nil
-	}
-	text = tail[:newline]
-	return text[bytes.LastIndexByte(text, '\n')+1:], from + int64(newline) + 1, nil
 }
 
 func parseLink(name string, text []byte) (link, time.Time, error) {
@@ -140,28 +165,81 @@ func parseLink(name string, text []byte) (link, time.Time, error) {
 	return link{l.Seq, hash(text)}, l.Time, nil
 }
 
-// write appends lines. What was not written whole is cut off again, so that the next attempt does not follow half a line.
-func (s *file) write(text []byte, last link, now time.Time) error {
-	if s.moved.Swap(false) {
-		if err := s.follow(); err != nil {
-			s.moved.Store(true) // to be tried again
-			return err
-		}
+// add appends the record that next makes the line of, and returns the line. What was not written whole is cut off again, so that
+// the next attempt does not follow half a line.
+func (s *file) add(next func(link) ([]byte, link, error), now time.Time) (text []byte, err error) {
+	if err := s.hold(); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.unlock()) }()
+	text, last, err := next(s.last)
+	if err != nil {
+		return nil, err
 	}
 	if s.due(int64(len(text)), now) {
 		if err := s.rotate(); err != nil {
-			return err
+			return nil, err
+		}
+		if text, last, err = next(s.last); err != nil { // another process may have begun the new file
+			return nil, err
 		}
 	}
 	if s.size == 0 {
 		s.began = now
 	}
 	if _, err := s.f.Write(text); err != nil {
-		return errors.Join(err, s.f.Truncate(s.size))
+		return nil, errors.Join(err, s.f.Truncate(s.size))
 	}
 	s.size += int64(len(text))
 	s.last = last
-	return nil
+	return text, nil
+}
+
+// hold locks the file that has the path now, and takes in what other processes have written. Where the file was put aside, by
+// another process or as logrotate does it, the chain goes on in a new one.
+func (s *file) hold() error {
+	for {
+		if err := s.lock(); err != nil {
+			return err
+		}
+		there, err := s.catchUp()
+		if err == nil && there {
+			return nil
+		}
+		if err != nil {
+			return errors.Join(err, s.unlock())
+		}
+		old := s.f
+		if err := s.open(); err != nil {
+			return errors.Join(err, s.unlock())
+		}
+		if err := errors.Join(old.Sync(), old.Close()); err != nil { // which unlocks it
+			return err
+		}
+	}
+}
+
+// catchUp takes in what other processes have written to the file, and reports whether it still has its path.
+func (s *file) catchUp() (there bool, err error) {
+	mine, err := s.f.Stat()
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case mine.Size() == 0:
+		s.size = 0
+		err = s.inherit()
+	case mine.Size() != s.size:
+		_, err = s.read()
+	}
+	if err != nil {
+		return false, err
+	}
+	other, err := os.Stat(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(mine, other), err
 }
 
 func (s *file) due(more int64, now time.Time) bool {
@@ -172,19 +250,18 @@ func (s *file) due(more int64, now time.Time) bool {
 // digits is how many a record's number has in the name of a file that was put aside: names sort as numbers do.
 const digits = 20
 
-// rotate puts the file aside, under the number of its last record, and begins another.
+// rotate puts the file aside, under the number of its last record, and holds another.
 func (s *file) rotate() error {
 	if err := s.f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(s.path, fmt.Sprintf("%s.%0*d", s.path, digits, s.last.seq)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // where it is not there, it was put aside by an attempt that went no further
-	}
-	old := s.f
-	if err := s.open(); err != nil {
+	if err := os.Rename(s.path, fmt.Sprintf("%s.%0*d", s.path, digits, s.last.seq)); err != nil {
 		return err
 	}
-	if err := old.Close(); err != nil {
+	if err := s.unlock(); err != nil {
+		return err
+	}
+	if err := s.hold(); err != nil {
 		return err
 	}
 	return s.prune()
@@ -213,26 +290,6 @@ func suffix(name, prefix string) string {
 		return ""
 	}
 	return rest
-}
-
-// follow begins a new file where somebody else has put the old one aside. The chain goes on in it.
-func (s *file) follow() error {
-	mine, err := s.f.Stat()
-	if err != nil {
-		return err
-	}
-	there, err := os.Stat(s.path)
-	switch {
-	case err == nil && os.SameFile(mine, there):
-		return nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	old := s.f
-	if err := s.open(); err != nil {
-		return err
-	}
-	return errors.Join(old.Sync(), old.Close())
 }
 
 // prune removes the oldest files of too many.

@@ -28,7 +28,7 @@ type Log struct {
 	o      Options
 	file   *file
 	syslog *syslog
-	sinks  []func(text []byte, last link, now time.Time) error
+	sinks  []func(text []byte, now time.Time) error // beside the file
 
 	mu    sync.Mutex
 	queue []Record
@@ -62,10 +62,9 @@ func Open(o Options) (*Log, Start, error) {
 			return nil, Start{}, err
 		}
 		l.file, l.last, begin.Torn = f, f.last, torn
-		l.sinks = append(l.sinks, f.write)
 	}
 	if o.Stdout != nil {
-		l.sinks = append(l.sinks, func(text []byte, _ link, _ time.Time) error {
+		l.sinks = append(l.sinks, func(text []byte, _ time.Time) error {
 			_, err := o.Stdout.Write(text)
 			return err
 		})
@@ -76,7 +75,7 @@ func Open(o Options) (*Log, Start, error) {
 			return nil, Start{}, errors.Join(err, l.closeSinks())
 		}
 		l.syslog = s
-		l.sinks = append(l.sinks, func(text []byte, _ link, now time.Time) error { return s.write(text, now) })
+		l.sinks = append(l.sinks, s.write)
 	}
 	begin.Seq, begin.Hash = l.last.seq, l.last.hash
 	go l.run()
@@ -127,13 +126,6 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// Reopen makes the next record go to a new file if the current one has been moved away, as logrotate does.
-func (l *Log) Reopen() {
-	if l.file != nil {
-		l.file.moved.Store(true)
-	}
-}
-
 // retry is how long the writer waits after an error.
 const retry = time.Second
 
@@ -165,21 +157,13 @@ func (l *Log) drain(again bool) bool {
 		r, lost := l.queue[0], l.lost
 		l.mu.Unlock()
 
-		text, next, err := l.last.append(r, lost)
-		if err != nil { // nothing in a record can fail to be JSON but a time out of range
-			l.o.Failed(err)
-			r = Record{Time: time.Now(), Event: r.Event, Decision: r.Decision, Result: r.Result}
-			if text, next, err = l.last.append(r, lost); err != nil {
-				panic(err) // strings and the time
-			}
-		}
-		text = append(text, '\n')
+		text, ok := l.chain(r, lost, &again)
 		for _, write := range l.sinks {
-			if !l.insist(write, text, next, &again) {
-				return false
-			}
+			ok = ok && l.insist(func() error { return write(text, time.Now()) }, &again)
 		}
-		l.last = next
+		if !ok {
+			return false
+		}
 		l.mu.Lock()
 		l.queue[0] = Record{} // let go of the texts
 		if l.queue = l.queue[1:]; len(l.queue) == 0 {
@@ -191,10 +175,34 @@ func (l *Log) drain(again bool) bool {
 	}
 }
 
-// insist writes a line to one sink, again and again; false where the log was closed and it could not be written.
-func (l *Log) insist(write func([]byte, link, time.Time) error, text []byte, next link, again *bool) bool {
+// chain makes the next line of the chain, which is that of the file where there is one; false where the log was closed and it
+// could not be written there.
+func (l *Log) chain(r Record, lost uint64, again *bool) (text []byte, ok bool) {
+	next := func(last link) ([]byte, link, error) {
+		text, next, err := last.append(r, lost)
+		if err != nil { // nothing in a record can fail to be JSON but a time out of range
+			l.o.Failed(err)
+			r.Time = time.Now()
+			text, next, err = last.append(r, lost)
+		}
+		return append(text, '\n'), next, err
+	}
+	ok = l.insist(func() (err error) {
+		if l.file == nil {
+			text, l.last, err = next(l.last)
+			return err
+		}
+		text, err = l.file.add(next, time.Now())
+		l.last = l.file.last
+		return err
+	}, again)
+	return text, ok
+}
+
+// insist does something again and again, until it succeeds; false where the log was closed and it did not.
+func (l *Log) insist(do func() error, again *bool) bool {
 	for {
-		err := write(text, next, time.Now())
+		err := do()
 		if err == nil {
 			return true
 		}

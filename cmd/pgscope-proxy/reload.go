@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/pgscope/pgscope-proxy/audit"
 	"github.com/pgscope/pgscope-proxy/config"
 	"github.com/pgscope/pgscope-proxy/proxy"
 )
@@ -14,7 +13,6 @@ type reloader struct {
 	started *config.Config // what the process began with
 	load    func() (*config.Config, error)
 	server  *proxy.Server
-	audit   *audit.Log // nil for none
 	log     *zap.Logger
 	level   zap.AtomicLevel
 
@@ -29,11 +27,10 @@ const (
 )
 
 func newReloader(
-	c *config.Config, load func() (*config.Config, error), server *proxy.Server, records *audit.Log,
-	log *zap.Logger, level zap.AtomicLevel, metrics prometheus.Registerer,
+	c *config.Config, load func() (*config.Config, error), server *proxy.Server, log *zap.Logger, level zap.AtomicLevel, metrics prometheus.Registerer,
 ) *reloader {
 	r := &reloader{
-		started: c, load: load, server: server, audit: records, log: log, level: level,
+		started: c, load: load, server: server, log: log, level: level,
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pgscope_reloads_total", Help: "Reloads of the configuration, by result.",
 		}, []string{"result"}),
@@ -79,8 +76,5 @@ func (r *reloader) apply() (*config.Config, error) {
 		return nil, err
 	}
 	r.level.SetLevel(c.LogLevel)
-	if r.audit != nil {
-		r.audit.Reopen()
-	}
 	return c, nil
 }
