@@ -97,6 +97,7 @@ func (ls *loops) take(r *relay, done func()) bool {
 	r.mu.Lock()
 	r.client, r.server = nil, nil
 	r.interrupt = func() { l.post(s.finish) }
+	r.miss = func() { l.post(s.miss) }
 	r.mu.Unlock()
 	l.post(s.begin)
 	return true
@@ -283,6 +284,13 @@ func (s *looped) begin() {
 func (s *looped) stop(e ending) {
 	s.relay.finish(e)
 	s.finish()
+}
+
+// miss ends the session if the client has gone.
+func (s *looped) miss() {
+	if !s.over && hungUp(s.client.fd) {
+		s.stop(ending{byClient, io.EOF})
+	}
 }
 
 // finish takes the session out of the loop.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -33,12 +34,14 @@ type relay struct {
 	once    sync.Once
 	// interrupt makes whoever reads or writes look at ended.
 	interrupt func()
-	end       ending // why; set before ended is closed
-	rest      rest   // what the watch has seen of it
-	moved     traffic
-	asked     time.Time           // since when the client is held; zero where it is not
-	waited    func(time.Duration) // is told how long it was
-	torn      bool                // the client was left within a message: nothing can be said to it any more. fromServer's
+	// miss ends the session if the client has gone: nobody listens to it while it is held.
+	miss   func()
+	end    ending // why; set before ended is closed
+	rest   rest   // what the watch has seen of it
+	moved  traffic
+	asked  time.Time           // since when the client is held; zero where it is not
+	waited func(time.Duration) // is told how long it was
+	torn   bool                // the client was left within a message: nothing can be said to it any more. fromServer's
 }
 
 // ending says why a session is over.
@@ -64,6 +67,11 @@ func newRelay(client, server net.Conn, e *engine.Engine) *relay {
 		past := time.Unix(1, 0)
 		_ = client.SetDeadline(past)
 		_ = server.SetDeadline(past)
+	}
+	r.miss = func() {
+		if connHungUp(client) {
+			r.finish(ending{byClient, io.EOF})
+		}
 	}
 	return r
 }

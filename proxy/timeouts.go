@@ -25,7 +25,10 @@ type rest struct {
 	since time.Time
 }
 
-// watch ends the sessions that rest for too long, until ctx ends.
+// lookAfter is how long a held client is taken to be there without a look.
+const lookAfter = 5 * time.Second
+
+// watch ends the sessions that rest for too long, and those whose client has gone while it was held, until ctx ends.
 func (s *Server) watch(ctx context.Context) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
@@ -34,14 +37,13 @@ func (s *Server) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			if t := s.settings.Load().Timeouts; t.Idle > 0 || t.IdleInTransaction > 0 {
-				s.each(func(x *session) { x.expire(now, t) })
-			}
+			t := s.settings.Load().Timeouts
+			s.each(func(x *session) { x.expire(now, t) })
 		}
 	}
 }
 
-// expire ends the session if it rests for too long.
+// expire ends the session if it rests for too long, or for nobody.
 func (x *session) expire(now time.Time, t Timeouts) {
 	x.mu.Lock()
 	r := x.relay
@@ -54,6 +56,9 @@ func (x *session) expire(now time.Time, t Timeouts) {
 func (r *relay) expire(now time.Time, t Timeouts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.asked.IsZero() && now.Sub(r.asked) >= lookAfter {
+		r.miss()
+	}
 	if state := r.engine.State(); state != r.rest.state || r.moved.heard != r.rest.heard {
 		r.rest = rest{state, r.moved.heard, now}
 		return

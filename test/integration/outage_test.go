@@ -1,12 +1,15 @@
 package integration
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
 // TestServerErrors has a server run out of things, directly and through the proxy: clients hear the same, roles that
@@ -90,5 +93,40 @@ func TestDeadlock(t *testing.T) {
 	}
 	if diff := cmp.Diff(memberships(t, plain(), ""), memberships(t, scoped(), "orders_")); diff != "" {
 		t.Errorf("roles, direct (-) and through the proxy (+):\n%s", diff)
+	}
+}
+
+// TestClientLeavesWhileAsked: the server does not answer the proxy's question, and the client that waits for it goes away. Then
+// the question is given up, as the server gives up a statement whose client has gone.
+func TestClientLeavesWhileAsked(t *testing.T) {
+	c := scoped()
+	database(t, c, "orders")
+	for name, goroutines := range map[string]bool{"event loop": false, "goroutines": true} {
+		t.Run(name, func(t *testing.T) {
+			d := start(t, c, func(o *proxy.Options) { o.Goroutines = goroutines }).open(t, "orders", "postgres")
+			holder := direct(c).connect(t, "orders", "postgres")
+			tx, err := holder.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }() // the connection ends it too
+			if _, err := tx.Exec(t.Context(), "LOCK TABLE pg_catalog.pg_auth_members"); err != nil {
+				t.Fatal(err)
+			}
+			waiting := func(want bool) {
+				t.Helper()
+				for got := !want; got != want; {
+					if err := tx.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").Scan(&got); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			d.say(&query{String: "CREATE ROLE lost"})
+			waiting(true)
+			if err := d.tcp().Close(); err != nil {
+				t.Fatal(err)
+			}
+			waiting(false)
+		})
 	}
 }

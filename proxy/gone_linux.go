@@ -1,0 +1,36 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// hungUp reports whether the other end of a socket has closed it, also where something that it said before is still to be read;
+// as the server finds it out (WaitEventAdjustEpoll, WL_SOCKET_CLOSED, src/backend/storage/ipc/latch.c).
+func hungUp(fd int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} //nolint:gosec // descriptors are small
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n > 0
+}
+
+// connHungUp is hungUp for a connection; false where it cannot be told.
+func connHungUp(c net.Conn) (gone bool) {
+	switch c := c.(type) {
+	case *tls.Conn:
+		return connHungUp(c.NetConn())
+	case *replayConn:
+		return connHungUp(c.Conn)
+	case syscall.Conn:
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return false
+		}
+		err = raw.Control(func(fd uintptr) { gone = hungUp(int(fd)) })
+		return err == nil && gone
+	default:
+		return false
+	}
+}
