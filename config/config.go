@@ -51,6 +51,7 @@ type Config struct {
 
 	ClientTLS ClientTLS
 	Audit     Audit
+	Trace     Trace
 	Databases map[string]Database // by name, as the server has it
 }
 
@@ -92,6 +93,13 @@ const (
 	OverflowRefuse Overflow = "refuse" // role statements are refused
 	OverflowDrop   Overflow = "drop"   // records are dropped and counted
 )
+
+// Trace is where traces go.
+type Trace struct {
+	Endpoint string  // the collector's URL; empty for no traces
+	Ratio    float64 // of traces that begin here, from 0 to 1
+	Service  string  // what the process is called in them
+}
 
 // ProxyProtocol is what load balancers in front of the proxy say of clients.
 type ProxyProtocol struct {

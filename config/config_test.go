@@ -67,6 +67,7 @@ func defaults() *config.Config {
 		Pool: config.PoolOff, PoolIdle: 20, PoolSize: 50, PoolLifetime: 10 * time.Minute,
 		ClientTLS: config.ClientTLS{Mode: config.TLSOff}, Databases: map[string]config.Database{},
 		Audit: config.Audit{MaxSize: 100 << 20, Overflow: config.OverflowRefuse},
+		Trace: config.Trace{Ratio: 1, Service: "pgscope-proxy"},
 	}
 }
 
@@ -204,6 +205,13 @@ pool-lifetime: 1h
 				c.Audit = config.Audit{
 					File: "a.log", Stdout: true, Syslog: "tcp:127.0.0.1:514", MaxSize: 1 << 20, MaxAge: 24 * time.Hour, Keep: 7, Overflow: config.OverflowDrop,
 				}
+			},
+		},
+		{
+			"traces",
+			sources{file: `trace: {endpoint: "https://otel.internal:4318/x", ratio: 0.25, service: orders}`},
+			func(c *config.Config) {
+				c.Trace = config.Trace{Endpoint: "https://otel.internal:4318/x", Ratio: 0.25, Service: "orders"}
 			},
 		},
 		{"a size in bytes", sources{args: []string{"--max-statement-size", "8192"}}, func(c *config.Config) { c.MaxStatementSize = 8192 }},
@@ -347,6 +355,7 @@ login-failures: -1
 proxy-protocol: {mode: require}
 pool: transaction
 pool-size: 0
+trace: {endpoint: "http://key@collector:4318", ratio: 1.5}
 `},
 			[]string{
 				`pgscope.yaml:3:7: "md5" is none of passthrough, verify, cert, peer, trust, reject`,
@@ -360,10 +369,13 @@ pool-size: 0
 				`pgscope.yaml:8:17: "-1" is no number from 0 to 1000000`,
 				`pgscope.yaml:10:7: "transaction" is none of off, session`,
 				`pgscope.yaml:11:12: "0" is no number from 1 to 100000`,
+				"pgscope.yaml:12:19: no user and password have a place in it; OTEL_EXPORTER_OTLP_HEADERS has",
+				`pgscope.yaml:12:55: "1.5" is no number from 0 to 1`,
 				"admin-dsn: must be set where auth, or a rule of auth-rules, is verify",
 				"proxy-protocol.from: must be set if proxy-protocol.mode is require",
 			},
 		},
+		{"collector", sources{args: []string{"--trace-endpoint", "127.0.0.1:4318"}}, []string{`invalid argument "127.0.0.1:4318" for "--trace-endpoint" flag: it is no URL like http://127.0.0.1:4318`}},
 		{"flag", sources{args: []string{"--max-statement-size", "2GiB"}}, []string{`invalid argument "2GiB" for "--max-statement-size" flag: 2GiB is not from 8KiB to 1GiB`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

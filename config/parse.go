@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -171,6 +172,28 @@ func parseSyslog(text string) (string, error) {
 		return text, checkAddress(where)
 	}
 	return "", fmt.Errorf(`"%s" is no address like unix:/dev/log or tcp:127.0.0.1:514`, text)
+}
+
+// parseCollector reads a URL. What authorizes somebody is a secret, and has its own place.
+func parseCollector(text string) (string, error) {
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return "", nil
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.RawQuery != "", u.Fragment != "":
+		return "", errors.New("it is no URL like http://127.0.0.1:4318")
+	case u.User != nil:
+		return "", errors.New("no user and password have a place in it; OTEL_EXPORTER_OTLP_HEADERS has")
+	}
+	return text, nil
+}
+
+func parseRatio(text string) (float64, error) {
+	r, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(r >= 0 && r <= 1) {
+		return 0, fmt.Errorf(`"%s" is no number from 0 to 1`, text)
+	}
+	return r, nil
 }
 
 func parsePrefix(text string) (string, error) {

@@ -296,7 +296,7 @@ var settings = []setting[Config]{
 		fixed:   true,
 		example: "audit: {file: /var/log/pgscope/audit.log}",
 		doc: "File for audit records: a line of JSON for each role statement and each refused login, chained by hashes (docs/audit.md). " +
-			"Only one process can write it. Empty: none.",
+			"Several processes on one machine may write it. Empty: none.",
 		set: into(func(c *Config) *string { return &c.Audit.File }, parsePath),
 	},
 	{
@@ -342,6 +342,29 @@ var settings = []setting[Config]{
 		doc: "What happens while audit records cannot be written and too many wait: refuse (role statements are refused with 53000) or drop " +
 			"(records are dropped; the next one counts them). Other statements go on in either case.",
 		set: into(func(c *Config) *Overflow { return &c.Audit.Overflow }, oneOf(OverflowRefuse, OverflowDrop)),
+	},
+	{
+		key: "trace.endpoint", arg: "URL",
+		fixed:   true,
+		example: "trace: {endpoint: \"http://127.0.0.1:4318\"}",
+		doc: "OpenTelemetry collector that gets a span for each login, each role statement and each run of the reconciler, by OTLP over HTTP: " +
+			"http, or https, a host, and a path if it is another than /v1/traces. OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_CERTIFICATE " +
+			"are respected (docs/operations.md). Empty: there are no traces.",
+		set: into(func(c *Config) *string { return &c.Trace.Endpoint }, parseCollector),
+	},
+	{
+		key: "trace.ratio", arg: "NUMBER", def: "1",
+		fixed:   true,
+		example: "trace: {endpoint: \"http://127.0.0.1:4318\", ratio: 0.1}",
+		doc:     "The part of the traces that is kept, from 0 to 1. Where an application says which trace it is in, it says that as well.",
+		set:     into(func(c *Config) *float64 { return &c.Trace.Ratio }, parseRatio),
+	},
+	{
+		key: "trace.service", arg: "NAME", def: "pgscope-proxy",
+		fixed:   true,
+		example: "trace: {endpoint: \"http://127.0.0.1:4318\", service: orders-proxy}",
+		doc:     "What the process is called in traces (service.name). OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before it.",
+		set:     into(func(c *Config) *string { return &c.Trace.Service }, parseName),
 	},
 }
 

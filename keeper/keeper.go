@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/reconcile"
+	"github.com/pgscope/pgscope-proxy/trace"
 )
 
 // Source is a manifest that was read.
@@ -35,6 +36,7 @@ type Options struct {
 	Report  bool
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
+	Tracer  *trace.Tracer // nil for none
 }
 
 // Times that nobody needs to set.
@@ -202,12 +204,15 @@ func (k *Keeper) keep(ctx context.Context, p *kept) {
 	o.DryRun, o.Partial, o.Sighted = k.o.Report, true, p.sighted || k.o.Report
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, longest)
+	bounded, span := k.o.Tracer.Begin(bounded, trace.Work{Name: "reconcile"}, trace.Text("db.system.name", "postgresql"), trace.Text("db.namespace", p.Database))
 	report, err := reconcile.Run(bounded, o)
 	cancel()
 	if ctx.Err() != nil {
 		return // the process ends
 	}
 	s := stateOf(p.Database, report, err, k.o.Report)
+	span.Set(trace.Text("pgscope.outcome", string(s.Outcome)))
+	span.End(err)
 	s.Checked = time.Now()
 
 	k.mu.Lock()

@@ -38,7 +38,10 @@ type visitor struct {
 	certificate *tls.Certificate // that the client was shown; nil without TLS
 	greeted     bool             // NegotiateProtocolVersion had its time
 	asked       bool             // it was asked to authenticate itself
+	parent      string           // the traceparent that its session shall be traced under; empty for none
 	penalty     func()           // makes it wait before it is told that its password is wrong; nil for no time
+
+	handshakeBegan, handshakeEnded time.Time // zero without TLS
 }
 
 // admitOptions is what admit needs to know of the configuration. It is made once, by newAdmitOptions, and shared.
@@ -159,9 +162,11 @@ func (v *visitor) handshake(ctx context.Context, o admitOptions) error {
 		return v.certificate, err
 	}
 	c := tls.Server(v.conn, config)
+	v.handshakeBegan = time.Now()
 	if err := c.HandshakeContext(ctx); err != nil {
 		return clientGone(fmt.Errorf("could not accept SSL connection: %w", err))
 	}
+	v.handshakeEnded = time.Now()
 	v.conn, v.tls = c, tlsState(c)
 	return nil
 }

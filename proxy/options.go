@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/audit"
+	"github.com/pgscope/pgscope-proxy/trace"
 )
 
 // Options are what a [Server] works with. The zero value of a field that has a default stands for it.
@@ -28,6 +29,9 @@ type Options struct {
 	Prefixes map[string]string
 	// Audit keeps a record of each role statement and each refused login; nil for none.
 	Audit *audit.Log
+
+	// Tracer traces logins and role statements; nil for none.
+	Tracer *trace.Tracer
 
 	// Pool keeps server connections for the next client. The zero value keeps none.
 	Pool PoolOptions

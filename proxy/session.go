@@ -19,6 +19,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
+	"github.com/pgscope/pgscope-proxy/trace"
 )
 
 // session is the story of one connection: admit → names → login → relay → close.
@@ -102,29 +103,38 @@ func (x *session) begin() (handed bool) {
 		x.tls = tls.VersionName(v.tls.Version)
 	}
 	x.meet(v)
-	if c := s.tally.enter(&x.place, x.client, x.limits()); c != nil {
-		x.turnedAway(x.crowded(v, c), policy.Decision{})
-		return false
-	}
-	d := x.mayConnect()
-	x.warn(connecting, d)
-	if d.Err != nil {
-		x.turnedAway(v.refuse(d.Err), d)
-		return false
-	}
-	in, err := x.login(ctx, v)
+	ctx, span := x.traceLogin(ctx, v)
+	in, d, err := x.letIn(ctx, v)
+	x.loggedInAs(span, in, err)
 	if err != nil {
 		x.turnedAway(err, d)
-		return false
-	}
-	if c := s.tally.settle(&x.place, in.user, scope.Short(v.startup.User()), v.startup.Database(), x.limits()); c != nil {
-		in.leave()
-		x.turnedAway(x.crowded(v, c), d)
 		return false
 	}
 	s.metrics.logins.WithLabelValues(loginAccepted).Inc()
 	s.metrics.loginSeconds.Observe(time.Since(x.came).Seconds())
 	return x.run(v, in)
+}
+
+// letIn logs the client in, if limits and policy have nothing against it; the decision is the policy's.
+func (x *session) letIn(ctx context.Context, v *visitor) (*loggedIn, policy.Decision, error) {
+	tally := x.server.tally
+	if c := tally.enter(&x.place, x.client, x.limits()); c != nil {
+		return nil, policy.Decision{}, x.crowded(v, c)
+	}
+	d := x.mayConnect()
+	x.warn(connecting, d)
+	if d.Err != nil {
+		return nil, d, v.refuse(d.Err)
+	}
+	in, err := x.login(ctx, v)
+	if err != nil {
+		return nil, d, err
+	}
+	if c := tally.settle(&x.place, in.user, scope.Short(v.startup.User()), v.startup.Database(), x.limits()); c != nil {
+		in.leave()
+		return nil, d, x.crowded(v, c)
+	}
+	return in, d, nil
 }
 
 func (x *session) close(c net.Conn) {
@@ -161,15 +171,18 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 		s.metrics.rejections.WithLabelValues(byFailures).Inc()
 		return nil, v.refuse(tooManyFailures(wait))
 	}
-	names, err := x.loginNames(ctx, v, user)
-	if err != nil {
+	resolving, span := trace.Child(ctx, "resolve user")
+	names, err := x.loginNames(resolving, v, user)
+	if span.End(err); err != nil {
 		return nil, err
 	}
 	if delay := x.settings.LoginFailureDelay; delay > 0 {
 		v.penalty = func() { pause(ctx, delay) }
 	}
 	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
-	if o.proof, err = x.authenticate(ctx, v, names); err != nil {
+	checking, span := trace.Child(ctx, "authenticate client")
+	o.proof, err = x.authenticate(checking, v, names)
+	if span.End(err); err != nil {
 		return nil, err
 	}
 	mode := x.settings.mode(database)
@@ -185,7 +198,9 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if asked, _ := walsender(v); !asked {
 		o.pool = s.pool
 	}
-	in, err := login(ctx, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
+	entering, span := trace.Child(ctx, "log in to server")
+	in, err := login(entering, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
+	span.End(err)
 	if len(names.candidates) > 1 {
 		x.learnGuess(guess{database, user}, names, err)
 	}
@@ -448,10 +463,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	if changed := s.o.AccessChanged; changed != nil {
 		c.AccessChanged = func() { changed(database) }
 	}
-	if s.o.Audit != nil {
-		c.Done = func(st engine.Statement) { s.o.Audit.Put(x.record(in.user, st)) }
-		c.Room = s.o.Audit.Room
-	}
+	x.observe(&c, in.user, v.parent)
 	c.Saw = func(_ string, result *rewrite.Result) {
 		what := statementForwarded
 		if len(result.Refusals) > 0 {
@@ -460,6 +472,29 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		s.metrics.statements.WithLabelValues(what).Inc()
 	}
 	return c
+}
+
+// observe has the engine tell of statements those who want to know of them.
+func (x *session) observe(c *engine.Config, role scope.Cluster, parent string) {
+	records, tracer := x.server.o.Audit, x.server.o.Tracer
+	if records != nil {
+		c.Room = records.Room
+	}
+	if tracer != nil {
+		c.Clock = time.Now
+	}
+	if records == nil && tracer == nil {
+		return
+	}
+	c.Done = func(st engine.Statement) {
+		r := x.record(role, st)
+		if records != nil {
+			records.Put(r)
+		}
+		if tracer != nil {
+			x.traceStatement(r, parent, st)
+		}
+	}
 }
 
 // farewell tells both sides that the session is over, as far as they can still be told, and cancels what the server does

@@ -13,52 +13,60 @@ import (
 
 // withoutRoles returns the packet without the settings that name roles, and what they said. As on the server, what
 // stands in options gives way to a parameter of its own, and the last switch wins.
-func withoutRoles(s wire.Startup) (wire.Startup, engine.StartRole) {
-	var role engine.StartRole
-	kept := make([]wire.Parameter, 0, len(s.Parameters))
-	for _, p := range s.Parameters {
-		if p.Name == "options" {
-			p.Value = optionsWithoutRoles(p.Value, &role)
-			break
-		}
-	}
-	for _, p := range s.Parameters {
+func withoutRoles(s wire.Startup) (_ wire.Startup, role engine.StartRole) {
+	s = withoutSettings(s, takeRole(&role))
+	return s, role
+}
+
+// takeRole returns what takes settings that name roles. Names of settings compare without regard to case (guc_name_compare,
+// guc.c).
+func takeRole(role *engine.StartRole) func(setting, value string) bool {
+	return func(setting, value string) bool {
 		switch {
-		case takeRole(p.Name, p.Value, &role):
+		case strings.EqualFold(setting, "role"):
+			role.Role, role.Set = value, true
+		case strings.EqualFold(setting, "session_authorization"):
+			role.Authorization, role.Authorized = value, true
+		default:
+			return false
+		}
+		return true
+	}
+}
+
+// withoutSettings returns the packet without the settings that take takes; those in options are shown to it first.
+func withoutSettings(s wire.Startup, take func(setting, value string) bool) wire.Startup {
+	const options = "options"
+	kept := make([]wire.Parameter, 0, len(s.Parameters))
+	rest := walkOptions(s.Get(options), take)
+	for _, p := range s.Parameters {
+		if p.Name == options {
+			p.Value = rest
+		}
+		if p.Name == options && rest == "" || take(p.Name, p.Value) {
 			continue
-		case p.Name == "options":
-			var ignored engine.StartRole
-			if p.Value = optionsWithoutRoles(p.Value, &ignored); p.Value == "" {
-				continue
-			}
 		}
 		kept = append(kept, p)
 	}
 	s.Parameters = kept
-	return s, role
+	return s
 }
 
-// takeRole takes a setting if it names a role. Names of settings compare without regard to case (guc_name_compare, guc.c).
-func takeRole(setting, value string, role *engine.StartRole) bool {
-	switch {
-	case strings.EqualFold(setting, "role"):
-		role.Role, role.Set = value, true
-	case strings.EqualFold(setting, "session_authorization"):
-		role.Authorization, role.Authorized = value, true
-	default:
-		return false
-	}
-	return true
+// withoutSetting returns the packet without one setting, and what that said.
+func withoutSetting(s wire.Startup, name string) (_ wire.Startup, said string) {
+	s = withoutSettings(s, func(setting, value string) bool {
+		found := strings.EqualFold(setting, name)
+		if found {
+			said = value
+		}
+		return found
+	})
+	return s, said
 }
 
 // serverSwitches are the switches of a backend that take an argument, as getopt has it in process_postgres_switches
 // (src/backend/tcop/postgres.c): the same from 14 to 18. '-' is the switch of --name=value.
 const serverSwitches = "BCDdfhkNprStvWc-"
-
-// optionsWithoutRoles returns options without the switches that set roles.
-func optionsWithoutRoles(options string, role *engine.StartRole) string {
-	return walkOptions(options, func(setting, value string) (take bool) { return takeRole(setting, value, role) })
-}
 
 // optionSet reports whether options set a setting.
 func optionSet(options, setting string) (found bool) {

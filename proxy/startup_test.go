@@ -41,7 +41,7 @@ func TestOptionsWithoutRoles(t *testing.T) {
 		},
 	} {
 		var role engine.StartRole
-		if got := optionsWithoutRoles(c.options, &role); got != c.kept || role != c.role {
+		if got := walkOptions(c.options, takeRole(&role)); got != c.kept || role != c.role {
 			t.Errorf("%q: %q, %+v; want %q, %+v", c.options, got, role, c.kept, c.role)
 		}
 	}
@@ -68,8 +68,8 @@ func FuzzOptions(f *testing.F) {
 			t.Errorf("%q: %q is joined to %q", options, words, joinOptions(words))
 		}
 		var role, again engine.StartRole
-		kept := optionsWithoutRoles(options, &role)
-		if optionsWithoutRoles(kept, &again) != kept || again != (engine.StartRole{}) {
+		kept := walkOptions(options, takeRole(&role))
+		if walkOptions(kept, takeRole(&again)) != kept || again != (engine.StartRole{}) {
 			t.Errorf("%q: %q is left, and says %+v", options, kept, again)
 		}
 		if strings.Contains(options, "role") && len(kept) > 2*len(options) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
+	"github.com/pgscope/pgscope-proxy/trace"
 )
 
 // Upstream is where the server is, and how to get there: the hosts, ports and TLS settings of a libpq connection string.
@@ -194,16 +195,18 @@ func (u *Upstream) retry(link *serverLink, sqlstate string) (from, to int, ok bo
 }
 
 // dialEntry makes one connection, and its TLS handshake.
-func (u *Upstream) dialEntry(ctx context.Context, i int) (*serverLink, error) {
+func (u *Upstream) dialEntry(ctx context.Context, i int) (link *serverLink, err error) {
 	ctx, cancel := context.WithTimeout(ctx, u.timeout)
 	defer cancel()
 	dialer := net.Dialer{KeepAliveConfig: u.keepAlive}
 	e := u.entries[i]
+	ctx, span := trace.Child(ctx, "connect to server", trace.Text("server.address", e.address))
+	defer func() { span.End(err) }()
 	conn, err := dialer.DialContext(ctx, e.network, e.address) // TCP_NODELAY is Go's default
 	if err != nil {
 		return nil, err
 	}
-	link := &serverLink{Conn: conn, entry: i, address: conn.RemoteAddr().String(), upstream: u}
+	link = &serverLink{Conn: conn, entry: i, address: conn.RemoteAddr().String(), upstream: u}
 	if e.tls == nil {
 		return link, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/trace"
 )
 
 // Options are what [Run] needs to know. Connect and Desired are required.
@@ -94,7 +95,10 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 			o.Planned(report.Plan)
 		}
 		a := &applier{Options: o, conn: conn, extent: extent, report: &report}
-		err = a.apply(ctx)
+		applying, span := trace.Child(ctx, "apply")
+		err = a.apply(applying)
+		span.Set(trace.Count("pgscope.statements", report.Applied))
+		span.End(err)
 		if err == nil || !passing(err) || attempt == attempts || report.Applied > 0 {
 			break
 		}
@@ -132,15 +136,19 @@ func (o Options) extent() (Extent, error) {
 }
 
 func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (Report, error) {
-	state, err := Observe(ctx, conn, extent)
-	if err != nil {
+	observing, span := trace.Child(ctx, "observe")
+	state, err := Observe(observing, conn, extent)
+	if span.End(err); err != nil {
 		return Report{}, err
 	}
+	_, span = trace.Child(ctx, "plan")
 	plan := NewPlan(o.Desired, state, o.Mode)
 	plan.Problems = append(plan.Problems, extent.unread...)
 	plan.Changes = slices.DeleteFunc(plan.Changes, func(c Change) bool {
 		return o.Sighted && c.Blind() || slices.ContainsFunc(extent.unread, func(p Problem) bool { return c.password != nil && c.password.Place == p.Place })
 	})
+	span.Set(trace.Count("pgscope.changes", len(plan.Changes)), trace.Count("pgscope.problems", len(plan.Problems)))
+	span.End(nil)
 	return Report{Plan: plan, Fingerprint: Fingerprint(state, plan)}, nil
 }
 

@@ -15,12 +15,14 @@ import (
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/reconcile"
 	"github.com/pgscope/pgscope-proxy/scope"
+	"github.com/pgscope/pgscope-proxy/trace"
 )
 
 // newKeeper returns what keeps the server at the manifest; nil where there is none. declare is told what each manifest that
 // comes into force declares.
 func newKeeper(
 	c *config.Config, admin *pgconn.Config, declare func(*policy.Declared), log *zap.Logger, metrics prometheus.Registerer,
+	tracer *trace.Tracer,
 ) (*keeper.Keeper, error) {
 	if c.Manifest == "" {
 		return nil, nil
@@ -52,6 +54,7 @@ func newKeeper(
 	}
 	return keeper.New(keeper.Options{
 		Load: load, Interval: c.Reconcile.Interval, Report: c.Reconcile.OnDrift == config.DriftReport, Log: log, Metrics: metrics,
+		Tracer: tracer,
 	}), nil
 }
 

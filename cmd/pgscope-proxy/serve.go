@@ -58,8 +58,12 @@ func serve(
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAudit(o.Audit, log)) }()
+	if o.Tracer, err = openTracer(ctx, c.Trace, log); err != nil {
+		return err
+	}
+	defer closeTracer(o.Tracer, log)
 	var server *proxy.Server
-	k, err := newKeeper(c, o.Admin, func(d *policy.Declared) { server.SetDeclared(d) }, log, metrics)
+	k, err := newKeeper(c, o.Admin, func(d *policy.Declared) { server.SetDeclared(d) }, log, metrics, o.Tracer)
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func serve(
 			return err
 		}
 	}
-	r := newReloader(c, load, server, o.Audit, log, level, metrics)
+	r := newReloader(c, load, server, log, level, metrics)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)

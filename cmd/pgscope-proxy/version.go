@@ -66,14 +66,18 @@ func commitOf(info *debug.BuildInfo) string {
 
 // buildInfo is the version as a metric: of several proxies side by side, which are the old ones?
 func buildInfo() prometheus.Collector {
-	name := version
-	if info, ok := debug.ReadBuildInfo(); ok && name == "" {
-		name = info.Main.Version
-	}
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "pgscope_build_info", Help: "1, with the version that runs.",
-		ConstLabels: prometheus.Labels{"version": name, "go_version": runtime.Version()},
+		ConstLabels: prometheus.Labels{"version": versionName(), "go_version": runtime.Version()},
 	})
 	g.Set(1)
 	return g
+}
+
+// versionName is the version that runs.
+func versionName() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
 }

@@ -44,7 +44,7 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		if p := e.pending.first(); p.awaits == executed && p.text != nil {
-			e.done(p.text.trail, succeeded)
+			e.done(p.text.trail, Succeeded)
 		}
 		e.pending.answered(executed)
 		if typ == wire.CommandComplete && e.userPath.watches(size) {
@@ -106,7 +106,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		if p := e.pending.first(); p.awaits == readyQuery && p.text != nil {
-			e.done(p.text.trail, succeeded)
+			e.done(p.text.trail, Succeeded)
 		}
 		part := e.pending.first().awaits == readyPart
 		e.pending.ready(e.status == wire.TxIdle)

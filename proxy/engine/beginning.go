@@ -73,7 +73,7 @@ func (e *Engine) start(out *Out) error {
 	known := e.cfg.Directory.Admitted(e.cfg.Login, e.cfg.LoginName) && !e.startRole.pending()
 	failed := e.question.failure != nil
 	if r := &e.startRole; r.sent {
-		result := succeeded
+		result := Succeeded
 		if failed {
 			result = string(wire.Field(e.question.failure, 'C'))
 		}

@@ -1,5 +1,5 @@
 // Package engine is the protocol core of one session: a state machine from bytes in to bytes out. It does no I/O, starts
-// no goroutine and reads no clock, so that goroutines, an event loop, a table test and a fuzzer drive the same code.
+// no goroutine and reads no clock but one that it is given, so that goroutines, an event loop, a table test and a fuzzer drive the same code.
 //
 //	            Engine.Client(in, out)                          out.Server
 //	client ──▶  stream ─▶ frontend.go ─▶ statement.go  ────────────────────▶  server

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/rewrite"
@@ -64,6 +66,8 @@ type Config struct {
 	Vacate func(database string)
 	// Done, if any, is told of each statement that had to do with roles when its result is known. It must not block.
 	Done func(Statement)
+	// Clock, if any, is what tells in a Statement when it was what.
+	Clock func() time.Time
 	// Room, if any, tells whether Done can take one more; while it cannot, statements are refused.
 	Room func() bool
 	// AccessChanged, if any, is told when statements that change roles or access were run, and their transaction has ended.
@@ -93,16 +97,17 @@ type Engine struct {
 
 	startRole startRole // what is to be done before the client may begin
 
-	started   bool   // the client has seen the first ReadyForQuery
-	status    byte   // of the last ReadyForQuery: I, T or E; 0 before the first
-	key       []byte // the body of BackendKeyData
-	crowded   bool   // the client is held because it runs too far ahead
-	changing  bool   // the transaction under way changes roles
-	accessed  bool   // it ran statements that change roles or access
-	kept      bool   // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
-	switching bool   // the session spoke of pgscope.*: its mode may not be the configured one
-	goodbye   bool   // the client sent Terminate
-	spared    bool   // and the server does not know, being at rest
+	started   bool      // the client has seen the first ReadyForQuery
+	status    byte      // of the last ReadyForQuery: I, T or E; 0 before the first
+	key       []byte    // the body of BackendKeyData
+	crowded   bool      // the client is held because it runs too far ahead
+	changing  bool      // the transaction under way changes roles
+	accessed  bool      // it ran statements that change roles or access
+	kept      bool      // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
+	switching bool      // the session spoke of pgscope.*: its mode may not be the configured one
+	goodbye   bool      // the client sent Terminate
+	spared    bool      // and the server does not know, being at rest
+	came      time.Time // when the text, or the Execute, came that was looked at last
 	reported  []string
 	fatal     bool // the server ended the session by an error
 }

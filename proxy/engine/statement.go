@@ -93,6 +93,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 
 // begins holds a statement that may name a role, and begins with it.
 func (e *Engine) begins(s statement, out *Out) {
+	e.came = e.now()
 	e.held = &held{statement: s, written: string(s.sql)}
 	if e.mustAsk(e.held.written) {
 		e.askHeld(readingSQL, nil, out)

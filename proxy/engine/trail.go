@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -18,6 +19,8 @@ type Statement struct {
 	// Result is the SQLSTATE that the client got: 00000 where the server did what it was told. Empty where the session
 	// ended before the answer came.
 	Result string
+	// Came and Decided are when the client sent it and when it was known what is to become of it. Zero without a clock.
+	Came, Decided time.Time
 }
 
 // Want is one action of a statement, and what the policy says of it.
@@ -103,6 +106,7 @@ func (j *judge) record(r *rewriting) *trail {
 			st.Wants = append(st.Wants, Want{Action: a})
 		}
 	}
+	st.Came, st.Decided = j.engine.came, j.engine.now()
 	return &trail{statement: st, facts: j.facts}
 }
 
@@ -128,7 +132,15 @@ func (e *Engine) refused(sql []byte) *trail {
 	if sql != nil {
 		written = rewrite.Redact(string(sql), e.options)
 	}
-	return &trail{statement: Statement{Written: written, Refused: true}}
+	return &trail{statement: Statement{Written: written, Refused: true, Came: e.came, Decided: e.now()}}
+}
+
+// now is the time, where somebody wants to know it.
+func (e *Engine) now() time.Time {
+	if e.cfg.Clock == nil {
+		return time.Time{}
+	}
+	return e.cfg.Clock()
 }
 
 // done gives away the record of a text.
@@ -161,8 +173,8 @@ func (st *Statement) changesAccess() bool {
 	return changes && !st.Refused
 }
 
-// succeeded is the SQLSTATE of what did.
-const succeeded = "00000" // successful_completion
+// Succeeded is the SQLSTATE of what did.
+const Succeeded = "00000" // successful_completion
 
 // failedWith gives away the record of a text that the server's error is about. code is what the client was told.
 func (e *Engine) failedWith(t *text, code string) {
@@ -206,6 +218,7 @@ var tooManyPrepared = scope.Error{
 
 // execute lets the server run a portal of a text that is recorded, if the policy still allows it, and who acts now may.
 func (e *Engine) execute(t *text, frame []byte, out *Out) {
+	e.came = e.now()
 	kinds := make([]policy.Kind, len(t.trail.statement.Wants))
 	for i, w := range t.trail.statement.Wants {
 		kinds[i] = w.Action.Kind
@@ -261,6 +274,7 @@ func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out)
 		return
 	}
 	again := *t.trail
+	again.statement.Came, again.statement.Decided = e.came, e.now()
 	again.statement.Wants = append([]Want(nil), again.statement.Wants...)
 	var denied *scope.Error
 	for i := range again.statement.Wants {
