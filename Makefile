@@ -26,7 +26,7 @@ help: ## what there is to make
 ##
 ## Build
 
-.PHONY: build static demo image image-check dist licences reproducible clean
+.PHONY: build static demo image image-check dist dist-check licences reproducible clean
 build: ## the program, in bin/
 	go build -ldflags '$(LDFLAGS)' -o bin/pgscope-proxy ./cmd/pgscope-proxy
 
@@ -60,6 +60,10 @@ dist: static ## what a release has, in dist/: static program, manual pages, comp
 		ARCH=$$(go env GOARCH) VERSION=$(VERSION:v%=%) go run $(NFPM) package -f packaging/nfpm.yaml -p $$kind -t dist/ || exit 1; \
 	done
 	cd dist && sha256sum pgscope-proxy sbom.cdx.json *.deb *.rpm > SHA256SUMS
+
+# Each tool says what it thinks of what it knows; one that is not there, and cannot be installed, is named.
+dist-check: dist ## what others say of dist/ and packaging/: lintian, rpmlint, systemd, the schemas of Kubernetes and of CycloneDX
+	packaging/check.sh
 
 licences: build ## the licences of what the program is made of; fails where one is not permitted
 	go run ./packaging/licences bin/pgscope-proxy
