@@ -64,6 +64,7 @@ var runs = []string{
 	"pgs", // the settings pgscope.*
 	"gpg", // getpgusername
 	"ypd", // typdefault
+	"xpl", // explain
 }
 
 // firstOfPair and secondOfPair have a bit for each pair of letters in the runs. A letter's two cases differ by 0x20.
@@ -98,7 +99,8 @@ func hasRun(sql []byte, i int) bool {
 	}
 	switch letters(sql[i], sql[i+1], sql[i+2]) {
 	case 'p'<<16 | 'g'<<8 | underscore, 'u'<<16 | 's'<<8 | 'e', 'r'<<16 | 'o'<<8 | 'l', 'i'<<16 | 'v'<<8 | 'i', 'i'<<16 | 'v'<<8 | 's',
-		'i'<<16 | 'z'<<8 | 'a', 'n'<<16 | 'f'<<8 | 'o', 'a'<<16 | 'c'<<8 | 'l', 'p'<<16 | 'g'<<8 | 's', 'g'<<16 | 'p'<<8 | 'g', 'y'<<16 | 'p'<<8 | 'd':
+		'i'<<16 | 'z'<<8 | 'a', 'n'<<16 | 'f'<<8 | 'o', 'a'<<16 | 'c'<<8 | 'l', 'p'<<16 | 'g'<<8 | 's', 'g'<<16 | 'p'<<8 | 'g', 'y'<<16 | 'p'<<8 | 'd',
+		'x'<<16 | 'p'<<8 | 'l':
 		return true
 	default:
 		return false

@@ -470,11 +470,15 @@ func (l lens) wrap(f form, as string) (before, after string) {
 // definition takes from a text what storedName has put into the expression that it is of: as pg_get_expr and its like
 // write it (ruleutils.c), with all parentheses or with few.
 func (l lens) definition(text string) string {
-	const words = `(CURRENT_USER|CURRENT_ROLE|SESSION_USER|USER)`
-	kept := regexp.QuoteMeta(", " + l.deparsed + ", ''::text")
-	return "pg_catalog.regexp_replace(" + text + ", " +
-		scope.QuoteLiteral(`\(regexp_replace\(\(`+words+`\)::text`+kept+`\)\)::name|regexp_replace\(`+words+`::text`+kept+`\)::name`) +
+	return "pg_catalog.regexp_replace(" + text + ", " + scope.QuoteLiteral(keptPattern(regexp.QuoteMeta(l.deparsed))) +
 		", " + scope.QuoteLiteral(`\1\2`) + ", 'g')"
+}
+
+// keptPattern finds what storedName has made of a key word, which is one of two groups; lead finds [lens.deparsed].
+func keptPattern(lead string) string {
+	const words = `(CURRENT_USER|CURRENT_ROLE|SESSION_USER|USER)`
+	kept := ", " + lead + ", ''::text"
+	return `\(regexp_replace\(\(` + words + `\)::text` + kept + `\)\)::name|regexp_replace\(` + words + `::text` + kept + `\)::name`
 }
 
 // lookup returns how the client's expression is read as a name, and the expression of the role that it means.

@@ -164,7 +164,7 @@ var privilegeFunctions = map[string]int{
 var catalogWords = func() map[string]struct{} {
 	words := set(
 		"current_user", "current_role", "session_user", "regrole", "to_regrole", "pg_has_role", "information_schema",
-		"session_authorization", "aclitem", "makeaclitem",
+		"session_authorization", "aclitem", "makeaclitem", "explain",
 	)
 	for _, more := range []map[string]struct{}{aclColumns, aclFunctions, definitionFunctions, definitionColumns} {
 		maps.Copy(words, more)

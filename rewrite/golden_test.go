@@ -271,7 +271,11 @@ func (c goldenCase) run(t *testing.T) string {
 		b.WriteString(describeChange(c) + "\n")
 	}
 	if r := a.Results(); r.Any() {
-		fmt.Fprintf(&b, "results: typed %t, kept %t, settings %v\n", r.Typed, r.Kept, r.Settings)
+		fmt.Fprintf(&b, "results: typed %t, kept %t, settings %v", r.Typed, r.Kept, r.Settings)
+		if r.Plans != nil {
+			fmt.Fprintf(&b, ", plans %v", r.Plans)
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
 }

@@ -1,9 +1,12 @@
 package rewrite
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // replacement is what was put in the place of some of the client's text.
@@ -29,3 +32,18 @@ func (r *Result) Restore(text string, position int) (string, int) {
 	before := back.Replace(text[:byteOffset(text, position)])
 	return restored, min(utf8.RuneCountInString(before), utf8.RuneCountInString(restored)) + 1
 }
+
+// Plan returns what takes from a plan, in each of EXPLAIN's formats, what the proxy has put into the expressions that the
+// server keeps: the plan shows CURRENT_USER then, as the definitions do.
+func Plan(db scope.Database) func(string) string {
+	lead := newLens(db).deparsed
+	pattern := keptPattern("(?:" + regexp.QuoteMeta(lead) + "|" + regexp.QuoteMeta(inJSON.Replace(lead)) + "|" + regexp.QuoteMeta(inXML.Replace(lead)) + ")")
+	kept := regexp.MustCompile(pattern)
+	return func(plan string) string { return kept.ReplaceAllString(plan, "$1$2") }
+}
+
+// Texts in a plan are escaped as escape_json (json.c), in YAML too, and escape_xml (xml.c) do it.
+var (
+	inJSON = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
+	inXML  = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+)

@@ -13,10 +13,11 @@ type Results struct {
 	Typed    bool  // columns of those types may come
 	Kept     bool  // EXECUTE and FETCH may have such columns from now on: see [MayFetch]
 	Settings []int // the statements, counted from 0, that show the setting of a role
+	Plans    []int // those that show a plan: see [Plan]
 }
 
 // Any reports whether there is something to look at, now or later.
-func (r Results) Any() bool { return r.Typed || r.Kept || r.Settings != nil }
+func (r Results) Any() bool { return r.Typed || r.Kept || r.Settings != nil || r.Plans != nil }
 
 // Results says what of the text's results is to be looked at.
 func (a *Analysis) Results() Results { return a.results }
@@ -30,6 +31,7 @@ func MayFetch(sql []byte) bool {
 func readResults(text string, pieces []piece) (r Results) {
 	typed := sync.OnceValue(func() bool { return hasWord([]byte(text), valueWord) })
 	for i, p := range pieces {
+		counted := i == 0 && p.base == 0
 		for at, raw := range p.tree.GetStmts() {
 			switch n := raw.Stmt.GetNode().(type) {
 			case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
@@ -39,8 +41,12 @@ func readResults(text string, pieces []piece) (r Results) {
 			case *pg.Node_ExecuteStmt, *pg.Node_FetchStmt:
 				r.Typed = true
 			case *pg.Node_VariableShowStmt:
-				if i == 0 && p.base == 0 && showsRole(n.VariableShowStmt) {
+				if counted && showsRole(n.VariableShowStmt) {
 					r.Settings = append(r.Settings, at)
+				}
+			case *pg.Node_ExplainStmt:
+				if counted {
+					r.Plans = append(r.Plans, at)
 				}
 			}
 		}

@@ -93,7 +93,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	}
 	switch typ {
 	case wire.RowDescription:
-		return pass, first.text.describe(frame)
+		return pass, e.describe(first.text, frame)
 	case wire.DataRow:
 		return e.row(frame, first.text, out)
 	case wire.ReadyForQuery:

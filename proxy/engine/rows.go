@@ -17,14 +17,15 @@ import (
 
 // rows is what is known of the results of a text that is looked at. A prepared statement and its portals share it.
 type rows struct {
-	settings []int    // the statements, counted from 0, that show the setting of a role
-	columns  []column // of the result that is being sent, or that Execute will send
+	results rewrite.Results
+	columns []column // of the result that is being sent, or that Execute will send
 }
 
 // column is one with role names in it.
 type column struct {
-	at  int
-	typ uint32 // 0 for a role's name by itself
+	at    int
+	plain bool // the values are texts in the binary format too
+	show  func(rewrite.Localizer, string) string
 }
 
 // maxDescription bounds the description of a result, or of a statement's parameters, in bytes: of 1,664 columns
@@ -40,10 +41,10 @@ const textFormat = 0
 // lookAt returns what is to be known of the results of a held statement, nil where they pass.
 func (h *held) lookAt() *rows {
 	r := h.analysis.Results()
-	if h.mode != scope.Transparent || !r.Typed && r.Settings == nil {
+	if h.mode != scope.Transparent || !r.Typed && r.Settings == nil && r.Plans == nil {
 		return nil
 	}
-	return &rows{settings: r.Settings}
+	return &rows{results: r}
 }
 
 // looked reports whether the results of the text are looked at.
@@ -62,11 +63,11 @@ func (e *Engine) described(frame []byte) error {
 	if frame[0] == wire.NoData {
 		return nil
 	}
-	return t.describe(frame)
+	return e.describe(t, frame)
 }
 
-// describe notes which columns of a result have roles' names in them.
-func (t *text) describe(frame []byte) error {
+// describe notes which columns of a text's result have roles' names in them.
+func (e *Engine) describe(t *text, frame []byte) error {
 	var d pgproto3.RowDescription
 	if err := d.Decode(frame[wire.HeaderSize:]); err != nil {
 		return serverViolation(err.Error(), frame[0])
@@ -74,13 +75,24 @@ func (t *text) describe(frame []byte) error {
 	t.rows.columns = t.rows.columns[:0]
 	for i, f := range d.Fields {
 		switch {
-		case len(d.Fields) == 1 && slices.Contains(t.rows.settings, t.completed):
-			t.rows.columns = append(t.rows.columns, column{at: i})
+		case len(d.Fields) == 1 && slices.Contains(t.rows.results.Settings, t.completed):
+			t.rows.columns = append(t.rows.columns, column{i, true, showName})
+		case len(d.Fields) == 1 && slices.Contains(t.rows.results.Plans, t.completed):
+			plan := rewrite.Plan(e.cfg.Directory.Database())
+			t.rows.columns = append(t.rows.columns, column{i, true, func(_ rewrite.Localizer, s string) string { return plan(s) }})
 		case rewrite.NamesRoles(f.DataTypeOID):
-			t.rows.columns = append(t.rows.columns, column{i, f.DataTypeOID})
+			t.rows.columns = append(t.rows.columns, column{i, false, func(l rewrite.Localizer, s string) string { return l.Value(f.DataTypeOID, s) }})
 		}
 	}
 	return nil
+}
+
+// showName shows a role's name by itself.
+func showName(l rewrite.Localizer, name string) string {
+	if short, own := l.Own(scope.Cluster(name)); own {
+		return string(short)
+	}
+	return name
 }
 
 // bindFormats makes a portal of t one that knows its results' formats, where they are not texts.
@@ -137,8 +149,8 @@ func (e *Engine) row(frame []byte, t *text, out *Out) (verdict, error) {
 			continue
 		}
 		value, ok := "", false
-		if size > 0 && t.format(i) == textFormat {
-			value, ok = e.value(l, columns[0].typ, string(field[4:]))
+		if size > 0 && (columns[0].plain || t.format(i) == textFormat) {
+			value, ok = e.value(l, columns[0], string(field[4:]))
 		}
 		columns = columns[1:]
 		if !ok {
@@ -158,18 +170,13 @@ func (e *Engine) row(frame []byte, t *text, out *Out) (verdict, error) {
 
 // value maps a value in the client's character set; false where it stays as it is, since it holds no name, or one that
 // cannot be read or written.
-func (e *Engine) value(l rewrite.Localizer, typ uint32, value string) (string, bool) {
+func (e *Engine) value(l rewrite.Localizer, c column, value string) (string, bool) {
 	set := e.options.Charset()
 	decoded, ok := set.Decode(value, nil)
 	if !ok {
 		return "", false
 	}
-	mapped := decoded
-	if typ != 0 {
-		mapped = l.Value(typ, decoded)
-	} else if short, own := l.Own(scope.Cluster(decoded)); own {
-		mapped = string(short)
-	}
+	mapped := c.show(l, decoded)
 	if mapped == decoded {
 		return "", false
 	}

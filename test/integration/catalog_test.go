@@ -89,7 +89,8 @@ var createRole = regexp.MustCompile(`(?m)^CREATE ROLE .*$`)
 func TestCatalogDescribed(t *testing.T) {
 	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
 	const script = `CREATE ROLE reader; CREATE ROLE writer LOGIN; GRANT reader TO writer; CREATE TABLE t (a int);
-		ALTER TABLE t OWNER TO writer; GRANT SELECT ON t TO reader; CREATE POLICY p ON t TO reader`
+		ALTER TABLE t OWNER TO writer; GRANT SELECT ON t TO reader; CREATE POLICY p ON t TO reader;
+		CREATE VIEW mine AS SELECT 1 WHERE current_user = 'writer'; GRANT SELECT ON mine TO writer`
 	database(t, plain(), "orders")
 	database(t, scoped(), "orders")
 	direct(plain()).psql(t, "orders", "postgres", script)
@@ -132,6 +133,8 @@ func TestCatalogDescribed(t *testing.T) {
 		{sql: "SELECT ARRAY[relowner::regrole, 0::regrole] FROM pg_class WHERE relname = 't'"},
 		{sql: "SHOW role"},
 		{sql: "SHOW session_authorization"},
+		{sql: "EXPLAIN (COSTS OFF) SELECT * FROM mine"},
+		{sql: "EXPLAIN (COSTS OFF, FORMAT JSON) SELECT * FROM mine"},
 		{sql: "SELECT nosuch, $1 FROM pg_roles", args: []any{"reader"}},
 	} {
 		if diff := cmp.Diff(described(t, want, q.sql), described(t, got, q.sql)); diff != "" {
@@ -149,7 +152,7 @@ func TestCatalogDescribed(t *testing.T) {
 func TestCatalogOddName(t *testing.T) {
 	const name = `O.d (d) "{name}`
 	via := start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) })
-	for _, script := range []string{"catalog_functions", "catalog_relations", "catalog_stored"} {
+	for _, script := range []string{"catalog_functions", "catalog_relations", "catalog_stored", "catalog_explain"} {
 		t.Run(script, func(t *testing.T) {
 			content, err := os.ReadFile("testdata/compat/" + script + ".sql")
 			if err != nil {
