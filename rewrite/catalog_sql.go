@@ -456,7 +456,7 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT CASE WHEN " + l.without(argument) + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.text[] ELSE ARRAY(SELECT " +
 			aclItem + " FROM (SELECT " + aclParts + " AS m, pgscope_t.i FROM (SELECT pgscope_u.x::pg_catalog.text AS x, pgscope_u.i" +
 			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i) OFFSET 0) pgscope_t OFFSET 0) pgscope_i" +
-			l.besideItems() + " ORDER BY pgscope_i.i) END" + from, " AS x) pgscope_x)"
+			l.besideItems() + " WHERE " + notMarkers + " ORDER BY pgscope_i.i) END" + from, " AS x) pgscope_x)"
 	case aclText:
 		return "(SELECT " + aclItem + from, " AS x) pgscope_x, LATERAL (SELECT " + aclParts + " AS m" +
 			" FROM (SELECT pgscope_x.x::pg_catalog.text AS x OFFSET 0) pgscope_t OFFSET 0) pgscope_i" + l.besideItems() + ")"
@@ -522,7 +522,10 @@ func (l lens) without(list string) string {
 	if strings.ContainsAny(l.lead, `"\`) { // which are written otherwise in a list
 		return list + " IS NULL"
 	}
-	return "(pg_catalog.strpos(" + list + "::pg_catalog.text, " + l.lead + ") OPERATOR(pg_catalog.>) 0) IS NOT TRUE"
+	found := func(s string) string {
+		return "pg_catalog.strpos(" + list + "::pg_catalog.text, " + s + ") OPERATOR(pg_catalog.>) 0"
+	}
+	return "(" + found(l.lead) + " OR " + found("'"+scope.Reserved+"'") + ") IS NOT TRUE"
 }
 
 // aclParts cuts the text of an item into grantee, privileges and grantor. Names without quotes have no '=' and no '/'.
@@ -533,6 +536,9 @@ var aclParts = "CASE WHEN pg_catalog.strpos(pgscope_t.x, '\"') OPERATOR(pg_catal
 // aclItem is the text of an access list's item with short names; pgscope_i.m are its parts.
 const aclItem = "COALESCE(pgscope_o.o OPERATOR(pg_catalog.->>) pgscope_i.m[1], pgscope_i.m[1])" + concat + "pgscope_i.m[2]" + concat +
 	"COALESCE(pgscope_o.o OPERATOR(pg_catalog.->>) pgscope_i.m[3], pgscope_i.m[3])"
+
+// notMarkers are the items that do not say what a marker may: what is granted to all roles of a database is not said to them.
+const notMarkers = "pg_catalog.starts_with(pg_catalog.ltrim(pgscope_i.m[1], '\"'), '" + scope.Reserved + "') IS NOT TRUE"
 
 // besideItems is beside with the names as access lists have them.
 func (l lens) besideItems() string {

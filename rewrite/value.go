@@ -30,14 +30,14 @@ func NamesRoles(typ uint32) bool {
 
 // Value returns a value of a type with short names. One that holds no name of this database comes back as it is.
 func (l Localizer) Value(typ uint32, text string) string {
-	if lead := l.Prefix + scope.Separator; !strings.Contains(text, lead) && !strings.ContainsAny(lead, `"\`) {
+	if lead := l.Prefix + scope.Separator; !strings.Contains(text, lead) && !strings.Contains(text, scope.Reserved) && !strings.ContainsAny(lead, `"\`) {
 		return text
 	}
 	switch typ {
 	case typeAclitem:
 		return l.aclItem(text)
 	case typeAclitems:
-		return mapArray(text, l.aclItem)
+		return mapArray(withoutMarkers(text), l.aclItem)
 	case typeRegrole:
 		return l.regrole(text)
 	case typeRegroles:
@@ -119,6 +119,32 @@ func unquoted(text string) string {
 		return text
 	}
 	return strings.ReplaceAll(text[1:len(text)-1], `""`, `"`)
+}
+
+// withoutMarkers takes from an access list what it says of markers.
+func withoutMarkers(list string) string {
+	if !strings.HasPrefix(list, "{") || !strings.Contains(list, scope.Reserved) {
+		return list
+	}
+	var kept []string
+	dropped := false
+	rest := list[1:]
+	for rest != "" && rest[0] != '}' {
+		written, item := arrayElement(rest)
+		if written == "" { // a list of lists
+			return list
+		}
+		if strings.HasPrefix(unquoted(aclName(item)), scope.Reserved) {
+			dropped = true
+		} else {
+			kept = append(kept, written)
+		}
+		rest = strings.TrimPrefix(rest[len(written):], ",")
+	}
+	if !dropped || rest != "}" {
+		return list
+	}
+	return "{" + strings.Join(kept, ",") + "}"
 }
 
 // mapArray maps the elements of an array's text, as array_out (arrayfuncs.c) writes it. Those that stay the same stay as

@@ -221,7 +221,8 @@ func TestCatalogOfOthers(t *testing.T) {
 	// What only a superuser on a direct connection does: global roles, one in the shadow of a role of orders, one with
 	// a prefix like a role's, an administrator of the roles, a table that belongs to another database's role.
 	direct(scoped()).psql(t, "orders", "postgres", `CREATE ROLE ann; CREATE ROLE taken; CREATE ROLE orders_like; CREATE ROLE boss;
-		GRANT pgscope_db_billing TO boss WITH ADMIN OPTION; ALTER TABLE t OWNER TO billing_clerk`)
+		GRANT pgscope_db_billing TO boss WITH ADMIN OPTION; ALTER TABLE t OWNER TO billing_clerk;
+		GRANT CONNECT ON DATABASE orders TO pgscope_db_orders`)
 
 	t.Cleanup(func() { direct(scoped()).psql(t, "orders", "postgres", "DROP TABLE t") })
 	c := via.connect(t, "orders", "postgres")
@@ -231,6 +232,10 @@ func TestCatalogOfOthers(t *testing.T) {
 		{"SELECT count(*)::text FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member WHERE m.rolname !~ '^pg_'", "0"},
 		{"SELECT count(*)::text FROM pg_auth_members WHERE pg_get_userbyid(roleid) ~ '^pgscope'", "0"},
 		{"SELECT string_agg(role_name, ' ' ORDER BY role_name) FROM information_schema.enabled_roles WHERE role_name !~ '^pg_'", "ann billing_clerk boss orders_like postgres reader taken"},
+		{"SELECT datacl::text FROM pg_database WHERE datname = 'orders'", "{=Tc/postgres,postgres=CTc/postgres}"},
+		{"SELECT array_to_string(datacl, ' ') FROM pg_database WHERE datname = 'orders'", "=Tc/postgres postgres=CTc/postgres"},
+		{"SELECT datacl FROM pg_database WHERE datname = 'orders'", "[=Tc/postgres postgres=CTc/postgres]"},
+		{"SELECT usename FROM pg_stat_activity WHERE pid = pg_backend_pid()", "postgres"},
 		{"SELECT tableowner FROM pg_tables WHERE tablename = 't'", "billing_clerk"},
 		{"SELECT r.rolname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE relname = 't'", "billing_clerk"},
 		{"SELECT to_regrole('billing_reader')::text", "<nil>"},
