@@ -1,20 +1,22 @@
--- pgjdbc's DatabaseMetaData (getTablePrivileges, getColumnPrivileges, getSchemas, getUserName) and DBeaver's roles.
+-- pgjdbc 42.7.4: DatabaseMetaData.getTablePrivileges, getColumnPrivileges and getColumns, as a server's log has them. DBeaver's roles.
 CREATE ROLE reader;
 CREATE ROLE writer LOGIN;
 GRANT reader TO writer WITH ADMIN OPTION;
-CREATE TABLE t (a int, b int);
+CREATE TABLE t (id int PRIMARY KEY, who text DEFAULT CURRENT_USER, CHECK (who <> session_user OR id > 0));
+COMMENT ON TABLE t IS 'who';
 ALTER TABLE t OWNER TO writer;
-GRANT SELECT ON t TO reader;
-GRANT UPDATE (b) ON t TO reader;
-SELECT n.nspname, c.relname, r.rolname, c.relacl FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c, pg_catalog.pg_roles r
-WHERE c.relnamespace = n.oid AND c.relowner = r.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname LIKE 'public' AND c.relname LIKE 't' ORDER BY nspname, relname;
-SELECT n.nspname, c.relname, r.rolname, c.relacl, a.attacl, a.attname FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c, pg_catalog.pg_roles r, pg_catalog.pg_attribute a
-WHERE c.relnamespace = n.oid AND c.relowner = r.oid AND c.oid = a.attrelid AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname = 'public' AND c.relname = 't' ORDER BY attname;
-SELECT nspname AS TABLE_SCHEM, NULL AS TABLE_CATALOG FROM pg_catalog.pg_namespace WHERE nspname = 'public' AND (nspname !~ '^pg_temp_') ORDER BY TABLE_SCHEM;
+GRANT SELECT ON t TO reader WITH GRANT OPTION;
+GRANT UPDATE (who) ON t TO reader;
+CREATE VIEW v AS SELECT id FROM t WHERE who = current_user;
+ALTER VIEW v OWNER TO reader;
+SET SESSION AUTHORIZATION writer;
+SELECT n.nspname,c.relname,r.rolname,c.relacl FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c, pg_catalog.pg_roles r WHERE c.relnamespace = n.oid AND c.relowner = r.oid AND c.relkind IN ('r','p','v','m','f') AND n.nspname LIKE 'public' AND c.relname LIKE '%' ORDER BY nspname, relname;
+SELECT n.nspname,c.relname,r.rolname,c.relacl, a.attacl, a.attname FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c, pg_catalog.pg_roles r, pg_catalog.pg_attribute a WHERE c.relnamespace = n.oid AND c.relowner = r.oid AND c.oid = a.attrelid AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname = 'public' AND c.relname = 't' AND a.attname LIKE '%' ORDER BY attname;
+SELECT * FROM (SELECT n.nspname,c.relname,a.attname,a.atttypid,a.attnotnull OR (t.typtype = 'd' AND t.typnotnull) AS attnotnull,a.atttypmod,a.attlen,t.typtypmod,row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum) AS attnum, nullif(a.attidentity, '') as attidentity,nullif(a.attgenerated, '') as attgenerated,pg_catalog.pg_get_expr(def.adbin, def.adrelid) AS adsrc,dsc.description,t.typbasetype,t.typtype FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON (c.relnamespace = n.oid) JOIN pg_catalog.pg_attribute a ON (a.attrelid=c.oid) JOIN pg_catalog.pg_type t ON (a.atttypid = t.oid) LEFT JOIN pg_catalog.pg_attrdef def ON (a.attrelid=def.adrelid AND a.attnum = def.adnum) LEFT JOIN pg_catalog.pg_description dsc ON (c.oid=dsc.objoid AND a.attnum = dsc.objsubid) LEFT JOIN pg_catalog.pg_class dc ON (dc.oid=dsc.classoid AND dc.relname='pg_class') LEFT JOIN pg_catalog.pg_namespace dn ON (dc.relnamespace=dn.oid AND dn.nspname='pg_catalog') WHERE c.relkind in ('r','p','v','f','m') and a.attnum > 0 AND NOT a.attisdropped AND n.nspname LIKE 'public' AND c.relname LIKE '%') c WHERE true AND attname LIKE '%' ORDER BY nspname,c.relname,attnum;
 SELECT a.oid, a.* FROM pg_catalog.pg_roles a WHERE a.rolname = 'nobody';
 SELECT a.rolname, a.rolsuper, pd.description FROM pg_catalog.pg_roles a LEFT JOIN pg_catalog.pg_shdescription pd ON a.oid = pd.objoid WHERE a.rolname !~ '^pg_' ORDER BY a.rolname;
 SELECT r.rolname, m.admin_option FROM pg_catalog.pg_auth_members m, pg_catalog.pg_roles r WHERE r.oid = m.roleid AND m.member = (SELECT oid FROM pg_roles WHERE rolname = 'writer');
 SELECT * FROM information_schema.table_privileges WHERE table_schema = 'public' AND grantee = 'reader' ORDER BY privilege_type;
-SELECT session_user, current_user, current_schema();
-DROP TABLE t;
+RESET SESSION AUTHORIZATION;
+DROP TABLE t CASCADE;
 DROP ROLE reader, writer;
