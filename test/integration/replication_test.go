@@ -1,0 +1,63 @@
+package integration
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestReplicationTools runs PostgreSQL's own tools of the replication protocol as a role of a database. A logical connection is to
+// a database, and knows its roles; a physical one is in none, and knows those of the cluster.
+func TestReplicationTools(t *testing.T) {
+	via := both(t)
+	via.psql(t, "orders", "postgres", `CREATE ROLE feeder LOGIN REPLICATION; CREATE TABLE t (id int PRIMARY KEY, who name DEFAULT current_user);
+		GRANT INSERT ON t TO feeder; CREATE PUBLICATION p FOR TABLE t`)
+	tool := func(name string, args ...string) (string, error) {
+		cmd := exec.Command(filepath.Join(scoped().BinDir, name), args...)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "LC_ALL=C"}
+		out, err := cmd.CombinedOutput()
+		if failed := (*exec.ExitError)(nil); err != nil && !errors.As(err, &failed) {
+			t.Fatal(err)
+		}
+		return string(out), err
+	}
+	works := func(name string, args ...string) {
+		t.Helper()
+		if out, err := tool(name, args...); err != nil {
+			t.Errorf("%s %v: %v\n%s", name, args, err, out)
+		}
+	}
+	t.Run("pg_recvlogical", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "changes")
+		slot := []string{"-d", via.dsn("orders", "feeder"), "--slot", "pgscope_tools"}
+		works("pg_recvlogical", append(slot, "--create-slot", "--plugin", "pgoutput")...)
+		via.psql(t, "orders", "feeder", "INSERT INTO t VALUES (42)")
+		end := strings.TrimSpace(scoped().Psql(t, "orders", "SELECT pg_current_wal_insert_lsn()"))
+		works("pg_recvlogical", append(slot, "--start", "--endpos", end, "-f", file,
+			"-o", "proto_version=1", "-o", "publication_names=p")...)
+		works("pg_recvlogical", append(slot, "--drop-slot")...)
+		changes, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := string(changes); !strings.Contains(s, "feeder") || strings.Contains(s, "orders_feeder") {
+			t.Errorf("the changes are %q", s)
+		}
+		if out, err := tool("pg_recvlogical", "-d", via.dsn("orders", "nobody"), "--slot", "x", "--drop-slot"); err == nil || !strings.Contains(out, `role "nobody" does not exist`) {
+			t.Errorf("a role that does not exist: %v\n%s", err, out)
+		}
+	})
+	t.Run("pg_basebackup", func(t *testing.T) {
+		if out, err := tool("pg_basebackup", "-d", via.dsn("", "feeder"), "-D", t.TempDir()); err == nil || !strings.Contains(out, `role "feeder" does not exist`) {
+			t.Errorf("under the short name: %v\n%s", err, out)
+		}
+		dir := t.TempDir()
+		works("pg_basebackup", "-d", via.dsn("", "orders_feeder"), "-D", dir, "-c", "fast")
+		if _, err := os.Stat(filepath.Join(dir, "PG_VERSION")); err != nil {
+			t.Error(err)
+		}
+	})
+}
