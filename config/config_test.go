@@ -394,7 +394,7 @@ func TestDSN(t *testing.T) {
 		{"host=db port=5432", "host=db port=5432"},
 		{"  host = db  password = secret ", "host=db password=xxxxx"},
 		{`user='a b' password='secret\' host=x' host=db`, "user='a b' password=xxxxx host=db"},
-		{"sslpassword=secret sslkey=secret unheard=secret", "sslpassword=xxxxx sslkey=xxxxx unheard=xxxxx"},
+		{"sslpassword=secret sslkey=secret options=secret", "sslpassword=xxxxx sslkey=xxxxx options=xxxxx"},
 		{"postgres://db/orders", "postgres://db/orders"},
 		{"postgres://u@db", "postgres://u@db"},
 		{"postgresql://u:secret@a:1,b:2/orders?sslmode=require", "postgresql://u:xxxxx@a:1,b:2/orders?sslmode=require"},
@@ -428,7 +428,10 @@ func TestDSN(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"secret", "host=db secret", "password='secret", "=secret", "host=db postgres://u:secret@x"} {
+	for _, bad := range []string{
+		"secret", "host=db secret", "password='secret", "=secret", "host=db postgres://u:secret@x",
+		"host=db secret=x", "password=my secret=1", "postgres://u:secret@db/orders?secret=1&sslmode=require",
+	} {
 		if _, err := config.ParseDSN(bad); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", bad, err)
 		}

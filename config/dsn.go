@@ -12,13 +12,54 @@ import (
 // password; [DSN.Reveal] alone returns it as it is.
 type DSN struct{ text string }
 
-// ParseDSN checks that text has the form of a libpq URI or a keyword=value string, or is empty. The error shows nothing of it.
+// ParseDSN checks that text has the form of a libpq URI or a keyword=value string with keywords that libpq knows, or is
+// empty. The error shows nothing of it: what looks like a keyword may be a part of a password.
 func ParseDSN(text string) (DSN, error) {
 	if _, isURI := cutScheme(text); !isURI && len(pairs.ReplaceAllString(text, "")) > 0 {
 		return DSN{}, errors.New("neither a PostgreSQL URI nor a list of keyword=value")
 	}
+	for i, k := range keywordsOf(text) {
+		if !keywords[k] {
+			return DSN{}, fmt.Errorf("keyword %d of the connection string is none that libpq has", i+1)
+		}
+	}
 	return DSN{text}, nil
 }
+
+// keywordsOf returns the keywords in the order of the text; of a URI those of its parameters.
+func keywordsOf(text string) []string {
+	var found []string
+	if rest, isURI := cutScheme(text); isURI {
+		_, query, _ := strings.Cut(rest[strings.LastIndexByte(rest, '@')+1:], "?")
+		for parameter := range strings.SplitSeq(query, "&") {
+			if keyword, _, _ := strings.Cut(parameter, "="); keyword != "" {
+				found = append(found, keyword)
+			}
+		}
+		return found
+	}
+	for _, p := range pairs.FindAllStringSubmatch(text, -1) {
+		if p[1] != "" {
+			found = append(found, p[1])
+		}
+	}
+	return found
+}
+
+// keywords are those of PostgreSQL 18 (PQconninfoOptions, src/interfaces/libpq/fe-connect.c), and what URIs may have of JDBC's.
+var keywords = func() map[string]bool {
+	known := make(map[string]bool)
+	for _, k := range strings.Fields(`
+		service servicefile user password passfile channel_binding connect_timeout dbname host hostaddr port client_encoding options
+		application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout
+		sslmode sslnegotiation sslcompression sslcert sslkey sslcertmode sslpassword sslrootcert sslcrl sslcrldir sslsni sslkeylogfile
+		requirepeer require_auth min_protocol_version max_protocol_version ssl_min_protocol_version ssl_max_protocol_version
+		gssencmode krbsrvname gsslib gssdelegation replication target_session_attrs load_balance_hosts scram_client_key scram_server_key
+		oauth_issuer oauth_client_id oauth_client_secret oauth_scope authtype requiressl ssl`) {
+		known[k] = true
+	}
+	return known
+}()
 
 // Reveal returns the connection string with its secrets.
 func (d DSN) Reveal() string { return d.text }

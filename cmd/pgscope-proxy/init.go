@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
+	"github.com/pgscope/pgscope-proxy/config"
 	"github.com/pgscope/pgscope-proxy/provision"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -85,26 +86,30 @@ func addDSN(c *cobra.Command, dsn *string) {
 
 // withServer runs f with a connection to the server itself, and shows what the server says beside.
 func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.PgConn) error) error {
-	config, err := serverConfig(cmd, dsn)
+	c, err := serverConfig(cmd, dsn)
 	if err != nil {
 		return err
 	}
-	return withConn(cmd.Context(), config, f)
+	return withConn(cmd.Context(), c, f)
 }
 
 // serverConfig reads a connection string as the commands take it.
 func serverConfig(cmd *cobra.Command, dsn string) (*pgconn.Config, error) {
-	config, err := pgconn.ParseConfig(orDatabaseURL(dsn))
+	text := orDatabaseURL(dsn)
+	if _, err := config.ParseDSN(text); err != nil {
+		return nil, fmt.Errorf("dsn: %w", err)
+	}
+	c, err := pgconn.ParseConfig(text)
 	if err != nil {
 		return nil, errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
 	}
-	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+	c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s:  %s\n", n.Severity, n.Message) // there is nowhere else to tell
 		if n.Detail != "" {
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "DETAIL:  %s\n", n.Detail) // there is nowhere else to tell
 		}
 	}
-	return config, nil
+	return c, nil
 }
 
 func orDatabaseURL(dsn string) string {
