@@ -196,6 +196,8 @@ func roleHome(of func(*Action) *Role) func(string) (condition, error) {
 				return no
 			case r.Home == scope.Own || r.Home == scope.Global:
 				return answerOf(r.Home == want)
+			case want == scope.Global && r.Cluster != "" && string(r.Cluster) != string(r.Name):
+				return no // there is no such role, and if there were, it would be the database's
 			default:
 				return unknown
 			}

@@ -141,6 +141,8 @@ func TestConditions(t *testing.T) {
 		{`grantee-home: own, `, session, member, false, false},
 		{`grantee-home: own, `, session, current, true, false},
 		{`grantee-home: own, `, session, policy.Action{Grantee: missing("x")}, true, false},
+		{`grantee-home: global, `, session, policy.Action{Grantee: missing("x")}, false, false},
+		{`grantee-home: global, `, session, policy.Action{Grantee: policy.Role{Name: "x", Cluster: "x"}}, true, false},
 		{`grantee-home: global, `, session, public, false, false},
 		{`grantee-home: own, role: nobody, `, session, current, false, false},
 	} {

@@ -21,3 +21,8 @@ COMMENT ON ROLE nobody IS 'reads';
 DROP ROLE IF EXISTS nobody;
 DROP ROLE nobody;
 DROP ROLE reader, app, staff, plain;
+CREATE ROLE joiner;
+GRANT nosuch TO joiner;
+CREATE ROLE other IN ROLE nosuch;
+ALTER GROUP nosuch ADD USER joiner;
+DROP ROLE joiner;
