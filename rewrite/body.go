@@ -181,13 +181,13 @@ func readBlock(r *reader, s layers) (body, *Error) {
 	inner := r.reading
 	inner.depth++
 	computed := false
-	var executed []int // where the strings stand that were read
+	var executed []stretch // that were read
 	for _, f := range parts {
 		if f.kind == sqlExecuted {
-			at, found := r.readExecuted(f, inner)
+			found, read := r.readExecuted(f, inner)
 			b.statements = append(b.statements, found...)
-			if at != none {
-				executed = append(executed, at)
+			if read {
+				executed = append(executed, stretch{f.tokens.list[0].start, f.tokens.list[len(f.tokens.list)-1].end})
 			} else {
 				computed = true
 			}
@@ -281,9 +281,8 @@ func (b *block) closing(i int) int {
 	return i
 }
 
-// readExecuted reads the expression of an EXECUTE. at is the byte of the string constant that it is; none where the text is
-// computed, and cannot be seen.
-func (r *reader) readExecuted(f fragment, rd reading) (at int, found []statement) {
+// readExecuted reads the expression of an EXECUTE. read is false where it computes a text that cannot be seen.
+func (r *reader) readExecuted(f fragment, rd reading) (found []statement, read bool) {
 	t := f.tokens
 	for t.kind(0) == tokenOpen && t.kind(len(t.list)-1) == tokenClose && len(t.list) > len("()") {
 		t.list = t.list[1 : len(t.list)-1]
@@ -294,7 +293,7 @@ func (r *reader) readExecuted(f fragment, rd reading) (at int, found []statement
 		t = f.tokens
 	}
 	if err != nil {
-		return none, nil // the server will say so
+		return nil, false // the server will say so
 	}
 	inner := &reader{piece: p}
 	inner.start, inner.end = t.list[0].start, t.list[len(t.list)-1].end
@@ -303,26 +302,27 @@ func (r *reader) readExecuted(f fragment, rd reading) (at int, found []statement
 	if columns := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList(); len(columns) == 1 {
 		expression = columns[0].GetResTarget().GetVal()
 	}
-	if i, value := t.formatString(expression); i != none && inner.readFormat(i, value) {
-		return t.list[i].start, append(p.statements(), inner.statement)
+	if text := t.template(expression, p.base); text != nil && inner.readTemplate(text) {
+		return append(p.statements(), inner.statement), true
 	}
 	switch k := t.kind(0); {
 	case k == pg.Token_SCONST && len(t.list) == 1:
 	case k == pg.Token_USCONST && (len(t.list) == 1 || len(t.list) == 3 && t.kind(1) == pg.Token_UESCAPE):
 	default:
-		return none, p.statements()
+		return p.statements(), false
 	}
 	value, _ := constant(expression)
 	inner.readBody(0, value, readStatements)
-	return inner.start, []statement{inner.statement}
+	return []statement{inner.statement}, true
 }
 
 // noteStrings notes what the strings of a block say of roles, but for those that were read: one of them may be what a
 // computed EXECUTE executes.
-func (b *body) noteStrings(t tokens, read []int) {
+func (b *body) noteStrings(t tokens, read []stretch) {
 	u := unseen{what: unseenString}
 	for i, k := range t.list {
-		if k.kind != pg.Token_SCONST && k.kind != pg.Token_USCONST || slices.Contains(read, k.start) {
+		seen := func(s stretch) bool { return s.start <= k.start && k.end <= s.end }
+		if k.kind != pg.Token_SCONST && k.kind != pg.Token_USCONST || slices.ContainsFunc(read, seen) {
 			continue
 		}
 		for _, m := range mentionsOf(t.text(i)) {

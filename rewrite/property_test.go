@@ -151,7 +151,7 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 			continue
 		}
 		if f.kind == sqlExecuted {
-			trees = append(trees, formatTrees(p, o)...)
+			trees = append(trees, templateTrees(p, o)...)
 			text, _ := constant(p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal())
 			if text != "" {
 				if tree, err := pg.Parse(asRead(text, o)); err == nil {
@@ -165,22 +165,22 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 	return trees
 }
 
-// formatTrees are the trees of the SQL in the string of a call of format, which is taken from the call's own.
-func formatTrees(p piece, o Options) []*pg.ParseResult {
-	expression := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget().GetVal()
-	i, value := p.tokens.formatString(expression)
-	if i == none {
+// templateTrees are the trees of the SQL in a text that is put together, whose constants are taken from the tree of the expression.
+func templateTrees(p piece, o Options) []*pg.ParseResult {
+	column := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget()
+	text := p.tokens.template(column.GetVal(), p.base)
+	if text == nil {
 		return nil
 	}
-	l, err := formatted(value)
+	tree, err := pg.Parse(asRead(text[len(text)-1].text, o))
 	if err != nil {
 		return nil
 	}
-	tree, err := pg.Parse(asRead(l.text, o))
-	if err != nil {
-		return nil
+	if parts := operands(column.Val); len(parts) > 1 {
+		column.Val = pg.MakeListNode(slices.DeleteFunc(parts, func(n *pg.Node) bool { return n.GetAConst().GetSval() != nil }))
+	} else {
+		column.Val.GetFuncCall().Args[0] = pg.MakeStrNode("")
 	}
-	expression.GetFuncCall().Args[0] = pg.MakeStrNode("")
 	return []*pg.ParseResult{tree}
 }
 

@@ -49,3 +49,9 @@ DO $$ BEGIN
 END $$;
 DO $$ BEGIN GRANT nobody TO reader; END $$; SELECT 1 nonsense nonsense;
 DROP ROLE reader;
+CREATE ROLE joint;
+CREATE TABLE joined (a int);
+DO $$ DECLARE t regclass := 'joined'; BEGIN EXECUTE 'GRANT SELECT ON ' || t || ' TO joint'; EXECUTE format('GRANT INSERT ON %s TO joint', t); EXECUTE 'ALTER TABLE ' || quote_ident('joined') || ' OWNER TO joi' || 'nt'; END $$;
+\dp joined
+DROP TABLE joined;
+DROP ROLE joint;
