@@ -48,6 +48,7 @@ type Config struct {
 	PoolIdle     int           // server connections without a client for the same database, user and parameters; more than 0
 	PoolSize     int           // in all; more than 0
 	PoolLifetime time.Duration // of one, from its login on
+	PoolCheck    time.Duration // for how long its role is believed to be what it was
 
 	ClientTLS ClientTLS
 	Audit     Audit

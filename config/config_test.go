@@ -64,7 +64,7 @@ func defaults() *config.Config {
 		LogFormat: config.LogJSON, LogLevel: zapcore.InfoLevel,
 		LoginTimeout: time.Minute, ConnectTimeout: 10 * time.Second, ShutdownGrace: 30 * time.Second, MaxStatementSize: 64 << 20,
 		Auth: config.AuthPassthrough, LoginFailures: 100, ProxyProtocol: config.ProxyProtocol{Mode: config.ProxyProtocolOff},
-		Pool: config.PoolOff, PoolIdle: 20, PoolSize: 50, PoolLifetime: 10 * time.Minute,
+		Pool: config.PoolOff, PoolIdle: 20, PoolSize: 50, PoolLifetime: 10 * time.Minute, PoolCheck: time.Second,
 		ClientTLS: config.ClientTLS{Mode: config.TLSOff}, Databases: map[string]config.Database{},
 		Audit: config.Audit{MaxSize: 100 << 20, Overflow: config.OverflowRefuse},
 		Trace: config.Trace{Ratio: 1, Service: "pgscope-proxy"},
@@ -157,9 +157,10 @@ login-failures: 0
 proxy-protocol: {mode: require, from: [10.0.0.1, "2001:db8::/32"]}
 application-name-add-host: true
 pool-lifetime: 1h
+pool-check: 0s
 `},
 			func(c *config.Config) {
-				c.PoolLifetime = time.Hour
+				c.PoolLifetime, c.PoolCheck = time.Hour, 0
 				c.AdminDSN, _ = config.ParseDSN("host=db")
 				c.Auth, c.LoginFailures, c.ApplicationNameAddHost = config.AuthVerify, 0, true
 				network := netip.MustParsePrefix

@@ -267,6 +267,14 @@ var settings = []setting[Config]{
 		set: into(func(c *Config) *time.Duration { return &c.PoolLifetime }, atLeast(time.Second, parseDuration)),
 	},
 	{
+		key: "pool-check", arg: "DURATION", def: "1s",
+		fixed:   true,
+		example: "pool-check: 0s",
+		doc: "How long it is believed of a server connection that waits that its role has LOGIN and CONNECT, and that parameters have the " +
+			"values that they had; 0s to ask the server at each login. What a session of the proxy's own changes holds at once.",
+		set: into(func(c *Config) *time.Duration { return &c.PoolCheck }, atLeast(0, parseDuration)),
+	},
+	{
 		key: "client-tls.mode", arg: "MODE", def: string(TLSOff),
 		example: "client-tls: {mode: require, cert: server.crt, key: server.key}",
 		doc: "TLS between clients and the proxy: off, allow (as the client wants it), require, or verify-full (with a client certificate " +

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -47,13 +48,14 @@ type loginOptions struct {
 	pool *pool
 }
 
-// loggedIn is a session that has begun: the client has been sent AuthenticationOk, and nothing that came after it.
+// loggedIn is a session that has begun: the server has said AuthenticationOk, and the client is to be told.
 type loggedIn struct {
 	server    *serverLink
 	user      scope.Cluster
 	candidate int          // the user's place in loginNames
 	version   wire.Version // what both sides speak
-	rest      []byte       // what the server has sent after AuthenticationOk and the client has not got: whole frames
+	welcome   []byte       // what the client is to be sent first: AuthenticationOk, and what comes before it
+	rest      []byte       // what the server has sent after AuthenticationOk and nobody has looked at
 	lease     *lease       // what the server's connection can be kept for; nil where it is to be closed
 }
 
@@ -73,7 +75,7 @@ type loginRelay struct {
 	names    loginNames
 	loginOptions
 
-	ended   func() error // says whether the proxy ends the login, because it stops
+	ended   func() bool  // says whether the proxy ends the login, because it stops
 	version wire.Version // that the server is asked for
 	lease   *lease       // of the connection, where it can be kept
 	refused []bool       // per candidate: the server does not let it in
@@ -84,15 +86,14 @@ type loginRelay struct {
 	password []byte
 }
 
-// login lets the client talk to the server until the server lets it in. It sets the visitor's deadline on the server's
-// connection too, and leaves it there. When it fails, the client has been told what is to be told, and the server's
-// connection is closed; the client's has still to be closed. The error is a *loginError.
-func login(outer context.Context, v *visitor, u *Upstream, names loginNames, o loginOptions) (*loggedIn, error) {
-	ctx, cancel := context.WithDeadline(outer, v.deadline)
-	defer cancel()
+// login lets the client talk to the server until the server lets it in, or the visitor's deadline is over, which is that of
+// ctx. It sets it on the server's connection too, and leaves it there. When it fails, the client has been told what is to be
+// told, and the server's connection is closed; the client's has still to be closed. The error is a *loginError.
+func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o loginOptions) (*loggedIn, error) {
 	defer interruptReading(ctx, v.conn)()
 	l := &loginRelay{
-		visitor: v, upstream: u, names: names, loginOptions: o, ended: outer.Err,
+		visitor: v, upstream: u, names: names, loginOptions: o,
+		ended:   func() bool { return errors.Is(ctx.Err(), context.Canceled) }, // not: is too late
 		version: min(v.startup.Version, wire.Version32),
 		refused: make([]bool, len(names.candidates)),
 	}
@@ -219,14 +220,12 @@ func (l *loginRelay) turnAway(a *loginAttempt) error {
 func (l *loginRelay) enter(ctx context.Context, a *loginAttempt) (*loggedIn, error) {
 	l.greet(a)
 	l.out = append(l.out, a.answer.frame...)
-	if err := l.flush(); err != nil {
-		return nil, l.abandon(a, err)
-	}
 	if !a.stop() {
 		return nil, l.abandon(a, &loginError{side: byShutdown, cause: ctx.Err()})
 	}
 	return &loggedIn{
-		server: a.server, user: a.user, candidate: a.candidate, version: a.version, rest: a.answer.after, lease: l.lease,
+		server: a.server, user: a.user, candidate: a.candidate, version: a.version, lease: l.lease,
+		welcome: l.out, rest: append(a.answer.after, a.unread()...),
 	}, nil
 }
 
@@ -241,7 +240,7 @@ func (l *loginRelay) fail(candidate int, err error) error {
 	var failed *loginError
 	known := errors.As(err, &failed)
 	told, from := untold(err), byServer
-	if l.ended() != nil {
+	if l.ended() {
 		told, from = stopping(), byShutdown
 	}
 	if !known || failed.sqlstate == "" && from == byShutdown {
@@ -321,6 +320,7 @@ func (l *loginRelay) startup(user scope.Cluster) wire.Startup {
 // loginAttempt is a connection to the server that asks for one of the names.
 type loginAttempt struct {
 	server    *serverLink
+	said      *bufio.Reader // what the server says; nil where it was asked for nothing
 	candidate int
 	user      scope.Cluster
 	version   wire.Version // as negotiated so far
@@ -400,8 +400,20 @@ func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, er
 
 func (l *loginRelay) attempt(ctx context.Context, link *serverLink, candidate int) *loginAttempt {
 	return &loginAttempt{
-		server: link, candidate: candidate, user: l.names.candidates[candidate], version: l.version, stop: interruptWith(ctx, link),
+		server: link, said: bufio.NewReaderSize(link, commonLogin), candidate: candidate, user: l.names.candidates[candidate], version: l.version, stop: interruptWith(ctx, link),
 	}
+}
+
+// commonLogin is what a server says in a login as a rule, in bytes, so that it is read at once.
+const commonLogin = 1 << 10
+
+// unread returns what the server has said after the answer, as far as it was read.
+func (a *loginAttempt) unread() []byte {
+	if a.said == nil {
+		return nil
+	}
+	said, _ := a.said.Peek(a.said.Buffered()) // so many there are
+	return said
 }
 
 // start sends the startup packet.
@@ -425,7 +437,7 @@ func (a *loginAttempt) reply(frame []byte) error {
 // next reads the server's next answer, and what comes before it.
 func (a *loginAttempt) next() error {
 	for range loginRounds {
-		frame, err := wire.ReadFrame(a.server, wire.MaxAuthToken)
+		frame, err := wire.ReadFrame(a.said, wire.MaxAuthToken)
 		if err != nil {
 			return err
 		}
@@ -459,7 +471,7 @@ func (a *loginAttempt) request(frame []byte) error {
 	if a.answer.code != wire.AuthOk {
 		return nil
 	}
-	after, err := wire.ReadFrame(a.server, wire.MaxAuthToken)
+	after, err := wire.ReadFrame(a.said, wire.MaxAuthToken)
 	if err != nil {
 		return err
 	}

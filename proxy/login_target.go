@@ -87,7 +87,7 @@ func (a *loginAttempt) begin() (kind serverKind, err error) {
 				kind.readOnly = p.Value == "on"
 			}
 		}
-		if frame, err = wire.ReadFrame(a.server, wire.MaxAuthToken); err != nil {
+		if frame, err = wire.ReadFrame(a.said, wire.MaxAuthToken); err != nil {
 			return kind, err
 		}
 		if len(a.answer.after)+len(frame) > maxBeginning {

@@ -145,7 +145,7 @@ func (p *loginProxy) serve(c net.Conn, options admitOptions) {
 	_ = in.server.SetDeadline(time.Time{})
 	var both sync.WaitGroup
 	both.Go(func() {
-		_, _ = v.conn.Write(in.rest)
+		_, _ = v.conn.Write(append(in.welcome, in.rest...))
 		_, _ = io.Copy(v.conn, in.server)
 		c.Close()
 	})

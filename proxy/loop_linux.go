@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -63,7 +64,7 @@ func newLoops(processors int) (*loops, error) {
 // close ends the loops. Their sessions must have ended before.
 func (ls *loops) close() {
 	for _, l := range ls.list {
-		l.post(func() { l.closed = true })
+		l.post(l.shut)
 	}
 	ls.wg.Wait()
 }
@@ -77,7 +78,7 @@ func (ls *loops) take(r *relay, done func()) bool {
 	}
 	server, ok := rawDescriptor(r.server)
 	if !ok {
-		_ = unix.Close(client) // a copy
+		_ = unix.Close(client) // a copy: none of Go's connections is given up
 		return false
 	}
 	ls.mu.Lock()
@@ -103,7 +104,8 @@ func (ls *loops) take(r *relay, done func()) bool {
 	return true
 }
 
-// rawDescriptor returns a copy of the connection's descriptor, non-blocking; false where the connection is more than that.
+// rawDescriptor returns the connection's descriptor, or a copy where it is Go's, non-blocking; false where the connection is
+// more than that.
 func rawDescriptor(c net.Conn) (int, bool) {
 	switch c := c.(type) {
 	case *net.TCPConn:
@@ -112,6 +114,11 @@ func rawDescriptor(c net.Conn) (int, bool) {
 		return duplicate(c)
 	case *serverLink:
 		return rawDescriptor(c.Conn)
+	case *descriptor:
+		if fd, ok := c.release(); ok {
+			return fd, true
+		}
+		return rawDescriptor(c.conn)
 	default:
 		return 0, false
 	}
@@ -170,16 +177,25 @@ func (l *loop) control(op, fd int, events uint32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})) //nolint:gosec // descriptors are small
 }
 
-// post lets the loop's thread run f soon.
+// post lets the loop's thread run f soon, unless the loop has ended.
 func (l *loop) post(f func()) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
 	l.posted = append(l.posted, f)
-	first := len(l.posted) == 1
-	l.mu.Unlock()
-	if first {
+	if len(l.posted) == 1 {
 		one := [8]byte{1}
 		_, _ = unix.Write(l.wake, one[:]) // fails only where the counter is full, and the loop awake
 	}
+}
+
+// shut ends the loop, from within.
+func (l *loop) shut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 }
 
 // run is the thread.
@@ -197,6 +213,12 @@ func (l *loop) run() {
 			if g := l.legAt(int(e.Fd)); g != nil {
 				g.ready(e.Events)
 			}
+		}
+	}
+	for _, g := range l.legs { // all sessions have ended: what is left are connections that are not reset yet
+		if g != nil {
+			g.session.parting.timer.Stop()
+			g.session.parting.close()
 		}
 	}
 }
@@ -252,6 +274,14 @@ type looped struct {
 	held           []byte // what the client said and the engine has not taken
 	done           func()
 	over           bool
+	parting        *parting // the server's connection, once the client has left it
+}
+
+// parting is a server connection that is made ready for the next client.
+type parting struct {
+	*parked
+	talk  talk
+	timer *time.Timer
 }
 
 // leg is one connection of a session.
@@ -282,7 +312,7 @@ func (s *looped) begin() {
 
 // stop ends the session, from within the loop.
 func (s *looped) stop(e ending) {
-	s.relay.finish(e)
+	s.conclude(e)
 	s.finish()
 }
 
@@ -293,40 +323,81 @@ func (s *looped) miss() {
 	}
 }
 
+// part ends the session of a client that has left its server connection at rest, and resets that.
+func (s *looped) part() {
+	if !s.conclude(ending{side: byClient}) {
+		return // finish is on its way
+	}
+	s.over, s.left = true, true
+	s.remove(&s.client)
+	s.parting = &parting{parked: s.park(&descriptor{fd: s.server.fd})}
+	s.parting.timer = time.AfterFunc(lastWords, func() { s.loop.post(func() { s.parted(os.ErrDeadlineExceeded) }) })
+	reset := s.parting.talk.ask(resetSQL...)
+	if n, errno := rawWrite(s.server.fd, reset); n != len(reset) { // it rests: there is room for so little
+		s.parted(os.NewSyscallError("write", errno))
+	}
+	go func() {
+		s.relay.client = &descriptor{fd: s.client.fd}
+		s.done()
+	}()
+}
+
+// answered reads what the server says to that.
+func (s *looped) answered() {
+	n, errno := rawRead(s.server.fd, s.loop.buf)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+	case errno != 0:
+		s.parted(os.NewSyscallError("read", errno))
+	case n == 0:
+		s.parted(io.EOF)
+	default:
+		if err := s.parting.talk.take(s.loop.buf[:n]); err != nil || s.parting.talk.over() {
+			s.parted(err)
+		}
+	}
+}
+
+// parted gives the connection to the pool, or closes it where it could not be reset.
+func (s *looped) parted(err error) {
+	if s.parting.parked == nil {
+		return // both at once: the answer and the end of the time for it
+	}
+	s.parting.timer.Stop()
+	s.remove(&s.server)
+	s.parting.settle(err)
+	s.parting.parked = nil
+}
+
+// remove takes a leg out of the loop.
+func (s *looped) remove(g *leg) {
+	if s.loop.legAt(g.fd) == g {
+		s.loop.setLeg(g.fd, nil)
+		_ = s.loop.control(unix.EPOLL_CTL_DEL, g.fd, 0) // it was added
+	}
+}
+
 // finish takes the session out of the loop.
 func (s *looped) finish() {
 	if s.over {
 		return
 	}
 	s.over = true
-	for _, g := range []*leg{&s.client, &s.server} {
-		if s.loop.legAt(g.fd) == g {
-			s.loop.setLeg(g.fd, nil)
-			_ = s.loop.control(unix.EPOLL_CTL_DEL, g.fd, 0) // it was added
-		}
-	}
+	s.remove(&s.client)
+	s.remove(&s.server)
 	s.torn = s.torn || len(s.client.unsent) > 0
 	go func() {
-		s.relay.client, s.relay.server = connection(s.client.fd), connection(s.server.fd)
+		s.relay.client, s.relay.server = &descriptor{fd: s.client.fd}, &descriptor{fd: s.server.fd}
 		s.done()
 	}()
 }
 
-// connection makes a net.Conn of a descriptor, for the last words. Where that fails there is nobody to talk to.
-func connection(fd int) net.Conn {
-	f := os.NewFile(uintptr(fd), "")
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		c, gone := net.Pipe()
-		_ = gone.Close()
-		return c
-	}
-	return c
-}
-
 // ready handles what epoll says about a leg.
 func (g *leg) ready(events uint32) {
+	if g.session.parting != nil {
+		g.session.answered()
+		return
+	}
 	if events&unix.EPOLLOUT != 0 {
 		g.flush()
 	}
@@ -414,7 +485,7 @@ func (s *looped) fromClient(in []byte) {
 	case violation != nil:
 		s.stop(ending{byClient, violation})
 	case kept:
-		s.stop(ending{side: byClient})
+		s.part()
 	default:
 		s.client.listen()
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -32,6 +34,8 @@ type PoolOptions struct {
 	Size int
 	// Lifetime is for how long after its login a connection may be given to another client.
 	Lifetime time.Duration
+	// Check is for how long it is believed that the role of a connection may log in; 0 to ask each time.
+	Check time.Duration
 }
 
 // lease is what a server connection can be kept for.
@@ -41,6 +45,15 @@ type lease struct {
 	key      string
 	database string
 	began    time.Time // its login
+	checked  checked
+}
+
+// checked is what a server has said when it was asked last whether the role may log in.
+type checked struct {
+	at    time.Time
+	doubt uint64 // of the pool, when it was asked
+	rest  []byte // what it would say after AuthenticationOk
+	kind  serverKind
 }
 
 // newLease returns the lease of a connection that begins with a startup packet, for clients let in by the method.
@@ -55,6 +68,7 @@ func newLease(packet []byte, method AuthMethod, database string) *lease {
 // parked is a server connection without a client.
 type parked struct {
 	lease
+	pool     *pool
 	link     *serverLink
 	user     scope.Cluster
 	version  wire.Version
@@ -65,17 +79,19 @@ type parked struct {
 // pool holds the server connections that wait for a client. It is safe for concurrent use.
 type pool struct {
 	o      PoolOptions
+	log    *zap.Logger
 	idle   prometheus.Gauge
 	reused prometheus.Counter
+	doubts atomic.Uint64 // how often it has turned out that a role may be another
 
 	mu     sync.Mutex
 	list   []*parked // the one that waits longest first
 	closed bool
 }
 
-func newPool(o PoolOptions, r prometheus.Registerer) *pool {
+func newPool(o PoolOptions, r prometheus.Registerer, log *zap.Logger) *pool {
 	p := &pool{
-		o: o,
+		o: o, log: log,
 		idle: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pgscope_pool_idle_connections", Help: "Server connections that wait for a client.",
 		}),
@@ -134,6 +150,9 @@ func (p *pool) drop(which func(*parked) bool) {
 		c.close()
 	}
 }
+
+// doubt makes every role be asked about anew: a session of the proxy's has changed some.
+func (p *pool) doubt() { p.doubts.Add(1) }
 
 // vacate closes the connections to a database: the server drops, renames and copies none that has any.
 func (p *pool) vacate(database string) {

@@ -33,6 +33,16 @@ func (p *parked) reset() error {
 	return err
 }
 
+// settle parks a connection after its reset, or closes it where that has failed.
+func (p *parked) settle(err error) {
+	if err != nil {
+		p.pool.log.Warn("a server connection could not be reset", zap.String("database", p.database), zap.Error(err))
+		p.close()
+		return
+	}
+	p.pool.put(p)
+}
+
 // checkSQL asks for the session's user, whether it could log in here now, and what is set of the parameters that the
 // server reports.
 func (p *parked) checkSQL() string {
@@ -47,26 +57,40 @@ func (p *parked) checkSQL() string {
 	return b.String()
 }
 
-// check returns what the server would say after AuthenticationOk if it were asked for a session now, and of which kind it is. An
-// error means that the connection is not to be used.
-func (p *parked) check(deadline time.Time) (rest []byte, kind serverKind, err error) {
+// check makes sure that the role may log in, or makes use of what was found out a moment ago, where the server has said nothing
+// since. An error means that the connection is not to be used.
+func (p *parked) check(deadline time.Time) error {
+	now, doubt := time.Now(), p.pool.doubts.Load()
+	if now.Sub(p.checked.at) < p.pool.o.Check && p.checked.doubt == doubt {
+		if c, ok := p.link.Conn.(interface{ quiet() bool }); ok && c.quiet() {
+			return nil
+		}
+	}
 	if err := p.link.SetDeadline(deadline); err != nil {
-		return nil, kind, err
+		return err
 	}
 	rows, err := p.converse(p.checkSQL())
 	if err != nil {
-		return nil, kind, err
+		return err
 	}
 	const asked = 2 // beside the parameters
 	if len(rows) != 1 || len(rows[0]) != asked+len(p.reported) {
-		return nil, kind, errors.New("the role is gone")
+		return errors.New("the role is gone")
 	}
 	row := rows[0]
 	if scope.Cluster(row[0]) != p.user || string(row[1]) != "true" {
-		return nil, kind, errors.New("the role may not log in any more")
+		return errors.New("the role may not log in any more")
 	}
+	p.checked = checked{at: now, doubt: doubt}
+	p.checked.rest, p.checked.kind = p.beginning(row[asked:])
+	return nil
+}
+
+// beginning returns what the server says after AuthenticationOk where the parameters that it reports have the values, and of
+// which kind it is.
+func (p *parked) beginning(values [][]byte) (rest []byte, kind serverKind) {
 	for i, name := range p.reported {
-		value := string(row[asked+i])
+		value := string(values[i])
 		switch name {
 		case "in_hot_standby":
 			kind.standby = value == "on"
@@ -80,7 +104,7 @@ func (p *parked) check(deadline time.Time) (rest []byte, kind serverKind, err er
 	if p.cancel != nil {
 		rest = append(wire.AppendHeader(rest, wire.BackendKeyData, len(p.cancel)), p.cancel...)
 	}
-	return append(wire.AppendHeader(rest, wire.ReadyForQuery, 1), wire.TxIdle), kind, nil
+	return append(wire.AppendHeader(rest, wire.ReadyForQuery, 1), wire.TxIdle), kind
 }
 
 // What the server says to a few statements of the proxy's, in bytes: at most, and as a rule.
@@ -92,54 +116,91 @@ const (
 // converse runs statements, each by itself, and returns their rows. The first error of the server's is the error; so is
 // anything that leaves the connection other than at rest.
 func (p *parked) converse(statements ...string) (rows [][][]byte, err error) {
-	var out []byte
+	var t talk
+	if _, err := p.link.Write(t.ask(statements...)); err != nil {
+		return nil, err
+	}
+	for buf := make([]byte, commonConverse); !t.over(); {
+		n, err := p.link.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.take(buf[:n]); err != nil {
+			return nil, err
+		}
+	}
+	return t.rows, nil
+}
+
+// talk is a conversation of the proxy's with a server, without its I/O.
+type talk struct {
+	owed int    // statements that are not answered yet
+	part []byte // of a frame
+	rows [][][]byte
+}
+
+// ask returns what to send.
+func (t *talk) ask(statements ...string) (out []byte) {
+	t.owed += len(statements)
 	for _, sql := range statements {
 		at := len(out)
 		out = wire.End(append(append(wire.Begin(out, wire.Query), sql...), 0), at)
 	}
-	if _, err := p.link.Write(out); err != nil {
-		return nil, err
+	return out
+}
+
+// over reports whether all is answered.
+func (t *talk) over() bool { return t.owed == 0 }
+
+// take reads what the server says.
+func (t *talk) take(in []byte) error {
+	if len(t.part) > 0 {
+		in = append(t.part, in...)
+		t.part = nil
 	}
-	for buf := make([]byte, 0, commonConverse); len(statements) > 0; {
-		h, partial, err := wire.ParseHeader(buf)
+	for len(in) > 0 {
+		if t.over() {
+			return errors.New("the server says more than it was asked for")
+		}
+		h, more, err := wire.ParseHeader(in)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if partial || len(buf) < h.Frame() {
-			if len(buf) == cap(buf) {
-				if cap(buf) >= maxConverse {
-					return nil, fmt.Errorf("more than %d bytes for an answer", len(buf))
-				}
-				buf = slices.Grow(buf, maxConverse)
+		if more || len(in) < h.Frame() {
+			if len(in) > maxConverse {
+				return fmt.Errorf("more than %d bytes for an answer", maxConverse)
 			}
-			n, err := p.link.Read(buf[len(buf):cap(buf)])
-			if err != nil {
-				return nil, err
-			}
-			buf = buf[:len(buf)+n]
-			continue
+			t.part = slices.Clone(in)
+			return nil
 		}
-		frame := buf[:h.Frame()]
-		buf = buf[h.Frame():]
-		switch h.Type {
-		case wire.ErrorResponse:
-			return nil, fmt.Errorf("%s: %s", wire.Field(frame, 'C'), wire.Field(frame, 'M'))
-		case wire.DataRow:
-			var row pgproto3.DataRow
-			if err := row.Decode(wire.Body(frame)); err != nil {
-				return nil, err
-			}
-			rows = append(rows, row.Values)
-		case wire.ReadyForQuery:
-			if h.Body != 1 || wire.Body(frame)[0] != wire.TxIdle {
-				return nil, errors.New("the server is in a transaction")
-			}
-			if statements = statements[1:]; len(statements) == 0 && len(buf) > 0 {
-				return nil, errors.New("the server says more than it was asked for")
-			}
+		if err := t.frame(in[:h.Frame()]); err != nil {
+			return err
 		}
+		in = in[h.Frame():]
 	}
-	return rows, nil
+	return nil
+}
+
+func (t *talk) frame(frame []byte) error {
+	switch frame[0] {
+	case wire.ErrorResponse:
+		return fmt.Errorf("%s: %s", wire.Field(frame, 'C'), wire.Field(frame, 'M'))
+	case wire.DataRow:
+		if len(t.rows) > 0 {
+			return errors.New("more rows than one")
+		}
+		var row pgproto3.DataRow
+		if err := row.Decode(slices.Clone(wire.Body(frame))); err != nil {
+			return err
+		}
+		t.rows = append(t.rows, row.Values)
+	case wire.ReadyForQuery:
+		if status := wire.Body(frame); len(status) != 1 || status[0] != wire.TxIdle {
+			return errors.New("the server is in a transaction")
+		}
+		t.owed--
+	}
+	return nil
 }
 
 // close ends the connection.
@@ -160,41 +221,41 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	}
 	l.lease = newLease(packet, l.proof.method, l.visitor.startup.Database())
 	for c := l.pool.take(l.lease.key); c != nil; c = l.pool.take(l.lease.key) {
-		a := l.attempt(ctx, c.link, 0)
-		rest, kind, err := c.check(l.visitor.deadline)
-		if err != nil || l.upstream.target != nil && l.upstream.target.otherwise(kind) != "" {
-			a.stop()
+		stop := interruptWith(ctx, c.link)
+		if err := c.check(l.visitor.deadline); err != nil || l.upstream.target != nil && l.upstream.target.otherwise(c.checked.kind) != "" {
+			stop()
 			c.close()
 			continue
 		}
 		l.pool.reused.Inc()
-		l.lease.began = c.began
-		a.version = c.version
+		l.lease = &c.lease
 		ok := binary.BigEndian.AppendUint32(wire.AppendHeader(nil, wire.Authentication, 4), wire.AuthOk)
-		a.answer = loginAnswer{frame: ok, code: wire.AuthOk, after: rest}
-		return a
+		return &loginAttempt{
+			server: c.link, user: l.names.candidates[0], version: c.version, stop: stop,
+			answer: loginAnswer{frame: ok, code: wire.AuthOk, after: slices.Clone(c.checked.rest)},
+		}
 	}
 	l.lease.began = time.Now()
 	return nil
 }
 
-// keep parks the server connection of a session that its client has ended, and reports whether it could.
-func (x *session) keep(r *relay, in *loggedIn) bool {
-	e, p := r.engine, x.server.pool
-	if in.lease == nil || !e.Kept() || r.end.side != byClient || r.end.err != nil {
+// parked is the server's connection of a session that has left it at rest.
+func (x *session) parked(r *relay, in *loggedIn, server net.Conn) *parked {
+	if server != net.Conn(in.server) {
+		in.server.Conn = server // an event loop had it
+	}
+	return &parked{
+		lease: *in.lease, pool: x.server.pool, link: in.server, user: in.user, version: in.version,
+		cancel: r.engine.CancelKey(), reported: r.engine.Reported(),
+	}
+}
+
+// keep parks the server's connection where the client has ended the session and left it at rest, and reports whether it did.
+func (r *relay) keep() bool {
+	if !r.engine.Kept() || r.end.side != byClient || r.end.err != nil {
 		return false
 	}
-	if r.server != net.Conn(in.server) {
-		in.server.Conn = r.server // an event loop had it
-	}
-	c := &parked{
-		lease: *in.lease, link: in.server, user: in.user, version: in.version, cancel: e.CancelKey(), reported: e.Reported(),
-	}
-	if err := c.reset(); err != nil {
-		x.log.Warn("a server connection could not be reset", zap.Error(err))
-		c.close()
-		return true
-	}
-	p.put(c)
+	p := r.park(r.server)
+	p.settle(p.reset())
 	return true
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -32,16 +33,20 @@ type relay struct {
 	resumed chan struct{} // it no longer is
 	ended   chan struct{} // closed when the session is over
 	once    sync.Once
+	// park makes of the server's connection, which the caller has, one to be kept. It is called once, where the engine says so.
+	park func(net.Conn) *parked
+	left bool // it was: what follows of the session is the client's side alone
 	// interrupt makes whoever reads or writes look at ended.
 	interrupt func()
 	// miss ends the session if the client has gone: nobody listens to it while it is held.
-	miss   func()
-	end    ending // why; set before ended is closed
-	rest   rest   // what the watch has seen of it
-	moved  traffic
-	asked  time.Time           // since when the client is held; zero where it is not
-	waited func(time.Duration) // is told how long it was
-	torn   bool                // the client was left within a message: nothing can be said to it any more. fromServer's
+	miss    func()
+	end     ending // why; set before ended is closed
+	rest    rest   // what the watch has seen of it
+	welcome []byte // what the client is to be sent when all of the beginning is there; nil once it was
+	moved   traffic
+	asked   time.Time           // since when the client is held; zero where it is not
+	waited  func(time.Duration) // is told how long it was
+	torn    bool                // the client was left within a message: nothing can be said to it any more. fromServer's
 }
 
 // ending says why a session is over.
@@ -76,9 +81,10 @@ func newRelay(client, server net.Conn, e *engine.Engine) *relay {
 	return r
 }
 
-// start relays what the server says before the client may speak, and sends it the proxy's own question. rest is what
-// was read already. It returns false where the session ended with that.
-func (r *relay) start(rest []byte) bool {
+// start relays what the server says before the client may speak, and sends it the proxy's own question. welcome is what the
+// client is to be sent first, rest what was read of the server already. It returns false where the session ended with that.
+func (r *relay) start(welcome, rest []byte) bool {
+	r.welcome = welcome
 	var out engine.Out
 	var buf buffer
 	for ok := r.take(rest, nil, &out); !r.engine.Started(); _, ok = r.hear(buf.next(0), &out) {
@@ -115,11 +121,19 @@ func (r *relay) run() {
 
 // finish ends the session; the first cause counts. Any goroutine may call it.
 func (r *relay) finish(e ending) {
+	if r.conclude(e) {
+		r.interrupt()
+	}
+}
+
+// conclude is finish for whoever needs not be interrupted. It reports whether the cause is the first.
+func (r *relay) conclude(e ending) (first bool) {
 	r.once.Do(func() {
 		r.end = e
 		close(r.ended)
-		r.interrupt()
+		first = true
 	})
+	return first
 }
 
 // drain ends the session as soon as no transaction is open.
@@ -181,8 +195,9 @@ func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 		r.waiting = false
 		r.resumed <- struct{}{}
 	}
+	begins := !r.engine.Started() && violation == nil && err == nil
 	r.mu.Unlock()
-	if err := write(r.client, out.Client.Bufs); err != nil {
+	if err := write(r.client, r.gather(out.Client.Bufs, begins)); err != nil {
 		r.torn = true
 		r.finish(ending{byClient, err})
 		return false
@@ -198,6 +213,21 @@ func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 		r.drain()
 	}
 	return true
+}
+
+// gather returns what to write to the client now. As long as the session only begins, it keeps the pieces, so that the client
+// gets all of the beginning at once.
+func (r *relay) gather(pieces [][]byte, begins bool) [][]byte {
+	if r.welcome == nil {
+		return pieces
+	}
+	r.welcome = append(r.welcome, bytes.Join(pieces, nil)...)
+	if begins && len(r.welcome) < readBuffer {
+		return nil
+	}
+	whole := r.welcome
+	r.welcome = nil
+	return [][]byte{whole}
 }
 
 func (r *relay) fromClient() {

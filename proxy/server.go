@@ -75,7 +75,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	if o.Pool.Idle > 0 {
-		s.pool = newPool(o.Pool, o.Metrics)
+		s.pool = newPool(o.Pool, o.Metrics, o.Log)
 	}
 	if err := s.Reload(o.Settings); err != nil {
 		return nil, err

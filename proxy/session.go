@@ -210,7 +210,6 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 // authenticate checks the client by the method that its rule says, and returns what the proxy has to show to the server; nil
 // where the server is to check it.
 func (x *session) authenticate(ctx context.Context, v *visitor, names loginNames) (*proof, error) {
-	defer interruptWith(ctx, v.conn)()
 	rule := x.settings.auth.of(v)
 	x.method = rule.Method
 	switch {
@@ -232,6 +231,7 @@ func (x *session) authenticate(ctx context.Context, v *visitor, names loginNames
 
 // verify checks that the client knows the password of the role that it means.
 func (x *session) verify(ctx context.Context, v *visitor, names loginNames) (*scram.Keys, error) {
+	defer interruptWith(ctx, v.conn)()
 	switch len(names.candidates) {
 	case 0:
 		return v.verify(ctx, x.server.admin, scope.Cluster(v.startup.User()), false)
@@ -377,10 +377,11 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
 	r.waited = func(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
+	r.park = func(server net.Conn) *parked { return x.parked(r, in, server) }
 	x.attach(r)
 	x.recheck() // the policy may be another by now
-	if r.start(in.rest) {
-		in.rest = nil
+	if r.start(in.welcome, in.rest) {
+		in.welcome, in.rest = nil, nil
 		done := func() {
 			x.ended(r, in)
 			x.over()
@@ -405,7 +406,7 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 // ended tells both sides and the log that the relay has ended.
 func (x *session) ended(r *relay, in *loggedIn) {
 	end, e := r.end, r.engine
-	if kept := x.keep(r, in); kept {
+	if r.left || r.keep() {
 		r.abandon()
 		x.close(r.client)
 	} else {
@@ -460,8 +461,8 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		return s.settings.Load().Policy.Needs(version, kinds...)
 	}
 	c.Forget = s.directories.forget
-	if changed := s.o.AccessChanged; changed != nil {
-		c.AccessChanged = func() { changed(database) }
+	if s.pool != nil || s.o.AccessChanged != nil {
+		c.AccessChanged = func() { s.accessChanged(database) }
 	}
 	x.observe(&c, in.user, v.parent)
 	c.Saw = func(_ string, result *rewrite.Result) {
@@ -494,6 +495,16 @@ func (x *session) observe(c *engine.Config, role scope.Cluster, parent string) {
 		if tracer != nil {
 			x.traceStatement(r, parent, st)
 		}
+	}
+}
+
+// accessChanged passes on that a session has changed roles or access.
+func (s *Server) accessChanged(database string) {
+	if s.pool != nil {
+		s.pool.doubt()
+	}
+	if changed := s.o.AccessChanged; changed != nil {
+		changed(database)
 	}
 }
 

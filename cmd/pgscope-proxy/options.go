@@ -28,7 +28,7 @@ func proxyOptions(c *config.Config, log *zap.Logger, metrics prometheus.Register
 		return proxy.Options{}, err
 	}
 	if c.Pool == config.PoolSession {
-		o.Pool = proxy.PoolOptions{Idle: c.PoolIdle, Size: c.PoolSize, Lifetime: c.PoolLifetime}
+		o.Pool = proxy.PoolOptions{Idle: c.PoolIdle, Size: c.PoolSize, Lifetime: c.PoolLifetime, Check: c.PoolCheck}
 	}
 	for name, d := range c.Databases {
 		o.Prefixes[name] = d.Prefix

@@ -55,16 +55,17 @@ var (
 // version, body what follows. It fails with [ErrStartupLength] before it allocates anything where the packet is longer
 // than [MaxStartup]; io.EOF means that the client sent nothing.
 func ReadStartup(r io.Reader) (code uint32, body []byte, err error) {
-	var length [lengthSize]byte
-	if _, err := io.ReadFull(r, length[:]); err != nil {
+	var head [lengthSize + codeSize]byte // every packet has them
+	read, err := io.ReadAtLeast(r, head[:], lengthSize)
+	if err != nil {
 		return 0, nil, err
 	}
-	n := binary.BigEndian.Uint32(length[:])
+	n := binary.BigEndian.Uint32(head[:])
 	if n < lengthSize+codeSize || n > lengthSize+MaxStartup {
 		return 0, nil, ErrStartupLength
 	}
 	packet := make([]byte, n-lengthSize)
-	if _, err := io.ReadFull(r, packet); err != nil {
+	if _, err := io.ReadFull(r, packet[copy(packet, head[lengthSize:read]):]); err != nil {
 		return 0, nil, within(err)
 	}
 	return binary.BigEndian.Uint32(packet), packet[codeSize:], nil

@@ -15,10 +15,16 @@ import (
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
-// pooled is the option of a proxy that keeps server connections, for clients that it trusts.
+// pooled is the option of a proxy that keeps server connections, for clients that it trusts, and asks about each.
 func pooled(o *proxy.Options) {
 	o.Auth = proxy.AuthTrust
 	o.Pool = proxy.PoolOptions{Idle: 2, Size: 3, Lifetime: time.Hour}
+}
+
+// believing is the same where a role that could log in once can.
+func believing(o *proxy.Options) {
+	pooled(o)
+	o.Pool.Check = time.Hour
 }
 
 // poolCluster is a cluster with a database of roles, of which app owns a schema, and logs in by a trusted proxy.
@@ -65,8 +71,14 @@ func leave(t *testing.T, c *pgtest.Cluster, conn *pgconn.PgConn) {
 // serve.
 func TestPoolNothingLeaks(t *testing.T) {
 	c := poolCluster(t)
-	unpooled, via := start(t, c, permissive(t), authBy(proxy.AuthTrust)), start(t, c, permissive(t), pooled)
-	via.visit(t, c, "app") // now the proxy knows the role
+	unpooled := start(t, c, permissive(t), authBy(proxy.AuthTrust))
+	proxies := map[string]endpoint{
+		"asked": start(t, c, permissive(t), pooled), "believed": start(t, c, permissive(t), believing),
+		"goroutines": start(t, c, permissive(t), pooled, func(o *proxy.Options) { o.Goroutines = true }),
+	}
+	for _, via := range proxies {
+		via.visit(t, c, "app") // now the proxy knows the role
+	}
 	for _, leak := range []struct {
 		name, look string
 		leave      []string
@@ -93,17 +105,19 @@ func TestPoolNothingLeaks(t *testing.T) {
 			[]string{"SET client_encoding = LATIN1", "SET standard_conforming_strings = off"},
 		},
 	} {
-		t.Run(leak.name, func(t *testing.T) {
-			want, _ := unpooled.visit(t, c, "app", leak.look)
-			_, pid := via.visit(t, c, "app", append(leak.leave, leak.look)...)
-			got, again := via.visit(t, c, "app", leak.look)
-			if again != pid {
-				t.Fatalf("process %d served the second client, %d the first", again, pid)
-			}
-			if got != want {
-				t.Errorf("the next client sees %s, a new session %s", got, want)
-			}
-		})
+		want, _ := unpooled.visit(t, c, "app", leak.look)
+		for name, via := range proxies {
+			t.Run(leak.name+"/"+name, func(t *testing.T) {
+				_, pid := via.visit(t, c, "app", append(leak.leave, leak.look)...)
+				got, again := via.visit(t, c, "app", leak.look)
+				if again != pid {
+					t.Fatalf("process %d served the second client, %d the first", again, pid)
+				}
+				if got != want {
+					t.Errorf("the next client sees %s, a new session %s", got, want)
+				}
+			})
+		}
 	}
 }
 
@@ -180,10 +194,52 @@ func TestPoolChecksAgain(t *testing.T) {
 	}
 }
 
+// TestPoolBelieves: within the time for which a role is believed nothing is asked, and what a session of the proxy's changes is no
+// longer believed at once.
+func TestPoolBelieves(t *testing.T) {
+	for _, change := range []struct{ name, do, undo string }{
+		{"no login", "ALTER ROLE app NOLOGIN", "ALTER ROLE app LOGIN"},
+		{"no connect", "REVOKE CONNECT ON DATABASE orders FROM PUBLIC", "GRANT CONNECT ON DATABASE orders TO PUBLIC"},
+		{"another name", "ALTER ROLE app RENAME TO late", "ALTER ROLE late RENAME TO app"},
+	} {
+		t.Run(change.name, func(t *testing.T) {
+			c := poolCluster(t)
+			via := start(t, c, permissive(t), believing)
+			via.visit(t, c, "app")           // who is not known yet
+			via.visit(t, c, "app")           // whom the server lets in
+			_, pid := via.visit(t, c, "app") // who is asked about
+			conn, err := pgconn.Connect(t.Context(), via.dsn("orders", "app"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if conn.PID() != pid {
+				t.Errorf("process %d, want %d", conn.PID(), pid)
+			}
+			awaitNone(t, c, fmt.Sprintf("pid = %d AND query ~ 'rolcanlogin'", pid))
+			leave(t, c, conn)
+
+			via.visit(t, c, "postgres", change.do)
+			if conn, err := pgconn.Connect(t.Context(), via.dsn("orders", "app")); err == nil {
+				t.Errorf("logged in as process %d", conn.PID())
+				_ = conn.Close(t.Context())
+			}
+			via.visit(t, c, "postgres", change.undo)
+			via.visit(t, c, "app", "SELECT 1")
+		})
+	}
+}
+
 // TestPoolBrokenConnections: a connection that the server has closed is not given to a client, and does not keep one out.
 func TestPoolBrokenConnections(t *testing.T) {
+	for name, keeping := range map[string]func(*proxy.Options){"asked": pooled, "believed": believing} {
+		t.Run(name, func(t *testing.T) { brokenConnections(t, keeping) })
+	}
+}
+
+func brokenConnections(t *testing.T, keeping func(*proxy.Options)) {
+	t.Helper()
 	c := poolCluster(t)
-	via := start(t, c, permissive(t), pooled)
+	via := start(t, c, permissive(t), keeping)
 	via.visit(t, c, "app")
 	_, pid := via.visit(t, c, "app", "SELECT 1")
 	c.Psql(t, "postgres", fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
