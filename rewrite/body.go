@@ -87,7 +87,7 @@ func (r *reader) readBody(i int, value string, read func(*reader, layers) (body,
 		b, failure = r.inside(layers{l}, read)
 	}
 	if failure != nil {
-		if !hasRoleWord([]byte(value)) {
+		if !roleWords.in([]byte(value)) {
 			return
 		}
 		if failure.Position == 0 {

@@ -42,7 +42,7 @@ type piece struct {
 func parse(sql string, rd reading) ([]piece, *Error) {
 	list, err := scan(sql)
 	if err != nil {
-		if !hasRoleWord([]byte(sql)) {
+		if !roleWords.in([]byte(sql)) {
 			return nil, nil
 		}
 		return nil, unreadable(err, sql, 0, rd.Options)
@@ -202,7 +202,7 @@ func bearsRole(t tokens) bool {
 			return true
 		case k.kind == pg.Token_IDENT && roleSetting(strings.Trim(t.text(i), `"`)):
 			return true
-		case (k.keyword || k.kind == pg.Token_IDENT) && roleWord([]byte(t.text(i))):
+		case (k.keyword || k.kind == pg.Token_IDENT) && roleWords.has([]byte(t.text(i))):
 			return true
 		}
 	}

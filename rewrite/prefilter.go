@@ -1,6 +1,9 @@
 package rewrite
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // MayNameRole is the prefilter: whether a text may name a role, or change a scope as a whole ([Analysis.Changes]), and is
 // worth an analysis. It may only err towards yes.
@@ -18,7 +21,7 @@ func MayNameRole(sql []byte) bool {
 			return true
 		case opensDDL:
 			// From here on to the end of the text, since a ';' in a string might hide the rest of the statement.
-			return hasWord(w.text, roleOrScopeWord)
+			return roleOrScopeWords.in(w.text)
 		default: // the next statement
 		}
 		if w.patience < 0 {
@@ -37,7 +40,7 @@ type opening int
 
 const (
 	opensOther         opening = iota // no role can stand in it
-	opensDDL                          // one may, if a word of [roleWord] does
+	opensDDL                          // one may, if one of roleWords does
 	opensRoleStatement                // one does, or nearly always
 )
 
@@ -209,11 +212,8 @@ func blockComment(b []byte, patience int) int {
 	return len(b)
 }
 
-// hasRoleWord reports whether a word stands in b, in a string, a comment or wherever, that every statement with a role
-// in it has at least one of. U&" is one since it can spell any other.
-func hasRoleWord(b []byte) bool { return hasWord(b, roleWord) }
-
-// hasWord is hasRoleWord for the words that match. None of them is longer than longestRoleWord.
+// hasWord reports whether a word that matches stands in b, in a string, a comment or wherever. U&" is one since it can
+// spell any other. None of them is longer than longestRoleWord.
 func hasWord(b []byte, match func([]byte) bool) bool {
 	for i := 0; i < len(b); {
 		if !wordByte[b[i]] {
@@ -244,35 +244,87 @@ func endsIn(w []byte, match func([]byte) bool) bool {
 
 const longestRoleWord = len("session_authorization")
 
-func roleWord(w []byte) bool {
-	if len(w) < len("role") || len(w) > longestRoleWord {
-		return false
+// wordSet is a set of words to be found in long texts: as hasWord finds them, but without a look at each word. At each
+// byte a hash of four letters tells whether one of them may begin there.
+type wordSet struct {
+	words  []string // in lower case, of four letters at least
+	begins [1 << wordBits]bool
+}
+
+const wordBits = 12
+
+func newWordSet(words ...string) *wordSet {
+	s := &wordSet{words: words}
+	for _, w := range words {
+		s.begins[beginning([]byte(w))] = true
 	}
-	switch w[0] | 0x20 {
-	case 'a':
-		return is(w, "authorization")
-	case 'd':
-		return is(w, "dbonly")
-	case 'g':
-		return is(w, "grant") || is(w, "group")
-	case 'o':
-		return is(w, "owner") || is(w, "owned")
-	case 'p':
-		return is(w, "policy") || is(w, "privileges") || is(w, "pgscope")
-	case 'r':
-		return is(w, "role") || is(w, "revoke")
-	case 's':
-		return is(w, "session_authorization")
-	case 'u':
-		return is(w, "user")
+	return s
+}
+
+// beginning is a hash of the first four letters of b, their cases folded.
+func beginning(b []byte) uint32 {
+	return (binary.LittleEndian.Uint32(b) | 0x20202020) * 0x9e3779b1 >> (32 - wordBits)
+}
+
+// has reports whether the word is one of the set.
+func (s *wordSet) has(word []byte) bool {
+	for _, lower := range s.words {
+		if is(word, lower) {
+			return true
+		}
 	}
 	return false
 }
 
-// roleOrScopeWord is roleWord and what a statement that changes a scope has in it.
-func roleOrScopeWord(w []byte) bool {
-	return roleWord(w) || is(w, "database") || is(w, "schema")
+// in is hasWord for the words of the set.
+func (s *wordSet) in(b []byte) bool {
+	for i := 0; i+4 <= len(b); i++ {
+		if s.begins[beginning(b[i:])] && s.at(b, i) {
+			return true
+		}
+	}
+	return spelled(b)
 }
+
+// at reports whether a word of the set stands in b from i on.
+func (s *wordSet) at(b []byte, i int) bool {
+	end := i
+	for end < len(b) && end-i <= longestRoleWord && wordByte[b[end]] {
+		end++
+	}
+	if !s.has(b[i:end]) {
+		return false
+	}
+	start := i
+	for start > 0 && wordByte[b[start-1]] { // of few of the places in one word: where its end is a word of the set
+		start--
+	}
+	return start == i || b[start] <= '9' // see endsIn
+}
+
+// spelled reports whether U&" stands in b.
+func spelled(b []byte) bool {
+	for from := 0; ; {
+		i := bytes.Index(b[from:], []byte(`&"`))
+		if i < 0 {
+			return false
+		}
+		i += from
+		if i > 0 && b[i-1]|0x20 == 'u' && (i == 1 || !wordByte[b[i-2]]) {
+			return true
+		}
+		from = i + 1
+	}
+}
+
+// roleWords are words of which every statement with a role in it has at least one.
+var roleWords = newWordSet(
+	"authorization", "dbonly", "grant", "group", "owned", "owner", "pgscope", "policy", "privileges", "revoke", "role",
+	"session_authorization", "user",
+)
+
+// roleOrScopeWords are those, and what a statement that changes a scope has in it.
+var roleOrScopeWords = newWordSet(append([]string{"database", "schema"}, roleWords.words...)...)
 
 // is compares a word with one in lower case, folding ASCII only, as the server does with keywords.
 func is(word []byte, lower string) bool {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -134,6 +136,23 @@ func TestRuns(t *testing.T) {
 			t.Errorf("%q is no run", r)
 		}
 	}
+}
+
+// TestWordSet: a set of words is found as hasWord finds them, word for word, whatever stands before and behind.
+func TestWordSet(t *testing.T) {
+	parts := []string{" ", "'", "(", "_", "$", "é", "\x80", "5", "1e5", "x", "u", "U&\"", "&\"", "owne", "rol", "session_", "rolé", "@ser", "user\x00"}
+	for _, w := range roleOrScopeWords.words {
+		parts = append(parts, w, strings.ToUpper(w))
+	}
+	part := rapid.SampledFrom(parts)
+	rapid.Check(t, func(t *rapid.T) {
+		text := []byte(strings.Join(rapid.SliceOfN(part, 0, 6).Draw(t, "text"), ""))
+		for _, s := range []*wordSet{roleWords, roleOrScopeWords} {
+			if got, want := s.in(text), hasWord(text, s.has); got != want {
+				t.Fatalf("%q: %v, word for word %v", text, got, want)
+			}
+		}
+	})
 }
 
 func TestPrefiltersAllocateNothing(t *testing.T) {
