@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // Write writes a manifest that reads back as d, with the scope that d was read with. Equal values give equal bytes.
@@ -20,6 +21,22 @@ import (
 func Write(w io.Writer, d *access.Desired) error {
 	p := &printer{w: bufio.NewWriter(w)}
 	p.desired(d)
+	return p.w.Flush()
+}
+
+// DatabaseFile is a database of an estate whose manifest is in a file of its own.
+type DatabaseFile struct{ Name, Prefix, Path string }
+
+// WriteEstate writes an estate: what d says of the whole cluster, and the databases.
+func WriteEstate(w io.Writer, d *access.Desired, databases []DatabaseFile) error {
+	p := &printer{w: bufio.NewWriter(w)}
+	p.printf("estate: 1\n")
+	p.desired(d)
+	section(p, "databases", databases, func(f DatabaseFile) {
+		p.printf("  - name: %s\n", quote(f.Name))
+		p.optional("prefix", f.Prefix, f.Prefix != scope.NewDatabase(0, f.Name, "").Prefix)
+		p.optional("manifest", f.Path, true)
+	})
 	return p.w.Flush()
 }
 

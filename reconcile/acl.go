@@ -30,8 +30,14 @@ type interner map[string]scope.Cluster
 // aclReader keeps one copy of each list: the tables of a schema mostly have the same. Lists that are the same share
 // their entries.
 type aclReader struct {
-	names interner
-	lists map[string]ACL
+	names    interner
+	lists    map[string]ACL
+	numbered map[string]ACL
+	waiting  map[string][]*ACL // for the list of a number
+}
+
+func newACLReader(names interner) aclReader {
+	return aclReader{names: names, lists: make(map[string]ACL), numbered: make(map[string]ACL), waiting: make(map[string][]*ACL)}
 }
 
 func (r *aclReader) parse(text []byte) (ACL, error) {
@@ -43,6 +49,39 @@ func (r *aclReader) parse(text []byte) (ACL, error) {
 		r.lists[string(text)] = acl
 	}
 	return acl, err
+}
+
+// read parses a list for an object: as it is, or behind a number that stands for it from now on, or a number alone, before or
+// after the list that it stands for.
+func (r *aclReader) read(text []byte, into *ACL) (err error) {
+	digits := 0
+	for digits < len(text) && '0' <= text[digits] && text[digits] <= '9' {
+		digits++
+	}
+	switch list, known := r.numbered[string(text[:digits])]; {
+	case digits == 0:
+		*into, err = r.parse(text)
+	case digits < len(text):
+		*into, err = r.parse(text[digits:])
+		r.numbered[string(text[:digits])] = *into
+		for _, other := range r.waiting[string(text[:digits])] {
+			*other = *into
+		}
+		delete(r.waiting, string(text[:digits]))
+	case known:
+		*into = list
+	default:
+		r.waiting[string(text)] = append(r.waiting[string(text)], into)
+	}
+	return err
+}
+
+// complete reports whether each number had its list.
+func (r *aclReader) complete() error {
+	if len(r.waiting) > 0 {
+		return fmt.Errorf("%w: %d are missing", errACL, len(r.waiting))
+	}
+	return nil
 }
 
 func (in interner) name(b []byte) scope.Cluster {

@@ -12,20 +12,22 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// A statement names at most so many objects and roles: each object's tuple is written once for each statement, so that
-// long lists are cheaper than many statements, but locks and texts shall stay within bounds.
+// A statement names at most so many objects, or schemas, and roles: each object's tuple is written once for each
+// statement, so that long lists are cheaper than many statements, but texts shall stay within bounds.
 const (
 	maxObjects = 500
 	maxRoles   = 200
 )
 
-// batch collects single rights and makes of them as few statements as can be: GRANT SELECT ON TABLE a, b, c TO x, y.
+// batch collects single rights and makes of them as few statements as can be: GRANT SELECT ON TABLE a, b, c TO x, y, or
+// ON ALL TABLES IN SCHEMA s.
 type batch struct {
 	p       *planner
 	objects []*Object
 	texts   []string // of objects, in SQL
 	groups  map[group]*bundle
 	refused map[string]int // problems of which only the first few are told
+	counts  map[place]int  // see [State.counts]
 }
 
 // group is what all rights in a statement have in common.
@@ -42,6 +44,7 @@ type group struct {
 
 type bundle struct {
 	objects []uint32 // indexes
+	every   bool     // the wish is for all that the schemas have of the kind, whatever that is
 	places  []access.Place
 }
 
@@ -49,8 +52,9 @@ func newBatch(p *planner) *batch {
 	return &batch{p: p, groups: make(map[group]*bundle), refused: make(map[string]int)}
 }
 
-// add takes what was found of an object, or of a column of it. What the object loses with it is in whole.
-func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, gifts []gift, losses, whole []loss) {
+// add takes what was found of an object, or of a column of it. What the object loses with it is in whole; every says that
+// the wishes are for all of its kind in its schema.
+func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, every bool, gifts []gift, losses, whole []loss) {
 	if len(gifts)+len(losses) == 0 {
 		return
 	}
@@ -72,7 +76,7 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 		if slices.ContainsFunc(whole, func(l loss) bool { return l.grantee == g.grantee && l.privileges&g.privileges != 0 }) {
 			step = GrantColumns
 		}
-		b.put(group{step, 0, word, privilegesSQL(g.privileges, column), g.option, "", reason, g.grantee}, want[g.grantee])
+		b.put(group{step, 0, word, privilegesSQL(g.privileges, column), g.option, "", reason, g.grantee}, want[g.grantee], every && !g.kept)
 	}
 	for _, l := range losses {
 		w, as := want[l.grantee], l.grantor
@@ -89,16 +93,17 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 			reason = "the grant option is not declared"
 		}
 		b.mayRevoke(o, owner, l, w)
-		b.put(group{Revoke, -l.level, word, privilegesSQL(l.privileges, column), l.optionOnly, as, reason, l.grantee}, w)
+		b.put(group{Revoke, -l.level, word, privilegesSQL(l.privileges, column), l.optionOnly, as, reason, l.grantee}, w, false)
 	}
 }
 
-func (b *batch) put(g group, w *wish) {
+func (b *batch) put(g group, w *wish, every bool) {
 	have := b.groups[g]
 	if have == nil {
-		have = &bundle{}
+		have = &bundle{every: true}
 		b.groups[g] = have
 	}
+	have.every = have.every && every
 	have.objects = append(have.objects, uint32(len(b.objects)-1)) //nolint:gosec // as many as the server has objects
 	if w != nil {
 		have.addPlaces(w.places)
@@ -178,6 +183,7 @@ func (b *batch) flush() {
 		if st := merged[g][key]; st != nil {
 			st.grantees = append(st.grantees, grantee)
 			st.addPlaces(bundle.places)
+			st.every = st.every && bundle.every
 			continue
 		}
 		merged[g][key] = &statement{g, []scope.Cluster{grantee}, bundle}
@@ -187,13 +193,56 @@ func (b *batch) flush() {
 			return cmp.Or(slices.Compare(x.objects, y.objects), slices.Compare(x.grantees, y.grantees))
 		})
 		for _, st := range list {
-			for objects := range slices.Chunk(st.objects, maxObjects) {
-				for grantees := range slices.Chunk(st.grantees, maxRoles) {
-					b.emit(g, objects, grantees, st.places)
+			whole, rest := b.wholeSchemas(g.word, st.bundle)
+			for grantees := range slices.Chunk(st.grantees, maxRoles) {
+				for schemas := range slices.Chunk(whole, maxObjects) {
+					b.emit(g, " ON ALL "+g.word+"S IN SCHEMA "+b.schemasSQL(schemas), slices.Concat(schemas...), grantees, st.places)
+				}
+				for objects := range slices.Chunk(rest, maxObjects) {
+					b.emit(g, b.on(g, objects), objects, grantees, st.places)
 				}
 			}
 		}
 	}
+}
+
+// wholeSchemas takes from a bundle those objects that are all that their schemas have of what the word means (TABLE: views,
+// too), by schema. What is made there after the observation gets the right as well: so it must be a wish for every object. A
+// server that may refuse one of them would refuse all.
+func (b *batch) wholeSchemas(word string, of *bundle) (whole [][]uint32, rest []uint32) {
+	if !of.every || len(b.refused) > 0 {
+		return nil, of.objects
+	}
+	if b.counts == nil {
+		b.counts = b.p.state.counts()
+	}
+	bySchema := make(map[string][]uint32)
+	for _, i := range of.objects {
+		bySchema[b.objects[i].Schema] = append(bySchema[b.objects[i].Schema], i)
+	}
+	for _, schema := range slices.Sorted(maps.Keys(bySchema)) {
+		if list := bySchema[schema]; len(list) > 1 && len(list) == b.counts[place{word, schema}] {
+			whole = append(whole, list)
+		} else {
+			rest = append(rest, list...)
+		}
+	}
+	slices.Sort(rest)
+	return whole, rest
+}
+
+// place is where objects are that a word of GRANT means.
+type place struct{ word, schema string }
+
+// counts tells how many objects there are of what a word of GRANT means, in each schema.
+func (s *State) counts() map[place]int {
+	n := make(map[place]int)
+	for kind, list := range s.Objects {
+		for _, o := range list {
+			n[place{kind.Info().Word, o.Schema}]++
+		}
+	}
+	return n
 }
 
 func objectsKey(list []uint32) string {
@@ -210,14 +259,26 @@ func compareGroups(a, b group) int {
 		cmp.Compare(a.reason, b.reason), cmp.Compare(a.grantee, b.grantee))
 }
 
-// emit makes one statement.
-func (b *batch) emit(g group, objects []uint32, grantees []scope.Cluster, from []access.Place) {
+// on is the part of a statement that names objects.
+func (b *batch) on(g group, objects []uint32) string {
 	names := make([]string, len(objects))
 	for i, o := range objects {
 		names[i] = b.texts[o]
 	}
-	on := " ON " + g.word + " " + strings.Join(names, ", ")
-	grant, revoke := "GRANT "+g.privileges+on+" TO "+idents(grantees), "REVOKE "+g.privileges+on+" FROM "+idents(grantees)
+	return " ON " + g.word + " " + strings.Join(names, ", ")
+}
+
+func (b *batch) schemasSQL(whole [][]uint32) string {
+	names := make([]string, len(whole))
+	for i, list := range whole {
+		names[i] = scope.QuoteIdent(b.objects[list[0]].Schema)
+	}
+	return strings.Join(names, ", ")
+}
+
+// emit makes one statement, on what it says; to undo it the objects are named.
+func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Cluster, from []access.Place) {
+	grant, revoke := "GRANT "+g.privileges+on+" TO "+idents(grantees), "REVOKE "+g.privileges+b.on(g, objects)+" FROM "+idents(grantees)
 	with := ""
 	if g.option {
 		with = " WITH GRANT OPTION"

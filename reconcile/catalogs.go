@@ -2,8 +2,8 @@ package reconcile
 
 import "github.com/pgscope/pgscope-proxy/access"
 
-// catalog is a catalog that keeps ACLs, and the query that reads them. $1 is the schemas to read, as JSON, $2 whether
-// to read all but the server's own.
+// catalog is a catalog that keeps ACLs, and the query that reads them, a part of a UNION ALL. $1 is the schemas to read, as
+// JSON, $2 whether to read all but the server's own.
 type catalog struct {
 	kinds  []access.Kind
 	since  int // major version
@@ -13,24 +13,24 @@ type catalog struct {
 
 const inSchema = `(n.nspname IN (SELECT jsonb_array_elements_text($1::jsonb)) OR $2::bool AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')`
 
-// anySchema keeps the parameters' types known where a query does not need them.
-const anySchema = `($1::jsonb IS NOT NULL AND $2::bool IS NOT NULL)`
-
 var catalogs = []catalog{
 	{always: true, kinds: []access.Kind{access.Database}, sql: `
 SELECT 'database', '', d.datname, '', pg_get_userbyid(d.datdba), d.datacl::text FROM pg_database d
-WHERE d.datname = current_database() AND ` + anySchema},
+WHERE d.datname = current_database()`},
 
 	{always: true, kinds: []access.Kind{access.Schema}, sql: `
 SELECT 'schema', '', n.nspname, '', pg_get_userbyid(n.nspowner), n.nspacl::text FROM pg_namespace n
 WHERE ` + inSchema},
 
-	// To write an ACL costs the server more than all else here, and most relations have the same as many others.
+	// Most relations have the same ACL as many others, and to write one costs the server more than all else here: it is
+	// written for one of them, after a number that stands for it, and the others have the number.
 	{kinds: []access.Kind{access.Table, access.View, access.MaterializedView, access.ForeignTable, access.Sequence}, sql: `
 SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized_view' WHEN 'f' THEN 'foreign_table' WHEN 'S' THEN 'sequence'
-       ELSE 'table' END, n.nspname, c.relname, '', pg_get_userbyid(c.relowner), w.text
+       ELSE 'table' END, n.nspname, c.relname, '', pg_get_userbyid(c.relowner), CASE c.oid WHEN w.oid THEN w.text ELSE w.oid::text END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN (SELECT relacl AS acl, relacl::text AS text FROM pg_class GROUP BY relacl) w ON w.acl = c.relacl
+  LEFT JOIN (SELECT relacl AS acl, min(c.oid) AS oid, concat(min(c.oid), relacl::text) AS text
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND ` + inSchema + ` AND relacl IS NOT NULL GROUP BY relacl) w ON w.acl = c.relacl
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND ` + inSchema},
 
 	{kinds: []access.Kind{access.Routine}, sql: `
@@ -49,28 +49,24 @@ WHERE t.typtype IN ('b', 'c', 'd', 'e', 'r') AND coalesce(c.relkind, 'c') = 'c' 
 
 	{kinds: []access.Kind{access.Language}, sql: `
 SELECT 'language', '', l.lanname, '', pg_get_userbyid(l.lanowner), l.lanacl::text FROM pg_language l
-WHERE l.lanpltrusted AND ` + anySchema},
+WHERE l.lanpltrusted`},
 
 	{kinds: []access.Kind{access.ForeignDataWrapper}, sql: `
-SELECT 'foreign_data_wrapper', '', w.fdwname, '', pg_get_userbyid(w.fdwowner), w.fdwacl::text FROM pg_foreign_data_wrapper w
-WHERE ` + anySchema},
+SELECT 'foreign_data_wrapper', '', w.fdwname, '', pg_get_userbyid(w.fdwowner), w.fdwacl::text FROM pg_foreign_data_wrapper w`},
 
 	{kinds: []access.Kind{access.ForeignServer}, sql: `
-SELECT 'foreign_server', '', s.srvname, '', pg_get_userbyid(s.srvowner), s.srvacl::text FROM pg_foreign_server s
-WHERE ` + anySchema},
+SELECT 'foreign_server', '', s.srvname, '', pg_get_userbyid(s.srvowner), s.srvacl::text FROM pg_foreign_server s`},
 
 	{kinds: []access.Kind{access.LargeObject}, sql: `
-SELECT 'large_object', '', l.oid, '', pg_get_userbyid(l.lomowner), l.lomacl::text FROM pg_largeobject_metadata l
-WHERE ` + anySchema},
+SELECT 'large_object', '', l.oid::text, '', pg_get_userbyid(l.lomowner), l.lomacl::text FROM pg_largeobject_metadata l`},
 
 	// Parameters belong to the bootstrap superuser (BOOTSTRAP_SUPERUSERID).
 	{kinds: []access.Kind{access.Parameter}, since: 15, sql: `
-SELECT 'parameter', '', p.parname, '', pg_get_userbyid(10), p.paracl::text FROM pg_parameter_acl p
-WHERE ` + anySchema},
+SELECT 'parameter', '', p.parname, '', pg_get_userbyid(10), p.paracl::text FROM pg_parameter_acl p`},
 
 	{kinds: []access.Kind{access.Tablespace}, sql: `
 SELECT 'tablespace', '', t.spcname, '', pg_get_userbyid(t.spcowner), t.spcacl::text FROM pg_tablespace t
-WHERE t.spcname <> 'pg_global' AND ` + anySchema},
+WHERE t.spcname <> 'pg_global'`},
 }
 
 // columnsSQL reads columns. $3 is the relations whose columns are all read, as a JSON list of pairs.

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/provision"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -25,20 +26,50 @@ func Export(ctx context.Context, conn *pgconn.PgConn, mode Mode, asWritten bool)
 		return nil, err
 	}
 	e := &exporter{state: state, mode: mode, asWritten: asWritten, seen: make(map[scope.Cluster]access.Ref)}
+	e.desired.Database, e.desired.Prefix = state.Scope.Name, state.Scope.Prefix
 	return e.export(), nil
+}
+
+// ExportCluster returns what an estate says of the cluster, beside its databases: the roles that belong to none, their
+// memberships, and what they may do with parameters and tablespaces.
+func ExportCluster(ctx context.Context, conn *pgconn.PgConn) (*access.Desired, error) {
+	extent := Extent{Cluster: true, Kinds: make(map[access.Kind]bool)}
+	extent.Kinds[access.Parameter], extent.Kinds[access.Tablespace] = true, true
+	state, err := Observe(ctx, conn, extent)
+	if err != nil {
+		return nil, err
+	}
+	e := &exporter{state: state, asWritten: true, cluster: true, seen: make(map[scope.Cluster]access.Ref)}
+	for _, kind := range access.Kinds() { // what there is once in each database is its own affair
+		if !extent.Kinds[kind] {
+			delete(state.Objects, kind)
+		}
+	}
+	e.desired.Cluster = true
+	return e.export(), nil
+}
+
+// Databases lists those that an estate can have: which let somebody in, and are no templates.
+func Databases(ctx context.Context, conn *pgconn.PgConn) (names []string, err error) {
+	rows, err := provision.Query(ctx, conn, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1", nil)
+	for _, r := range rows {
+		names = append(names, r[0])
+	}
+	return names, err
 }
 
 type exporter struct {
 	state     *State
 	mode      Mode
 	asWritten bool
+	cluster   bool                         // what belongs to no database
 	seen      map[scope.Cluster]access.Ref // roles that the manifest must declare
 	desired   access.Desired
 }
 
 func (e *exporter) export() *access.Desired {
 	for _, name := range slices.Sorted(maps.Keys(e.state.Roles)) {
-		if e.asWritten && !reserved(name) || e.own(name) {
+		if e.owns(name) {
 			e.ref(name)
 		}
 	}
@@ -187,7 +218,15 @@ func (e *exporter) container(kind access.Kind, objects []*Object) {
 	}
 }
 
+// elsewhere reports whether the role belongs to another database, whose affair it is: here it has no name.
+func (e *exporter) elsewhere(c scope.Cluster) bool {
+	return e.state.Scoped[c] && (e.cluster || !e.asWritten && !e.own(c))
+}
+
 func (e *exporter) grant(on access.Selector, t terms) {
+	if e.elsewhere(t.grantee) {
+		return
+	}
 	e.desired.Grants = append(e.desired.Grants, access.Grant{
 		Grantee: e.ref(t.grantee), On: on, Privileges: t.privileges, GrantOption: t.option, Absent: t.absent,
 	})
@@ -200,6 +239,9 @@ func (e *exporter) defaults() {
 			everyone = d.Kind.Info().Everyone
 		}
 		for _, t := range termsOf(d.ACL, d.Owner, everyone) {
+			if e.elsewhere(t.grantee) || e.elsewhere(d.Owner) {
+				continue
+			}
 			e.desired.Defaults = append(e.desired.Defaults, access.DefaultPrivilege{
 				Owner: e.ref(d.Owner), Schema: d.Schema, Kind: d.Kind, Grantee: e.ref(t.grantee),
 				Privileges: t.privileges, GrantOption: t.option, Absent: t.absent,
@@ -215,7 +257,8 @@ func (e *exporter) memberships() {
 	members := make(map[pair]*access.Member)
 	for _, m := range e.state.Members {
 		mine := e.owns(m.Role)
-		if m.Creator || strings.HasPrefix(string(m.Role), scope.Reserved) || reserved(m.Member) || !mine && !e.owns(m.Member) {
+		if m.Creator || strings.HasPrefix(string(m.Role), scope.Reserved) || reserved(m.Member) || !mine && !e.owns(m.Member) ||
+			e.elsewhere(m.Role) || e.elsewhere(m.Member) {
 			continue
 		}
 		at := pair{m.Role, m.Member}
@@ -238,7 +281,9 @@ func (e *exporter) memberships() {
 }
 
 // owns reports whether the manifest creates the role if need be.
-func (e *exporter) owns(c scope.Cluster) bool { return e.own(c) || e.asWritten && !reserved(c) }
+func (e *exporter) owns(c scope.Cluster) bool {
+	return e.own(c) || e.asWritten && !reserved(c) && !e.elsewhere(c)
+}
 
 func (e *exporter) roles() {
 	for _, c := range slices.Sorted(maps.Keys(e.seen)) {

@@ -16,6 +16,7 @@ type Extent struct {
 	All     bool                 // every schema but the server's own, and every kind
 	Columns [][2]string          // relations, by schema and name, all of whose columns are read
 	Retired []access.Ref
+	Cluster bool // what belongs to no database: see [State.Scoped]
 
 	AsWritten bool                  // names of the cluster may be those of roles that belong to databases
 	Promised  map[access.Ref]bool   // roles that will be there when the plan is carried out
@@ -28,7 +29,7 @@ type Extent struct {
 // ExtentOf returns the extent that must be observed to plan for desired.
 func ExtentOf(d *access.Desired) Extent {
 	names, schemas, columns := make(map[access.Ref]bool), make(map[string]bool), make(map[[2]string]bool)
-	e := Extent{Kinds: make(map[access.Kind]bool)}
+	e := Extent{Kinds: make(map[access.Kind]bool), Cluster: d.Cluster}
 	for _, r := range d.Roles {
 		names[r.Ref] = true
 	}

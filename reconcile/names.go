@@ -11,11 +11,6 @@ import (
 
 // names finds out what the names of a manifest mean. Roles must have been read.
 func (o *observer) names(ctx context.Context) error {
-	q := scope.Inquiry{Database: o.database, Own: o.extent.All}
-	view, err := o.inquire(ctx, q)
-	if err != nil {
-		return err
-	}
 	var own []scope.Name
 	var plain []scope.Cluster
 	for _, ref := range o.extent.Names {
@@ -27,14 +22,17 @@ func (o *observer) names(ctx context.Context) error {
 		case access.Public:
 		}
 	}
-	for range 2 { // the second time, schemas of the names are known
-		q = view.DB.Inquire(own...)
+	db := scope.NewDatabase(0, o.database, o.extent.Prefix)
+	var view *scope.View
+	for range 3 { // until what was taken for true is: the prefix, then the schemas of the names
+		q := db.Inquire(own...)
 		q.Names = append(q.Names, plain...)
 		q.Own = o.extent.All
+		var err error
 		if view, err = o.inquire(ctx, q); err != nil {
 			return err
 		}
-		if view.Knows(own...) {
+		if db = view.DB; view.Knows(own...) {
 			break
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/provision"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -34,14 +35,14 @@ func Observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (_ *State,
 func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
 	intern := make(interner)
 	o := &observer{
-		conn: conn, extent: extent, intern: intern, acls: aclReader{intern, make(map[string]ACL)},
+		conn: conn, extent: extent, intern: intern, acls: newACLReader(intern),
 		state: &State{
 			Roles: make(map[scope.Cluster]*RoleState), Objects: make(map[access.Kind][]*Object),
 			Sessions: make(map[scope.Cluster]int),
 		},
 	}
 	for _, step := range []func(context.Context) error{
-		o.server, o.roles, o.settings, o.members, o.names, o.objects, o.columns, o.defaults, o.passwords, o.uses,
+		o.server, o.roles, o.settings, o.members, o.names, o.scoped, o.objects, o.columns, o.defaults, o.passwords, o.uses,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("reading the catalogs: %w", err)
@@ -90,12 +91,12 @@ func (o *observer) each(ctx context.Context, sql string, take func(row) error, p
 }
 
 func (o *observer) server(ctx context.Context) error {
-	const sql = `SELECT current_setting('server_version_num'), current_database(), r.rolname, r.rolsuper, r.rolcreaterole
+	const sql = `SELECT current_setting('server_version_num'), current_database(), r.rolname, r.rolsuper, r.rolcreaterole, pg_current_snapshot()
 FROM pg_roles r WHERE r.rolname = current_user`
 	return o.each(ctx, sql, func(r row) error {
 		version, err := r.number(0)
 		o.state.Version = version / 10000
-		o.database = r.text(1)
+		o.database, o.state.Snapshot = r.text(1), r.text(5)
 		o.state.Executor = Executor{Name: o.intern.name(r[2]), Superuser: r.flag(3), CreateRole: r.flag(4)}
 		return err
 	})
@@ -138,7 +139,7 @@ FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconf
 WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 ORDER BY 1, 2, 3`
 	return o.each(ctx, sql, func(r row) error {
-		if role := o.state.Roles[o.intern.name(r[0])]; role != nil {
+		if role := o.state.Roles[o.intern.name(r[0])]; role != nil && (!o.extent.Cluster || !r.flag(1)) {
 			name, value, _ := strings.Cut(r.text(2), "=")
 			role.Settings = append(role.Settings, access.Setting{Name: name, Value: value, InDatabase: r.flag(1)})
 		}
@@ -163,30 +164,42 @@ ORDER BY g.rolname, m.rolname, b.rolname`
 	})
 }
 
-// objects reads what privileges are granted on: one query for each catalog. Rows are (kind, schema, name, arguments,
-// owner, ACL), the kind by its name in manifests.
+// scoped reads which roles belong to databases.
+func (o *observer) scoped(ctx context.Context) error {
+	if !o.extent.Cluster && !o.extent.All {
+		return nil
+	}
+	list, err := provision.Roles(ctx, o.conn, true)
+	o.state.Scoped = make(map[scope.Cluster]bool, len(list))
+	for _, r := range list {
+		o.state.Scoped[r.Cluster] = true
+	}
+	return err
+}
+
+// objects reads what privileges are granted on: one query for all catalogs that are wanted. Rows are (kind, schema, name,
+// arguments, owner, ACL), the kind by its name in manifests.
 func (o *observer) objects(ctx context.Context) error {
+	var wanted []string
 	for _, c := range catalogs {
-		if c.since > o.state.Version || !o.wants(c) {
-			continue
+		if c.since <= o.state.Version && o.wants(c) {
+			wanted = append(wanted, c.sql)
 		}
-		err := o.each(ctx, c.sql, func(r row) error {
-			kind, ok := access.ParseKind(r.text(0))
-			if !ok {
-				return fmt.Errorf("unknown kind %q", r[0])
-			}
-			acl, err := o.acls.parse(r[5])
-			if err != nil {
-				return err
-			}
-			o.state.Objects[kind] = append(o.state.Objects[kind], &Object{
-				Kind: kind, Schema: o.text(r[1]), Name: r.text(2), Args: r.text(3), Owner: o.intern.name(r[4]), ACL: acl,
-			})
-			return nil
-		}, o.extent.schemas()...)
-		if err != nil {
-			return err
+	}
+	err := o.each(ctx, strings.Join(wanted, "\nUNION ALL"), func(r row) error {
+		kind, ok := access.ParseKind(r.text(0))
+		if !ok {
+			return fmt.Errorf("unknown kind %q", r[0])
 		}
+		object := &Object{Kind: kind, Schema: o.text(r[1]), Name: r.text(2), Args: r.text(3), Owner: o.intern.name(r[4])}
+		o.state.Objects[kind] = append(o.state.Objects[kind], object)
+		return o.acls.read(r[5], &object.ACL)
+	}, o.extent.schemas()...)
+	if err == nil {
+		err = o.acls.complete()
+	}
+	if err != nil {
+		return err
 	}
 	for _, list := range o.state.Objects {
 		slices.SortFunc(list, compareObjects)

@@ -208,7 +208,7 @@ func (p *planner) object(b *batch, o *Object, want wishes, seen map[sameACL]diff
 			seen[same] = d
 		}
 	}
-	b.add(o, "", owner, want, d.gifts, d.losses, nil)
+	b.add(o, "", owner, want, seen != nil && o.Kind.Info().InSchema, d.gifts, d.losses, nil)
 	return d.losses
 }
 
@@ -254,7 +254,7 @@ func (p *planner) columns(b *batch, o *Object, want map[string]wishes, with []lo
 			ws = make(wishes)
 		}
 		gifts, losses := compare(acl.Entries, ws, rules{owner: o.Owner, holds: o.Kind.Info().Columns, strict: p.strict, take: p.takes()})
-		b.add(o, column, o.Owner, ws, gifts, losses, with)
+		b.add(o, column, o.Owner, ws, false, gifts, losses, with)
 	}
 }
 

@@ -87,8 +87,8 @@ func (p *planner) memberships() {
 	for _, role := range slices.Sorted(maps.Keys(roles)) {
 		w := roles[role]
 		gifts, losses := compare(edges[role], w.members, rules{
-			strict: func(member scope.Cluster) bool {
-				return w.members[member] != nil || w.exclusive && !scope.Predefined(member) && !strings.HasPrefix(string(member), scope.Reserved)
+			strict: func(member scope.Cluster) bool { // those that belong to a database are its manifest's business
+				return w.members[member] != nil || w.exclusive && !reserved(member) && (!p.desired.Cluster || !p.state.Scoped[member])
 			},
 			take: p.takes(),
 		})

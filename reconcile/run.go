@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/provision"
 	"github.com/pgscope/pgscope-proxy/trace"
 )
 
@@ -48,6 +49,8 @@ type Report struct {
 	Applied     int    // statements that took effect
 	Undo        []string
 	Proof       *Proof // of a run that only made roles members of markers
+
+	snapshot string // of the state that was planned for
 }
 
 const (
@@ -84,9 +87,15 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	}
 	defer func() { err = errors.Join(err, release()) }()
 
+	same, err := unmoved(ctx, conn, report.snapshot) // what another process did before the lock was ours counts
+	if err != nil {
+		return report, err
+	}
 	for attempt := 1; ; attempt++ {
-		if report, err = o.look(ctx, conn, extent); err != nil { // what another process did before the lock was ours counts
-			return report, err
+		if !same || attempt > 1 {
+			if report, err = o.look(ctx, conn, extent); err != nil {
+				return report, err
+			}
 		}
 		if err := o.expected(report); err != nil {
 			return report, err
@@ -149,7 +158,13 @@ func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (
 	})
 	span.Set(trace.Count("pgscope.changes", len(plan.Changes)), trace.Count("pgscope.problems", len(plan.Problems)))
 	span.End(nil)
-	return Report{Plan: plan, Fingerprint: Fingerprint(state, plan)}, nil
+	return Report{Plan: plan, Fingerprint: Fingerprint(state, plan), snapshot: state.Snapshot}, nil
+}
+
+// unmoved reports whether no transaction has changed anything since the snapshot.
+func unmoved(ctx context.Context, conn *pgconn.PgConn, snapshot string) (bool, error) {
+	rows, err := provision.Query(ctx, conn, "SELECT pg_current_snapshot()", nil)
+	return err == nil && rows[0][0] == snapshot, err
 }
 
 func (o Options) expected(r Report) error {

@@ -10,11 +10,13 @@ import (
 // State is the access that a server gives in one database, as far as it was asked for: see [Extent]. Nothing changes it
 // after [Observe] has returned it.
 type State struct {
-	Version  int // major, of the server
+	Version  int    // major, of the server
+	Snapshot string // which transactions it sees: where that is the same, so is the state
 	Scope    scope.Database
 	Executor Executor
 	Names    map[access.Ref]Named
 	Own      map[scope.Cluster]scope.Name // the database's roles; of an extent of all, every one
+	Scoped   map[scope.Cluster]bool       // roles that belong to databases; of an extent of all or of the cluster
 	Roles    map[scope.Cluster]*RoleState
 	Members  []Edge
 	Objects  map[access.Kind][]*Object // each list by schema and name
