@@ -21,7 +21,7 @@ export CGO_ENABLED = 1
 
 .PHONY: help
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##
 ## Build
@@ -83,7 +83,7 @@ clean: ## remove what was built
 ##
 ## Test
 
-.PHONY: check test test-short test-versions compat fuzz soak bench bench-peers bench-idle vet lint fmt vuln tidy-check deps
+.PHONY: check test test-short test-versions compat fuzz soak bench bench-peers bench-curves bench-reconcile bench-idle vet lint fmt vuln tidy-check deps
 check: build tidy-check lint vuln test ## all that must pass before a change lands; the same as in CI
 
 test: deps vet ## every test, with the race detector, against private PostgreSQL clusters
@@ -113,8 +113,14 @@ soak: build ## a mixed load for SOAKTIME over SOAKCONNECTIONS, SOAKRATE tasks/s:
 bench: ## the benchmarks (BENCH: a pattern)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 
-bench-peers: build ## this proxy beside haproxy and pgbouncer (R rounds, T seconds, SUITES, CURVES=1; test/perf)
+bench-peers: build ## this proxy beside haproxy and pgbouncer (R rounds, T seconds, SUITES; test/perf)
 	test/perf/all.sh
+
+bench-curves: build ## what things cost as they grow (CURVES: some of them), into docs/performance
+	test/perf/all.sh curves $(CURVES)
+
+bench-reconcile: build ## apply, and apply again: time, statements, bytes (TABLES, ROLES; PGROLES, LDAP2PG: peers' programs)
+	test/perf/all.sh reconcile
 
 bench-idle: deps build ## memory at 0, 1,000 and 5,000 idle connections (some 10 GiB for the server's processes)
 	test/perf/idle.sh

@@ -83,7 +83,8 @@ for s in $SUITES; do
   if [ $s = idle ]; then
     for k in $IDLE; do for n in "${NAMES[@]}"; do [ -n "${PID[$n]}" ] && [ "$n" != pgscope-pool ] || continue
       o=$("$HERE/bin/pgload" idle -addr "127.0.0.1:${PORT[$n]}" -n $k -pid "${PID[$n]}" -warm $IDLEWARM 2>>"$OUT/err.log")
-      echo "idle-$k $n $o" | tee -a "$OUT/idle.txt"; sleep 2
+      echo "idle-$k $n $o" | tee -a "$OUT/idle.txt"
+      printf 'idle-%s\t1\t%s\t%s\t0\t0\n' "$k" "$n" "$(sed -n 's/.*kib_per_conn=\([0-9.]*\).*/\1/p' <<<"$o")" >>"$RAW"; sleep 2
     done; done; continue
   fi
   for r in $(seq $R); do for i in $(seq 0 $((${#NAMES[@]}-1))); do one $s $r "${NAMES[$(( (i+r-1) % ${#NAMES[@]} ))]}"; done; done
@@ -110,7 +111,7 @@ row() { local IFS='|'; echo "|$*|" | sed 's/|/ | /g; s/^ //; s/ $//'; }
   echo "$(date -u +%F), $(nproc) x $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), R=$R T=$T. Ratios to direct, and in parentheses the lowest and the highest round."
   echo
   row suite "${peers[@]}" "${peers[@]/#/CPU }"; echo "|---$(for _ in "${peers[@]}" "${peers[@]}"; do printf '|---'; done)|"
-  for s in $(cut -f1 "$OUT/summary.tsv" | tail -n +2 | grep -v '^rate-' | awk '!x[$0]++'); do
+  for s in $(cut -f1 "$OUT/summary.tsv" | tail -n +2 | grep -Ev '^(rate|idle)-' | awk '!x[$0]++'); do
     base=$(of "$s" "${NAMES[0]}" 3); cells=()
     for n in "${peers[@]}"; do m=$(of "$s" "$n" 3)
       [ -n "$m" ] && cells+=("$(awk -v b="$base" -v m="$m" -v l="$(of "$s" "$n" 4)" -v h="$(of "$s" "$n" 5)" 'BEGIN{if(b<=0)b=1e-9; printf "%.2f (%.2f-%.2f)",m/b,l/b,h/b}')") || cells+=("")
@@ -122,7 +123,10 @@ row() { local IFS='|'; echo "|$*|" | sed 's/|/ | /g; s/^ //; s/ $//'; }
     echo; row "latency at $RATE/s, us" "${NAMES[@]}"; echo "|---$(for _ in "${NAMES[@]}"; do printf '|---'; done)|"
     for s in rate-p50 rate-p99 rate-p999; do cells=(); for n in "${NAMES[@]}"; do cells+=("$(of $s "$n" 3)"); done; row "${s#rate-}" "${cells[@]}"; done
   fi
-  [ ! -s "$OUT/idle.txt" ] || { echo; sed 's/^/    /' "$OUT/idle.txt"; }
+  if grep -q '^idle-' "$OUT/summary.tsv"; then
+    echo; row "KiB of memory for each idle session" "${peers[@]}"; echo "|---$(for _ in "${peers[@]}"; do printf '|---'; done)|"
+    for s in $(cut -f1 "$OUT/summary.tsv" | grep '^idle-' | awk '!x[$0]++'); do cells=(); for n in "${peers[@]}"; do cells+=("$(of $s "$n" 3)"); done; row "${s#idle-}" "${cells[@]}"; done
+  fi
   [ ! -s "$OUT/err.log" ] || { echo; echo "Runs that failed count as 0: see $OUT/err.log."; }
 } >"$OUT/tables.md"
 cat "$OUT/tables.md"

@@ -1,8 +1,10 @@
 // plot draws a CSV as lines in an SVG, both axes logarithmic.
 //
-//	plot FILE.csv TITLE > FILE.svg
+//	plot FILE.csv TITLE UNIT > FILE.svg
 //
-// The first row names the columns, the first column is x.
+// The first row names the columns, the first column is x, UNIT that of the others. Columns "direct", and "direct …" beside
+// "pgscope …", are one thing measured twice: they share a colour, the direct one is dashed. Dotted diagonals are what
+// grows in proportion.
 package main
 
 import (
@@ -14,18 +16,37 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 )
 
 const (
-	width, height            = 640, 400
-	left, right, top, bottom = 70, 160, 40, 50
+	width, height            = 774, 420
+	left, right, top, bottom = 76, 204, 44, 52
+	base                     = "direct"
 )
 
-var colours = []string{"#888888", "#c0392b", "#2980b9", "#27ae60", "#8e44ad"}
+// style has the colours in light and in dark; those of the lines are told apart by the colour-blind, too (Okabe and Ito).
+const style = `<style>
+svg { font: 12px sans-serif; background: #fff }
+text { fill: #24292f } .title { font-size: 14px; font-weight: 600 }
+.grid { stroke: #d8dee4 } .fine { stroke: #eff2f5 } .slope { stroke: #afb8c1; stroke-dasharray: 1 5 }
+.line { fill: none; stroke-width: 2 } .base { stroke-dasharray: 6 4; stroke-width: 1.5 } .point { stroke: none }
+.c0 { stroke: #0072b2; fill: #0072b2 } .c1 { stroke: #d55e00; fill: #d55e00 } .c2 { stroke: #009e73; fill: #009e73 }
+.c3 { stroke: #cc79a7; fill: #cc79a7 } .c4 { stroke: #a07800; fill: #a07800 } .c5 { stroke: #6e7781; fill: #6e7781 }
+.line { fill: none }
+@media (prefers-color-scheme: dark) {
+svg { background: #0d1117 } text { fill: #e6edf3 }
+.grid { stroke: #30363d } .fine { stroke: #1c2128 } .slope { stroke: #57606a }
+.c0 { stroke: #56b4e9; fill: #56b4e9 } .c4 { stroke: #f0e442; fill: #f0e442 } .c5 { stroke: #9aa4ae; fill: #9aa4ae }
+.line { fill: none }
+}
+</style>`
+
+const colours = 6
 
 func main() {
-	if len(os.Args) != 3 {
-		log.Fatal("usage: plot FILE.csv TITLE")
+	if len(os.Args) != 4 {
+		log.Fatal("usage: plot FILE.csv TITLE UNIT")
 	}
 	f, err := os.Open(os.Args[1])
 	if err != nil {
@@ -35,13 +56,13 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := draw(os.Stdout, os.Args[2], rows); err != nil {
+	if err := draw(os.Stdout, os.Args[2], os.Args[3], rows); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// draw writes the picture of the rows, the first of which has the names.
-func draw(w io.Writer, title string, rows [][]string) error {
+// draw writes the picture of the rows, the first of which has the names. A cell that is empty has no point.
+func draw(w io.Writer, title, unit string, rows [][]string) error {
 	if len(rows) < 2 {
 		return fmt.Errorf("no rows")
 	}
@@ -50,62 +71,156 @@ func draw(w io.Writer, title string, rows [][]string) error {
 	for i, row := range rows[1:] {
 		for j, cell := range row {
 			v, err := strconv.ParseFloat(cell, 64)
-			if err != nil {
+			if err != nil && cell != "" {
 				return err
 			}
 			table[i] = append(table[i], v)
-			if j == 0 {
+			switch {
+			case v <= 0:
+			case j == 0:
 				x.take(v)
-			} else {
+			default:
 				y.take(v)
 			}
 		}
 	}
 	px := func(v float64) float64 { return left + x.at(v)*(width-left-right) }
 	py := func(v float64) float64 { return height - bottom - y.at(v)*(height-top-bottom) }
-	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, height)
-	fmt.Fprintf(w, `<rect width="100%%" height="100%%" fill="white"/><text x="%d" y="20" font-size="14">%s</text>`+"\n", left, html.EscapeString(title))
-	for _, v := range x.ticks() {
-		fmt.Fprintf(w, `<path d="M%.1f %d V%d" stroke="#ddd"/><text x="%.1f" y="%d" text-anchor="middle">%g</text>`+"\n",
-			px(v), top, height-bottom, px(v), height-bottom+18, v)
-	}
-	for _, v := range y.ticks() {
-		fmt.Fprintf(w, `<path d="M%d %.1f H%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%g</text>`+"\n",
-			left, py(v), width-right, left-6, py(v)+4, v)
-	}
-	fmt.Fprintf(w, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (left+width-right)/2, height-12, html.EscapeString(rows[0][0]))
-	for j := 1; j < len(rows[0]); j++ {
-		colour := colours[(j-1)%len(colours)]
-		fmt.Fprintf(w, `<polyline fill="none" stroke="%s" stroke-width="2" points="`, colour)
-		for _, row := range table {
-			fmt.Fprintf(w, "%.1f,%.1f ", px(row[0]), py(row[j]))
+	printf := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+
+	printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d">`, width, height, width, height)
+	printf(`%s`, style)
+	printf(`<clipPath id="plot"><rect x="%d" y="%d" width="%d" height="%d"/></clipPath>`, left, top, width-left-right, height-top-bottom)
+	printf(`<text class="title" x="%d" y="24">%s</text>`, left, html.EscapeString(title))
+	for _, t := range x.ticks() {
+		printf(`<path class="%s" d="M%.1f %d V%d"/>`, t.class(), px(t.at), top, height-bottom)
+		if t.label != "" {
+			printf(`<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, px(t.at), height-bottom+18, t.label)
 		}
-		last := table[len(table)-1]
-		fmt.Fprintf(w, `"/><circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`, px(last[0]), py(last[j]), colour)
-		fmt.Fprintf(w, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", width-right+12, top+18*j, colour, html.EscapeString(rows[0][j]))
 	}
-	_, err := fmt.Fprintln(w, "</svg>")
-	return err
+	for _, t := range y.ticks() {
+		printf(`<path class="%s" d="M%d %.1f H%d"/>`, t.class(), left, py(t.at), width-right)
+		if t.label != "" {
+			printf(`<text x="%d" y="%.1f" text-anchor="end">%s</text>`, left-8, py(t.at)+4, t.label)
+		}
+	}
+	printf(`<g clip-path="url(#plot)">`)
+	for e := y.low - (x.high - x.low); e < y.high; e++ {
+		printf(`<path class="slope" d="M%.1f %.1f L%.1f %.1f"/>`,
+			px(math.Pow(10, x.low)), py(math.Pow(10, e)), px(math.Pow(10, x.high)), py(math.Pow(10, e+x.high-x.low)))
+	}
+	printf(`</g>`)
+	printf(`<text x="%d" y="%d" text-anchor="middle">%s</text>`, (left+width-right)/2, height-10, html.EscapeString(rows[0][0]))
+	printf(`<text transform="translate(18 %d) rotate(-90)" text-anchor="middle">%s</text>`, (top+height-bottom)/2, html.EscapeString(unit))
+
+	colour := make(map[string]int)
+	for j, name := range rows[0][1:] {
+		what := strings.TrimSpace(name[strings.IndexByte(name+" ", ' '):])
+		if !paired(rows[0], what) {
+			what = name
+		}
+		if _, ok := colour[what]; !ok {
+			colour[what] = len(colour) % colours
+		}
+		class := fmt.Sprintf("c%d line", colour[what])
+		if name == base || strings.HasPrefix(name, base+" ") {
+			class += " base"
+		}
+		var points strings.Builder
+		for _, row := range table {
+			if row[j+1] > 0 {
+				fmt.Fprintf(&points, "%.1f,%.1f ", px(row[0]), py(row[j+1]))
+				printf(`<circle class="c%d point" cx="%.1f" cy="%.1f" r="2.5"/>`, colour[what], px(row[0]), py(row[j+1]))
+			}
+		}
+		printf(`<polyline class="%s" points="%s"/>`, class, strings.TrimSpace(points.String()))
+		at := top + 8 + 20*j
+		printf(`<path class="%s" d="M%d %d h28"/><text x="%d" y="%d">%s</text>`, class, width-right+14, at, width-right+48, at+4, html.EscapeString(name))
+	}
+	at := top + 8 + 20*(len(rows[0])-1)
+	printf(`<path class="slope" d="M%d %d h28"/><text x="%d" y="%d">in proportion</text>`, width-right+14, at, width-right+48, at+4)
+	printf(`</svg>`)
+	return nil
 }
 
-// axis is a logarithmic axis, in whole powers of ten.
+// paired reports whether there is a direct column of the same.
+func paired(names []string, what string) bool {
+	for _, n := range names {
+		if n == strings.TrimSpace(base+" "+what) {
+			return true
+		}
+	}
+	return false
+}
+
+// axis is a logarithmic axis: the exponents of where it begins and ends, which are 1, 2 or 5 times a power of ten.
 type axis struct{ low, high float64 }
 
 func newAxis() axis { return axis{math.Inf(1), math.Inf(-1)} }
 
 func (a *axis) take(v float64) {
-	v = max(v, 1e-3)
-	a.low, a.high = min(a.low, math.Floor(math.Log10(v))), max(a.high, math.Ceil(math.Log10(v)))
+	decade := math.Pow(10, math.Floor(math.Log10(v)))
+	below, above := decade, 10*decade
+	for _, f := range []float64{1, 2, 5} {
+		if f*decade <= v {
+			below = f * decade
+		}
+	}
+	for _, f := range []float64{5, 2, 1} {
+		if f*decade >= v {
+			above = f * decade
+		}
+	}
+	a.low, a.high = min(a.low, math.Log10(below)), max(a.high, math.Log10(above))
 }
 
 // at returns where a value stands between 0 and 1.
 func (a axis) at(v float64) float64 {
-	return (math.Log10(max(v, 1e-3)) - a.low) / max(a.high-a.low, 1)
+	if a.high == a.low {
+		return 0.5
+	}
+	return (math.Log10(v) - a.low) / (a.high - a.low)
 }
 
-func (a axis) ticks() (list []float64) {
-	for e := a.low; e <= a.high; e++ {
-		list = append(list, math.Pow(10, e))
+// tick is a line of the grid. Those without a label are fine.
+type tick struct {
+	at    float64
+	label string
+}
+
+func (t tick) class() string {
+	if t.label == "" {
+		return "fine"
+	}
+	return "grid"
+}
+
+func (a axis) ticks() (list []tick) {
+	const near = 1e-6
+	for e := math.Floor(a.low); e <= a.high+near; e++ {
+		for f := 1.0; f < 10; f++ {
+			v := f * math.Pow(10, e)
+			if at := math.Log10(v); at < a.low-near || at > a.high+near {
+				continue
+			}
+			t := tick{at: v}
+			if f == 1 || a.high-a.low < 2.5 && (f == 2 || f == 5) {
+				t.label = short(v)
+			}
+			list = append(list, t)
+		}
 	}
 	return list
+}
+
+// short writes 0.5, 200, 1 k, 2 M.
+func short(v float64) string {
+	switch {
+	case v >= 0.9999e6:
+		return fmt.Sprintf("%.3g M", v/1e6)
+	case v >= 0.9999e3:
+		return fmt.Sprintf("%.3g k", v/1e3)
+	default:
+		return fmt.Sprintf("%.3g", v)
+	}
 }
