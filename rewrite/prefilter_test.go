@@ -224,7 +224,8 @@ func BenchmarkMayReadRoles(b *testing.B) {
 	}
 }
 
-// BenchmarkAnalyze is the first sight of a role statement.
+// BenchmarkAnalyze is the first sight of a role statement. The best of 20 runs on one core of a Xeon that others used: CREATE ROLE 9 µs and 53
+// allocations, GRANT 21 µs and 91, CREATE POLICY 109 µs and 222.
 func BenchmarkAnalyze(b *testing.B) {
 	for _, sql := range []string{
 		"CREATE ROLE customer LOGIN",
@@ -245,7 +246,8 @@ func BenchmarkAnalyze(b *testing.B) {
 	}
 }
 
-// BenchmarkRewriteQuery is each sight of a query of the catalogs, its analysis being remembered.
+// BenchmarkRewriteQuery is each sight of a query of the catalogs, its analysis being remembered. The best of 20 runs on one core of a
+// Xeon that others used: current_user 13 µs and 45 allocations, pg_roles 42 µs and 102, has_table_privilege 32 µs and 94.
 func BenchmarkRewriteQuery(b *testing.B) {
 	for _, sql := range []string{
 		"SELECT current_user",
