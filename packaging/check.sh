@@ -14,6 +14,7 @@ step() { # NAME COMMAND…
 	shift
 	if out=$("$@" 2>&1); then
 		echo "$name: ok"
+		out=$(grep -v '^$' <<<"$out" | tail -1) # what it all comes to
 	else
 		echo "$name: FAILED"
 		failed=1

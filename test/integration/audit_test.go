@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -25,6 +27,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/audit"
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/trace"
 )
 
 // audited runs a proxy with an audit log. records ends it, and returns what the log has.
@@ -257,7 +260,18 @@ func TestNoSecretIsTold(t *testing.T) {
 	var log synced
 	metrics := prometheus.NewRegistry()
 	logger := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &log, zap.DebugLevel))
-	e, records := audited(t, withPolicy(t, policyOfTests), func(o *proxy.Options) { o.Log, o.Metrics = logger, metrics })
+	var spans synced
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(&spans, r.Body); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer collector.Close()
+	tracer, err := trace.New(t.Context(), trace.Options{Endpoint: collector.URL, Ratio: 1, Failed: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, records := audited(t, withPolicy(t, policyOfTests), func(o *proxy.Options) { o.Log, o.Metrics, o.Tracer = logger, metrics, tracer })
 	c := e.connect(t, "orders", "postgres")
 	for _, sql := range []string{
 		"CREATE ROLE a LOGIN PASSWORD 'canary4711'",
@@ -274,6 +288,9 @@ func TestNoSecretIsTold(t *testing.T) {
 		"ALTER USER MAPPING FOR a SERVER s OPTIONS (SET password 'canary4711')",
 		"ALTER USER MAPPING FOR nobody SERVER s OPTIONS (SET password 'canary4711')",
 		"CREATE ROLE b; CREATE SUBSCRIPTION s CONNECTION 'host=x password=canary4711' PUBLICATION p",
+		"CREATE ROLE c; SELECT dblink_connect('dbname=x password=canary4711')",
+		"GRANT a TO b /* password=canary4711 */",
+		"GRANT a TO b -- token: canary4711",
 		"SET standard_conforming_strings = off",
 		`ALTER ROLE a PASSWORD 'it\'s canary4711'`,
 	} {
@@ -293,9 +310,14 @@ func TestNoSecretIsTold(t *testing.T) {
 	if err != nil || len(list) < 15 {
 		t.Errorf("%d records: %v", len(list), err)
 	}
+	if err := tracer.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 	scrape := httptest.NewRecorder()
 	promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}).ServeHTTP(scrape, httptest.NewRequest("GET", "/", nil))
-	for output, content := range map[string]string{"audit": string(text), "log": log.String(), "metrics": scrape.Body.String()} {
+	for output, content := range map[string]string{
+		"audit": string(text), "log": log.String(), "metrics": scrape.Body.String(), "traces": spans.String(),
+	} {
 		if i := strings.Index(content, canary); i >= 0 || content == "" {
 			t.Errorf("%s tells: %s", output, content[max(0, i-200):min(len(content), max(0, i)+100)])
 		}
