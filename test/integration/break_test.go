@@ -15,6 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
 var everyFault = flag.Bool("every-fault", false, "every fault at every place, instead of one at some, in turns")
@@ -81,10 +84,12 @@ var breakages = []struct {
 // lost matches what the proxy, or the server in the middle of a COPY, says of a connection that has broken.
 var lost = regexp.MustCompile("^(FATAL 08|ERROR 08006: unexpected EOF on client connection)")
 
-// place is where something can happen: so many bytes after the boundary of messages that comes after so many bytes.
+// place is where something can happen: so many bytes after the boundary of messages that comes after so many bytes, or
+// exactly there.
 type place struct {
 	from        source
 	after, past int
+	exact       bool
 }
 
 // places lists the boundaries of the messages in a stream, and three places inside each: in the header, and in the body.
@@ -92,7 +97,7 @@ func places(from source, stream []byte) (all []place) {
 	b := borders{untyped: from == theProxy}
 	for at := b.next(stream, 0); at < len(stream); at = b.next(nil, at+1) {
 		for _, past := range []int{0, 1, 3, 7} {
-			all = append(all, place{from, at, past})
+			all = append(all, place{from, at, past, false})
 		}
 	}
 	return all
@@ -121,9 +126,9 @@ type inspector struct {
 	conn *pgx.Conn
 }
 
-func inspect(t *testing.T) inspector {
+func inspect(t *testing.T, c *pgtest.Cluster) inspector {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), direct(scoped()).dsn("orders", "postgres")+" application_name=bystander")
+	conn, err := pgx.Connect(t.Context(), direct(c).dsn("orders", "postgres")+" application_name=bystander")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,13 +164,19 @@ func (i inspector) exec(sql string) {
 // ended waits until no other session is left, but the bystander's.
 func (i inspector) ended() {
 	i.t.Helper()
+	i.await("NOT EXISTS", others)
+}
+
+// await waits until there is, or is no, session of some kind.
+func (i inspector) await(exists, condition string) {
+	i.t.Helper()
 	i.exec(`DO $$ BEGIN
 		FOR i IN 1..30000 LOOP
 			PERFORM pg_stat_clear_snapshot();
-			IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE ` + others + `) THEN RETURN; END IF;
+			IF ` + exists + ` (SELECT FROM pg_stat_activity WHERE ` + condition + `) THEN RETURN; END IF;
 			PERFORM pg_sleep(0.001);
 		END LOOP;
-		RAISE 'sessions are left';
+		RAISE 'not so: %', ` + scope.QuoteLiteral(exists+" "+condition) + `;
 	END $$`)
 }
 
@@ -189,6 +200,24 @@ func some(all []place) []place {
 	return chosen
 }
 
+// breakAll lets something happen at each place, and returns the table of the outcomes that check finds.
+func breakAll(all []place, check func(name string, at place, survived bool, f fault) (outcome string)) string {
+	outcomes := make(map[string]int)
+	for n, at := range some(all) {
+		for i, b := range breakages {
+			if *everyFault || i == n%len(breakages) {
+				b.fault.from, b.fault.after, b.fault.snap, b.fault.past = at.from, at.after, !at.exact, at.past
+				outcomes[b.name+": "+check(b.name, at, b.survived, b.fault)]++
+			}
+		}
+	}
+	var table []string
+	for _, o := range slices.Sorted(maps.Keys(outcomes)) {
+		table = append(table, fmt.Sprintf("%s %d", o, outcomes[o]))
+	}
+	return fmt.Sprintf("%d places, %d tried: %s", len(all), len(some(all)), strings.Join(table, ", "))
+}
+
 // TestBreak lets something happen to a connection of a session of each kind, on each leg, at each message boundary and
 // inside of messages. The session is as without the fault, or it ends early: then its client has heard the beginning
 // of what it would have heard, nothing twice, and, if it can still be told, why it ends. Nothing is left half made,
@@ -202,7 +231,7 @@ func TestBreak(t *testing.T) {
 	undisturbed := bystander(t, via)
 	setUp := via.open(t, "orders", "postgres", "application_name", "bystander")
 	setUp.query("CREATE TABLE c (a text); CREATE ROLE enrols; DROP ROLE enrols")
-	look := inspect(t)
+	look := inspect(t, scoped())
 	for _, leg := range []struct {
 		name string
 		m    *tamperer
@@ -263,20 +292,7 @@ func TestBreak(t *testing.T) {
 					return "closed"
 				}
 				check("byte by byte", place{}, true, fault{step: 1})
-				outcomes := make(map[string]int)
-				for n, at := range some(all) {
-					for i, b := range breakages {
-						if *everyFault || i == n%len(breakages) {
-							b.fault.from, b.fault.after, b.fault.snap, b.fault.past = at.from, at.after, true, at.past
-							outcomes[b.name+": "+check(b.name, at, b.survived, b.fault)]++
-						}
-					}
-				}
-				var table []string
-				for _, o := range slices.Sorted(maps.Keys(outcomes)) {
-					table = append(table, fmt.Sprintf("%s %d", o, outcomes[o]))
-				}
-				t.Logf("%d places, %d tried: %s", len(all), len(some(all)), strings.Join(table, ", "))
+				t.Log(breakAll(all, check))
 			})
 		}
 	}

@@ -37,3 +37,19 @@ func TestCompat(t *testing.T) {
 		})
 	}
 }
+
+// TestUnreadable sends what the proxy's parser refuses. A server that has the same grammar says so in the same words. A newer
+// one may read more than that: what it would say is not known.
+func TestUnreadable(t *testing.T) {
+	via := both(t)
+	const sql = "CREATE POLICY p ON t AS LAX TO postgres USING (true)"
+	if major(t, scoped()) < 18 {
+		compare(t, via, func(d *dialogue) { d.lines = d.query(sql) })
+		return
+	}
+	d := via.open(t, "orders", "postgres")
+	d.lines = d.query(sql)
+	d.wants("ERROR 0A000: this statement could not be read, and the roles that it may name could not be mapped"+
+		` | detail: The reader of role names says: unrecognized row security option "lax".`+
+		" | hint: If the server takes the statement, send the parts that are newer than PostgreSQL 17 without role names. | at 25", "ready I")
+}

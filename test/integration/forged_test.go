@@ -50,7 +50,7 @@ func TestForged(t *testing.T) {
 	undisturbed := bystander(t, via)
 	setUp := via.open(t, "orders", "postgres", "application_name", "bystander")
 	setUp.query("CREATE TABLE c (a text); CREATE ROLE enrols; DROP ROLE enrols")
-	look := inspect(t)
+	look := inspect(t, scoped())
 	forged := forgeries()
 	next := 0
 	for _, s := range breakable {

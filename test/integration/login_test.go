@@ -52,10 +52,10 @@ func logIn(t *testing.T, via endpoint, user, password string) (called string, fa
 	return c.ParameterStatus("session_authorization"), nil
 }
 
-// withAdmin gives a proxy a connection of its own.
-func withAdmin(t *testing.T, c *pgtest.Cluster) func(*proxy.Options) {
+// withAdmin gives a proxy a connection of its own. params are added to its connection string.
+func withAdmin(t *testing.T, c *pgtest.Cluster, params ...string) func(*proxy.Options) {
 	t.Helper()
-	config, err := pgconn.ParseConfig(c.DSN())
+	config, err := pgconn.ParseConfig(c.DSN(params...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
 // TestServerErrors has a server run out of things, directly and through the proxy: clients hear the same, roles that
@@ -71,22 +72,20 @@ func TestDeadlock(t *testing.T) {
 	for _, s := range []struct {
 		name string
 		e    endpoint
-	}{{"direct", direct(plain())}, {"through the proxy", via}} {
+		c    *pgtest.Cluster
+	}{{"direct", direct(plain()), plain()}, {"through the proxy", via, scoped()}} {
 		first, second := s.e.open(t, "orders", "postgres"), s.e.open(t, "orders", "postgres")
-		first.query("SET deadlock_timeout = '10min'; BEGIN; CREATE ROLE a")
-		second.query("SET deadlock_timeout = '1ms'; BEGIN; CREATE ROLE b")
-		first.say(&query{String: "CREATE ROLE b"})
-		c := scoped()
-		if s.name == "direct" {
-			c = plain()
-		}
-		awaitSome(t, c, "datname = 'orders' AND wait_event_type = 'Lock'")
-		if got := second.query("CREATE ROLE a"); !strings.HasPrefix(got[0], "ERROR 40P01: deadlock detected") || got[1] != "ready T" && got[1] != "ready E" {
+		first.query("CREATE ROLE a; CREATE ROLE b")
+		first.query("SET deadlock_timeout = '10min'; BEGIN; ALTER ROLE a LOGIN")
+		second.query("SET deadlock_timeout = '1ms'; BEGIN; ALTER ROLE b CREATEDB")
+		first.say(&query{String: "ALTER ROLE b LOGIN"})
+		awaitSome(t, s.c, "datname = 'orders' AND wait_event_type = 'Lock'")
+		if got := second.query("ALTER ROLE a CREATEDB"); !strings.HasPrefix(got[0], "ERROR 40P01: deadlock detected") || got[1] != "ready E" {
 			t.Errorf("%s: the victim hears %q", s.name, got)
 		}
 		second.query("ROLLBACK")
 		first.ready(1)
-		first.wants("done CREATE ROLE", "ready T")
+		first.wants("done ALTER ROLE", "ready T")
 		if got := first.query("COMMIT"); got[0] != "done COMMIT" {
 			t.Errorf("%s: the other hears %q", s.name, got)
 		}
@@ -128,5 +127,26 @@ func TestClientLeavesWhileAsked(t *testing.T) {
 			}
 			waiting(false)
 		})
+	}
+}
+
+// TestTwoMakers has two transactions make roles in one database: side by side, or from PostgreSQL 16 on, where a member is
+// added to a role under a lock, one after the other.
+func TestTwoMakers(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), permissive(t))
+	via.open(t, "orders", "postgres").query("CREATE ROLE enrols; DROP ROLE enrols")
+	first, second := via.open(t, "orders", "postgres"), via.open(t, "orders", "postgres")
+	first.query("BEGIN; CREATE ROLE a")
+	second.say(&query{String: "BEGIN; CREATE ROLE b; COMMIT"})
+	if major(t, scoped()) >= 16 {
+		awaitSome(t, scoped(), "datname = 'orders' AND wait_event_type = 'Lock'")
+		first.query("COMMIT")
+	}
+	second.ready(1)
+	second.wants("done BEGIN", "done CREATE ROLE", "done COMMIT", "ready I")
+	first.query("COMMIT")
+	if got := memberships(t, scoped(), "orders_"); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("roles: %q", got)
 	}
 }

@@ -17,10 +17,10 @@ import (
 // its fault says.
 type tamperer struct {
 	listener *net.TCPListener
-	server   *net.TCPAddr
 	running  sync.WaitGroup
 
 	mu     sync.Mutex
+	server *net.TCPAddr
 	fault  fault
 	stream [sources][]byte // what was sent since set
 }
@@ -77,7 +77,8 @@ func tamperAt(t testing.TB, at endpoint) (*tamperer, endpoint) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &tamperer{listener: l, server: &net.TCPAddr{IP: net.ParseIP(at.host), Port: at.port}}
+	m := &tamperer{listener: l}
+	m.toward(at)
 	m.running.Go(m.accept)
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
@@ -98,6 +99,13 @@ func (m *tamperer) accept() {
 	}
 }
 
+// toward lets the connections to come go to a server or a proxy.
+func (m *tamperer) toward(at endpoint) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.server = &net.TCPAddr{IP: net.ParseIP(at.host), Port: at.port}
+}
+
 // set decides about the connections to come.
 func (m *tamperer) set(f fault) {
 	m.mu.Lock()
@@ -116,14 +124,14 @@ func (m *tamperer) sent(s source) []byte {
 // serve relays one connection, with the fault. What cannot be closed, or told that it is, is closed already.
 func (m *tamperer) serve(conn *net.TCPConn) {
 	defer func() { _ = conn.Close() }()
-	server, err := net.DialTCP("tcp", nil, m.server)
+	m.mu.Lock()
+	f, to := m.fault, m.server
+	m.mu.Unlock()
+	server, err := net.DialTCP("tcp", nil, to)
 	if err != nil {
 		return
 	}
 	defer func() { _ = server.Close() }()
-	m.mu.Lock()
-	f := m.fault
-	m.mu.Unlock()
 	var both sync.WaitGroup
 	both.Go(func() { m.pass(f, theServer, server, conn, func() error { return f.end(conn, server) }) })
 	both.Go(func() { m.pass(f, theProxy, conn, server, func() error { return f.end(conn, server) }) })
