@@ -56,6 +56,41 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
+// FuzzBundle: nor does one of the fragments of a bundle, beside another that is as it should be.
+func FuzzBundle(f *testing.F) {
+	files, err := filepath.Glob("testdata/bundle/*.yaml")
+	if err != nil || len(files) < 2 {
+		f.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	dir := f.TempDir()
+	write := func(t testing.TB, name string, text []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good, err := os.ReadFile(files[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	write(f, "good.yaml", good)
+	write(f, "bundle.yaml", []byte("sources: [{file: good.yaml}, {file: other.yaml}]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		write(t, "other.yaml", text)
+		m, err := manifest.LoadBundle(filepath.Join(dir, "bundle.yaml"), manifest.Options{})
+		if err == nil && len(m.Databases) != 1 {
+			t.Errorf("%d databases", len(m.Databases))
+		}
+	})
+}
+
 // BenchmarkLoad reads 10,000 grants to 100 roles.
 func BenchmarkLoad(b *testing.B) {
 	var text bytes.Buffer

@@ -151,9 +151,14 @@ func (c *compiler) defaultOwner(d *document) {
 	if owner.s == "" || owner.s == "PUBLIC" || c.roles[owner.s] != nil {
 		return
 	}
-	if at, ok := c.retired[owner.s]; ok {
+	at, retired := c.retired[owner.s]
+	problem := notIdentifier(owner.s)
+	switch {
+	case retired:
 		owner.at.Errorf(`role "%s" is the default_owner and shall go%s`, owner.s, alsoAt(at))
-	} else {
+	case problem != "":
+		owner.at.Errorf("%s", problem)
+	case c.checkName(global(owner.s), true, text{}, owner.s, owner.at):
 		c.warn(owner.at, fmt.Sprintf(`the default_owner "%s" is not declared under roles; it is taken for a role of the cluster`, owner.s))
 	}
 	c.assume(owner.s, owner.place())

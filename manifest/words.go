@@ -20,7 +20,10 @@ const (
 )
 
 // identifier is the name of a role, schema or column: an identifier as SQL has it between quotes.
-var identifier = textOf(map[string]any{"type": "string", "minLength": 1, "maxLength": scope.MaxName}, func(s string) string {
+var identifier = textOf(map[string]any{"type": "string", "minLength": 1, "maxLength": scope.MaxName}, notIdentifier)
+
+// notIdentifier says why a text is none; empty where it is one.
+func notIdentifier(s string) string {
 	switch {
 	case s == "":
 		return "a name is empty"
@@ -30,7 +33,7 @@ var identifier = textOf(map[string]any{"type": "string", "minLength": 1, "maxLen
 		return fmt.Sprintf(`the name "%.20s…" has %d bytes; the server keeps %d`, s, len(s), scope.MaxName)
 	}
 	return ""
-})
+}
 
 // reference is the name of a role, where one of a schema is written schema.role.
 var reference = textOf(map[string]any{"type": "string", "minLength": 1, "maxLength": 2*scope.MaxName + 1}, func(s string) string {

@@ -133,19 +133,28 @@ func (a *applier) leave(err error) error {
 	return nil
 }
 
-// within makes one change in a transaction, which in a partial run goes on without those that the server refuses.
+// within makes one change in a transaction. Where another session was in its way, the change is tried again at once: that
+// session has ended its transaction by then, and what the others of this one have done stays. A partial run goes on without the
+// changes that the server refuses.
 func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, c Change) error {
-	if !a.Partial {
-		return a.one(ctx, conn, c)
+	for attempt := 1; ; attempt++ {
+		if err := run(ctx, conn, "SAVEPOINT change"); err != nil {
+			return err
+		}
+		err := a.one(ctx, conn, c)
+		if err == nil {
+			return run(ctx, conn, "RELEASE change")
+		}
+		if err := run(ctx, conn, "ROLLBACK TO change; RELEASE change"); err != nil {
+			return err
+		}
+		if !crossed(err) || attempt == attempts {
+			return a.leave(err)
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return err
+		}
 	}
-	if err := run(ctx, conn, "SAVEPOINT change"); err != nil {
-		return err
-	}
-	err := a.one(ctx, conn, c)
-	if err == nil {
-		return run(ctx, conn, "RELEASE change")
-	}
-	return errors.Join(run(ctx, conn, "ROLLBACK TO change; RELEASE change"), a.leave(err))
 }
 
 // one makes one change. A password leaves this process as its verifier only.

@@ -70,14 +70,31 @@ func (e *ChangeError) Unwrap() error { return e.Err }
 
 // passing reports whether the same may succeed the next time: another session was in the way.
 func passing(err error) bool {
+	if crossed(err) {
+		return true
+	}
 	var server *pgconn.PgError
 	if !errors.As(err, &server) {
 		return false
 	}
 	switch server.Code {
 	case "40001", // serialization_failure
-		"40P01", // deadlock_detected
 		"55P03": // lock_not_available, by lock_timeout
+		return true
+	default:
+		return false
+	}
+}
+
+// crossed reports whether a statement failed since another session did something to the same at the same time, and has ended its
+// transaction now, or can.
+func crossed(err error) bool {
+	var server *pgconn.PgError
+	if !errors.As(err, &server) {
+		return false
+	}
+	switch server.Code {
+	case "40P01": // deadlock_detected
 		return true
 	case "XX000": // internal_error: two sessions changed the ACL of one object (simple_heap_update, src/backend/access/heap/heapam.c)
 		return strings.HasPrefix(server.Message, "tuple concurrently ")

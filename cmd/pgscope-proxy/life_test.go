@@ -38,7 +38,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd, logReader{t, bufio.NewScanner(stderr)}, t}
+	p := &process{cmd, logReader{t: t, lines: bufio.NewScanner(stderr)}, t}
 	t.Cleanup(p.stop)
 	return p
 }

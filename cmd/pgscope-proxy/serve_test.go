@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -45,6 +46,7 @@ type record struct {
 type logReader struct {
 	t     *testing.T
 	lines *bufio.Scanner
+	drain func() // reads what nobody looks at, from now on
 }
 
 // until returns the next record with that message.
@@ -77,13 +79,14 @@ func serveCommand(t *testing.T, args ...string) logReader {
 		}
 		return nil
 	})
-	r := logReader{t, bufio.NewScanner(log)}
-	t.Cleanup(func() { // registered last, so run first: what is logged at the end must find a reader
+	lines := bufio.NewScanner(log)
+	r := logReader{t, lines, sync.OnceFunc(func() {
 		go func() {
-			for r.lines.Scan() {
+			for lines.Scan() {
 			}
 		}()
-	})
+	})}
+	t.Cleanup(r.drain) // registered last, so run first: what is logged at the end must find a reader
 	return r
 }
 

@@ -1,6 +1,13 @@
 package engine
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+)
 
 // FuzzStreams gives both directions hostile bytes in hostile pieces. Whatever comes, the engine must not panic, must
 // take all that it does not hold, and must forward no more than it was given beside its own words.
@@ -31,6 +38,45 @@ func FuzzStreams(f *testing.F) {
 				return
 			}
 			server = server[n:]
+		}
+	})
+}
+
+// FuzzRow maps rows that no server sends: with counts and lengths that are not true, and values that are no access lists. What is
+// written instead is a row of as many values, of which only those of the columns with roles in them are others.
+func FuzzRow(f *testing.F) {
+	for _, r := range []*pgproto3.DataRow{
+		row("1", `{"\"orders_Mixed Case\"=r/orders_reader",=r/x}`, "orders_reader"), row("", "{", "x"), {Values: [][]byte{nil, nil, nil}},
+	} {
+		frame, err := r.Encode(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire.Body(frame), int16(textFormat))
+	}
+	const acls, one = 1, 2 // the columns
+	f.Fuzz(func(t *testing.T, body []byte, format int16) {
+		e := newTestSession(t, reader()).e
+		about := &text{rows: &rows{columns: []column{{acls, 1034}, {one, 0}}}, formats: []int16{format}}
+		var out Out
+		v, err := e.row(append(wire.AppendHeader(nil, wire.DataRow, len(body)), body...), about, &out)
+		if err != nil || v == pass {
+			return
+		}
+		var before, after pgproto3.DataRow
+		if err := after.Decode(wire.Body(bytes.Join(out.Client.Bufs, nil))); err != nil {
+			t.Fatalf("%q became %q: %v", body, out.Client.Bufs, err)
+		}
+		if before.Decode(body) != nil {
+			return // more bytes than values: the client will say so, as of the server's own row
+		}
+		if len(before.Values) != len(after.Values) {
+			t.Fatalf("%d values became %d", len(before.Values), len(after.Values))
+		}
+		for i := range before.Values {
+			if i != acls && i != one && !bytes.Equal(before.Values[i], after.Values[i]) {
+				t.Errorf("value %d was %q and is %q", i, before.Values[i], after.Values[i])
+			}
 		}
 	})
 }

@@ -95,6 +95,9 @@ func (e *Engine) toldCode(body []byte, t *text) string {
 			return get(own, 'C')
 		}
 	}
+	if own, ok := crossed(list); ok {
+		return get(own, 'C')
+	}
 	return get(list, 'C')
 }
 
@@ -143,6 +146,9 @@ func (e *Engine) say(frame []byte, out *Out) error {
 
 // localize makes a report speak the client's language.
 func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
+	if own, ok := crossed(list); ok {
+		return own, true
+	}
 	code := get(list, 'C')
 	if code == scope.CodeInsufficientPriv {
 		if own, ok := e.notAdministrator(list); ok {
@@ -247,6 +253,25 @@ func appendReport(dst []byte, typ byte, list []field) []byte {
 	}
 	return wire.End(append(dst, 0), start)
 }
+
+// crossed makes of the internal error of a server two of whose sessions have changed the same entry of a catalog at the same
+// time (simple_heap_update, src/backend/access/heap/heapam.c), what it is, so that clients know that they can try again. GRANT
+// takes no lock under which the second would wait for the first; and a reconciler grants what sessions may grant, too.
+func crossed(list []field) ([]field, bool) {
+	if get(list, 'C') != codeInternal || !strings.HasPrefix(get(list, 'M'), "tuple concurrently ") {
+		return nil, false
+	}
+	return []field{
+		{'S', get(list, 'S')},
+		{'V', get(list, 'V')},
+		{'C', scope.CodeSerializationFailure},
+		{'M', "could not serialize access due to concurrent update"},
+		{'D', "Another session has changed the same role, or the access to the same object, at the same time."},
+		{'H', "Try again."},
+	}, true
+}
+
+const codeInternal = "XX000" // internal_error
 
 // notAdministrator makes of the server's refusal to let a session use a marker one that speaks of the database or schema;
 // false where the refusal is another.

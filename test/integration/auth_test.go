@@ -33,7 +33,7 @@ func authCluster(t *testing.T) *pgtest.Cluster {
 	c.CreateDatabase(t, "orders")
 	c.Psql(t, "postgres", `CREATE ROLE global LOGIN PASSWORD 'secret'; CREATE ROLE billing_app LOGIN PASSWORD 'secret';
 		SET password_encryption = 'md5'; CREATE ROLE old LOGIN PASSWORD 'secret'`)
-	start(t, c, permissive(t)).open(t, "orders", "postgres").query(`
+	start(t, c, permissive(t)).open(t, "orders", "postgres", "application_name", "bystander").query(`
 		CREATE ROLE app LOGIN PASSWORD 'secret'; CREATE ROLE clear LOGIN PASSWORD 'secret'; CREATE ROLE open LOGIN PASSWORD 'secret';
 		CREATE ROLE known LOGIN; CREATE ROLE mapped LOGIN; CREATE ROLE staff; CREATE ROLE late LOGIN PASSWORD 'secret' VALID UNTIL '2001-01-01'`)
 	return c

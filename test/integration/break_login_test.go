@@ -240,7 +240,7 @@ func TestBreakLogin(t *testing.T) {
 			before := files(t)
 			check := func(name string, at place, survived bool, f fault) string {
 				err := visit(f)
-				look.ended()
+				s.look.ended()
 				told := (*pgconn.PgError)(nil)
 				switch {
 				case err == nil:

@@ -130,6 +130,32 @@ func TestClientLeavesWhileAsked(t *testing.T) {
 	}
 }
 
+// TestCrossed has two sessions grant on one table at the same time. The server calls that an internal error; through the proxy a
+// client hears that it can try again, in each protocol, and can.
+func TestCrossed(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), permissive(t))
+	first, second := via.open(t, "orders", "postgres"), via.open(t, "orders", "postgres")
+	first.query("CREATE ROLE a; CREATE TABLE t (a int)")
+	const sql = "GRANT INSERT ON t TO a"
+	for _, say := range [][]pgproto3.FrontendMessage{{&query{String: sql}}, pipeline(statement(sql), syncPoint())} {
+		first.query("BEGIN; GRANT SELECT ON t TO a")
+		second.say(say...)
+		awaitSome(t, scoped(), "datname = 'orders' AND wait_event_type = 'Lock'")
+		first.query("COMMIT")
+		second.ready(1)
+		lines := second.take()
+		const want = "ERROR 40001: could not serialize access due to concurrent update" +
+			" | detail: Another session has changed the same role, or the access to the same object, at the same time. | hint: Try again."
+		if !slices.Contains(lines, want) || lines[len(lines)-1] != "ready I" {
+			t.Errorf("heard %q", lines)
+		}
+		if got := second.query(sql); got[0] != "done GRANT" {
+			t.Errorf("tried again: %q", got)
+		}
+	}
+}
+
 // TestTwoMakers has two transactions make roles in one database: side by side, or from PostgreSQL 16 on, where a member is
 // added to a role under a lock, one after the other.
 func TestTwoMakers(t *testing.T) {
