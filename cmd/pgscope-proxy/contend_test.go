@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -187,4 +188,90 @@ func metric(t *testing.T, text, name string) int {
 		t.Fatal(err)
 	}
 	return int(n)
+}
+
+// TestApplyKilled kills apply (SIGKILL) while the server is at one of its statements: another session holds what it waits for.
+// Each database is as it was before, or as the manifest has it; the next apply does the rest.
+func TestApplyKilled(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	names := []string{"killed_one", "killed_two"}
+	for _, name := range names {
+		c.CreateDatabase(t, name)
+		c.Psql(t, name, "CREATE SCHEMA app; CREATE TABLE app.a (id int); CREATE TABLE app.b (id int)")
+	}
+	path := filepath.Join(t.TempDir(), "estate.yaml")
+	const entry = `
+  - name: %s
+    roles: [{name: reader}, {name: writer, comment: writes}]
+    grants:
+      - {role: reader, privileges: [SELECT], object: {type: table, schema: app, name: a}}
+      - {role: writer, privileges: [INSERT], object: {type: table, schema: app, name: b}}
+    memberships: [{role: reader, members: [{name: writer}]}]`
+	if err := os.WriteFile(path, []byte("estate: 1\ndatabases:"+fmt.Sprintf(entry, names[0])+fmt.Sprintf(entry, names[1])+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	access := func(database string) string {
+		return c.Psql(t, database, fmt.Sprintf(`SELECT (SELECT string_agg(rolname || coalesce(': ' || shobj_description(oid, 'pg_authid'), ''), ', ' ORDER BY rolname)
+				FROM pg_roles WHERE rolname ~ '^%s_'),
+			(SELECT string_agg(relname || ' ' || coalesce(relacl::text, ''), ', ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'app'::regnamespace),
+			(SELECT count(*) FROM pg_auth_members WHERE member = to_regrole('%[1]s_writer'))`, database))
+	}
+	apply := func() *exec.Cmd {
+		return exec.CommandContext(context.WithoutCancel(t.Context()), program, "apply", "-f", path, "--dsn", c.DSN("application_name=apply"))
+	}
+	for _, stop := range []struct{ in, at string }{ // who waits for whom
+		{names[0], "CREATE ROLE killed_one_writer"},
+		{names[0], "GRANT SELECT ON app.b TO PUBLIC"},
+		{names[1], "CREATE ROLE killed_two_reader"},
+		{names[1], "GRANT SELECT ON app.a TO PUBLIC"},
+	} {
+		t.Run(stop.in+"/"+stop.at, func(t *testing.T) {
+			before := map[string]string{names[0]: access(names[0]), names[1]: access(names[1])}
+			lock, err := pgx.Connect(t.Context(), c.DSN("dbname="+stop.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = lock.Close(t.Context()) }() // and with it goes what it has done
+			if _, err := lock.Exec(t.Context(), "BEGIN; "+stop.at, pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatal(err)
+			}
+			p := apply()
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			const waits = `datname = '%s' AND wait_event_type = 'Lock'`
+			awaitActivity(t, c, "EXISTS", fmt.Sprintf(waits, stop.in))
+			if err := p.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = p.Wait() // killed
+			if _, err := lock.Exec(t.Context(), "ROLLBACK"); err != nil {
+				t.Fatal(err)
+			}
+			awaitActivity(t, c, "NOT EXISTS", "application_name = 'apply'")
+			killed := map[string]string{names[0]: access(names[0]), names[1]: access(names[1])}
+			if out, err := apply().CombinedOutput(); err != nil {
+				t.Fatalf("the next: %v\n%s", err, out)
+			}
+			for _, name := range names {
+				if whole := access(name); killed[name] != before[name] && killed[name] != whole {
+					t.Errorf("%s: before %s, whole %s, killed %s", name, before[name], whole, killed[name])
+				}
+				c.Psql(t, name, fmt.Sprintf("DROP OWNED BY %[1]s_reader, %[1]s_writer; DROP ROLE %[1]s_reader, %[1]s_writer", name))
+			}
+		})
+	}
+}
+
+// awaitActivity waits until the server has, or has not, a session of some kind.
+func awaitActivity(t *testing.T, c *pgtest.Cluster, exists, condition string) {
+	t.Helper()
+	c.Psql(t, "postgres", fmt.Sprintf(`DO $$ BEGIN
+	FOR i IN 1..3000 LOOP
+		PERFORM pg_stat_clear_snapshot();
+		IF %s (SELECT FROM pg_stat_activity WHERE %s) THEN RETURN; END IF;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	RAISE 'it is not so';
+END $$`, exists, condition))
 }

@@ -52,7 +52,7 @@ func child(dsn string) error {
 }
 
 // startChild starts a proxy as a process of its own. kill ends it at once.
-func startChild(t *testing.T, c *pgtest.Cluster) (via endpoint, kill func()) {
+func startChild(t *testing.T, c *pgtest.Cluster) (via endpoint, pid int, kill func()) {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -80,7 +80,7 @@ func startChild(t *testing.T, c *pgtest.Cluster) (via endpoint, kill func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return reach(t, strings.TrimSpace(address)), kill
+	return reach(t, strings.TrimSpace(address)), cmd.Process.Pid, kill
 }
 
 // TestProxyKilled kills the proxy (SIGKILL) while the server is at a statement that makes, changes or drops roles: another
@@ -116,7 +116,7 @@ func TestProxyKilled(t *testing.T) {
 			if _, err := lock.Exec(t.Context(), "BEGIN; LOCK pg_catalog.pg_authid IN SHARE MODE"); err != nil {
 				t.Fatal(err)
 			}
-			via, kill := startChild(t, c)
+			via, _, kill := startChild(t, c)
 			d := via.open(t, k.in, "postgres")
 			d.say(k.say...)
 			awaitSome(t, c, fmt.Sprintf("datname = '%s' AND wait_event_type = 'Lock'", k.in))

@@ -2,10 +2,15 @@ package integration
 
 import (
 	"encoding/binary"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
 // message returns a message that may lie about its length.
@@ -130,6 +135,82 @@ func TestHostileSession(t *testing.T) {
 	}
 	await(1)
 	undisturbed()
+}
+
+// TestFlood has many clients come at once that say little, or the beginning of much, and wait. The proxy keeps of each what it has
+// said; others come and go; and when the time for a login is over, those without one are gone.
+func TestFlood(t *testing.T) {
+	database(t, scoped(), "orders")
+	via, pid, _ := startChild(t, scoped())
+	undisturbed := bystander(t, via)
+	before := resident(t, pid)
+	strangers := [][]byte{
+		nil, {0}, lying(9_999, version3, "user\x00"), lying(9_999, version3, strings.Repeat("a\x00", 4<<10)),
+		packet(1234<<16|5679, ""), packet(version3, "user\x00postgres\x00database\x00nosuch\x00\x00"),
+	}
+	members := [][]byte{
+		message('Q', 1<<31-1, strings.Repeat("x", 1<<20)), message('P', 32<<20, "\x00GRANT a TO b;"+strings.Repeat(" ", 1<<20)),
+		message('B', 1<<30, strings.Repeat("\x00", 1<<20)), message('d', 1<<30, strings.Repeat("x", 1<<20)),
+	}
+	const many, few = 600, 24
+	var waiting []*dialogue
+	for i := range many {
+		d := via.dial(t)
+		d.write(strangers[i%len(strangers)])
+		waiting = append(waiting, d)
+	}
+	for i := range few {
+		d := via.open(t, "orders", "postgres")
+		d.write(members[i%len(members)])
+		waiting = append(waiting, d)
+	}
+	for range 10 {
+		if got := via.open(t, "orders", "postgres").query("GRANT SELECT ON pg_class TO postgres; SELECT 1"); got[len(got)-1] != "ready I" {
+			t.Errorf("another session hears %q", got)
+		}
+	}
+	const each = 100 << 10 // of a stranger; of a member, what it has sent, in a buffer that has grown for it
+	grown, most := resident(t, pid)-before, many*each+few*(4<<20)
+	t.Logf("%d strangers and %d sessions: %d kB", many, few, grown>>10)
+	if grown > most {
+		t.Errorf("%d kB more, at most %d", grown>>10, most>>10)
+	}
+	undisturbed()
+	for _, d := range waiting {
+		d.conn.Close()
+	}
+}
+
+// resident is the resident memory of a process, in bytes. Where the system does not tell, there is nothing to compare.
+func resident(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(text), "VmRSS:")
+	var kilobytes int
+	if _, err := fmt.Sscan(after, &kilobytes); err != nil {
+		t.Fatal(err)
+	}
+	return kilobytes << 10
+}
+
+// TestSlow: whoever takes longer for a login than there is time for is cut off, however steadily it sends.
+func TestSlow(t *testing.T) {
+	metrics, await := gauge(t)
+	via := start(t, scoped(), quiet, metrics, withLimits(proxy.Limits{}, proxy.Timeouts{Login: 500 * time.Millisecond}))
+	d := via.dial(t)
+	d.write(lying(9_999, version3, ""))
+	var err error
+	for sent := 0; err == nil && sent < 9_000; sent++ {
+		_, err = d.conn.Write([]byte("a"))
+		<-time.After(time.Millisecond) // this is what a slow client does
+	}
+	if err == nil {
+		t.Error("9,000 bytes were taken, one in a millisecond, and 500 of those are all that there is")
+	}
+	await(0)
 }
 
 // TestStrangeTexts sends texts that cannot be mapped. Each is refused, and the session goes on.
