@@ -192,10 +192,10 @@ func (e *Engine) Waiting() bool {
 }
 
 // ClientAtBoundary reports whether a message of the proxy may be put behind what the client was sent.
-func (e *Engine) ClientAtBoundary() bool { return e.server.between() }
+func (e *Engine) ClientAtBoundary() bool { return !e.server.passing() }
 
 // ServerAtBoundary reports whether a message of the proxy may be put behind what the server was sent.
-func (e *Engine) ServerAtBoundary() bool { return e.client.between() }
+func (e *Engine) ServerAtBoundary() bool { return !e.client.passing() }
 
 // CancelKey returns the body of BackendKeyData, nil where the server sent none.
 func (e *Engine) CancelKey() []byte { return e.key }

@@ -182,7 +182,7 @@ func (s stageOfLogins) cancel() error {
 	defer d.conn.Close()
 	d.take()
 	d.say(&query{String: "SELECT pg_sleep(600)"})
-	s.look.await("EXISTS", asleep)
+	s.look.await("EXISTS", fmt.Sprintf("pid = %d AND wait_event = 'PgSleep'", d.key.ProcessID))
 	s.m.set(s.fault)
 	request := s.at.dial(s)
 	request.write(encode(s, &pgproto3.CancelRequest{ProcessID: d.key.ProcessID, SecretKey: d.key.SecretKey}))

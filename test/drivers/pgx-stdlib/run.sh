@@ -1,0 +1,1 @@
+exec "$CACHE/main"
