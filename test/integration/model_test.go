@@ -2,6 +2,7 @@ package integration
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -13,6 +14,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// What TestConcurrently does, if it is not told to do more.
+var (
+	concurrent = flag.Int("sessions", 6, "sessions in each database of TestConcurrently")
+	steps      = flag.Int("steps", 40, "steps of each session of TestConcurrently")
+	seed       = flag.Uint64("seed", 0, "what the steps of TestConcurrently depend on")
 )
 
 // member is a session of TestConcurrently. Its roles are its own, called the same in every database, so that a model tells
@@ -120,9 +128,9 @@ func other(database string) string {
 }
 
 // run makes steps, and looks after each: at the session's own view, and that no name of the other database is in anything.
-func (m *member) run(t *testing.T, steps int) {
+func (m *member) run(t *testing.T, n int) {
 	var program []string
-	for range steps {
+	for range n {
 		sql, want := m.step()
 		program = append(program, sql)
 		if !m.open && sql != "ROLLBACK" {
@@ -193,23 +201,22 @@ func (m *member) sees(t *testing.T) (lines []string) {
 // TestConcurrently lets many sessions in two databases run random role programs at once, through two proxies. After each
 // step a session's view is what its model says, and in the end so is the cluster.
 func TestConcurrently(t *testing.T) {
-	const sessions, steps = 6, 40
 	c := scoped()
 	var members []*member
 	proxies := []endpoint{start(t, c, permissive(t)), start(t, c, permissive(t), withAdmin(t, c))}
 	for _, name := range []string{"orders", "billing"} {
 		database(t, c, name)
 		proxies[0].open(t, name, "postgres").query("CREATE ROLE only_in_" + name)
-		for id := range sessions {
+		for id := range *concurrent {
 			members = append(members, &member{
 				database: name, id: id, conn: proxies[id%len(proxies)].connect(t, name, "postgres"),
-				rng: rand.New(rand.NewPCG(uint64(id), uint64(len(name)))), now: make(roster), kept: make(roster),
+				rng: rand.New(rand.NewPCG(*seed<<16|uint64(id), uint64(len(name)))), now: make(roster), kept: make(roster),
 			})
 		}
 	}
 	var all sync.WaitGroup
 	for _, m := range members {
-		all.Go(func() { m.run(t, steps) })
+		all.Go(func() { m.run(t, *steps) })
 	}
 	all.Wait()
 	for _, name := range []string{"orders", "billing"} {
