@@ -67,6 +67,7 @@ type session struct {
 	toServer, toUser bytes.Buffer
 	rest             []byte // of the client's input, not taken yet
 	chunk            func(int) int
+	written          func() // called after each write; nil for nothing
 }
 
 func newTestSession(t *testing.T, b *book) *session {
@@ -137,6 +138,9 @@ func (s *session) collect(out *Out) {
 	}
 	for _, b := range out.Client.Bufs {
 		s.toUser.Write(b)
+	}
+	if s.written != nil {
+		s.written()
 	}
 }
 
@@ -371,6 +375,31 @@ func TestChunks(t *testing.T) {
 			t.Fatalf("to the client, seed %d:\n%s", seed, diff)
 		}
 	}
+}
+
+// TestBoundaries: a message of the proxy may be put wherever what was written before it are whole messages, and nowhere else.
+func TestBoundaries(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.chunk = func(n int) int { return min(n, 1) }
+	whole := func(b []byte) bool {
+		for len(b) > 0 {
+			h, more, err := wire.ParseHeader(b)
+			if err != nil || more || len(b) < h.Frame() {
+				return false
+			}
+			b = b[h.Frame():]
+		}
+		return true
+	}
+	s.written = func() {
+		if got, want := s.e.ClientAtBoundary(), whole(s.toUser.Bytes()); got != want {
+			t.Fatalf("client at a boundary: %v, want %v after %q", got, want, s.toUser.Bytes())
+		}
+		if got, want := s.e.ServerAtBoundary(), whole(s.toServer.Bytes()); got != want {
+			t.Fatalf("server at a boundary: %v, want %v after %q", got, want, s.toServer.Bytes())
+		}
+	}
+	conversation(s)
 }
 
 // TestUntouchedAllocatesNothing keeps the byte path free of garbage.
