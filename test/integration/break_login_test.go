@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -185,6 +186,7 @@ func (s stageOfLogins) cancel() error {
 	s.look.await("EXISTS", fmt.Sprintf("pid = %d AND wait_event = 'PgSleep'", d.key.ProcessID))
 	s.m.set(s.fault)
 	request := s.at.dial(s)
+	defer request.conn.Close()
 	request.write(encode(s, &pgproto3.CancelRequest{ProcessID: d.key.ProcessID, SecretKey: d.key.SecretKey}))
 	request.toTheEnd()
 	request.wants()
@@ -256,9 +258,7 @@ func TestBreakLogin(t *testing.T) {
 			}
 			check("byte by byte", place{}, true, fault{step: 1})
 			t.Log(breakAll(all, check))
-			if after := files(t); after > before {
-				t.Errorf("%d files are open, %d were before", after, before)
-			}
+			awaitFiles(t, before)
 		})
 	}
 }
@@ -271,4 +271,18 @@ func files(t *testing.T) int {
 		return 0
 	}
 	return len(list)
+}
+
+// awaitFiles waits until this process has no more open than before.
+func awaitFiles(t *testing.T, before int) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(patience); files(t) > before; {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%d files are open, %d were before", files(t), before)
+		}
+	}
 }
