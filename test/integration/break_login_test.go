@@ -141,7 +141,7 @@ func (s stageOfLogins) session() (pid uint32, err error) {
 		}
 		return conn, err
 	}
-	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.Context(), *patience)
 	defer cancel()
 	defer func() {
 		if ctx.Err() != nil {
@@ -278,7 +278,7 @@ func awaitFiles(t *testing.T, before int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(patience); files(t) > before; {
+	for late := time.After(*patience); files(t) > before; {
 		select {
 		case <-tick.C:
 		case <-late:

@@ -16,7 +16,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/pgscope/pgscope-proxy/scope"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
@@ -170,14 +169,7 @@ func (i inspector) ended() {
 // await waits until there is, or is no, session of some kind.
 func (i inspector) await(exists, condition string) {
 	i.t.Helper()
-	i.exec(`DO $$ BEGIN
-		FOR i IN 1..30000 LOOP
-			PERFORM pg_stat_clear_snapshot();
-			IF ` + exists + ` (SELECT FROM pg_stat_activity WHERE ` + condition + `) THEN RETURN; END IF;
-			PERFORM pg_sleep(0.001);
-		END LOOP;
-		RAISE 'not so: %', ` + scope.QuoteLiteral(exists+" "+condition) + `;
-	END $$`)
+	i.exec(waiting(time.Millisecond, exists, condition))
 }
 
 const tidy = `DO $$ DECLARE r name; BEGIN

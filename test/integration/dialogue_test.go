@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -17,7 +18,7 @@ import (
 )
 
 // patience bounds what a test waits for. It only ends a test that hangs: nothing is concluded from how long things take.
-const patience = 30 * time.Second
+var patience = flag.Duration("patience", 30*time.Second, "how long a test waits before it is taken for one that hangs")
 
 // dialogue is a connection that is driven message by message. What is heard on it becomes lines, one for each message, so
 // that two dialogues compare.
@@ -36,12 +37,12 @@ func (e endpoint) dial(t testing.TB) *dialogue {
 	if strings.HasPrefix(e.host, "/") {
 		network, address = "unix", fmt.Sprintf("%s/.s.PGSQL.%d", e.host, e.port)
 	}
-	conn, err := net.DialTimeout(network, address, patience)
+	conn, err := net.DialTimeout(network, address, *patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(*patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &dialogue{t: t, conn: conn, front: pgproto3.NewFrontend(conn, io.Discard)}

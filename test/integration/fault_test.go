@@ -25,7 +25,7 @@ func bystander(t *testing.T, via endpoint) (undisturbed func()) {
 	d.query("BEGIN; CREATE TEMP TABLE kept (a int)")
 	return func() {
 		t.Helper()
-		if err := d.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		if err := d.conn.SetDeadline(time.Now().Add(*patience)); err != nil {
 			t.Fatal(err)
 		}
 		if got := d.query("GRANT SELECT ON kept TO postgres; ROLLBACK"); !cmp.Equal(got, []string{"done GRANT", "done ROLLBACK", "ready I"}) {
@@ -44,7 +44,7 @@ func gauge(t *testing.T) (option func(*proxy.Options), await func(sessions float
 		t.Helper()
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
-		for late := time.After(patience); ; {
+		for late := time.After(*patience); ; {
 			if got := sessions(t, r); got == want {
 				return
 			}

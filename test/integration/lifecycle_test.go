@@ -31,7 +31,7 @@ func TestStopIdle(t *testing.T) {
 		"after a late copy": lateCopy,
 	} {
 		t.Run(name, func(t *testing.T) {
-			via, stop := run(t, scoped(), permissive(t), grace(2*patience))
+			via, stop := run(t, scoped(), permissive(t), grace(2**patience))
 			t.Cleanup(stop)
 			d := via.open(t, "orders", "postgres")
 			before(d)
@@ -52,7 +52,7 @@ func lateCopy(d *dialogue) {
 // TestStopInTransaction stops a proxy while a transaction is open: it may go on, and be committed.
 func TestStopInTransaction(t *testing.T) {
 	database(t, scoped(), "orders")
-	via, stop := run(t, scoped(), permissive(t), grace(2*patience))
+	via, stop := run(t, scoped(), permissive(t), grace(2**patience))
 	t.Cleanup(stop)
 	d, idle := via.open(t, "orders", "postgres"), via.open(t, "orders", "postgres")
 	d.query("BEGIN; CREATE ROLE reader")
@@ -112,7 +112,7 @@ func TestStopDuringLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	via, stop := run(t, scoped(), quiet, grace(2*patience), func(o *proxy.Options) { o.Upstream = upstream })
+	via, stop := run(t, scoped(), quiet, grace(2**patience), func(o *proxy.Options) { o.Upstream = upstream })
 	t.Cleanup(stop)
 	mute, waiting := via.dial(t), via.dial(t)
 	waiting.say(startup(pgproto3.ProtocolVersion30, "user", "postgres", "database", "orders"))

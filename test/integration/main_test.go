@@ -256,12 +256,17 @@ func awaitNone(t testing.TB, c *pgtest.Cluster, condition string) {
 
 func await(t testing.TB, c *pgtest.Cluster, exists, condition string) {
 	t.Helper()
-	c.Psql(t, "postgres", fmt.Sprintf(`DO $$ BEGIN
-		FOR i IN 1..3000 LOOP
+	c.Psql(t, "postgres", waiting(10*time.Millisecond, exists, condition))
+}
+
+// waiting is a statement that looks again and again until there is, or is no, session of some kind.
+func waiting(pause time.Duration, exists, condition string) string {
+	return fmt.Sprintf(`DO $$ BEGIN
+		FOR i IN 1..%d LOOP
 			PERFORM pg_stat_clear_snapshot();
 			IF %s (SELECT FROM pg_stat_activity WHERE %s) THEN RETURN; END IF;
-			PERFORM pg_sleep(0.01);
+			PERFORM pg_sleep(%g);
 		END LOOP;
 		RAISE 'not so: %%', %s;
-	END $$`, exists, condition, scope.QuoteLiteral(exists+" "+condition)))
+	END $$`, *patience/pause, exists, condition, pause.Seconds(), scope.QuoteLiteral(exists+" "+condition))
 }

@@ -427,7 +427,7 @@ func TestCancel(t *testing.T) {
 			t.Fatal(err)
 		}
 		config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-			return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: patience}
+			return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: *patience}
 		}
 		c, err := pgconn.ConnectConfig(t.Context(), config)
 		if err != nil {
