@@ -209,7 +209,11 @@ func (l *loginRelay) turnAway(a *loginAttempt) error {
 		l.out = append(l.out, a.answer.frame...) // AuthenticationOk
 	}
 	cause := fmt.Errorf("server refuses %q: %s", a.user, wire.Field(refusal, 'M'))
-	l.out = append(l.out, l.localize(a.user, refusal)...)
+	told := l.localize(a.user, refusal)
+	if a.answer.refused == codeInvalidPassword && len(l.names.candidates) > 1 {
+		told = wire.WithField(told, 'H', "The proxy could not ask which role is meant, and may have tried the wrong one. Try again.")
+	}
+	l.out = append(l.out, told...)
 	return &loginError{
 		side: byServer, sqlstate: a.answer.refused, candidate: a.candidate,
 		cause: errors.Join(cause, l.flush()),

@@ -71,6 +71,12 @@ func Field(frame []byte, field byte) []byte {
 	return nil
 }
 
+// WithField returns an ErrorResponse or NoticeResponse with one field more.
+func WithField(frame []byte, field byte, value string) []byte {
+	more := append([]byte(nil), frame[:len(frame)-1]...) // but for the byte that ends it
+	return End(append(appendField(more, field, value), 0), 0)
+}
+
 // AppendNegotiate appends a NegotiateProtocolVersion: the version that the session will have, and the names of the
 // protocol options that it will not. The server writes the whole version, not the minor number alone.
 func AppendNegotiate(dst []byte, version Version, options []string) []byte {

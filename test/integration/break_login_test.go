@@ -211,7 +211,7 @@ func TestBreakLogin(t *testing.T) {
 			m, tampered := tamperAt(t, direct(c))
 			s.m = m
 			port := fmt.Sprintf("port=%d", tampered.port)
-			options := []func(*proxy.Options){permissive(t), quiet, withAdmin(t, c)}
+			options := []func(*proxy.Options){permissive(t), quiet, withAdmin(t, c), withLimits(proxy.Limits{}, proxy.Timeouts{Login: *patience})}
 			if a.setUp != nil {
 				options = append(options, a.setUp(t, c)...)
 			}
@@ -249,7 +249,7 @@ func TestBreakLogin(t *testing.T) {
 					return "complete"
 				case survived:
 					t.Errorf("%s at %+v: %v", name, at, err)
-				case errors.As(err, &told) && strings.HasPrefix(told.Code, "08"):
+				case errors.As(err, &told) && (strings.HasPrefix(told.Code, "08") || strings.HasSuffix(told.Hint, "Try again.")):
 					return "told"
 				case errors.As(err, &told) || a.leg != clientLeg && !errors.Is(err, errBegun):
 					t.Errorf("%s at %+v: the client is not told why: %v", name, at, err)
