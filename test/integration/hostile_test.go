@@ -145,7 +145,9 @@ func TestFlood(t *testing.T) {
 	undisturbed := bystander(t, via)
 	before := resident(t, pid)
 	strangers := [][]byte{
-		nil, {0}, lying(9_999, version3, "user\x00"), lying(9_999, version3, strings.Repeat("a\x00", 4<<10)),
+		nil,
+		{0},
+		lying(9_999, version3, "user\x00"), lying(9_999, version3, strings.Repeat("a\x00", 4<<10)),
 		packet(1234<<16|5679, ""), packet(version3, "user\x00postgres\x00database\x00nosuch\x00\x00"),
 	}
 	members := [][]byte{
