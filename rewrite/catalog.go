@@ -33,6 +33,11 @@ func (r reference) forTexts() bool {
 // functions), only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {
 	c := catalogReader{reader: r}
+	for _, column := range r.named(stmt) {
+		if targets := stmt.GetSelectStmt().GetTargetList(); column < len(targets) {
+			c.inRows = append(c.inRows, resultNode(targets[column].GetResTarget().GetVal()))
+		}
+	}
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
 		c.visit(stmt, stretch{}, false)
@@ -119,7 +124,8 @@ func (c *catalogReader) unnamed(n *pg.ResTarget) int {
 // catalogReader walks over a query.
 type catalogReader struct {
 	*reader
-	ctes [][]string // the names of WITH queries in scope
+	ctes   [][]string      // the names of WITH queries in scope
+	inRows []proto.Message // the nodes whose values are mapped in the rows of the result
 }
 
 // stretch is a run of bytes of the text; the zero value is none.
@@ -170,6 +176,9 @@ func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
 		switch n.Op {
 		case pg.SQLValueFunctionOp_SVFOP_CURRENT_USER, pg.SQLValueFunctionOp_SVFOP_CURRENT_ROLE,
 			pg.SQLValueFunctionOp_SVFOP_SESSION_USER, pg.SQLValueFunctionOp_SVFOP_USER:
+			if slices.Contains(c.inRows, m) {
+				return
+			}
 			c.wrap(shortName, c.token(n.Location), n)
 		}
 	case *pg.ColumnRef:
@@ -392,6 +401,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	switch {
 	case has(definitionFunctions, name):
 		c.wrap(definition, whole, n)
+	case slices.Contains(c.inRows, proto.Message(n)):
 	case resultFunctions[name] != asItIs && len(n.Args) <= 1:
 		c.wrap(resultFunctions[name], whole, n)
 	case name == "current_setting" && aboutRole:

@@ -271,7 +271,7 @@ func (c goldenCase) run(t *testing.T) string {
 		b.WriteString(describeChange(c) + "\n")
 	}
 	if r := a.Results(); r.Any() {
-		fmt.Fprintf(&b, "results: typed %t, kept %t, settings %v", r.Typed, r.Kept, r.Settings)
+		fmt.Fprintf(&b, "results: typed %t, kept %t, names %v", r.Typed, r.Kept, r.Named)
 		if r.Plans != nil {
 			fmt.Fprintf(&b, ", plans %v", r.Plans)
 		}

@@ -41,7 +41,7 @@ const textFormat = 0
 // lookAt returns what is to be known of the results of a held statement, nil where they pass.
 func (h *held) lookAt() *rows {
 	r := h.analysis.Results()
-	if h.mode != scope.Transparent || !r.Typed && r.Settings == nil && r.Plans == nil {
+	if h.mode != scope.Transparent || !r.Typed && r.Named == nil && r.Plans == nil {
 		return nil
 	}
 	return &rows{results: r}
@@ -75,7 +75,7 @@ func (e *Engine) describe(t *text, frame []byte) error {
 	t.rows.columns = t.rows.columns[:0]
 	for i, f := range d.Fields {
 		switch {
-		case len(d.Fields) == 1 && slices.Contains(t.rows.results.Settings, t.completed):
+		case slices.Contains(t.rows.results.Named[t.completed], i):
 			t.rows.columns = append(t.rows.columns, column{i, true, showName})
 		case len(d.Fields) == 1 && slices.Contains(t.rows.results.Plans, t.completed):
 			plan := rewrite.Plan(e.cfg.Directory.Database())
