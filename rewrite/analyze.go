@@ -218,11 +218,12 @@ type reader struct {
 	statement
 	top       bool // whether the node at hand is the statement itself, not one inside it
 	byOffset  map[int32]party
-	wanted    map[int]bool // names, counted from 1, that some want speaks of
-	whole     bool         // CREATE DBONLY ROLE and its like: all names say DBONLY
-	taken     []bool       // which of the extensions belong to a name
-	enclosing policy.Kind  // what GRANT inside ALTER DEFAULT PRIVILEGES is
-	owners    []party      // ALTER DEFAULT PRIVILEGES FOR ROLE
+	wanted    map[int]bool    // names, counted from 1, that some want speaks of
+	whole     bool            // CREATE DBONLY ROLE and its like: all names say DBONLY
+	taken     []bool          // which of the extensions belong to a name
+	enclosing policy.Kind     // what GRANT inside ALTER DEFAULT PRIVILEGES is
+	owners    []party         // ALTER DEFAULT PRIVILEGES FOR ROLE
+	inRows    []proto.Message // the nodes whose values are mapped in the rows of the result
 }
 
 // statements reads the statements of a piece.
@@ -262,6 +263,11 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	r.allRoles, r.md5 = none, none
 	r.readExtensions()
 	walk(raw.Stmt.ProtoReflect(), r.node)
+	for _, column := range p.named(raw.Stmt) {
+		if targets := raw.Stmt.GetSelectStmt().GetTargetList(); column < len(targets) {
+			r.inRows = append(r.inRows, resultNode(targets[column].GetResTarget().GetVal()))
+		}
+	}
 	r.readCatalog(raw.Stmt)
 	r.finish()
 	if r.idle() {

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"regexp"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -21,6 +22,7 @@ type reference struct {
 	relation   string // subselect: which
 	cast       string // what gives a parameter the type that it would have had
 	set        bool   // it holds a function that returns a set
+	constant   string // the name that is said there, or that alone is sought in the relation; empty where it is not so plain
 }
 
 // forTexts reports whether the server's own name is left where a block makes a text of it for the server:
@@ -33,11 +35,6 @@ func (r reference) forTexts() bool {
 // functions), only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {
 	c := catalogReader{reader: r}
-	for _, column := range r.named(stmt) {
-		if targets := stmt.GetSelectStmt().GetTargetList(); column < len(targets) {
-			c.inRows = append(c.inRows, resultNode(targets[column].GetResTarget().GetVal()))
-		}
-	}
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
 		c.visit(stmt, stretch{}, false)
@@ -124,8 +121,7 @@ func (c *catalogReader) unnamed(n *pg.ResTarget) int {
 // catalogReader walks over a query.
 type catalogReader struct {
 	*reader
-	ctes   [][]string      // the names of WITH queries in scope
-	inRows []proto.Message // the nodes whose values are mapped in the rows of the result
+	ctes [][]string // the names of WITH queries in scope
 }
 
 // stretch is a run of bytes of the text; the zero value is none.
@@ -249,7 +245,11 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 			}
 		case "from_clause", "using_clause":
 			for list, i := v.List(), 0; i < list.Len(); i++ {
+				before := len(c.references)
 				c.from(list.Get(i).Message().Interface())
+				if query, ok := m.(*pg.SelectStmt); ok && len(c.references) > before {
+					seek(query, query.FromClause[i].GetRangeVar(), &c.references[len(c.references)-1])
+				}
 			}
 		case "source_relation":
 			c.from(v.Message().Interface())
@@ -330,6 +330,67 @@ func (c *catalogReader) rangeVar(n *pg.RangeVar) {
 	}
 	c.refer(ref)
 }
+
+// seek notes of a list of roles which name alone the query seeks in it: WHERE rolname = 'reader'.
+func seek(query *pg.SelectStmt, table *pg.RangeVar, ref *reference) {
+	if table == nil || ref.form != subselect || len(table.Alias.GetColnames()) > 0 {
+		return
+	}
+	rel := relations[ref.relation]
+	called := table.Relname
+	if table.Alias != nil {
+		called = table.Alias.Aliasname
+	}
+	if len(rel.roles) != 1 || rel.roles[0].name == "" || rel.roles[0].oid == "" || usesSettings(query, rel, called) {
+		return
+	}
+	conditions := []*pg.Node{query.WhereClause}
+	if and := query.WhereClause.GetBoolExpr(); and != nil && and.Boolop == pg.BoolExprType_AND_EXPR {
+		conditions = and.Args
+	}
+	for _, condition := range conditions {
+		e := condition.GetAExpr()
+		if e == nil || e.Kind != pg.A_Expr_Kind_AEXPR_OP || len(e.Name) != 1 || e.Name[0].GetString_().GetSval() != "=" {
+			continue
+		}
+		fields, constant := e.Lexpr.GetColumnRef().GetFields(), plainConstant(e.Rexpr)
+		if fields == nil {
+			fields, constant = e.Rexpr.GetColumnRef().GetFields(), plainConstant(e.Lexpr)
+		}
+		last := len(fields) - 1
+		if last < 0 || fields[last].GetString_().GetSval() != rel.roles[0].name {
+			continue
+		}
+		if last == 0 && len(query.FromClause) == 1 || last == 1 && fields[0].GetString_().GetSval() == called {
+			ref.constant = constant
+		}
+	}
+}
+
+// usesSettings reports whether a query may read the settings in a list of roles, by their name or with the whole row.
+func usesSettings(query *pg.SelectStmt, rel shownRelation, called string) (uses bool) {
+	walk(query.ProtoReflect(), func(m proto.Message) {
+		switch n := m.(type) {
+		case *pg.JoinExpr:
+			uses = uses || n.IsNatural || n.UsingClause != nil
+		case *pg.ColumnRef:
+			last := n.Fields[len(n.Fields)-1]
+			name := last.GetString_().GetSval()
+			uses = uses || last.GetAStar() != nil || rel.columns[name] == settingsColumn || name == called
+		}
+	})
+	return uses
+}
+
+// plainConstant returns a constant's string if it is a name that means itself however it is read; else an empty one.
+func plainConstant(n *pg.Node) string {
+	if text := n.GetAConst().GetSval().GetSval(); plainName.MatchString(text) && text != "public" {
+		return text
+	}
+	return ""
+}
+
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
 // copyRelation makes COPY of a catalog one of a query.
 func (c *catalogReader) copyRelation(n *pg.CopyStmt) {
@@ -470,7 +531,7 @@ func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 			return false
 		}
 	}
-	ref := reference{start: where.start, end: where.end, form: f, as: as}
+	ref := reference{start: where.start, end: where.end, form: f, as: as, constant: plainConstant(n)}
 	if n.GetParamRef() != nil {
 		ref.cast = typeName
 		if f != clusterOID && f != clusterMember {

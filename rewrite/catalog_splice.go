@@ -46,12 +46,19 @@ func (m *mapping) look() {
 			if columns == nil {
 				continue // a version without it, or it is gone: the server says so
 			}
-			text := l.relation(ref.relation, columns)
+			text := l.only(ref.relation, columns, ref.constant)
+			if text == "" {
+				text = l.relation(ref.relation, columns)
+			}
 			if ref.as != "" {
 				text += " AS " + scope.QuoteIdent(ref.as)
 			}
 			m.edits = append(m.edits, edit{ref.start, ref.end, text})
 		default:
+			if text := l.said(ref.form, ref.constant, ref.as); text != "" {
+				m.edits = append(m.edits, edit{ref.start, ref.end, text})
+				continue
+			}
 			before, after := l.wrap(ref.form, ref.as)
 			if ref.set {
 				before, after = l.roleMap(ref.form)

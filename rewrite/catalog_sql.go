@@ -127,12 +127,26 @@ const (
 		` FROM ROWS FROM (pg_catalog.jsonb_each_text({names})) pgscope_a (c, n), LATERAL (VALUES (pgscope_a.c, {oddASCII}),` +
 		` ('"' {||} pg_catalog.replace(pgscope_a.c, '"', '""') {||} '"', {odd})) pgscope_k (k, odd))`
 
+	// saidSQL is the role that a constant says: the database's, {own} in the cluster, or {else}. An aggregate has
+	// a row where the role has none; from PostgreSQL 16 on there may be a membership for each grantor.
+	saidSQL = `(SELECT COALESCE((pg_catalog.array_agg(pgscope_m.member))[1]::pg_catalog.regrole, {else})::pg_catalog.{type} AS {as}` +
+		` FROM pg_catalog.pg_auth_members pgscope_m` +
+		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} pg_catalog.to_regrole({own})::pg_catalog.oid)`
+
+	// onlySQL are the rows of {relation} that the database knows by the constant {name}: its own role, {own} in the cluster, or where
+	// it has none, the global one.
+	onlySQL = `(SELECT {columns} FROM {relation} pgscope_r WHERE {rolname} {=} ANY (ARRAY[{own}, {name}]::pg_catalog.name[])` +
+		` AND ({rolname} {=} {name}::pg_catalog.name) {=} ((SELECT true FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {marker}` +
+		` AND pgscope_m.member {=} CASE WHEN {rolname} {=} {name}::pg_catalog.name THEN pg_catalog.to_regrole({ownIdent})::pg_catalog.oid` +
+		` ELSE {oid} END LIMIT 1) IS NULL){hidden})`
+
 	// hiddenSQL: {name} is a role of the cluster, but no name of the database.
 	hiddenSQL = `({reserved} OR ({shown}) IS NOT NULL OR {foreign})`
 )
 
 // lens shows the roles of a cluster as one database sees them.
 type lens struct {
+	prefix       string // what the database's roles begin with
 	lead, marker string // SQL expressions
 	inComments   string // what tells this database's markers by their comments: an SQL expression
 	database     string // its OID: an SQL expression
@@ -154,6 +168,7 @@ func newLens(db scope.Database) lens {
 	}
 	return lens{
 		pattern: pattern, deparsed: deparsed,
+		prefix: db.Prefix + scope.Separator,
 		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
 		marker: "pg_catalog.to_regrole(" + scope.QuoteLiteral(db.Marker.Ident()) + ")::pg_catalog.oid",
 		kin:    kinRelation(db.Kin),
@@ -357,6 +372,69 @@ func (l lens) relation(name string, columns []string) string {
 	}
 	b.WriteString(")")
 	return b.String()
+}
+
+// only is relation where the query looks for one name alone; empty where that needs to be told as of all others.
+func (l lens) only(name string, columns []string, constant string) string {
+	own, ok := l.twinOf(constant)
+	if !ok {
+		return ""
+	}
+	rel, quoted := relations[name], scope.QuoteLiteral(constant)
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = "pgscope_r." + scope.QuoteIdent(c)
+		if rel.columns[c] == nameColumn {
+			list[i] = quoted + typeName + " AS " + scope.QuoteIdent(c)
+		}
+	}
+	role := role{"pgscope_r." + rel.roles[0].oid, "pgscope_r." + rel.roles[0].name}
+	hidden := ""
+	if !alwaysSeen(constant) {
+		hidden = l.sql(" AND NOT CASE WHEN {rolname} {=} {name}::pg_catalog.name AND {foreign} THEN NOT {oid} {=} ANY {referenced} ELSE false END",
+			"rolname", role.name, "oid", role.oid, "name", quoted, "foreign", l.sql(foreignSQL, "oid", role.oid, "name", role.name))
+	}
+	schema, table := cutSchema(name)
+	return l.sql(onlySQL, "columns", strings.Join(list, ", "), "relation", scope.QuoteIdent(schema)+"."+scope.QuoteIdent(table),
+		"rolname", role.name, "oid", role.oid, "hidden", hidden, "name", quoted, "own", scope.QuoteLiteral(string(own)), "ownIdent", scope.QuoteLiteral(own.Ident()))
+}
+
+// twinOf is the name that a role of the database has in the cluster whose name is a constant; false where the constant is none, may
+// mean a role of a schema too, or is itself a role's name in the cluster.
+func (l lens) twinOf(constant string) (scope.Cluster, bool) {
+	own := scope.Cluster(l.prefix + constant)
+	return own, constant != "" && l.kin == "" && len(own) <= scope.MaxName &&
+		!strings.HasPrefix(constant, scope.Reserved) && !strings.HasPrefix(constant, l.prefix)
+}
+
+// alwaysSeen tells the names that no role of another database has in the cluster: those have a separator, and PostgreSQL keeps names
+// with pg_ for itself.
+func alwaysSeen(name string) bool {
+	return !strings.Contains(name, scope.Separator) || strings.HasPrefix(name, "pg_")
+}
+
+// said is the expression of the role that a constant says; empty where [lens.wrap] is to find that out.
+func (l lens) said(f form, constant, as string) string {
+	own, ok := l.twinOf(constant)
+	if !ok {
+		return ""
+	}
+	name, typ := scope.QuoteLiteral(constant)+typeText, "regrole"
+	missed, plain := scope.QuoteLiteral(missing+constant)+typeText+"::pg_catalog.regrole", name+"::pg_catalog.regrole"
+	switch f {
+	case clusterOID, clusterMember:
+		typ = "oid"
+	case clusterRegrole:
+	case clusterRegroleSoft:
+		missed, plain = "NULL", "pg_catalog.to_regrole("+name+")"
+	default:
+		return ""
+	}
+	if !alwaysSeen(constant) {
+		foreign := l.sql(foreignSQL, "oid", "pg_catalog.to_regrole("+name+")::pg_catalog.oid", "name", name)
+		plain = "CASE WHEN " + foreign + " THEN " + missed + " ELSE " + plain + " END"
+	}
+	return l.sql(saidSQL, "own", scope.QuoteLiteral(own.Ident()), "else", plain, "type", typ, "as", scope.QuoteIdent(as))
 }
 
 // beside is the item of a FROM list that has [rowNames]. OFFSET keeps the planner from making them anew for each use.

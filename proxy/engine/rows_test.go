@@ -113,6 +113,24 @@ func TestSettingsOfRolesAreShown(t *testing.T) {
 		wantsRows([]string{"orders_reader"}, []string{"reader"})
 }
 
+// TestNamesAreShownInRows: the text stays as it is, and the columns are told by their places.
+func TestNamesAreShownInRows(t *testing.T) {
+	const sql = "SELECT a, user FROM t; SELECT session_user FROM t"
+	s := newTestSession(t, reader())
+	s.client(&pgproto3.Query{String: sql}).wants(&s.toServer, "Q "+sql+"|")
+	one := &pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("session_user"), DataTypeOID: 19}}}
+	s.server(
+		described1("user", 19), row("orders_reader", "orders_reader"), row("1", "orders_other"), selected, one, row("orders_Mixed Case"), selected, idle,
+	).wantsRows([]string{"orders_reader", "reader"}, []string{"1", "orders_other"}, []string{"Mixed Case"})
+	s.client(
+		&pgproto3.Parse{Query: "SELECT a, user FROM t"}, &pgproto3.Bind{ResultFormatCodes: []int16{1}}, &pgproto3.Execute{}, &pgproto3.Sync{},
+	)
+	s.server(
+		&pgproto3.ParseComplete{}, &pgproto3.ParameterDescription{}, described1("user", 19),
+		&pgproto3.BindComplete{}, row("1", "orders_reader"), selected, idle,
+	).wantsRows([]string{"1", "reader"})
+}
+
 // TestRowsOfCursors: which texts show what was declared before, is not told by their words.
 func TestRowsOfCursors(t *testing.T) {
 	const fetch = "FETCH ALL FROM c"

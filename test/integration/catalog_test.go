@@ -215,23 +215,23 @@ func TestCatalogOfOthers(t *testing.T) {
 	for _, d := range []string{"orders", "billing", `od"d 1`} {
 		database(t, scoped(), d)
 	}
-	via.psql(t, "orders", "postgres", "CREATE ROLE reader; CREATE ROLE taken; CREATE TABLE t (a int)")
+	via.psql(t, "orders", "postgres", "CREATE ROLE reader; CREATE ROLE taken; CREATE ROLE night_clerk; CREATE TABLE t (a int)")
 	via.psql(t, "billing", "postgres", "CREATE ROLE reader; CREATE ROLE clerk; CREATE ROLE member IN ROLE reader")
 	via.psql(t, `od"d 1`, "postgres", "CREATE ROLE reader")
 	// What only a superuser on a direct connection does: global roles, one in the shadow of a role of orders, one with
 	// a prefix like a role's, an administrator of the roles, a table that belongs to another database's role.
-	direct(scoped()).psql(t, "orders", "postgres", `CREATE ROLE ann; CREATE ROLE taken; CREATE ROLE orders_like; CREATE ROLE boss;
+	direct(scoped()).psql(t, "orders", "postgres", `CREATE ROLE ann; CREATE ROLE taken; CREATE ROLE orders_like; CREATE ROLE boss; CREATE ROLE odd_job;
 		GRANT pgscope_db_billing TO boss WITH ADMIN OPTION; ALTER TABLE t OWNER TO billing_clerk;
 		GRANT CONNECT ON DATABASE orders TO pgscope_db_orders`)
 
 	t.Cleanup(func() { direct(scoped()).psql(t, "orders", "postgres", "DROP TABLE t") })
 	c := via.connect(t, "orders", "postgres")
 	for _, q := range []struct{ sql, want string }{
-		{"SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'", "ann billing_clerk boss orders_like postgres reader taken"},
-		{"SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_authid WHERE rolname !~ '^pg_'", "ann billing_clerk boss orders_like postgres reader taken"},
+		{"SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'", "ann billing_clerk boss night_clerk odd_job orders_like postgres reader taken"},
+		{"SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_authid WHERE rolname !~ '^pg_'", "ann billing_clerk boss night_clerk odd_job orders_like postgres reader taken"},
 		{"SELECT count(*)::text FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member WHERE m.rolname !~ '^pg_'", "0"},
 		{"SELECT count(*)::text FROM pg_auth_members WHERE pg_get_userbyid(roleid) ~ '^pgscope'", "0"},
-		{"SELECT string_agg(role_name, ' ' ORDER BY role_name) FROM information_schema.enabled_roles WHERE role_name !~ '^pg_'", "ann billing_clerk boss orders_like postgres reader taken"},
+		{"SELECT string_agg(role_name, ' ' ORDER BY role_name) FROM information_schema.enabled_roles WHERE role_name !~ '^pg_'", "ann billing_clerk boss night_clerk odd_job orders_like postgres reader taken"},
 		{"SELECT datacl::text FROM pg_database WHERE datname = 'orders'", "{=Tc/postgres,postgres=CTc/postgres}"},
 		{"SELECT array_to_string(datacl, ' ') FROM pg_database WHERE datname = 'orders'", "=Tc/postgres postgres=CTc/postgres"},
 		{"SELECT datacl FROM pg_database WHERE datname = 'orders'", "[=Tc/postgres postgres=CTc/postgres]"},
@@ -257,7 +257,26 @@ func TestCatalogOfOthers(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", q.sql, got, q.want)
 		}
 	}
-	if got := one(t, via.connect(t, `od"d 1`, "postgres"), "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'"); got != "ann boss orders_like postgres reader taken" {
+	for name, rows := range map[string]string{ // what a query looks for by its name alone
+		"reader": "1", "taken": "1", "night_clerk": "1", "ann": "1", "boss": "1", "odd_job": "1", "orders_like": "1", "pg_monitor": "1",
+		"billing_clerk": "1", "billing_reader": "0", "orders_reader": "0", "orders_night_clerk": "0", "like": "0", "nobody": "0",
+		"pgscope_db_orders": "0", "PG_MONITOR": "0", "clerk": "0",
+	} {
+		for sql, want := range map[string]string{
+			"SELECT count(*)::text FROM pg_roles WHERE rolname = '%s'":                                                    rows,
+			"SELECT count(rolconfig)::text FROM pg_authid a, pg_roles r WHERE r.rolname = '%s' AND a.oid = r.oid":         "0",
+			"SELECT count(a.rolname)::text FROM pg_authid a CROSS JOIN pg_class c WHERE relname = 't' AND '%s' = rolname": rows,
+			"SELECT count(*)::text FROM pg_group g WHERE g.groname = '%s' AND grosysid = to_regrole(g.groname)::oid":      rows,
+		} {
+			if name == "billing_clerk" && strings.Contains(sql, "to_regrole") {
+				want = "0"
+			}
+			if sql = fmt.Sprintf(sql, name); one(t, c, sql) != want {
+				t.Errorf("%s: got %q, want %q", sql, one(t, c, sql), want)
+			}
+		}
+	}
+	if got := one(t, via.connect(t, `od"d 1`, "postgres"), "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'"); got != "ann boss odd_job orders_like postgres reader taken" {
 		t.Errorf(`in database od"d 1 there are %q`, got)
 	}
 }
