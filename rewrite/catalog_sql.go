@@ -27,7 +27,9 @@ const (
 	// oidSQL is the OID of the role {name}, NULL where there is none.
 	oidSQL = `pg_catalog.to_regrole(pg_catalog.quote_ident({name}::pg_catalog.text))::pg_catalog.oid`
 
-	// markerSQL is the OID of the database's marker, looked up once for a query.
+	// markerSQL is the OID of the database's marker, looked up once for a query. Of pg_auth_members the planner always expects few rows (its
+	// statistics are those of the relation cache's file), so that it may read all of them where an index would serve: then it is this
+	// that makes a row cheap.
 	markerSQL = `(SELECT {marker})`
 
 	// shownSQL is the name that the database has for one of its roles, NULL for all others. It is the rule of scope.View: a
@@ -37,7 +39,7 @@ const (
 
 	// memberSQL looks one role up among the members of the database's marker.
 	memberSQL = `(SELECT true FROM pg_catalog.pg_auth_members pgscope_m` +
-		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} {oid} LIMIT 1)`
+		` WHERE pgscope_m.roleid {=} {ours} AND pgscope_m.member {=} {oid} LIMIT 1)`
 
 	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows.
 	// A role that is renamed or dropped meanwhile has one name for the statement's snapshot, which rows have, and another,
@@ -87,7 +89,7 @@ const (
 
 	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none.
 	twinSQL = `(SELECT pgscope_m.member FROM pg_catalog.pg_auth_members pgscope_m` +
-		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} {namesake} LIMIT 1)`
+		` WHERE pgscope_m.roleid {=} {ours} AND pgscope_m.member {=} {namesake} LIMIT 1)`
 
 	// namesakeSQL is the OID of the role with the prefix and {name}. A name that is too long would be cut, and be another's.
 	namesakeSQL = `pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length({lead} {||} {name}::pg_catalog.text) {<=} 63` +
@@ -131,12 +133,12 @@ const (
 	// a row where the role has none; from PostgreSQL 16 on there may be a membership for each grantor.
 	saidSQL = `(SELECT COALESCE((pg_catalog.array_agg(pgscope_m.member))[1]::pg_catalog.regrole, {else})::pg_catalog.{type} AS {as}` +
 		` FROM pg_catalog.pg_auth_members pgscope_m` +
-		` WHERE pgscope_m.roleid {=} {marker} AND pgscope_m.member {=} pg_catalog.to_regrole({own})::pg_catalog.oid)`
+		` WHERE pgscope_m.roleid {=} {ours} AND pgscope_m.member {=} pg_catalog.to_regrole({own})::pg_catalog.oid)`
 
 	// onlySQL are the rows of {relation} that the database knows by the constant {name}: its own role, {own} in the cluster, or where
 	// it has none, the global one.
 	onlySQL = `(SELECT {columns} FROM {relation} pgscope_r WHERE {rolname} {=} ANY (ARRAY[{own}, {name}]::pg_catalog.name[])` +
-		` AND ({rolname} {=} {name}::pg_catalog.name) {=} ((SELECT true FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {marker}` +
+		` AND ({rolname} {=} {name}::pg_catalog.name) {=} ((SELECT true FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {ours}` +
 		` AND pgscope_m.member {=} CASE WHEN {rolname} {=} {name}::pg_catalog.name THEN pg_catalog.to_regrole({ownIdent})::pg_catalog.oid` +
 		` ELSE {oid} END LIMIT 1) IS NULL){hidden})`
 
