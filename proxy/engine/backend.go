@@ -17,6 +17,9 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if first.awaits == ownDescribed && describes(typ) {
 		return gatherUpTo(maxDescription, typ, size)
 	}
+	if t := first.text; t != nil && t.claims && (typ == wire.RowDescription || typ == wire.DataRow) {
+		return drop, nil
+	}
 	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) {
 		out.Client.write(t.notices)
 		t.notices = nil
@@ -101,10 +104,6 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, serverViolation("invalid message length", typ)
 		}
 		e.status = body[0]
-		if first.awaits == ownSync {
-			e.pending.pop()
-			return drop, nil
-		}
 		if p := e.pending.first(); p.awaits == readyQuery && p.text != nil {
 			e.done(p.text.trail, Succeeded)
 		}
@@ -128,6 +127,10 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		e.started = true
+		if e.claim.retry && !e.claim.done {
+			e.claim.done = true
+			return drop, nil
+		}
 		if e.left(part) || e.withheld() {
 			return drop, nil
 		}
@@ -145,6 +148,9 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		return e.report(frame, t, out)
 	case wire.ErrorResponse:
 		t := first.text
+		if t != nil && t.claims {
+			return drop, e.claimFails(frame, t, out)
+		}
 		e.failedWith(t, e.toldCode(body, t))
 		if first.awaits == readyPart {
 			e.question.failure = bytes.Clone(frame)

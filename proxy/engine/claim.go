@@ -10,10 +10,13 @@ import (
 
 // claim stands in for the question about a role that the directory knows. Applications set a role in each transaction
 // (SET LOCAL ROLE), and a question would cost each of them a round trip. So what the directory says is claimed, by a
-// statement that fails where it is not true any more and thereby keeps the server from reading the one behind it:
+// statement that fails where it is not true any more and thereby keeps the server from running the one behind it. It stands in the
+// text of a Query, and in messages before a Parse:
+//
+//	Query                                   SELECT 1 / count(*) FROM pg_auth_members WHERE …; SET LOCAL ROLE "orders_reader"
 //
 //	Close Parse Bind Execute Close Close    SELECT 1 / count(*) FROM pg_auth_members WHERE …
-//	Query, or Parse                         SET LOCAL ROLE "orders_reader"
+//	Parse                                   SET LOCAL ROLE "orders_reader"
 //
 // See docs/adr/0010-claims.md.
 type claim struct {
@@ -24,7 +27,7 @@ type claim struct {
 	retry  bool // it failed, and the names can be asked about without the client's knowing
 }
 
-// claims lets the held statement go behind a claim, and reports whether it could. A Query is held until the claim has held
+// claims lets the held statement go with a claim, and reports whether it could. A Query is held until the claim has held
 // good; the messages that follow a Parse go at once, since the server skips them if it has not.
 func (e *Engine) claims(out *Out) bool {
 	h := e.held
@@ -41,16 +44,14 @@ func (e *Engine) claims(out *Out) bool {
 		}
 	}
 	e.claim = claim{name: name}
-	e.pending.push(ownClaim, nil)
-	out.Server.write(known.claim)
 	h.known, h.memory, h.view, h.mode = known, memory, known.view, e.cfg.Mode
 	if h.typ == wire.Query {
 		h.step = awaitsClaim
+	} else {
+		e.pending.push(ownClaim, nil)
+		out.Server.write(known.claim)
 	}
 	e.rewrite(out)
-	if h.typ == wire.Query {
-		e.held = h
-	}
 	return true
 }
 
@@ -67,19 +68,13 @@ func (e *Engine) newClaim(name scope.Short) *rewriting {
 	return &rewriting{view: view, role: role, claim: appendStatement(nil, sql, nil)}
 }
 
-// firstThatStaysOpen is the first version, as server_version_num, in which a Query behind messages without a Sync leaves the
-// transaction of these open. There all claims are left, also those that would be answered well.
-const firstThatStaysOpen = 180000
-
-// takesClaim reports whether a claim can go before a statement without a trace. Outside of a transaction block the server
-// takes what follows an Execute for part of a pipeline, where SET LOCAL has another effect (IsInTransactionBlock,
+// takesClaim reports whether a claim can go with a statement without a trace. Outside of a transaction block the server
+// takes what follows it for part of a block or a pipeline, where SET LOCAL has another effect (IsInTransactionBlock,
 // src/backend/access/transam/xact.c): so it must be known that there is a block. Inside of a pipeline a claim is no other than
 // the question that it saves; a Query there would have to wait for what only a Sync would bring.
 func (e *Engine) takesClaim(typ byte, local bool) bool {
 	p := &e.pending
 	switch {
-	case e.options.ServerVersion >= firstThatStaysOpen:
-		return false
 	case p.claims > 0: // one at a time
 		return false
 	case p.unsynced:
@@ -91,7 +86,52 @@ func (e *Engine) takesClaim(typ byte, local bool) bool {
 	}
 }
 
-// answerClaim takes one message of the answer to a claim.
+// claimHolds goes on with a Query whose claim the server has answered well. What comes now is the answer to the client's statement.
+func (e *Engine) claimHolds(t *text) { t.preceded, t.claims, e.claim.done = false, false, true }
+
+// claimFails takes an error that answers the claim in a Query. Where the server is in no transaction, it is not told to the client, and
+// the names are asked about when it is ready.
+func (e *Engine) claimFails(frame []byte, t *text, out *Out) error {
+	c := &e.claim
+	list, _ := fields(wire.Body(frame))
+	t.preceded, t.claims, c.failed = false, false, true
+	if c.retry = get(list, 'C') == scope.CodeNotOwn && e.status == wire.TxIdle; c.retry {
+		e.cfg.Directory.Changed()
+		t.trail = nil // there will be another
+		return nil
+	}
+	c.done = true
+	err := e.deny(list, frame, t, out)
+	t.trail = nil
+	return err
+}
+
+// deny tells the client that a claim has failed, as the server says of a role that is not there.
+func (e *Engine) deny(list []field, frame []byte, behind *text, out *Out) error {
+	code := get(list, 'C')
+	gone := code == scope.CodeNotOwn
+	if gone {
+		code = scope.CodeInvalidParameter
+	}
+	if behind != nil {
+		e.done(behind.trail, code)
+	}
+	if !gone {
+		return e.say(frame, out)
+	}
+	e.cfg.Directory.Changed()
+	said := []field{
+		{'S', get(list, 'S')},
+		{'V', "ERROR"},
+		{'C', code},
+		{'M', fmt.Sprintf(`role "%s" does not exist`, e.claim.name)}, // check_role, src/backend/commands/variable.c
+	}
+	encodeFields(said, e.options.Charset())
+	out.Client.write(appendReport(nil, wire.ErrorResponse, said))
+	return nil
+}
+
+// answerClaim takes one message of the answer to a claim before a Parse.
 func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 	c := &e.claim
 	switch typ := frame[0]; typ {
@@ -103,32 +143,10 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true
 		}
-		c.done, c.failed = true, true
 		list, _ := fields(wire.Body(frame))
-		if code := get(list, 'C'); code != scope.CodeNotOwn {
-			if behind != nil {
-				e.done(behind.trail, code)
-			}
-			return drop, e.say(frame, out)
-		}
-		e.cfg.Directory.Changed()
-		if c.retry = e.held != nil && e.held.step == awaitsClaim && e.status == wire.TxIdle; c.retry {
-			return drop, nil
-		}
-		gone := []field{
-			{'S', get(list, 'S')},
-			{'V', "ERROR"},
-			{'C', scope.CodeInvalidParameter},
-			{'M', fmt.Sprintf(`role "%s" does not exist`, c.name)}, // check_role, src/backend/commands/variable.c
-		}
-		if behind != nil {
-			e.done(behind.trail, scope.CodeInvalidParameter)
-		}
-		encodeFields(gone, e.options.Charset())
-		out.Client.write(appendReport(nil, wire.ErrorResponse, gone))
+		return drop, e.deny(list, frame, behind, out)
 	case wire.CloseComplete:
 		if c.closes++; c.closes == closesAsked {
-			c.done = true
 			e.pending.pop()
 		}
 	case wire.ParseComplete, wire.BindComplete, wire.DataRow, wire.CommandComplete, wire.NoticeResponse:
@@ -141,18 +159,11 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 // claimed goes on with a Query when its claim was answered.
 func (e *Engine) claimed(out *Out) {
 	h := e.held
-	switch {
-	case !e.claim.failed: // it is on its way
+	if !e.claim.retry { // it is on its way, or has failed
 		e.held = nil
-		e.saw(h.text)
-	case e.claim.retry:
-		h.known, h.memory, h.text = nil, nil, nil
-		e.pending.push(ownSync, nil)
-		out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
-		e.askNames(e.cfg.Directory.Database(), out)
-	default:
-		e.held = nil
-		e.saw(h.text)
-		e.endSkipping(h.typ, out)
+		e.saw(h.written, h.bare)
+		return
 	}
+	h.known, h.memory, h.bare = nil, nil, nil
+	e.askNames(e.cfg.Directory.Database(), out)
 }

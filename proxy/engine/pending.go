@@ -33,7 +33,6 @@ const (
 	ownQuestion          // the proxy's own question: see question.go
 	ownDescribed         // the proxy's Describe of a statement: see rows.go
 	ownClaim             // the proxy's own claim: see claim.go
-	ownSync              // a Sync of the proxy's, between two messages of the client: ReadyForQuery
 	maxAwaited   = 1 << 16
 )
 
@@ -53,8 +52,6 @@ func (p *pending) push(a awaited, t *text) {
 			return // CopyGetData (src/backend/commands/copyfromparse.c) ignores Sync
 		}
 		p.unsynced, p.worked, p.skipping = false, false, false
-	case ownSync:
-		p.skipping = false
 	case copyEnded:
 		if p.copyIn {
 			p.copyIn = false

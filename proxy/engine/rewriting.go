@@ -27,9 +27,10 @@ type rewriting struct {
 	names  map[scope.Cluster]scope.Short // see called
 	view   *scope.View                   // by which it did
 	shown  shown                         // for the record
-	// Of a SET ROLE: the messages that go before it (claim.go), and the role.
-	claim []byte
-	role  scope.Cluster
+	// Of a SET ROLE: the messages that go before it (claim.go), what it is with the claim in its text, and the role.
+	claim   []byte
+	claimed *rewrite.Result
+	role    scope.Cluster
 }
 
 // maxRewritings bounds how many texts are remembered for one database.
@@ -71,6 +72,12 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 	}
 	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
 	mapped.result = h.analysis.Rewrite(h.view, h.mode, decide)
+	if mapped.role != "" && len(mapped.result.Refusals) == 0 {
+		claimed := *mapped.result
+		if err := h.analysis.Precede(&claimed, mapped.view.DB.ClaimSQL(mapped.role)); err == nil {
+			mapped.claimed = &claimed
+		}
+	}
 	mapped.names, mapped.shown = called(h.analysis, h.view), e.show(h.written, mapped.result)
 	if h.memory != nil && len(mapped.result.Refusals) == 0 {
 		h.memory.cache.Add(rewritingKey{h.analysis, h.mode}, &mapped)

@@ -43,8 +43,9 @@ type held struct {
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	text  *text  // what it has become, of the last two steps
-	frame []byte // the Execute message that follows the foreword
+	text  *text           // what it has become, of saysForeword
+	frame []byte          // the Execute message that follows the foreword
+	bare  *rewrite.Result // what it has become, without its claim
 }
 
 // step is what the question is about that a held statement waits for.
@@ -362,7 +363,16 @@ func (e *Engine) rewrite(out *Out) {
 		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
 		return
 	}
+	claims := h.step == awaitsClaim && len(result.Refusals) == 0
+	if claims && mapped.claimed == nil { // which could not be written
+		h.known, h.memory = nil, nil
+		e.askNames(e.cfg.Directory.Database(), out)
+		return
+	}
 	e.held = nil
+	if claims {
+		result = mapped.claimed
+	}
 	if result.Enrol {
 		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
 		return
@@ -385,19 +395,20 @@ func (e *Engine) rewrite(out *Out) {
 		}
 		t.preceded = true
 	}
-	if h.step == awaitsClaim {
-		h.text = t // it may have to be mapped again
+	if claims {
+		t.preceded, t.claims = true, true
+		h.bare, e.held = mapped.result, h // it may have to be mapped again
 	} else {
-		e.saw(t)
+		e.saw(t.client, result)
 	}
 	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles) || t.follows()
 	e.send(h.statement, t, result.SQL, out)
 }
 
 // saw tells what became of a statement that named roles.
-func (e *Engine) saw(t *text) {
-	if e.cfg.Saw != nil && len(t.result.Actions) > 0 {
-		e.cfg.Saw(t.client, t.result)
+func (e *Engine) saw(client string, result *rewrite.Result) {
+	if e.cfg.Saw != nil && len(result.Actions) > 0 {
+		e.cfg.Saw(client, result)
 	}
 }
 
