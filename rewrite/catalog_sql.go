@@ -41,18 +41,23 @@ const (
 	memberSQL = `(SELECT true FROM pg_catalog.pg_auth_members pgscope_m` +
 		` WHERE pgscope_m.roleid {=} {ours} AND pgscope_m.member {=} {oid} LIMIT 1)`
 
-	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows.
-	// A role that is renamed or dropped meanwhile has one name for the statement's snapshot, which rows have, and another,
-	// or none, for the server's functions.
+	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows. A role
+	// that is renamed or dropped meanwhile has one name for the statement's snapshot and another, or none, for the server's functions, so
+	// {names} are those by which the expressions know roles.
 	allShownSQL = `COALESCE((SELECT pg_catalog.jsonb_object_agg(pgscope_a.n, pg_catalog.concat(pgscope_a.s, pg_catalog.right(pgscope_a.n,` +
 		` pg_catalog.length(pgscope_a.l) {*} -1))) FROM ({allMembers}) pgscope_a (n, l, s)` +
 		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l)), '{}'::pg_catalog.jsonb)`
 	allMembersSQL = `SELECT pgscope_n.n, {lead}::pg_catalog.text, ''::pg_catalog.text` +
-		` FROM pg_catalog.pg_auth_members pgscope_m` + bothNamesSQL + ` WHERE pgscope_m.roleid {=} {ours}`
+		` FROM pg_catalog.pg_auth_members pgscope_m{names} WHERE pgscope_m.roleid {=} {ours}`
 	allOfKinSQL = ` UNION ALL SELECT pgscope_n.n, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
-		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid` + bothNamesSQL
-	bothNamesSQL = ` JOIN pg_catalog.pg_roles pgscope_g ON pgscope_g.oid {=} pgscope_m.member CROSS JOIN LATERAL (VALUES` +
-		` (pgscope_g.rolname::pg_catalog.text), (pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text)) pgscope_n (n)`
+		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid{names}`
+	functionNamesSQL = ` CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text) pgscope_n (n)`
+	snapshotNamesSQL = ` JOIN pg_catalog.pg_roles pgscope_g ON pgscope_g.oid {=} pgscope_m.member` +
+		` CROSS JOIN LATERAL (SELECT pgscope_g.rolname::pg_catalog.text) pgscope_n (n)`
+
+	// singleSQL is the short name of a role in a row, where the database has no roles of schemas.
+	singleSQL = `CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) AND {key} {=} ANY (SELECT {member}` +
+		` FROM pg_catalog.pg_auth_members pgscope_m{names} WHERE pgscope_m.roleid {=} {ours}) THEN ({cut}){type} ELSE {name} END`
 
 	// ofKinSQL is the name of a role of a schema.
 	ofKinSQL = ` ELSE (SELECT pgscope_k.s {||} '.' {||} pg_catalog.right({name}::pg_catalog.text, pg_catalog.length(pgscope_k.l) {*} -1)` +
@@ -262,7 +267,7 @@ func (l lens) shown(oid, name, member string) string {
 }
 
 // all is shown where it is asked for many roles.
-func (l lens) all(name string) string { return l.in(l.allShown(), name) }
+func (l lens) all(name string, names namesOf) string { return l.in(l.allShown(names), name) }
 
 // in is all with the short names at hand.
 func (l lens) in(names, name string) string {
@@ -270,10 +275,22 @@ func (l lens) in(names, name string) string {
 		"name", name, "names", names)
 }
 
-func (l lens) allShown() string {
-	members := l.sql(allMembersSQL)
+// namesOf says by which names an expression knows roles.
+type namesOf int
+
+const (
+	ofFunctions namesOf = iota // those that pg_get_userbyid and its like return, and that access lists are written with
+	ofSnapshot                 // those of pg_authid, as the statement sees it
+)
+
+func (l lens) allShown(of namesOf) string {
+	names := functionNamesSQL
+	if of == ofSnapshot {
+		names = l.sql(snapshotNamesSQL)
+	}
+	members := l.sql(allMembersSQL, "names", names)
 	if l.kin != "" {
-		members += l.sql(allOfKinSQL)
+		members += l.sql(allOfKinSQL, "names", names)
 	}
 	return l.sql(allShownSQL, "allMembers", members)
 }
@@ -287,8 +304,8 @@ func (l lens) short(name, typ string) string {
 }
 
 // shorts is short for the rows of a relation.
-func (l lens) shorts(name, typ string) string {
-	return "COALESCE((" + l.all(name) + ")" + typ + ", " + name + ")"
+func (l lens) shorts(name, typ string, of namesOf) string {
+	return "COALESCE((" + l.all(name, of) + ")" + typ + ", " + name + ")"
 }
 
 // rows is shorts where rowNames are at hand.
@@ -330,6 +347,8 @@ func (l lens) hidden(name string) string {
 const (
 	typeName = "::pg_catalog.name"
 	typeText = "::pg_catalog.text"
+
+	typeIdentifier = "::information_schema.sql_identifier"
 )
 
 // rowNames is what the relation's subselect has beside each row: what the database's roles are called, by their names.
@@ -339,21 +358,16 @@ const rowNames = "pgscope_o.o"
 func (l lens) relation(name string, columns []string) string {
 	const row = "pgscope_r."
 	rel := relations[name]
-	var b strings.Builder
-	b.WriteString("(SELECT ")
+	list := make([]string, len(columns))
 	for i, c := range columns {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		ref := row + scope.QuoteIdent(c)
-		if mapped := l.column(rel.columns[c], ref); mapped != "" {
-			b.WriteString(mapped + " AS " + scope.QuoteIdent(c))
-		} else {
-			b.WriteString(ref)
+		list[i] = row + scope.QuoteIdent(c)
+		if mapped := l.single(rel, rel.columns[c], list[i]); mapped != "" {
+			list[i] = mapped + " AS " + scope.QuoteIdent(c)
+		} else if mapped := l.column(rel.columns[c], list[i]); mapped != "" {
+			list[i] = mapped + " AS " + scope.QuoteIdent(c)
 		}
 	}
-	schema, table := cutSchema(name)
-	b.WriteString(" FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r" + l.beside())
+	shown, where := strings.Join(list, ", "), ""
 	var roles []role
 	for _, c := range rel.roles {
 		var r role
@@ -370,10 +384,14 @@ func (l lens) relation(name string, columns []string) string {
 		roles = append(roles, r)
 	}
 	if roles != nil {
-		b.WriteString(" WHERE " + l.visible(roles))
+		where = " WHERE " + l.visible(roles)
 	}
-	b.WriteString(")")
-	return b.String()
+	beside := ""
+	if strings.Contains(shown+where, rowNames) {
+		beside = l.beside(rel.names)
+	}
+	schema, table := cutSchema(name)
+	return "(SELECT " + shown + " FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r" + beside + where + ")"
 }
 
 // only is relation where the query looks for one name alone; empty where that needs to be told as of all others.
@@ -440,7 +458,34 @@ func (l lens) said(f form, constant, as string) string {
 }
 
 // beside is the item of a FROM list that has [rowNames]. OFFSET keeps the planner from making them anew for each use.
-func (l lens) beside() string { return ", (SELECT " + l.allShown() + " AS o OFFSET 0) pgscope_o" }
+func (l lens) beside(of namesOf) string {
+	return ", (SELECT " + l.allShown(of) + " AS o OFFSET 0) pgscope_o"
+}
+
+// single returns the expression for the one name of a relation that lists no roles; empty where there are more, which share what the
+// query makes of all the database's roles. Of one, a set of them is cheaper to plan.
+func (l lens) single(rel shownRelation, kind column, ref string) string {
+	names := 0
+	for _, k := range rel.columns {
+		if k != definitionColumn {
+			names++
+		}
+	}
+	if names != 1 || rel.roles != nil || l.kin != "" || kind != nameColumn && kind != identifierColumn {
+		return ""
+	}
+	typ, key, member, from := typeName, ref+typeText, "pgscope_n.n", functionNamesSQL
+	if kind == identifierColumn {
+		typ = typeIdentifier
+	}
+	switch {
+	case rel.oid != "":
+		key, member, from = "pgscope_r."+scope.QuoteIdent(rel.oid), "pgscope_m.member", ""
+	case rel.names == ofSnapshot:
+		from = l.sql(snapshotNamesSQL)
+	}
+	return l.sql(singleSQL, "name", ref, "type", typ, "key", key, "member", member, "names", from, "cut", l.sql(cutSQL, "name", ref))
+}
 
 // column returns the expression for a column, empty where it stays as it is.
 func (l lens) column(kind column, ref string) string {
@@ -448,7 +493,7 @@ func (l lens) column(kind column, ref string) string {
 	case nameColumn:
 		return l.rows(ref, typeName)
 	case identifierColumn:
-		return l.rows(ref, "::information_schema.sql_identifier")
+		return l.rows(ref, typeIdentifier)
 	case namesColumn:
 		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.rows("pgscope_u.n", typeName) +
 			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
@@ -521,7 +566,7 @@ func (l lens) wrap(f form, as string) (before, after string) {
 	case shortName:
 		return "(SELECT " + l.short(argument, typeName) + from, " AS x) pgscope_x)"
 	case shortNames:
-		return "(SELECT " + l.shorts(argument, typeName) + from, " AS x) pgscope_x)"
+		return "(SELECT " + l.shorts(argument, typeName, ofFunctions) + from, " AS x) pgscope_x)"
 	case shortText:
 		return "(SELECT " + l.short(argument, typeText) + from, " AS x) pgscope_x)"
 	case storedName:
@@ -530,7 +575,7 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT " + l.definition(argument) + from, " AS x) pgscope_x)"
 	case regroleText:
 		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
-		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name) + "), " + argument + typeText + ")" +
+		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name, ofFunctions) + "), " + argument + typeText + ")" +
 			from, " AS x) pgscope_x)"
 	case aclTexts:
 		return "(SELECT CASE WHEN " + l.without(argument) + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.text[] ELSE ARRAY(SELECT " +
@@ -622,7 +667,7 @@ const notMarkers = "pg_catalog.starts_with(pg_catalog.ltrim(pgscope_i.m[1], '\"'
 
 // besideItems is beside with the names as access lists have them.
 func (l lens) besideItems() string {
-	return ", (SELECT " + l.sql(aclShownSQL, "names", l.allShown(), "oddASCII", scope.QuoteLiteral(`[\x01-/:-@[-^\x60{-\x7f]`),
+	return ", (SELECT " + l.sql(aclShownSQL, "names", l.allShown(ofFunctions), "oddASCII", scope.QuoteLiteral(`[\x01-/:-@[-^\x60{-\x7f]`),
 		"odd", scope.QuoteLiteral(`[^0-9A-Za-z_]`)) + " AS o OFFSET 0) pgscope_o"
 }
 
@@ -636,7 +681,7 @@ func (l lens) roleMap(f form) (before, after string) {
 		asKey, typ = typeText, typeName
 	}
 	return "((SELECT pg_catalog.jsonb_object_agg(" + key + ", " + value + ")" + concat + scope.QuoteLiteral(nobody) +
-			"::pg_catalog.jsonb FROM pg_catalog.pg_roles pgscope_a, LATERAL (SELECT " + l.shorts("pgscope_a.rolname", typeName) +
+			"::pg_catalog.jsonb FROM pg_catalog.pg_roles pgscope_a, LATERAL (SELECT " + l.shorts("pgscope_a.rolname", typeName, ofSnapshot) +
 			" AS n) pgscope_s) OPERATOR(pg_catalog.->>) (",
 		")" + asKey + ")" + typ
 }

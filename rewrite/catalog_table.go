@@ -6,6 +6,8 @@ import "maps"
 type shownRelation struct {
 	columns map[string]column // the columns with names in them
 	roles   []roleColumns     // rows of roles that do not exist for the database are hidden
+	names   namesOf           // by which it knows roles
+	oid     string            // of one name: the column with the role's OID; empty for none
 }
 
 // roleColumns are the columns that tell a role, by name and by OID; empty for none.
@@ -28,34 +30,37 @@ const (
 //
 // Left out on purpose: texts of statements (pg_stat_activity.query), which are no names; pg_class and its like, whose access lists are mapped where they become texts (see aclColumns).
 var relations = func() map[string]shownRelation {
-	named := func(owner string) shownRelation { return shownRelation{columns: map[string]column{owner: nameColumn}} }
+	named := func(user string) shownRelation {
+		return shownRelation{columns: map[string]column{user: nameColumn}, names: ofSnapshot}
+	}
+	owned := func(owner string) shownRelation { return shownRelation{columns: map[string]column{owner: nameColumn}} }
 	all := map[string]shownRelation{
 		"pg_catalog.pg_roles": {
-			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []roleColumns{{"rolname", "oid"}},
+			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []roleColumns{{"rolname", "oid"}}, names: ofSnapshot,
 		},
-		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []roleColumns{{"rolname", "oid"}}},
+		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []roleColumns{{"rolname", "oid"}}, names: ofSnapshot},
 		"pg_catalog.pg_user": {
-			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}},
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}}, names: ofSnapshot,
 		},
 		"pg_catalog.pg_shadow": {
-			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}},
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}}, names: ofSnapshot,
 		},
-		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []roleColumns{{"groname", "grosysid"}}},
+		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []roleColumns{{"groname", "grosysid"}}, names: ofSnapshot},
 		"pg_catalog.pg_auth_members":    {roles: []roleColumns{{oid: "roleid"}, {oid: "member"}}},
 		"pg_catalog.pg_db_role_setting": {columns: map[string]column{"setconfig": settingsColumn}, roles: []roleColumns{{oid: "setrole"}}},
 
-		"pg_catalog.pg_tables":          named("tableowner"),
+		"pg_catalog.pg_tables":          owned("tableowner"),
 		"pg_catalog.pg_views":           {columns: map[string]column{"viewowner": nameColumn, "definition": definitionColumn}},
 		"pg_catalog.pg_matviews":        {columns: map[string]column{"matviewowner": nameColumn, "definition": definitionColumn}},
 		"pg_catalog.pg_rules":           {columns: map[string]column{"definition": definitionColumn}},
-		"pg_catalog.pg_sequences":       named("sequenceowner"),
-		"pg_catalog.pg_stats_ext":       named("statistics_owner"),
-		"pg_catalog.pg_stats_ext_exprs": named("statistics_owner"),
+		"pg_catalog.pg_sequences":       owned("sequenceowner"),
+		"pg_catalog.pg_stats_ext":       owned("statistics_owner"),
+		"pg_catalog.pg_stats_ext_exprs": owned("statistics_owner"),
 		"pg_catalog.pg_policies": {columns: map[string]column{
 			"roles": namesColumn, "qual": definitionColumn, "with_check": definitionColumn,
-		}},
-		"pg_catalog.pg_stat_activity":    named("usename"),
-		"pg_catalog.pg_stat_replication": named("usename"),
+		}, names: ofSnapshot},
+		"pg_catalog.pg_stat_activity":    {columns: map[string]column{"usename": nameColumn}, oid: "usesysid"},
+		"pg_catalog.pg_stat_replication": {columns: map[string]column{"usename": nameColumn}, oid: "usesysid"},
 		"pg_catalog.pg_prepared_xacts":   named("owner"),
 		"pg_catalog.pg_user_mappings":    named("usename"),
 	}
@@ -77,7 +82,7 @@ var relations = func() map[string]shownRelation {
 		"_pg_foreign_tables":                {"authorization_identifier"},
 		"_pg_user_mappings":                 {"authorization_identifier", "srvowner"},
 	} {
-		r := shownRelation{columns: make(map[string]column)}
+		r := shownRelation{columns: make(map[string]column), names: ofSnapshot}
 		for _, c := range columns {
 			r.columns[c] = identifierColumn
 		}
