@@ -241,7 +241,7 @@ func TestSnapshot(t *testing.T) {
 	database(t, scoped(), "billing")
 	via := start(t, scoped(), permissive(t))
 	orders, billing := via.open(t, "orders", "postgres"), via.open(t, "billing", "postgres")
-	orders.query("CREATE ROLE stays; CREATE ROLE goes; CREATE ROLE was")
+	orders.query("CREATE ROLE stays; CREATE ROLE goes; CREATE ROLE was; CREATE TABLE t (a int); ALTER TABLE t OWNER TO was; GRANT SELECT ON t TO was, stays")
 	billing.query("CREATE ROLE alien; CREATE ROLE strange; CREATE ROLE foreigner")
 	const list = "SELECT rolname FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' ORDER BY 1"
 	d := via.open(t, "orders", "postgres")
@@ -251,6 +251,16 @@ func TestSnapshot(t *testing.T) {
 	billing.query("DROP ROLE alien; ALTER ROLE strange RENAME TO stranger")
 	if diff := cmp.Diff(want, d.query(list)); diff != "" {
 		t.Errorf("before (-) and after (+) others changed roles:\n%s", diff)
+	}
+	for _, sql := range []string{ // names that functions return are new, those of rows are old
+		"SELECT tableowner FROM pg_tables WHERE tablename = 't'", "SELECT pg_get_userbyid(relowner) || '' FROM pg_class WHERE relname = 't'",
+		"SELECT relacl::text FROM pg_class WHERE relname = 't'", "SELECT rolname FROM pg_roles WHERE rolname = 'was'",
+		"SELECT string_agg(grantee, ' ' ORDER BY grantee) FROM information_schema.role_table_grants WHERE table_name = 't'",
+		"SELECT m::regrole::text FROM (SELECT relowner FROM pg_class WHERE relname = 't') AS x (m)",
+	} {
+		if got := d.query(sql); strings.Contains(strings.Join(got, " "), "orders_") || !strings.HasPrefix(got[len(got)-2], "row ") {
+			t.Errorf("%s: %q", sql, got)
+		}
 	}
 	d.query("COMMIT")
 	if got := d.query(list); !slices.Contains(got, `row "now"`) || slices.ContainsFunc(got, func(line string) bool { return strings.Contains(line, "_") && !isError(line) }) {

@@ -40,7 +40,7 @@ SELECT relname, pg_get_userbyid(relowner) AS owner, current_user FROM pg_class W
 SELECT pg_get_userbyid(relowner) AS owner, relname FROM pg_class WHERE relname IN ('t', 'names', 'pg_class') ORDER BY owner, 2;
 SELECT DISTINCT pg_get_userbyid(relowner), user FROM pg_class WHERE relname IN ('t', 'names', 'pg_class') ORDER BY 1;
 SELECT user UNION SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 't' ORDER BY 1;
-SELECT current_user; SELECT 1, session_user; SELECT names.*, user FROM names ORDER BY id;
+SELECT current_user; SELECT 1, session_user; SELECT n.*, user FROM (VALUES (1, 2)) n ORDER BY 1;
 SELECT pg_get_userbyid(max(relowner)), pg_get_userbyid(0), pg_get_userbyid(10) FROM pg_class WHERE relname = 't';
 SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) = 'writer' AND relkind = 'r' ORDER BY 1;
 SELECT relowner::regrole, relowner::regrole::text, (relowner)::regrole AS o, CAST(relowner AS regrole), pg_catalog.quote_ident(relowner::regrole::text) FROM pg_class WHERE relname = 't';
