@@ -315,6 +315,9 @@ func describeReferencesIn(list []statement, text string) string {
 			if r.set {
 				b.WriteString(", a set")
 			}
+			if r.form == subselect && r.constant != "" {
+				fmt.Fprintf(&b, ", only %s", r.constant)
+			}
 			b.WriteString("\n")
 		}
 		for _, inner := range s.bodies {
