@@ -8,13 +8,14 @@ KUBERNETES=(1.31 1.34 1.37)          # versions that the manifests are held agai
 KUBERNETES_VALIDATE=1.37.0           # of PyPI, with the schemas in it
 CYCLONEDX_LIB=11.12.0                # likewise
 
+ls dist/*.deb dist/*.rpm dist/sbom.cdx.json >/dev/null # by make dist
 failed=0
 step() { # NAME COMMAND…
 	local name=$1
 	shift
 	if out=$("$@" 2>&1); then
 		echo "$name: ok"
-		out=$(grep -v '^$' <<<"$out" | tail -1) # what it all comes to
+		out=$(sed '/^$/d' <<<"$out" | tail -1) # what it all comes to
 	else
 		echo "$name: FAILED"
 		failed=1
