@@ -198,11 +198,11 @@ func (l *loop) shut() {
 	l.closed = true
 }
 
-// run is the thread.
+// run is the thread. It ends with the loop, since Go gives no locked thread to others.
 func (l *loop) run() {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer l.closeDescriptors()
+	rawSchedBatch()
 	events := make([]unix.EpollEvent, loopEvents)
 	for !l.closed {
 		for _, e := range events[:l.wait(events)] {
@@ -591,6 +591,13 @@ func (g *leg) await(mask uint32) {
 }
 
 // The system calls of the byte path. They do not block, or not for long, so the scheduler need not be told about them.
+
+// rawSchedBatch makes the kernel take no processor away from anybody for the thread, which is woken for each message: when its
+// turn comes, there are more of them. Where that is not allowed, it works as well, only slower.
+func rawSchedBatch() {
+	var priority int32 // the policy has none
+	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_BATCH, uintptr(unsafe.Pointer(&priority))) //nolint:gosec // as package syscall does
+}
 
 func rawEpollWait(epoll int, events []unix.EpollEvent, milliseconds int) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll),

@@ -92,7 +92,7 @@ func (x *session) begin() (handed bool) {
 	}
 	if v.client.IsValid() {
 		x.client = v.client.Addr()
-		x.log = s.o.Log.With(zap.Stringer("client", v.client)) // as a load balancer says
+		x.log = s.o.Log.WithLazy(zap.Stringer("client", v.client)) // as a load balancer says
 	}
 	if v.cancel != nil {
 		x.forwardCancel(*v.cancel)
@@ -379,6 +379,7 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	r.waited = func(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
 	r.park = func(server net.Conn) *parked { return x.parked(r, in, server) }
 	x.attach(r)
+	x.cancel()  // from here on the relay ends the session; what is kept while it rests is what its memory is
 	x.recheck() // the policy may be another by now
 	if r.start(in.welcome, in.rest) {
 		in.welcome, in.rest = nil, nil
@@ -387,7 +388,7 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 			x.over()
 		}
 		if loops, conn := x.server.loops, x.conn; loops != nil {
-			x.conn = nil // what is kept while a session rests is what its memory is
+			x.conn = nil // its memory too
 			if loops.take(r, done) {
 				return true
 			}

@@ -28,8 +28,10 @@ type rest struct {
 // lookAfter is how long a held client is taken to be there without a look.
 const lookAfter = 5 * time.Second
 
-// watch ends the sessions that rest for too long, and those whose client has gone while it was held, until ctx ends.
+// watch ends the sessions that rest for too long, and those whose client has gone while it was held, and tidies up after
+// bursts, until ctx ends.
 func (s *Server) watch(ctx context.Context) {
+	var memory tidy
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
@@ -37,6 +39,7 @@ func (s *Server) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
+			memory.look()
 			t := s.settings.Load().Timeouts
 			s.each(func(x *session) { x.expire(now, t) })
 		}

@@ -39,7 +39,10 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 			return gatherUpTo(maxDescription, typ, size)
 		}
 	case wire.DataRow:
-		if first.text.shows() && size <= e.cfg.MaxMessage {
+		if !first.text.shows() {
+			return passes, nil
+		}
+		if size <= e.cfg.MaxMessage {
 			return gather, nil
 		}
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
@@ -55,8 +58,10 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		}
 	case wire.CopyInResponse:
 		e.pending.copying()
+	case wire.CopyData:
+		return passes, nil
 	case wire.ParameterDescription, wire.FunctionCallResponse, wire.NotificationResponse,
-		wire.CopyOutResponse, wire.CopyBothResponse, wire.CopyData, wire.CopyDone:
+		wire.CopyOutResponse, wire.CopyBothResponse, wire.CopyDone:
 	default: // Authentication and NegotiateProtocolVersion too: that is over
 		return drop, serverViolation("unexpected message", typ)
 	}

@@ -432,6 +432,40 @@ func TestUntouchedAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestLargeMessagesAllocateNothing: rows and copied data of 1 KiB to 1 GiB go through the reader's buffer.
+func TestLargeMessagesAllocateNothing(t *testing.T) {
+	e := newTestSession(t, newBook()).e
+	var out Out
+	buf := make([]byte, 64<<10)
+	passed := 0
+	feed := func(b []byte) {
+		if err := e.Server(b, &out); err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range out.Client.Bufs {
+			passed += len(b)
+		}
+	}
+	for size := 1 << 10; size <= 1<<30; size <<= 10 {
+		for _, typ := range []byte{wire.DataRow, wire.CopyData} {
+			if n := testing.AllocsPerRun(1, func() {
+				passed = 0
+				head := wire.AppendHeader(buf[:0], typ, size)
+				feed(head[:3])
+				feed(head[3:])
+				for left := size; left > 0; left -= len(buf) {
+					feed(buf[:min(left, len(buf))])
+				}
+			}); n != 0 {
+				t.Errorf("message %q of %d bytes: %v allocations", typ, size, n)
+			}
+			if passed != wire.HeaderSize+size || !e.ClientAtBoundary() {
+				t.Errorf("message %q of %d bytes: %d passed", typ, size, passed)
+			}
+		}
+	}
+}
+
 // wantsSaid is wants with statements of the proxy's own cut short.
 func (s *session) wantsSaid(lines ...string) *session {
 	s.t.Helper()

@@ -45,7 +45,9 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 	case wire.Describe, wire.Sync, wire.CopyDone, wire.CopyFail:
 		e.pending.push(asks[typ], nil)
 		return pass, nil
-	case wire.Flush, wire.CopyData:
+	case wire.CopyData:
+		return passes, nil
+	case wire.Flush:
 		return pass, nil
 	case wire.Terminate:
 		e.goodbye = true

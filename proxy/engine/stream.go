@@ -10,6 +10,7 @@ type verdict uint8
 
 const (
 	pass   verdict = iota // forward it as it is, without looking inside
+	passes                // likewise, and those of its type that follow at once: begin has nothing to note about them
 	gather                // collect it whole, then ask again
 	drop                  // do not forward it
 	hold                  // take nothing more until the engine is resumed
@@ -19,8 +20,8 @@ const (
 // reader's buffer, and a run of them is one piece of output. Those that must be understood are collected as they
 // arrive, whatever length they claim.
 type stream struct {
-	// begin sees the type of a message and the length of its body. It answers pass, gather, drop, or hold: the message
-	// was not taken, and begin will be asked again. What it writes itself goes before the message.
+	// begin sees the type of a message and the length of its body. It answers pass, passes, gather, drop, or hold: the
+	// message was not taken, and begin will be asked again. What it writes itself goes before the message.
 	begin func(typ byte, size int, out *Out) (verdict, error)
 	// whole sees a gathered message from its type byte on. It answers pass, drop, or hold: the message was taken. What it
 	// writes itself goes before the message. It must not keep the slice.
@@ -30,6 +31,7 @@ type stream struct {
 
 	head []byte  // a header that came in pieces, so far
 	open bool    // a message is under way:
+	typ  byte    // … its type
 	fate verdict // … what becomes of it
 	left int     // … how many bytes of it are still to come
 	buf  []byte  // … what was gathered of it
@@ -59,6 +61,11 @@ func (s *stream) pump(in []byte, lane *Lane, out *Out) (taken int, err error) {
 		switch {
 		case s.fate == pass:
 			w.pass(n)
+		case s.fate == passes:
+			w.pass(n)
+			if s.left == 0 {
+				w.pass(wire.Run(in[w.at:], s.typ))
+			}
 		case s.fate == drop:
 			w.skip(n)
 		case borrowed:
@@ -114,11 +121,11 @@ func (s *stream) start(w *window, out *Out) (bool, error) {
 	if err != nil || fate == hold {
 		return false, err
 	}
-	s.open, s.fate, s.left = true, fate, h.Frame()
+	s.open, s.typ, s.fate, s.left = true, h.Type, fate, h.Frame()
 	if len(s.head) > 0 { // the header has left the reader's buffer
 		s.left = h.Body
 		switch fate {
-		case pass:
+		case pass, passes:
 			w.lane.write(head)
 		case gather:
 			s.buf = append(s.buf, head...)

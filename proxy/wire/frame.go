@@ -44,6 +44,19 @@ func ParseHeader(b []byte) (h Header, more bool, err error) {
 	return Header{Type: b[0], Body: int(n) - lengthSize}, false, nil
 }
 
+// Run returns how many bytes at the beginning of b are whole messages of that type.
+func Run(b []byte, typ byte) int {
+	n := 0
+	for n < len(b) && b[n] == typ {
+		h, more, err := ParseHeader(b[n:])
+		if more || err != nil || h.Body > len(b)-n-HeaderSize {
+			break
+		}
+		n += h.Frame()
+	}
+	return n
+}
+
 // AppendHeader appends the header of a message whose body has the given length.
 func AppendHeader(dst []byte, typ byte, body int) []byte {
 	dst = append(dst, typ)

@@ -44,6 +44,26 @@ func TestReadFrame(t *testing.T) {
 	}
 }
 
+func TestRun(t *testing.T) {
+	const a, b = "D\x00\x00\x00\x06xy", "D\x00\x00\x00\x04"
+	for in, want := range map[string]int{
+		"":                              0,
+		"C\x00\x00\x00\x04":             0,
+		a:                               len(a),
+		a + b + a:                       len(a + b + a),
+		a + "C\x00\x00\x00\x04" + b:     len(a),
+		a + "D\x00\x00\x00":             len(a), // half a header
+		a + "D\x00\x00\x00\x07xy":       len(a), // half a body
+		a + "D\x00\x00\x00\x03" + a:     len(a), // no length
+		a + "D\xff\xff\xff\xff" + a:     len(a),
+		a + "D\x7f\xff\xff\xff" + a + b: len(a),
+	} {
+		if n := Run([]byte(in), DataRow); n != want {
+			t.Errorf("%q: %d, want %d", in, n, want)
+		}
+	}
+}
+
 func TestParseHeader(t *testing.T) {
 	for _, test := range []struct {
 		in   string
