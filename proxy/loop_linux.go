@@ -593,9 +593,9 @@ func (g *leg) await(mask uint32) {
 // The system calls of the byte path. They do not block, or not for long, so the scheduler need not be told about them.
 
 // rawSchedBatch makes the kernel take no processor away from anybody for the thread, which is woken for each message: when its
-// turn comes, there are more of them. Where that is not allowed, it works as well, only slower.
+// turn comes, there are more of them. The policy knows no priority. Where it is not allowed, the loop works as well, only slower.
 func rawSchedBatch() {
-	var priority int32 // the policy has none
+	var priority int32
 	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_BATCH, uintptr(unsafe.Pointer(&priority))) //nolint:gosec // as package syscall does
 }
 

@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"runtime/debug"
-	"runtime/metrics"
+	figures "runtime/metrics"
 )
 
 // tidy gives back the memory that a burst has left: many logins at once, their ends, a large result that a client was slow to
@@ -30,7 +30,7 @@ func (t *tidy) look() {
 
 // collections is how often the garbage collector ran.
 func collections() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
-	metrics.Read(sample)
+	sample := []figures.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
+	figures.Read(sample)
 	return sample[0].Value.Uint64()
 }
