@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -222,7 +223,7 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	if !ok || !ok2 {
 		return drop, serverViolation("invalid string", frame[0])
 	}
-	if e.cfg.Keep && !e.started {
+	if e.cfg.Keep && !e.started && !slices.Contains(e.reported, string(name)) {
 		e.reported = append(e.reported, string(name))
 	}
 	switch string(name) {
