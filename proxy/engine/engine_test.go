@@ -453,6 +453,9 @@ func TestLargeMessagesAllocateNothing(t *testing.T) {
 				head := wire.AppendHeader(buf[:0], typ, size)
 				feed(head[:3])
 				feed(head[3:])
+				if e.ClientAtBoundary() {
+					t.Errorf("message %q of %d bytes: no boundary is here", typ, size)
+				}
 				for left := size; left > 0; left -= len(buf) {
 					feed(buf[:min(left, len(buf))])
 				}

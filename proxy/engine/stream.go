@@ -32,7 +32,8 @@ type stream struct {
 	head []byte  // a header that came in pieces, so far
 	open bool    // a message is under way:
 	typ  byte    // … its type
-	fate verdict // … what becomes of it
+	fate verdict // … what becomes of it: pass, gather or drop
+	runs bool    // … and those of its type that follow at once
 	left int     // … how many bytes of it are still to come
 	buf  []byte  // … what was gathered of it
 }
@@ -61,9 +62,7 @@ func (s *stream) pump(in []byte, lane *Lane, out *Out) (taken int, err error) {
 		switch {
 		case s.fate == pass:
 			w.pass(n)
-		case s.fate == passes:
-			w.pass(n)
-			if s.left == 0 {
+			if s.runs && s.left == 0 {
 				w.pass(wire.Run(in[w.at:], s.typ))
 			}
 		case s.fate == drop:
@@ -121,11 +120,15 @@ func (s *stream) start(w *window, out *Out) (bool, error) {
 	if err != nil || fate == hold {
 		return false, err
 	}
+	s.runs = fate == passes
+	if s.runs {
+		fate = pass
+	}
 	s.open, s.typ, s.fate, s.left = true, h.Type, fate, h.Frame()
 	if len(s.head) > 0 { // the header has left the reader's buffer
 		s.left = h.Body
 		switch fate {
-		case pass, passes:
+		case pass:
 			w.lane.write(head)
 		case gather:
 			s.buf = append(s.buf, head...)
