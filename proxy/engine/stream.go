@@ -42,7 +42,7 @@ type stream struct {
 func (s *stream) between() bool { return !s.open && len(s.head) == 0 }
 
 // passing reports whether a part of a message was given on, and the rest is still to come. One that is collected was not.
-func (s *stream) passing() bool { return s.open && (s.fate == pass || s.fate == passes) }
+func (s *stream) passing() bool { return s.open && s.fate == pass }
 
 // pump takes bytes from in, gives lane those that pass, and returns how many it took: all, but for a hold. After an
 // error the stream must not be used again.
