@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ func (d *directories) of(database string) *directory {
 		e = &directory{
 			prefix: prefix, db: scope.NewDatabase(0, database, prefix),
 			roles: make(map[scope.Cluster]scope.Role), admitted: make(map[admission]struct{}),
-			known: engine.NewRewritings(),
+			known: engine.NewRewritings(), doubtful: make(map[scope.Cluster]struct{}),
 		}
 		if d.byDatabase == nil {
 			d.byDatabase = make(map[string]*directory)
@@ -68,6 +69,8 @@ type directory struct {
 	listed time.Time // when all of them were listed; zero when they must be anew
 	plain  bool      // whether no schema had roles of its own then
 	known  *engine.Rewritings
+	// doubtful are roles that this proxy's sessions have changed since then.
+	doubtful map[scope.Cluster]struct{}
 	// columns are those of the catalogs, of a server of the version.
 	columns struct {
 		version int
@@ -101,7 +104,7 @@ func (d *directory) Recall(name scope.Short) (*scope.View, scope.Cluster) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	c, err := d.db.Qualify(name)
-	if err != nil || !d.plain || d.roles[c].Name != name || time.Since(d.listed) > fresh {
+	if err != nil || !d.plain || d.roles[c].Name != name || time.Since(d.listed) > fresh || d.doubts(c) {
 		return nil, ""
 	}
 	db := d.db
@@ -120,7 +123,21 @@ func (d *directory) Rewritings() *engine.Rewritings {
 func (d *directory) Stale() bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return time.Since(d.listed) > fresh
+	return time.Since(d.listed) > fresh || len(d.doubtful) > 0
+}
+
+func (d *directory) Doubt(q *scope.Inquiry) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	q.Own = time.Since(d.listed) > fresh
+	for c := range d.doubtful {
+		q.Ask(c)
+	}
+}
+
+func (d *directory) doubts(c scope.Cluster) bool {
+	_, ok := d.doubtful[c]
+	return ok
 }
 
 func (d *directory) Admit(c scope.Cluster, name scope.Short) {
@@ -150,9 +167,15 @@ func (d *directory) Learn(v *scope.View) {
 		clear(d.roles)
 		d.listed, d.plain = time.Now(), v.Plain
 		clear(d.admitted)
+		clear(d.doubtful)
 	}
 	for c, r := range v.Roles() {
 		d.roles[c] = r
+		delete(d.doubtful, c)
+	}
+	for c := range v.Missed() {
+		delete(d.roles, c)
+		delete(d.doubtful, c)
 	}
 }
 
@@ -172,10 +195,22 @@ func (d *directory) LearnColumns(version int, c rewrite.Columns) {
 	d.known = engine.NewRewritings()
 }
 
-func (d *directory) Changed() {
+// maxDoubtful bounds how many roles are asked about one by one, before all are listed anew.
+const maxDoubtful = 256
+
+func (d *directory) Changed(names ...scope.Cluster) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.listed = time.Time{}
+	d.known = engine.NewRewritings()
+	if len(names) == 0 || len(d.doubtful)+len(names) > maxDoubtful {
+		d.listed = time.Time{}
+		clear(d.doubtful)
+		return
+	}
+	for _, c := range names {
+		d.doubtful[c] = struct{}{}
+	}
+	maps.DeleteFunc(d.admitted, func(a admission, _ struct{}) bool { return d.doubts(a.role) })
 }
 
 // login tells whether a role of the database logs in under the name. ok is false where there is more to say than yes or no:
@@ -184,10 +219,11 @@ func (d *directory) Changed() {
 func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if time.Since(d.listed) > fresh {
+	c, err := d.db.Qualify(name)
+	if time.Since(d.listed) > fresh || d.doubts(c) || d.doubts(scope.Cluster(name)) {
 		return "", false
 	}
-	if c, err := d.db.Qualify(name); err == nil && d.roles[c].Name == name { // not one of a schema
+	if err == nil && d.roles[c].Name == name { // not one of a schema
 		return c, d.roles[c].Login
 	}
 	_, own := d.roles[scope.Cluster(name)]
@@ -206,6 +242,7 @@ func (unscoped) Admitted(scope.Cluster, scope.Short) bool        { return true }
 func (unscoped) Rewritings() *engine.Rewritings                  { return engine.NewRewritings() }
 func (unscoped) Stale() bool                                     { return false }
 func (unscoped) Learn(*scope.View)                               {}
-func (unscoped) Changed()                                        {}
+func (unscoped) Doubt(*scope.Inquiry)                            {}
+func (unscoped) Changed(...scope.Cluster)                        {}
 func (unscoped) Columns(int) rewrite.Columns                     { return rewrite.Columns{} }
 func (unscoped) LearnColumns(int, rewrite.Columns)               {}

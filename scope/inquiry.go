@@ -45,6 +45,15 @@ func (d Database) Inquire(names ...Name) Inquiry {
 	return q
 }
 
+// Ask adds roles to those in question.
+func (q *Inquiry) Ask(names ...Cluster) {
+	for _, c := range names {
+		if len(c) <= MaxName && !slices.Contains(q.Names, c) {
+			q.Names = append(q.Names, c)
+		}
+	}
+}
+
 func (q *Inquiry) addSchema(name string) {
 	if !slices.Contains(q.Schemas, name) {
 		q.Schemas = append(q.Schemas, name)

@@ -375,6 +375,17 @@ func (v *View) Roles() iter.Seq2[Cluster, Role] {
 	}
 }
 
+// Missed returns the names that were asked about and are those of no role of this database.
+func (v *View) Missed() iter.Seq[Cluster] {
+	return func(yield func(Cluster) bool) {
+		for c, r := range v.roles {
+			if r.home != Own && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
 // Role is a role of a database.
 type Role struct {
 	Name  Short

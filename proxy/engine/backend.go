@@ -119,8 +119,8 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			clear(e.rewritten.portals) // they end with their transaction
 		}
 		if e.changing && e.status == wire.TxIdle {
-			e.changing = false
-			e.cfg.Directory.Changed()
+			e.cfg.Directory.Changed(e.touched...)
+			e.changing, e.touched = false, nil
 		}
 		if e.accessed && e.status == wire.TxIdle {
 			e.accessed = false

@@ -52,7 +52,7 @@ func (e *Engine) askFirst(db scope.Database, out *Out) error {
 	b.attempts++
 	b.inquiry = db.Inquire(e.firstNames()...)
 	b.inquiry.Names = append(b.inquiry.Names, e.cfg.Login)
-	b.inquiry.Own = e.cfg.Directory.Stale()
+	e.cfg.Directory.Doubt(&b.inquiry)
 	b.needs = e.needs()
 	b.inquiry.Standing, b.inquiry.Members = b.needs.Standing, b.needs.Members
 	return e.askAtStart(b.inquiry, out)

@@ -23,8 +23,10 @@ type Directory interface {
 	Recall(scope.Short) (*scope.View, scope.Cluster)
 	// Rewritings are those that hold by what is known now.
 	Rewritings() *Rewritings
-	// Stale reports whether the list of the database's roles should be asked for with the next question.
+	// Stale reports whether there is something about the database's roles that should be asked with the next question, and Doubt
+	// adds it to one.
 	Stale() bool
+	Doubt(*scope.Inquiry)
 	// Admit notes that the role may log in here under that name; Admitted reports whether that is known.
 	Admit(scope.Cluster, scope.Short)
 	Admitted(scope.Cluster, scope.Short) bool
@@ -34,8 +36,9 @@ type Directory interface {
 	// database; nil where they are not known. LearnColumns takes them.
 	Columns(serverVersion int) rewrite.Columns
 	LearnColumns(serverVersion int, c rewrite.Columns)
-	// Changed tells that the session has changed roles, and that others can see it.
-	Changed()
+	// Changed tells that the session may have changed these roles, and that others can see it; without any, that it does not know
+	// which.
+	Changed(...scope.Cluster)
 }
 
 // Config is what an engine works with.
@@ -97,17 +100,18 @@ type Engine struct {
 
 	startRole startRole // what is to be done before the client may begin
 
-	started   bool      // the client has seen the first ReadyForQuery
-	status    byte      // of the last ReadyForQuery: I, T or E; 0 before the first
-	key       []byte    // the body of BackendKeyData
-	crowded   bool      // the client is held because it runs too far ahead
-	changing  bool      // the transaction under way changes roles
-	accessed  bool      // it ran statements that change roles or access
-	kept      bool      // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
-	switching bool      // the session spoke of pgscope.*: its mode may not be the configured one
-	goodbye   bool      // the client sent Terminate
-	spared    bool      // and the server does not know, being at rest
-	came      time.Time // when the text, or the Execute, came that was looked at last
+	started   bool            // the client has seen the first ReadyForQuery
+	status    byte            // of the last ReadyForQuery: I, T or E; 0 before the first
+	key       []byte          // the body of BackendKeyData
+	crowded   bool            // the client is held because it runs too far ahead
+	changing  bool            // the transaction under way changes roles
+	touched   []scope.Cluster // those, and others that were named with them; none where they are not known
+	accessed  bool            // it ran statements that change roles or access
+	kept      bool            // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
+	switching bool            // the session spoke of pgscope.*: its mode may not be the configured one
+	goodbye   bool            // the client sent Terminate
+	spared    bool            // and the server does not know, being at rest
+	came      time.Time       // when the text, or the Execute, came that was looked at last
 	reported  []string
 	fatal     bool // the server ended the session by an error
 }

@@ -205,7 +205,9 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		return
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
-	h.inquiry.Own = e.cfg.Directory.Stale() || e.changing
+	e.cfg.Directory.Doubt(&h.inquiry)
+	h.inquiry.Ask(e.touched...)
+	h.inquiry.Own = h.inquiry.Own || e.changing && e.touched == nil
 	h.inquiry.User = h.analysis.AsksUser()
 	h.needs = e.needs()
 	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
@@ -401,7 +403,9 @@ func (e *Engine) rewrite(out *Out) {
 	} else {
 		e.saw(t.client, result)
 	}
-	e.changing = e.changing || slices.ContainsFunc(result.Actions, changesRoles) || t.follows()
+	if slices.ContainsFunc(result.Actions, changesRoles) || t.follows() {
+		e.touch(h.inquiry, h.view.DB, t.follows())
+	}
 	e.send(h.statement, t, result.SQL, out)
 }
 
@@ -410,6 +414,20 @@ func (e *Engine) saw(client string, result *rewrite.Result) {
 	if e.cfg.Saw != nil && len(result.Actions) > 0 {
 		e.cfg.Saw(client, result)
 	}
+}
+
+// maxTouched bounds how many roles of a transaction are remembered.
+const maxTouched = 256
+
+// touch notes that the transaction changes some of the roles of an inquiry; more says that it changes others too. Which schemas
+// have roles only a list of all roles tells.
+func (e *Engine) touch(q scope.Inquiry, db scope.Database, more bool) {
+	if more || e.changing && e.touched == nil || len(q.Schemas)+len(db.Kin) > 0 || len(e.touched)+len(q.Names) > maxTouched {
+		e.touched = nil
+	} else {
+		e.touched = append(e.touched, q.Names...)
+	}
+	e.changing = true
 }
 
 func changesRoles(a policy.Action) bool {
