@@ -101,10 +101,11 @@ func (e *Estate) dropDatabases(tell bool) (list []string) {
 		if _, found, _ := e.database(m); found {
 			continue
 		}
-		if gone[m.note.OID] == nil {
-			order = append(order, m.note.OID)
+		was := m.outer().note.OID
+		if gone[was] == nil {
+			order = append(order, was)
 		}
-		gone[m.note.OID] = append(gone[m.note.OID], m)
+		gone[was] = append(gone[was], m)
 	}
 	slices.Sort(order)
 	for _, oid := range order {
@@ -174,7 +175,7 @@ func (e *Estate) rightNote(m *marker, database uint32) markerComment {
 }
 
 // Claim returns the statement that makes a marker, which may be that of the database that the answering session is in,
-// certainly so, with its roles and the markers of schemas that say the same; empty where they are so already. It fails
+// certainly so, with its roles and the markers of its schemas; empty where they are so already. It fails
 // where the marker is that of another database.
 func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
 	name := e.databases[e.current]
@@ -192,7 +193,7 @@ func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
 	}
 	var c carriage
 	for _, m := range e.markers {
-		if m.note.OID != claimed.OID || m.note.Database != claimed.Database {
+		if note := m.outer().note; note.OID != claimed.OID || note.Database != claimed.Database {
 			continue
 		}
 		if err := c.take(m, e.rightNote(m, e.current)); err != nil {

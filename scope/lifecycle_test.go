@@ -100,6 +100,16 @@ func TestRename(t *testing.T) {
 		}},
 		{name: "not enrolled", from: "orders", to: "x", markers: [][]string{{"pgscope_db_other", `{"oid":2,"database":"other","prefix":"other","version":1}`, "other_x"}}},
 		{name: "no such database", from: "nosuch", to: "x", markers: [][]string{orders}},
+		{name: "the marker was a dropped namesake's", from: "orders", to: "o", markers: [][]string{
+			{"pgscope_db_orders", strings.Replace(ordersNote, "1", "9", 1), "orders_app", "pgscope_schema_orders_sales"}, sales,
+		}, want: []string{
+			`ALTER ROLE "orders_app" RENAME TO "o_app"`,
+			`ALTER ROLE "pgscope_db_orders" RENAME TO "pgscope_db_o"`,
+			`ALTER ROLE "orders_sales_clerk" RENAME TO "o_sales_clerk"`,
+			`ALTER ROLE "pgscope_schema_orders_sales" RENAME TO "pgscope_schema_o_sales"`,
+			`COMMENT ON ROLE "pgscope_schema_o_sales" IS '{"oid":1,"database":"o","prefix":"o","schema":"sales","schemaoid":7,"version":1}'`,
+			`COMMENT ON ROLE "pgscope_db_o" IS '{"oid":1,"database":"o","prefix":"o","version":1}'`,
+		}},
 		{name: "ambiguous", from: "orders", to: "x", markers: [][]string{{"pgscope_db_other", `{"oid":1,"database":"other","prefix":"other","version":1}`, "other_x"}}, code: scope.CodeFeatureNotSupported},
 	}
 	for _, tt := range tests {
@@ -156,6 +166,16 @@ func TestSweepTellsApart(t *testing.T) {
 		{name: "a schema is there", current: "orders", markers: [][]string{orders, append(sales[:2:2], "sales=7")}},
 		{name: "seen from elsewhere", current: "work", markers: [][]string{orders, sales}},
 		{name: "a schema was renamed", current: "orders", markers: [][]string{orders, append(sales[:3:3], "trade=7")}, want: []string{`"orders_sales_clerk" RENAME TO "orders_trade_clerk"`}},
+		{name: "the marker was a dropped namesake's, the schema's is new", current: "work", markers: [][]string{
+			{"pgscope_db_orders", note("9", "orders"), "orders_app", "pgscope_schema_orders_sales"}, sales,
+		}, want: []string{`IS '{"oid":1,"database":"orders"`}},
+		{name: "a schema was restored, and is seen from elsewhere", current: "work", markers: [][]string{
+			orders, {"pgscope_schema_orders_sales", strings.Replace(salesNote, "1", "9", 1), "orders_sales_clerk"},
+		}},
+		{name: "gone with a schema, whose marker is newer", markers: [][]string{
+			{"pgscope_db_gone", note("8", "gone"), "gone_app", "pgscope_schema_gone_s"},
+			{"pgscope_schema_gone_s", strings.Replace(note("9", "gone"), `,"version"`, `,"schema":"s","schemaoid":7,"version"`, 1), "gone_s_x"},
+		}, want: []string{`ARRAY['gone_s_x', 'gone_app']`}},
 		{name: "a schema was restored", current: "other", markers: [][]string{
 			{"pgscope_schema_other_s", `{"oid":9,"database":"other","prefix":"other","schema":"s","schemaoid":7,"version":1}`, "other_s_x", "s=8"},
 		}, want: []string{`"oid":2,"database":"other","prefix":"other","schema":"s","schemaoid":8`}},

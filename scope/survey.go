@@ -91,6 +91,7 @@ type marker struct {
 	name    Cluster
 	note    markerComment
 	members []member
+	within  *marker // of a schema's: the marker of its database, where that was found
 	// What schemas the answering session's database has: the one with the OID that the marker names, and the OID of the
 	// one with the name that it names. Of markers of other databases they say nothing.
 	schemaName string
@@ -152,11 +153,26 @@ func (q Survey) Answer(rows [][]string) (*Estate, error) {
 			}
 		}
 	}
+	for _, m := range e.markers {
+		for _, r := range m.members {
+			if schema := byName[string(r.name)]; schema != nil && schema.ofSchema() && !m.ofSchema() {
+				schema.within = m
+			}
+		}
+	}
 	return e, nil
 }
 
 // ofSchema reports whether it is the marker of a schema, not of a whole database.
 func (m *marker) ofSchema() bool { return m.note.Schema != "" }
+
+// outer returns the marker of the database, for that of a schema too.
+func (m *marker) outer() *marker {
+	if m.within != nil {
+		return m.within
+	}
+	return m
+}
 
 // roles returns the members that are roles of the marker's scope: those that carry its prefix. The others are people
 // who administer them.
@@ -176,11 +192,13 @@ func (m *marker) carries(c Cluster) bool {
 // database returns the database that the marker is for, or false where there is none any more. The comment names it by
 // its OID and by its name. In a database that was renamed the OID is right; in a cluster restored from a dump the
 // databases have other OIDs, and an old one may have become another database's: there the name is. certain is false
-// where it cannot be told which of the two it was.
+// where it cannot be told which of the two it was. A schema's marker is where that of its database is: its own comment may be
+// older, or newer.
 func (e *Estate) database(m *marker) (oid uint32, found, certain bool) {
+	m = m.outer()
 	oid, found, certain = e.called(m)
 	for _, other := range e.markers {
-		if !found || !certain || m.exact(e) || other.note.OID == m.note.OID && other.note.Database == m.note.Database {
+		if !found || !certain || m.exact(e) || other.within != nil || other.note.OID == m.note.OID && other.note.Database == m.note.Database {
 			continue
 		}
 		if rival, also, _ := e.called(other); also && rival == oid {
@@ -214,7 +232,7 @@ func (m *marker) exact(e *Estate) bool { return e.databases[m.note.OID] == m.not
 
 // taken reports whether a database has such a marker.
 func (e *Estate) taken(database uint32) bool {
-	return slices.ContainsFunc(e.markers, func(m *marker) bool { return m.note.OID == database && m.exact(e) })
+	return slices.ContainsFunc(e.markers, func(m *marker) bool { return m.within == nil && m.note.OID == database && m.exact(e) })
 }
 
 // of returns the markers of a database: of its schemas first, as they are members of the database's own.

@@ -79,7 +79,7 @@ func (h *held) follow(t *text) {
 		case c.Kind == rewrite.DropDatabase:
 			t.forget = append(t.forget, c.Name)
 			if db, enrolled := estate.Database(c.Name); enrolled {
-				t.cleanUp(cleanup{scope.Survey{OID: db.OID}, false})
+				t.cleanUp(cleanup{scope.Survey{Database: c.Name, OID: db.OID}, false}) // a marker may have but one of them right
 			}
 		case c.Kind == rewrite.CopyDatabase:
 			err = estate.Copy(c.Name)

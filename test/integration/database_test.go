@@ -190,6 +190,49 @@ func TestDropDatabaseTellsWhatStays(t *testing.T) {
 	})
 }
 
+// TestNamesakeOfADroppedDatabase: a role that had to stay keeps the marker, which the next database of that name goes on with. The
+// markers of its schemas are new. They are one database's all the same, to a sweep, a renaming and a drop.
+func TestNamesakeOfADroppedDatabase(t *testing.T) {
+	via := lifecycle(t)
+	for _, swept := range []bool{false, true} {
+		t.Run(fmt.Sprintf("swept=%t", swept), func(t *testing.T) {
+			households(t, via, "orders")
+			estate().Psql(t, "work", "CREATE TABLE kept (a int); ALTER TABLE kept OWNER TO orders_reader")
+			s := via.speaker(t, "work", "postgres")
+			s.run = func(sql string) error { _, err := s.Exec(t.Context(), sql); return err }
+			s.must(t, "DROP DATABASE orders", "CREATE DATABASE orders")
+			via.psql(t, "orders", "postgres", "CREATE SCHEMA sales;\nCREATE ROLE sales.clerk;\nCREATE ROLE app;\n")
+			wantRoles(t, sorted(ordersRoles, salesRoles)...)
+			if swept {
+				want := []string{
+					`NOTICE|the markers and roles of database "orders" were made to fit it`,
+					`database "work" has objects that depend on role "orders_reader" of database "orders"`,
+				}
+				if diff := cmp.Diff(want, sweep(t, "work")); diff != "" {
+					t.Errorf("the sweep said (-want +got):\n%s", diff)
+				}
+				wantRoles(t, sorted(ordersRoles, salesRoles)...)
+			}
+			s.must(t, "ALTER DATABASE orders RENAME TO o")
+			wantRoles(t, "o_app", "o_reader", "o_sales_clerk", "pgscope_db_o", "pgscope_schema_o_sales")
+			s.must(t, "ALTER DATABASE o RENAME TO orders")
+			estate().Psql(t, "work", "DROP TABLE kept")
+			s.must(t, "DROP DATABASE orders")
+			wantRoles(t)
+		})
+	}
+	t.Run("dropped at once", func(t *testing.T) {
+		households(t, via, "orders")
+		estate().Psql(t, "work", "CREATE TABLE kept (a int); ALTER TABLE kept OWNER TO orders_reader")
+		s := via.speaker(t, "work", "postgres")
+		s.run = func(sql string) error { _, err := s.Exec(t.Context(), sql); return err }
+		s.must(t, "DROP DATABASE orders", "CREATE DATABASE orders")
+		estate().Psql(t, "work", "DROP TABLE kept")
+		s.must(t, "DROP DATABASE orders")
+		wantRoles(t)
+	})
+}
+
 // TestDropDatabaseAsAnOwner: who may drop the database, but not its roles, is told so.
 func TestDropDatabaseAsAnOwner(t *testing.T) {
 	via := lifecycle(t)
