@@ -23,7 +23,7 @@ func newApplyCommand() *cobra.Command {
 		Short: "Make a server's access what a manifest says",
 		Long: "apply compares a manifest with a server, makes the changes, in one transaction for each database, and compares again: nothing may be left.\n" +
 			"With a file that plan --out has written it makes those changes and no others.",
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: arguments(0, 1, "one plan"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			show, ok := planFormats[t.output]
 			if !ok {
@@ -86,7 +86,7 @@ func apply(cmd *cobra.Command, parts []keeper.Part, agreed *planFile) (results [
 		p.Wait = true
 		p.Progress = progress(cmd.ErrOrStderr(), p.Database)
 		report, err := reconcile.Run(cmd.Context(), p.Options)
-		results = append(results, result{database: p.Database, Report: report})
+		results = append(results, result{database: p.Database, shared: p.Shared, Report: report})
 		if err != nil {
 			return results, inDatabase(p.Database, err)
 		}

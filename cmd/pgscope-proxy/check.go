@@ -15,7 +15,7 @@ func newCheckCommand() *cobra.Command {
 		Short: "Find access that differs from a manifest, and access that no manifest speaks of",
 		Long: "check shows what apply would change, and beside it what the manifest does not speak of: roles of the database that nobody declared, " +
 			"access left behind, access of everyone, and makers of objects without default privileges. It ends with 2 if there is anything.",
-		Args: usageArgs(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show, ok := planFormats[t.output]
 			if !ok {
@@ -31,7 +31,7 @@ func newCheckCommand() *cobra.Command {
 				if err != nil {
 					return inDatabase(p.Database, err)
 				}
-				results[i] = result{p.Database, report, findings}
+				results[i] = result{p.Database, p.Shared, report, findings}
 			}
 			if err := show(cmd.OutOrStdout(), results); err != nil {
 				return err

@@ -36,7 +36,7 @@ func newDumpRolesCommand() *cobra.Command {
 		Short: "Write the statements that make a database's roles again",
 		Long: "dump-roles writes the roles that belong to a database, with attributes, memberships, settings and comments, as SQL for psql, " +
 			"which makes them in whatever database it is connected to through the proxy.",
-		Args: usageArgs(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd, func(_ context.Context, _ *pgconn.Config, _ string, roles *dump.Roles) error {
 				if o.all {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -41,6 +42,32 @@ func usageError(err error) error {
 // usageArgs makes the errors of a check of arguments mistakes in the command line.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error { return usageError(check(cmd, args)) }
+}
+
+// arguments refuses less or more arguments than there should be of what.
+func arguments(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch n := len(args); {
+		case n < least:
+			return usageError(fmt.Errorf("%s needs %s", cmd.CommandPath(), what))
+		case n > most:
+			return usageError(fmt.Errorf("%s takes %s, and was given %d arguments", cmd.CommandPath(), what, n))
+		default:
+			return nil
+		}
+	}
+}
+
+// noArguments refuses arguments. Who gives one may have meant the file that a flag is for.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	meant := ""
+	if cmd.Flags().Lookup("file") != nil {
+		meant = "; did you mean --file " + args[0] + "?"
+	}
+	return usageError(fmt.Errorf("%s takes no argument %q%s", cmd.CommandPath(), args[0], meant))
 }
 
 // exitCode returns the code that a command's error stands for.

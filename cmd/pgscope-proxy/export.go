@@ -28,7 +28,7 @@ func newExportCommand() *cobra.Command {
 		Long: "export writes a manifest of the access that a database has now: its plan is empty. Passwords are left out.\n" +
 			"With --mode adopt, roles that carry the database's prefix and belong to no database are written as its own; apply --mode adopt makes them so.\n" +
 			"With --all it makes a folder: estate.yaml has what belongs to the whole cluster, databases/NAME.yaml what is in each database.",
-		Args: usageArgs(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := reconcile.ParseMode(mode)
 			if err != nil {

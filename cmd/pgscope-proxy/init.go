@@ -27,7 +27,7 @@ func newInitCommand() *cobra.Command {
 			"it is that of the connection's database.\n" +
 			"With --sweep it repairs what direct connections, crashes and restores have left behind in the whole cluster: " +
 			"roles of databases that are gone, and roles and markers of databases that were renamed.",
-		Args: usageArgs(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withServer(cmd, o.dsn, func(ctx context.Context, conn *pgconn.PgConn) error {
 				return o.run(ctx, conn, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -119,8 +119,24 @@ func orDatabaseURL(dsn string) string {
 	return dsn
 }
 
-func withConn(ctx context.Context, config *pgconn.Config, f func(context.Context, *pgconn.PgConn) error) (err error) {
+// connectServer connects to the server itself: through a proxy, names that are the cluster's would be mapped once more.
+func connectServer(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
 	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := provision.Query(ctx, conn, "SELECT pg_catalog.current_setting($1, true)", []string{scope.DatabaseSetting})
+	if err == nil && len(rows) == 1 && rows[0][0] != "" {
+		err = errors.New("the connection leads to the proxy, and must lead to the server behind it")
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	}
+	return conn, nil
+}
+
+func withConn(ctx context.Context, config *pgconn.Config, f func(context.Context, *pgconn.PgConn) error) (err error) {
+	conn, err := connectServer(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ func newManCommand() *cobra.Command {
 		Use:    "man DIRECTORY",
 		Short:  "Write the manual pages",
 		Hidden: true,
-		Args:   usageArgs(cobra.ExactArgs(1)),
+		Args:   arguments(1, 1, "one directory"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cmd.Root().DisableAutoGenTag = true // the same pages every time
 			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Source: program, Manual: "PostgreSQL"}, args[0])

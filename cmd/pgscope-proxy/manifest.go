@@ -108,7 +108,7 @@ func partsOf(m *manifest.Manifest, config *pgconn.Config, options func(*access.D
 		p.Connect = func(ctx context.Context, database string) (*pgconn.PgConn, error) {
 			to := config.Copy()
 			to.Database = cmp.Or(database, p.Database)
-			return pgconn.ConnectConfig(ctx, to)
+			return connectServer(ctx, to)
 		}
 		list = append(list, p)
 	}

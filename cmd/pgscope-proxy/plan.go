@@ -21,7 +21,7 @@ func newPlanCommand() *cobra.Command {
 		Short:   "Show what apply would change",
 		Long: "plan compares a manifest with a server and shows what apply would change. It ends with 2 if that is anything.\n" +
 			"With --out it writes a file that apply takes: it applies this plan, and refuses if the server or the manifest has changed since.",
-		Args: usageArgs(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show, ok := planFormats[t.output]
 			if !ok {
@@ -54,8 +54,16 @@ func newPlanCommand() *cobra.Command {
 // result is what a part's run, or dry run, has found.
 type result struct {
 	database string
+	shared   bool // it is about the whole cluster
 	reconcile.Report
 	findings []reconcile.Finding
+}
+
+func (r result) title() string {
+	if r.shared {
+		return "cluster"
+	}
+	return "database " + r.database
 }
 
 // dryRun plans all parts.
@@ -67,7 +75,7 @@ func dryRun(cmd *cobra.Command, parts []keeper.Part) ([]result, error) {
 		if err != nil {
 			return nil, inDatabase(p.Database, err)
 		}
-		results[i] = result{database: p.Database, Report: report}
+		results[i] = result{database: p.Database, shared: p.Shared, Report: report}
 	}
 	return results, nil
 }
@@ -86,7 +94,7 @@ func differences(results []result) error {
 	}
 	switch {
 	case problems > 0:
-		return fmt.Errorf("the plan cannot be applied: %d problems", problems)
+		return fmt.Errorf("the plan cannot be applied: %s", count(problems, "problem"))
 	case found:
 		return &exitError{code: exitDifferences}
 	default:

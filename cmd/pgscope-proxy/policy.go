@@ -35,7 +35,7 @@ func newPolicyTestCommand() *cobra.Command {
 			"Without --dsn no server is asked: every name is taken for a role of the database, but those of --global, and the server for\n" +
 			"PostgreSQL 18. With --dsn the server of that database tells whose the names are, and what the user is.\n" +
 			"The exit code is 0 where all is allowed, with warnings or not, and 3 where something is denied.",
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: arguments(0, 1, "one statement"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			show, ok := policyFormats[t.format]
 			if !ok {

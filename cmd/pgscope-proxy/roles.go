@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,7 +22,7 @@ func newRolesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "roles",
 		Short: "List a database's roles: what clients call them, and what the server does",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show, ok := roleFormats[format]
 			if !ok {
@@ -45,18 +46,23 @@ func newRolesCommand() *cobra.Command {
 var roleFormats = map[string]func(io.Writer, []scope.Listed) error{"text": rolesText, "json": rolesJSON}
 
 func rolesText(out io.Writer, list []scope.Listed) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, err := fmt.Fprintln(w, "DATABASE\tROLE\tON THE SERVER\tATTRIBUTES")
 	for _, r := range list {
 		if err == nil {
-			line := fmt.Sprintf("%s\t%s\t%s\t%s", r.Database, r.Name, r.Cluster, strings.Join(r.Attributes, " "))
-			_, err = fmt.Fprintln(w, strings.TrimSuffix(line, "\t")) // no blanks at the end
+			_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Database, r.Name, r.Cluster, strings.Join(r.Attributes, " "))
 		}
 	}
-	if err != nil {
+	if err := cmp.Or(err, w.Flush()); err != nil {
 		return err
 	}
-	return w.Flush()
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // listedRole is the JSON of one role. The keys are part of the contract with scripts.

@@ -27,7 +27,7 @@ func newServeCommand() *cobra.Command {
 		Long: "serve accepts PostgreSQL clients and relays them to a server, giving each database roles of its own.\n" +
 			"SIGHUP reads the configuration again, with the policy, the certificates and the manifest; sessions go on. SIGTERM\n" +
 			"stops: open transactions may end within the grace period.",
-		Args: usageArgs(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, error) { return config.Load(cmd.Flags()) }
 			c, err := load()

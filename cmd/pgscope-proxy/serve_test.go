@@ -110,7 +110,8 @@ func TestServe(t *testing.T) {
 			t.Errorf("/%s: %s", path, got)
 		}
 	}
-	conn, err := pgx.Connect(t.Context(), "postgres://postgres@"+ready.Listen+"/serve_orders?sslmode=disable")
+	through := "postgres://postgres@" + ready.Listen + "/serve_orders?sslmode=disable"
+	conn, err := pgx.Connect(t.Context(), through)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +124,17 @@ func TestServe(t *testing.T) {
 	}
 	if _, err := conn.Exec(t.Context(), "ROLLBACK"); err != nil {
 		t.Fatal(err)
+	}
+
+	manifest := filepath.Join(t.TempDir(), "access.yaml")
+	if err := os.WriteFile(manifest, []byte("roles: [{name: reader}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"plan", "-f", manifest}, {"roles"}, {"init"}, {"harden"}} {
+		said, code := command(t, append(args, "--dsn", through)...)
+		if code != exitFailure || !strings.Contains(said, "the connection leads to the proxy, and must lead to the server behind it\n") {
+			t.Errorf("%s: exit code %d, %s", args[0], code, said)
+		}
 	}
 
 	write("rules: [{action: nonsense}]")

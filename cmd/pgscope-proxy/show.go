@@ -49,7 +49,7 @@ func planText(out io.Writer, results []result) error {
 		return colour + text + plain
 	}
 	for _, r := range results {
-		fmt.Fprintf(&b, "database %s: %s\n", r.database, summary(r))
+		fmt.Fprintf(&b, "%s: %s\n", r.title(), summary(r))
 		for _, c := range r.Plan.Changes {
 			mark, colour := sign(c)
 			line := fmt.Sprintf("  %s %v", mark, c)
@@ -106,7 +106,7 @@ func summary(r result) string {
 func planSQL(out io.Writer, results []result) error {
 	var b strings.Builder
 	for _, r := range results {
-		fmt.Fprintf(&b, "-- database %s: %s\n", oneLine(r.database), summary(r))
+		fmt.Fprintf(&b, "-- %s: %s\n", oneLine(r.title()), summary(r))
 		for _, c := range r.Plan.Changes {
 			fmt.Fprintf(&b, "-- %s\n%s;\n", oneLine(c.String()), c.SQL)
 		}
@@ -188,7 +188,8 @@ func planMarkdown(out io.Writer, results []result) error {
 	var b strings.Builder
 	cell := strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;")
 	for _, r := range results {
-		fmt.Fprintf(&b, "## Database %s\n\n%s\n\n", cell.Replace(r.database), summary(r))
+		title := r.title()
+		fmt.Fprintf(&b, "## %s\n\n%s\n\n", cell.Replace(strings.ToUpper(title[:1])+title[1:]), summary(r))
 		if len(r.Plan.Changes) > 0 {
 			b.WriteString("| | Step | What | Why | Where |\n|---|---|---|---|---|\n")
 		}
@@ -200,13 +201,18 @@ func planMarkdown(out io.Writer, results []result) error {
 			}
 			fmt.Fprintf(&b, "| %s | %v | %s | %s | %s |\n", mark, c.Step, cell.Replace(c.Subject), cell.Replace(c.Reason), cell.Replace(where))
 		}
+		if len(r.Plan.Changes) > 0 {
+			b.WriteByte('\n')
+		}
 		for _, p := range r.Plan.Problems {
-			fmt.Fprintf(&b, "\n- **Problem**: %s\n", cell.Replace(p.String()))
+			fmt.Fprintf(&b, "- **Problem**: %s\n", cell.Replace(p.String()))
 		}
 		for _, f := range r.findings {
-			fmt.Fprintf(&b, "\n- %s\n", cell.Replace(f.String()))
+			fmt.Fprintf(&b, "- %s\n", cell.Replace(f.String()))
 		}
-		b.WriteByte('\n')
+		if len(r.Plan.Problems)+len(r.findings) > 0 {
+			b.WriteByte('\n')
+		}
 	}
 	_, err := io.WriteString(out, b.String())
 	return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -12,16 +13,17 @@ func newValidateCommand() *cobra.Command {
 		Use:   "validate",
 		Short: "Check a manifest without a server",
 		Long:  "validate reads a manifest, and all files that it names, and tells all mistakes at once, with their places.",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := s.load("", cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
 			n := m.Counts
-			_, err = fmt.Fprintf(cmd.OutOrStdout(),
-				"valid: %d databases, %d schemas, %d roles, %d grants, %d default privileges, %d memberships, %d retirements\n",
-				n.Databases, n.Schemas, n.Roles, n.Grants, n.DefaultPrivileges, n.Memberships, n.Retirements)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "valid: "+strings.Join([]string{
+				count(n.Databases, "database"), count(n.Schemas, "schema"), count(n.Roles, "role"), count(n.Grants, "grant"),
+				count(n.DefaultPrivileges, "default privilege"), count(n.Memberships, "membership"), count(n.Retirements, "retirement"),
+			}, ", "))
 			return err
 		},
 	}
