@@ -39,36 +39,42 @@ const others = `datname = 'orders' AND application_name <> 'bystander'`
 
 // gauge makes a proxy count its sessions, and returns a function that waits until it has so many.
 func gauge(t *testing.T) (option func(*proxy.Options), await func(sessions float64)) {
+	return gaugeOf(t, "pgscope_sessions")
+}
+
+// gaugeOf is the same with another of the proxy's metrics.
+func gaugeOf(t *testing.T, name string) (option func(*proxy.Options), await func(want float64)) {
 	r := prometheus.NewRegistry()
 	return func(o *proxy.Options) { o.Metrics = r }, func(want float64) {
 		t.Helper()
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
 		for late := time.After(*patience); ; {
-			if got := sessions(t, r); got == want {
+			got := measured(t, r, name)
+			if got == want {
 				return
 			}
 			select {
 			case <-tick.C:
 			case <-late:
-				t.Fatalf("the proxy has %v sessions, want %v", sessions(t, r), want)
+				t.Fatalf("%s is %v, want %v", name, got, want)
 			}
 		}
 	}
 }
 
-func sessions(t *testing.T, r *prometheus.Registry) float64 {
+func measured(t *testing.T, r *prometheus.Registry, name string) float64 {
 	t.Helper()
 	families, err := r.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "pgscope_sessions" {
+		if f.GetName() == name {
 			return f.GetMetric()[0].GetGauge().GetValue()
 		}
 	}
-	t.Fatal("no metric pgscope_sessions")
+	t.Fatal("no metric " + name)
 	return 0
 }
 

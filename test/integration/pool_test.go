@@ -72,12 +72,18 @@ func leave(t *testing.T, c *pgtest.Cluster, conn *pgconn.PgConn) {
 func TestPoolNothingLeaks(t *testing.T) {
 	c := poolCluster(t)
 	unpooled := start(t, c, permissive(t), authBy(proxy.AuthTrust))
-	proxies := map[string]endpoint{
-		"asked": start(t, c, permissive(t), pooled), "believed": start(t, c, permissive(t), believing),
-		"goroutines": start(t, c, permissive(t), pooled, func(o *proxy.Options) { o.Goroutines = true }),
+	type keeper struct {
+		endpoint
+		kept func(connections float64) // waits until so many wait for a client
 	}
-	for _, via := range proxies {
+	proxies := make(map[string]keeper)
+	for name, change := range map[string]func(*proxy.Options){
+		"asked": pooled, "believed": believing, "goroutines": func(o *proxy.Options) { pooled(o); o.Goroutines = true },
+	} {
+		option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
+		via := keeper{start(t, c, permissive(t), change, option), kept}
 		via.visit(t, c, "app") // now the proxy knows the role
+		proxies[name] = via
 	}
 	for _, leak := range []struct {
 		name, look string
@@ -109,7 +115,9 @@ func TestPoolNothingLeaks(t *testing.T) {
 		for name, via := range proxies {
 			t.Run(leak.name+"/"+name, func(t *testing.T) {
 				_, pid := via.visit(t, c, "app", append(leak.leave, leak.look)...)
+				via.kept(1)
 				got, again := via.visit(t, c, "app", leak.look)
+				via.kept(1)
 				if again != pid {
 					t.Fatalf("process %d served the second client, %d the first", again, pid)
 				}
