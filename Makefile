@@ -52,6 +52,7 @@ dist: static ## what a release has, in dist/: static program, manual pages, comp
 	rm -rf dist/man dist/completion dist/*.deb dist/*.rpm
 	mkdir -p dist/man dist/completion
 	dist/pgscope-proxy man dist/man
+	gzip -9n dist/man/*.1
 	dist/pgscope-proxy completion bash > dist/completion/pgscope-proxy.bash
 	dist/pgscope-proxy completion zsh > dist/completion/_pgscope-proxy
 	dist/pgscope-proxy completion fish > dist/completion/pgscope-proxy.fish

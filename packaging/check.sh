@@ -26,7 +26,7 @@ missing() { echo "$1: NOT CHECKED, there is no $2"; }
 
 packages=()
 command -v lintian >/dev/null || packages+=(lintian)
-command -v rpmlint >/dev/null || packages+=(rpmlint)
+command -v rpmlint >/dev/null && command -v rpm >/dev/null || packages+=(rpmlint rpm)
 command -v systemd-analyze >/dev/null || packages+=(systemd)
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 if ((${#packages[@]})) && [[ $(id -u) = 0 ]] && command -v apt-get >/dev/null; then
@@ -36,15 +36,16 @@ fi
 
 # What a tool takes for a mistake and is meant so is named here, with the reason.
 #   statically-linked-binary      the program is one file
-#   no-changelog, no-copyright-file, …   not a package of the distribution: the repository has both
+#   no-changelog, no-copyright-file      not a package of the distribution: the repository has both
+#   rpmlint's                            packaging/rpmlint.toml
 if command -v lintian >/dev/null; then
 	step lintian lintian --fail-on error --suppress-tags \
 		statically-linked-binary,no-changelog,no-copyright-file dist/*.deb
 else
 	missing lintian lintian
 fi
-if command -v rpmlint >/dev/null; then
-	step rpmlint rpmlint dist/*.rpm
+if command -v rpmlint >/dev/null && command -v rpm >/dev/null; then
+	step rpmlint rpmlint -c packaging/rpmlint.toml dist/*.rpm
 else
 	missing rpmlint rpmlint
 fi
