@@ -12,6 +12,9 @@ import (
 // TestReplicationTools runs PostgreSQL's own tools of the replication protocol as a role of a database. A logical connection is to
 // a database, and knows its roles; a physical one is in none, and knows those of the cluster.
 func TestReplicationTools(t *testing.T) {
+	if _, err := os.Stat(filepath.Join(scoped().BinDir, "pg_recvlogical")); errors.Is(err, os.ErrNotExist) {
+		t.Skipf("the installation in %s has not the tools of its version", scoped().BinDir) // as the packages for other versions
+	}
 	via := both(t)
 	via.psql(t, "orders", "postgres", `CREATE ROLE feeder LOGIN REPLICATION; CREATE TABLE t (id int PRIMARY KEY, who name DEFAULT current_user);
 		GRANT INSERT ON t TO feeder; CREATE PUBLICATION p FOR TABLE t`)
