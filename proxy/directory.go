@@ -213,21 +213,22 @@ func (d *directory) Changed(names ...scope.Cluster) {
 	maps.DeleteFunc(d.admitted, func(a admission, _ struct{}) bool { return d.doubts(a.role) })
 }
 
-// login tells whether a role of the database logs in under the name. ok is false where there is more to say than yes or no:
-// the list is too old to tell; or a role of that name may not log in, so that the name is for a role of the cluster, if
-// there is one; or the name is what a role of the database is called in the cluster.
-func (d *directory) login(name scope.Short) (c scope.Cluster, ok bool) {
+// login tells which role logs in to the database under the name. It is not certain where the list is too old to tell, or in doubt; where a
+// role of that name may not log in, so that the name is for a role of the cluster, if there is one; and where the name is what a
+// role of the database is called in the cluster.
+func (d *directory) login(name scope.Short) (c scope.Cluster, certain bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	c, err := d.db.Qualify(name)
-	if time.Since(d.listed) > fresh || d.doubts(c) || d.doubts(scope.Cluster(name)) {
-		return "", false
-	}
+	certain = time.Since(d.listed) <= fresh && !d.doubts(c) && !d.doubts(scope.Cluster(name))
 	if err == nil && d.roles[c].Name == name { // not one of a schema
-		return c, d.roles[c].Login
+		if d.roles[c].Login {
+			return c, certain
+		}
+		return scope.Cluster(name), false
 	}
 	_, own := d.roles[scope.Cluster(name)]
-	return scope.Cluster(name), !own
+	return scope.Cluster(name), certain && !own
 }
 
 // unscoped is the directory of a session without role names: physical replication.

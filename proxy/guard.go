@@ -10,11 +10,14 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
+// localClient stands for the address of a client on a Unix socket.
+const localClient = "local"
+
 // meet notes who wants a session.
 func (x *session) meet(v *visitor) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.peer = "local"
+	x.peer = localClient
 	if v.client.IsValid() {
 		x.peer = v.client.String()
 	}

@@ -90,7 +90,7 @@ func (x *session) look() (state string, moved traffic) {
 
 // count takes what a session has moved that has ended. From then on it is no longer asked.
 func (s *Server) count(x *session, r *relay) {
-	s.metrics.ended.WithLabelValues(string(r.end.side)).Inc()
+	s.metrics.ended.WithLabelValues(string(r.endedBy())).Inc()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x.counted = true

@@ -41,7 +41,7 @@ func newMetrics(s *Server, r prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		ended: countBy("pgscope_sessions_ended_total", "Sessions that have ended, by the side that ended them.", "side",
-			string(byClient), string(byServer), string(byShutdown), string(byTimeout)),
+			string(byClient), string(byServer), string(byShutdown), string(byTimeout), string(byPolicy)),
 		logins: countBy("pgscope_logins_total", "Logins, by result.", "result", loginAccepted, loginRefused, loginAbandoned),
 		loginSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "pgscope_login_duration_seconds", Help: "Time from a client's connection to the end of its login, of those that were let in.",

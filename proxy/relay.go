@@ -63,6 +63,7 @@ const (
 	byServer   side = "server"
 	byShutdown side = "shutdown"
 	byTimeout  side = "timeout" // the proxy, because the client rested too long
+	byPolicy   side = "policy"  // the proxy, because a new policy does not let the client in
 )
 
 func newRelay(client, server net.Conn, e *engine.Engine) *relay {
@@ -151,11 +152,24 @@ func (r *relay) kill() {
 	r.finish(ending{side: byShutdown})
 }
 
-// expel ends the session now, for a reason that its client is told.
+// expel ends the session now, for a reason of the policy's that its client is told.
 func (r *relay) expel(reason error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.finish(ending{byShutdown, reason})
+	r.finish(ending{byPolicy, reason})
+}
+
+// endedBy is the side that wanted the session's end. The other one may have closed first: a server in answer to a goodbye,
+// a client that has read FATAL.
+func (r *relay) endedBy() side {
+	switch peers := r.end.side == byServer || r.end.side == byClient; {
+	case peers && r.engine.Fatal():
+		return byServer
+	case peers && r.engine.Goodbye():
+		return byClient
+	default:
+		return r.end.side
+	}
 }
 
 // abandon tells the engine that the session is over. A proxy that stops may look at the engine at the same time.

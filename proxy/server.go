@@ -27,7 +27,7 @@ type Server struct {
 	declared    atomic.Pointer[policy.Declared]
 	loops       *loops // nil where sessions are relayed by goroutines
 	analyses    *analyses
-	guesses     *lru.Cache[guess, int] // what a login that could not be told was last tried as
+	guesses     *lru.Cache[guess, int] // what a login is to be tried as that cannot be told
 	failures    *failures
 	pool        *pool // nil where no server connections are kept
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,10 +50,18 @@ type session struct {
 func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
 	x := &session{
 		server: s, settings: s.settings.Load(), conn: conn, came: time.Now(),
-		log: s.o.Log.WithLazy(zap.Stringer("client", conn.RemoteAddr())),
+		log: s.o.Log.WithLazy(zap.Stringer("client", origin(conn))),
 	}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	return x
+}
+
+// origin is where a connection comes from, as logs say it. The clients of a Unix socket have no address.
+func origin(conn net.Conn) net.Addr {
+	if _, local := conn.RemoteAddr().(*net.UnixAddr); local {
+		return &net.UnixAddr{Net: "unix", Name: localClient}
+	}
+	return conn.RemoteAddr()
 }
 
 // serve runs the session, to its end or until whoever relays it has it.
@@ -202,7 +211,7 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	in, err := login(entering, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
 	span.End(err)
 	if len(names.candidates) > 1 {
-		x.learnGuess(guess{database, user}, names, err)
+		x.learnGuess(guess{database, user}, names, in, err)
 	}
 	return in, err
 }
@@ -290,6 +299,12 @@ func withHost(v *visitor) wire.Parameter {
 	return wire.Parameter{Name: name, Value: application + between + host}
 }
 
+// The places in loginNames of the roles that a name may be, where that cannot be told.
+const (
+	ownCandidate   = iota // the database's
+	plainCandidate        // the cluster's
+)
+
 // loginNames tells what roles of the cluster the user may be: one where that is known.
 func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) (loginNames, error) {
 	s := x.server
@@ -298,10 +313,13 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 	if !x.scoped(v) || x.settings.mode(database) == scope.Off {
 		return loginNames{candidates: []scope.Cluster{plain}}, nil
 	}
+	likely := plain
 	if d := s.directories.known(database); d != nil {
-		if c, ok := d.login(user); ok {
+		c, certain := d.login(user)
+		if certain {
 			return loginNames{candidates: []scope.Cluster{c}}, nil
 		}
+		likely = c
 	}
 	db := scope.NewDatabase(0, database, s.directories.prefixes[database])
 	if s.admin != nil {
@@ -318,7 +336,10 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 	if err != nil {
 		return loginNames{candidates: []scope.Cluster{plain}}, nil
 	}
-	names := loginNames{candidates: []scope.Cluster{own, plain}, prefer: 1}
+	names := loginNames{candidates: []scope.Cluster{ownCandidate: own, plainCandidate: plain}, prefer: plainCandidate}
+	if likely == own {
+		names.prefer = ownCandidate
+	}
 	if last, ok := s.guesses.Get(guess{database, user}); ok {
 		names.prefer = last
 	}
@@ -347,15 +368,28 @@ func (x *session) askLogin(ctx context.Context, db scope.Database, user scope.Sh
 	return c, refused, nil
 }
 
-// learnGuess notes which role a login was tried as that could not be told, so that after a failure the next attempt
-// tries the other.
-func (x *session) learnGuess(g guess, names loginNames, err error) {
+// learnGuess notes which role is to be tried the next time that a login cannot be told: what was let in, or after a failure
+// the other.
+func (x *session) learnGuess(g guess, names loginNames, in *loggedIn, err error) {
 	var failed *loginError
 	switch {
 	case err == nil:
-		x.server.guesses.Remove(g)
+		x.server.guesses.Add(g, in.candidate)
 	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0 && failed.unauthorized():
 		x.server.guesses.Add(g, (failed.candidate+1)%len(names.candidates))
+	}
+}
+
+// expectLogins notes which roles of a database a session lets log in: one of them may do so before they are listed.
+func (s *Server) expectLogins(database string, actions []policy.Action) {
+	for _, a := range actions {
+		switch {
+		case a.Role.Home != scope.Own:
+		case a.Kind == policy.RenameRole:
+			s.guesses.Add(guess{database, a.Grantee.Name}, ownCandidate)
+		case slices.Contains(a.Attributes, "LOGIN"):
+			s.guesses.Add(guess{database, a.Role.Name}, ownCandidate)
+		}
 	}
 }
 
@@ -420,9 +454,9 @@ func (x *session) ended(r *relay, in *loggedIn) {
 	fields := []zap.Field{
 		zap.String("role", string(in.user)), zap.String("tls", x.tls), zap.String("auth", string(x.method)),
 		zap.Duration("duration", time.Since(x.came)), zap.Uint64("from_client_bytes", r.moved.heard), zap.Uint64("from_server_bytes", r.moved.said),
-		zap.String("ended_by", string(end.side)),
+		zap.String("ended_by", string(r.endedBy())),
 	}
-	if orderly(end.err) || e.Goodbye() || e.Fatal() || end.side == byTimeout {
+	if orderly(end.err) || e.Goodbye() || e.Fatal() || end.side == byTimeout || end.side == byPolicy {
 		x.log.Info("session ended", append(fields, zap.NamedError("reason", end.err))...)
 	} else {
 		x.log.Warn("session ended", append(fields, zap.Error(end.err))...)
@@ -467,6 +501,7 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	}
 	x.observe(&c, in.user, v.parent)
 	c.Saw = func(_ string, result *rewrite.Result) {
+		s.expectLogins(database, result.Actions)
 		what := statementForwarded
 		if len(result.Refusals) > 0 {
 			what = statementRefused

@@ -1,10 +1,13 @@
 package rewrite
 
 import (
+	"errors"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"github.com/pganalyze/pg_query_go/v6/parser"
 )
 
 // Unshown stands for a text whose secrets cannot be told from the rest.
@@ -15,7 +18,8 @@ const redacted = "'***'"
 
 // Redact returns a text, in UTF-8, without the secrets in it: passwords of roles, options of servers and user mappings that are
 // not known to be harmless, connection strings of subscriptions. What the grammar does not tell, such as a string that EXECUTE
-// makes a statement of, is taken for a secret where the text speaks of any: then all of its strings are.
+// makes a statement of, is taken for a secret where the text speaks of any: then all of its strings are. Of a statement that cannot be
+// parsed, what stands behind the place where the parser stops is.
 //
 // It is for logs. It may hide what is no secret.
 func Redact(sql string, o Options) string {
@@ -30,7 +34,48 @@ func Redact(sql string, o Options) string {
 	if r.loose {
 		r, _ = redact(src.text, 0, true)
 	}
+	if ok = r.hideUnread(src.text, reading{Options: o}); !ok {
+		return Unshown
+	}
 	return r.edits.apply(src.text)
+}
+
+// hideUnread hides what stands behind the place where a statement stops to be one: there the grammar tells of no secrets. It
+// fails where the text cannot be parsed.
+func (r *redaction) hideUnread(sql string, rd reading) (ok bool) {
+	list, err := scan(sql)
+	if _, deep := tooDeep(list); err != nil || deep {
+		return false
+	}
+	if _, err := pg.Parse(sql); err == nil {
+		return true
+	}
+	for _, part := range split(tokens{sql, list}) {
+		if _, err := parsePiece(part, rd); err == nil {
+			continue
+		}
+		start, end := part.list[0].start, part.list[len(part.list)-1].end
+		from := start + stopsAt(sql[start:end])
+		r.edits = slices.DeleteFunc(r.edits, func(e edit) bool { return e.start >= from && e.end <= end })
+		r.edits = append(r.edits, edit{from, end, redacted})
+	}
+	r.edits.sort()
+	return true
+}
+
+// stopsAt returns the byte from which on the parser does not know what a statement means.
+func stopsAt(sql string) int {
+	_, err := pg.Parse(sql)
+	failure := (*parser.Error)(nil)
+	if !errors.As(err, &failure) || failure.Cursorpos <= 0 {
+		return 0
+	}
+	at := 0
+	for range failure.Cursorpos - 1 {
+		_, size := utf8.DecodeRuneInString(sql[at:])
+		at += size
+	}
+	return at
 }
 
 // redaction is what hides the secrets of a text.

@@ -27,6 +27,12 @@ func TestRedact(t *testing.T) {
 		{`CREATE ROLE a; SELECT dblink_connect('host=db password=canary'), 'canary'`, `CREATE ROLE a; SELECT dblink_connect('***'), '***'`},
 		{`CREATE ROLE a; SELECT f('postgres://bob:canary@db/x')`, `CREATE ROLE a; SELECT f('***')`},
 		{`CREATE ROLE a; UPDATE users SET password = 'canary' -- password canary`, `CREATE ROLE a; UPDATE users SET password = '***' /* *** */`},
+		{`ALTER USER a PASSWORD canary-canary!canary`, `ALTER USER a PASSWORD '***'`},
+		{`ALTER USER a IDENTIFIED BY 'canary'; CREATE ROLE b IN ROLE "é" -- c`, `ALTER USER a '***'; CREATE ROLE b IN ROLE "é" -- c`},
+		{`CREATE ROLE "é", b; CREATE USER a PASSWRD canary VALID UNTIL '2030-01-01'; GRANT a TO b`, `CREATE ROLE "é"'***'; CREATE USER a '***'; GRANT a TO b`},
+		{`ALTER USER a PASSWORD ''canary''; GRANT a TO b`, `ALTER USER a PASSWORD '***''***'; GRANT a TO b`},
+		{`CREATE SUBSCRIPTION s CONNECTION "password=canary" PUBLICATION p; DROP ROLE a`, `CREATE SUBSCRIPTION s CONNECTION '***'; DROP ROLE a`},
+		{`CREATE DBONLY ROLE a PASSWORD 'canary'; GRANT a TO b`, `CREATE DBONLY ROLE a PASSWORD '***'; GRANT a TO b`},
 		{`CREATE ROLE a PASSWORD 'canary`, Unshown},
 		{`SET standard_conforming_strings = off; ALTER ROLE a PASSWORD 'x\' canary'`, Unshown},
 	} {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +159,45 @@ func TestIdleTimeouts(t *testing.T) {
 			t.Errorf("log (-want +got)\n%s", diff)
 		}
 	})
+}
+
+// TestEnds: the log has who ended each session, and where its client was.
+func TestEnds(t *testing.T) {
+	database(t, scoped(), "orders")
+	scoped().Psql(t, "postgres", "CREATE ROLE bob LOGIN")
+	log, records := observer.New(zap.InfoLevel)
+	server, stop := serve(t, scoped(), permissive(t), func(o *proxy.Options) {
+		o.Log, o.Listen = zap.New(log), append(o.Listen, filepath.Join(t.TempDir(), ".s.PGSQL.5432"))
+	})
+	e, socket := reach(t, server.Addresses()[0]), reach(t, server.Addresses()[1])
+	if err := e.connect(t, "orders", "postgres").Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := socket.connect(t, "orders", "postgres").Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_, _ = e.connect(t, "orders", "postgres").Exec(t.Context(), "SELECT pg_terminate_backend(pg_backend_pid())") // it fails
+	bob := e.connect(t, "orders", "bob").PgConn()
+	var o proxy.Options
+	withPolicy(t, "rules:\n  - {statement: connect, user: bob, action: deny}")(&o)
+	if err := server.Reload(o.Settings); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = bob.ReceiveMessage(t.Context()) // that it is over
+	stop()
+	var ends []string
+	for _, r := range records.FilterMessage("session ended").All() {
+		client := r.ContextMap()["client"].(string)
+		if host, _, err := net.SplitHostPort(client); err == nil {
+			client = host
+		}
+		ends = append(ends, fmt.Sprint(r.Level, " ", client, " ", r.ContextMap()["ended_by"]))
+	}
+	slices.Sort(ends)
+	want := []string{"info 127.0.0.1 client", "info 127.0.0.1 policy", "info 127.0.0.1 server", "info local client"}
+	if diff := cmp.Diff(want, ends); diff != "" {
+		t.Errorf("log (-want +got)\n%s", diff)
+	}
 }
 
 // TestReload: settings change under sessions that go on.

@@ -176,3 +176,23 @@ func TestLoginChanges(t *testing.T) {
 	admin.query("CREATE USER scram PASSWORD 'secret'")
 	expect(true)
 }
+
+// TestLoginUnlisted logs in just after roles have changed, at a proxy that cannot ask which role is meant: it goes by what its
+// sessions have done, by the list that it had, and by who was let in.
+func TestLoginUnlisted(t *testing.T) {
+	c := loginCluster(t)
+	via := start(t, c, permissive(t))
+	admin := via.open(t, "orders", "postgres")
+	for _, s := range []struct{ change, user string }{
+		{"CREATE ROLE made LOGIN PASSWORD 'secret'", "made"},
+		{"ALTER ROLE made RENAME TO renamed", "renamed"},
+		{"CREATE ROLE another", "scram"},
+		{"ALTER ROLE another VALID UNTIL 'infinity'", "renamed"},
+		{"DROP ROLE another", "global_scram"},
+	} {
+		admin.query(s.change)
+		if called, failure := logIn(t, via, s.user, "secret"); failure != nil || called != s.user {
+			t.Errorf("after %s, %s logs in as %q: %v", s.change, s.user, called, failure)
+		}
+	}
+}
