@@ -80,7 +80,7 @@ func admit(ctx context.Context, conn net.Conn, o admitOptions) (*visitor, error)
 	defer interruptWith(ctx, conn)()
 	var err error
 	if v.client, err = o.proxies.client(conn); err != nil {
-		return nil, clientGone(err)
+		return nil, unanswered(err)
 	}
 
 	code, body, failure := v.firstPacket(ctx, o)
@@ -109,14 +109,14 @@ func (v *visitor) firstPacket(ctx context.Context, o admitOptions) (uint32, []by
 		return v.nextPacket(io.MultiReader(bytes.NewReader(first[:]), v.conn))
 	}
 	if !v.offersTLS(o) {
-		return 0, nil, clientGone(errors.New("direct SSL connection rejected"))
+		return 0, nil, unanswered(errors.New("direct SSL connection rejected"))
 	}
 	v.conn = &replayConn{Conn: v.conn, head: first[:]}
 	if failure := v.handshake(ctx, o); failure != nil {
 		return 0, nil, failure
 	}
 	if v.tls.NegotiatedProtocol != alpnPostgres {
-		return 0, nil, clientGone(errors.New("received direct SSL connection request without ALPN protocol negotiation extension"))
+		return 0, nil, unanswered(errors.New("received direct SSL connection request without ALPN protocol negotiation extension"))
 	}
 	return v.nextPacket(v.conn)
 }
@@ -124,7 +124,7 @@ func (v *visitor) firstPacket(ctx context.Context, o admitOptions) (uint32, []by
 func (v *visitor) nextPacket(r io.Reader) (uint32, []byte, error) {
 	code, body, err := wire.ReadStartup(r)
 	if err != nil {
-		return 0, nil, clientGone(err)
+		return 0, nil, unanswered(err)
 	}
 	return code, body, nil
 }
@@ -164,7 +164,7 @@ func (v *visitor) handshake(ctx context.Context, o admitOptions) error {
 	c := tls.Server(v.conn, config)
 	v.handshakeBegan = time.Now()
 	if err := c.HandshakeContext(ctx); err != nil {
-		return clientGone(fmt.Errorf("could not accept SSL connection: %w", err))
+		return unanswered(fmt.Errorf("could not accept SSL connection: %w", err))
 	}
 	v.handshakeEnded = time.Now()
 	v.conn, v.tls = c, tlsState(c)
@@ -176,7 +176,7 @@ func (v *visitor) understand(code uint32, body []byte, o admitOptions) error {
 	if code == wire.CancelRequestCode {
 		c, err := wire.DecodeCancel(body)
 		if err != nil {
-			return clientGone(err)
+			return unanswered(err)
 		}
 		v.cancel = &c
 		return nil

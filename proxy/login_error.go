@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -15,6 +17,7 @@ type loginError struct {
 	sqlstate  string // of the error that the client was sent; empty where it was sent none
 	candidate int    // which of the user's names the server was asked for in the end; -1 where none was
 	cause     error  // for the log: it may hold addresses and cluster names
+	left      bool   // nothing was wrong: the client has gone
 }
 
 func (e *loginError) Error() string { return fmt.Sprintf("%s: %v", e.side, e.cause) }
@@ -25,8 +28,18 @@ func (e *loginError) unauthorized() bool {
 	return e.sqlstate == codeInvalidPassword || e.sqlstate == scope.CodeInvalidAuthorization
 }
 
-// clientGone is for clients that left, and those that get no answer.
-func clientGone(cause error) error { return &loginError{side: byClient, candidate: -1, cause: cause} }
+// clientGone is for clients that left: port scans and health checks do, and psql when it has to ask for a password.
+func clientGone(cause error) error {
+	return &loginError{side: byClient, candidate: -1, cause: cause, left: true}
+}
+
+// unanswered is for clients that say what is not answered: they are no clients of the proxy's, or no clients at all. Some have
+// only gone.
+func unanswered(cause error) error {
+	var broken net.Error // which a deadline that is over is too
+	gone := errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) || errors.Is(cause, context.Canceled) || errors.As(cause, &broken)
+	return &loginError{side: byClient, candidate: -1, cause: cause, left: gone}
+}
 
 // refuseClient tells the client a fatal error of the proxy's own. before is sent ahead of it, in the same write.
 func refuseClient(conn net.Conn, before []byte, e *scope.Error) *loginError {

@@ -156,9 +156,9 @@ func (x *session) close(c net.Conn) {
 func (x *session) turnedAway(err error, d policy.Decision) {
 	var failed *loginError
 	errors.As(err, &failed)
-	if failed != nil && failed.sqlstate == "" && failed.side == byClient {
+	if failed != nil && failed.left {
 		x.server.metrics.logins.WithLabelValues(loginAbandoned).Inc()
-		x.log.Debug("client left before the login", zap.Error(failed.cause)) // port scans and health checks too
+		x.log.Debug("client left before the login", zap.Error(failed.cause))
 		return
 	}
 	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()

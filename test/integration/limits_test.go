@@ -187,7 +187,7 @@ func TestEnds(t *testing.T) {
 	stop()
 	var ends []string
 	for _, r := range records.FilterMessage("session ended").All() {
-		client := r.ContextMap()["client"].(string)
+		client := fmt.Sprint(r.ContextMap()["client"])
 		if host, _, err := net.SplitHostPort(client); err == nil {
 			client = host
 		}
