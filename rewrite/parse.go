@@ -113,10 +113,33 @@ func (p piece) parse(text string) (piece, error) {
 	return p, nil
 }
 
+// atomicBody is how deep a place is in the body of CREATE FUNCTION … BEGIN ATOMIC …; END, where a ';' ends no statement. CASE … END
+// in it counts too. Zero is outside.
+type atomicBody int
+
+func (a *atomicBody) pass(t tokens, i int) {
+	switch t.kind(i) {
+	case pg.Token_ATOMIC:
+		if t.kind(i-1) == pg.Token_BEGIN_P {
+			*a = 1
+		}
+	case pg.Token_CASE:
+		if *a > 0 {
+			*a++
+		}
+	case pg.Token_END_P:
+		if *a > 0 {
+			*a--
+		}
+	default:
+	}
+}
+
 // split cuts a text into its statements, at each ';' that does not stand in parentheses or in a BEGIN ATOMIC body.
 func split(t tokens) []tokens {
 	var parts []tokens
-	start, parens, blocks := 0, 0, 0
+	start, parens := 0, 0
+	var body atomicBody
 	cut := func(end int) {
 		if end > start {
 			parts = append(parts, tokens{t.sql, t.list[start:end]})
@@ -124,25 +147,14 @@ func split(t tokens) []tokens {
 		start = end + 1
 	}
 	for i, k := range t.list {
+		body.pass(t, i)
 		switch k.kind {
 		case tokenOpen:
 			parens++
 		case tokenClose:
 			parens--
-		case pg.Token_ATOMIC:
-			if t.kind(i-1) == pg.Token_BEGIN_P {
-				blocks = 1
-			}
-		case pg.Token_CASE:
-			if blocks > 0 {
-				blocks++
-			}
-		case pg.Token_END_P:
-			if blocks > 0 {
-				blocks--
-			}
 		case tokenSemicolon:
-			if parens <= 0 && blocks == 0 {
+			if parens <= 0 && body == 0 {
 				cut(i)
 				parens = 0
 			}

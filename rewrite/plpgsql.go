@@ -56,28 +56,18 @@ func (b *block) word(i int, words ...string) bool {
 
 // find returns the first token from one on that is one of the words outside of parentheses, or the ';' before it.
 func (b *block) find(from int, words ...string) int {
-	depth, atomic := 0, 0
+	depth := 0
+	var body atomicBody
 	for i := from; i < len(b.t.list); i++ {
+		body.pass(b.t, i)
 		switch b.t.kind(i) {
 		case tokenOpen, tokenOpenBracket:
 			depth++
 		case tokenClose, tokenCloseBracket:
 			depth--
-		case pg.Token_ATOMIC: // CREATE FUNCTION … BEGIN ATOMIC …; END
-			if b.t.kind(i-1) == pg.Token_BEGIN_P {
-				atomic = 1
-			}
-		case pg.Token_CASE:
-			if atomic > 0 {
-				atomic++
-			}
-		case pg.Token_END_P:
-			if atomic > 0 {
-				atomic--
-			}
 		default:
 		}
-		if depth <= 0 && atomic == 0 && (b.t.kind(i) == tokenSemicolon || b.word(i, words...)) {
+		if depth <= 0 && body == 0 && (b.t.kind(i) == tokenSemicolon || b.word(i, words...)) {
 			return i
 		}
 	}

@@ -141,32 +141,45 @@ func demo(ctx context.Context, out io.Writer, stay bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, cluster.Close()) }()
 
-	ctx, cancel := context.WithCancel(ctx)
-	server, err := demoProxy(ctx, cluster)
+	options, err := demoProxy(ctx, cluster)
 	if err != nil {
-		cancel()
+		return err
+	}
+	return whileServing(ctx, options, func(server *proxy.Server) error {
+		stage := demoStage{printer: p, psql: findPsql(cluster)}
+		host, port, _ := strings.Cut(server.Addresses()[0], ":")
+		stage.proxy = fmt.Sprintf("host=%s port=%s sslmode=disable", host, port)
+		stage.server = fmt.Sprintf("host=%s port=%d sslmode=disable", cluster.Host, cluster.Port)
+		p.printf("PostgreSQL %s listens on port %d, pgscope-proxy in front of it on port %s.\n", cluster.Major, cluster.Port, port)
+
+		failed := stage.play(ctx)
+		if stay && ctx.Err() == nil {
+			p.printf("\nYour turn. Through the proxy, and on the server itself:\n\n    psql '%s user=postgres dbname=orders'\n"+
+				"    psql '%s user=postgres dbname=orders'\n\nCtrl-C ends the demo and removes everything.\n", stage.proxy, stage.server)
+			<-ctx.Done()
+		}
+		return errors.Join(failed, p.err)
+	})
+}
+
+// whileServing runs f while a proxy serves.
+func whileServing(ctx context.Context, o proxy.Options, f func(*proxy.Server) error) (err error) {
+	s, err := proxy.New(o)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if err := s.Listen(ctx); err != nil {
 		return err
 	}
 	stopped := make(chan error, 1)
-	go func() { stopped <- server.Run(ctx) }()
+	go func() { stopped <- s.Run(ctx) }()
 	defer func() {
-		cancel()
+		stop()
 		err = errors.Join(err, <-stopped)
 	}()
-
-	stage := demoStage{printer: p, psql: findPsql(cluster)}
-	host, port, _ := strings.Cut(server.Addresses()[0], ":")
-	stage.proxy = fmt.Sprintf("host=%s port=%s sslmode=disable", host, port)
-	stage.server = fmt.Sprintf("host=%s port=%d sslmode=disable", cluster.Host, cluster.Port)
-	p.printf("PostgreSQL %s listens on port %d, pgscope-proxy in front of it on port %s.\n", cluster.Major, cluster.Port, port)
-
-	failed := stage.play(ctx)
-	if stay && ctx.Err() == nil {
-		p.printf("\nYour turn. Through the proxy, and on the server itself:\n\n    psql '%s user=postgres dbname=orders'\n"+
-			"    psql '%s user=postgres dbname=orders'\n\nCtrl-C ends the demo and removes everything.\n", stage.proxy, stage.server)
-		<-ctx.Done()
-	}
-	return errors.Join(failed, p.err)
+	return f(s)
 }
 
 // printer prints until it cannot, and keeps the reason.
@@ -181,38 +194,32 @@ func (p *printer) printf(format string, args ...any) {
 	}
 }
 
-func demoProxy(ctx context.Context, cluster *pgtest.Cluster) (*proxy.Server, error) {
+// demoProxy makes the databases, and says what the proxy in front of them works with.
+func demoProxy(ctx context.Context, cluster *pgtest.Cluster) (o proxy.Options, err error) {
 	setup, err := pgconn.Connect(ctx, cluster.DSN())
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	for _, name := range []string{"orders", "billing"} {
 		if _, err := setup.Exec(ctx, "CREATE DATABASE "+name).ReadAll(); err != nil {
-			return nil, errors.Join(err, setup.Close(ctx))
+			return o, errors.Join(err, setup.Close(ctx))
 		}
 	}
 	if err := setup.Close(ctx); err != nil {
-		return nil, err
+		return o, err
 	}
 	upstream, err := proxy.NewUpstream(cluster.DSN())
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	admin, err := pgconn.ParseConfig(cluster.DSN())
 	if err != nil {
-		return nil, err
+		return o, err
 	}
-	s, err := proxy.New(proxy.Options{
+	return proxy.Options{
 		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Admin: admin, Log: zap.NewNop(),
 		Settings: proxy.Settings{Policy: policy.Default(), Grace: time.Second},
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Listen(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
+	}, nil
 }
 
 // demoStage is where the steps are played.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pgscope/pgscope-proxy/proxy"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
@@ -23,18 +24,20 @@ func TestDemo(t *testing.T) {
 	t.Run("without", func(t *testing.T) {
 		var out bytes.Buffer
 		c := pgtest.Start(t, pgtest.Options{})
-		server, err := demoProxy(t.Context(), c)
+		options, err := demoProxy(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		runUntilEnd(t, server.Run)
-		_, port, _ := strings.Cut(server.Addresses()[0], ":")
-		stage := demoStage{
-			printer: &printer{w: &out},
-			proxy:   fmt.Sprintf("host=127.0.0.1 port=%s sslmode=disable", port),
-			server:  fmt.Sprintf("host=127.0.0.1 port=%d sslmode=disable", c.Port),
-		}
-		if err := stage.play(t.Context()); err != nil {
+		err = whileServing(t.Context(), options, func(server *proxy.Server) error {
+			_, port, _ := strings.Cut(server.Addresses()[0], ":")
+			stage := demoStage{
+				printer: &printer{w: &out},
+				proxy:   fmt.Sprintf("host=127.0.0.1 port=%s sslmode=disable", port),
+				server:  fmt.Sprintf("host=127.0.0.1 port=%d sslmode=disable", c.Port),
+			}
+			return stage.play(t.Context())
+		})
+		if err != nil {
 			t.Errorf("%v\n%s", err, &out)
 		}
 	})

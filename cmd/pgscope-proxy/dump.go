@@ -195,23 +195,8 @@ func (o *dumpOptions) withProxy(ctx context.Context, f func(dir string) error) (
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s, err := proxy.New(proxy.Options{
+	return whileServing(ctx, proxy.Options{
 		Listen: []string{filepath.Join(dir, ".s.PGSQL."+socketPort)}, Upstream: upstream,
 		Settings: proxy.Settings{Policy: policy.Default(), Grace: time.Second},
-	})
-	if err != nil {
-		return err
-	}
-	running, stop := context.WithCancel(ctx)
-	if err := s.Listen(running); err != nil {
-		stop()
-		return err
-	}
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.Run(running) }()
-	defer func() {
-		stop()
-		err = errors.Join(err, <-stopped)
-	}()
-	return f(dir)
+	}, func(*proxy.Server) error { return f(dir) })
 }
