@@ -270,6 +270,8 @@ func TestMistakes(t *testing.T) {
 	}{
 		{"nothing", sources{}, []string{notSet}},
 		{"no such file", sources{args: []string{"--config", "nowhere.yaml", "--upstream", "host=db"}}, []string{"--config: open nowhere.yaml: no such file or directory"}},
+		{"no such file, nor anything else", sources{args: []string{"--config", "nowhere.yaml"}}, []string{"--config: open nowhere.yaml: no such file or directory"}},
+		{"no YAML", sources{file: "upstream: host=db\nauth: ["}, []string{"pgscope.yaml:2:7: sequence end token ']' not found"}},
 		{"no such file in the environment", sources{env: map[string]string{"PGSCOPE_CONFIG": "x", "PGSCOPE_UPSTREAM": "host=db"}}, []string{"--config: open x: no such file or directory"}},
 		{
 			"all sources at once, also where another wins",

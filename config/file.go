@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"strings"
 
@@ -17,6 +18,14 @@ func (l *loader) path() string {
 	return os.Getenv(envName(configFlag))
 }
 
+// unread notes that the file cannot be read. Nobody misses a setting then: each may stand in it.
+func (l *loader) unread(err error) {
+	l.problems = append(l.problems, err)
+	for i := range settings {
+		l.invalid[settings[i].key] = true
+	}
+}
+
 // file takes in the settings of the file, and returns what it says of single databases, and who is let in how.
 func (l *loader) file() (databases map[string]Database, rules []AuthRule) {
 	databases = make(map[string]Database)
@@ -26,7 +35,11 @@ func (l *loader) file() (databases map[string]Database, rules []AuthRule) {
 	}
 	f, err := yamlfile.Load(path)
 	if err != nil {
-		l.problem("--"+configFlag, err)
+		l.unread(fmt.Errorf("--%s: %w", configFlag, err))
+		return databases, nil
+	}
+	if err := f.Err(); err != nil { // it is no YAML
+		l.unread(err)
 		return databases, nil
 	}
 	values := make(map[string]any)

@@ -14,7 +14,7 @@ import (
 type Statement struct {
 	Written string // by the client, in UTF-8, without secrets
 	Sent    string // to the server, likewise; empty where nothing of it was
-	Wants   []Want // what it wanted of roles, in order; what stands behind a refused one is not in it
+	Wants   []Want // what it wanted of roles, in order; of one statement, what stands behind a refused one is not in it
 	Refused bool   // by the proxy itself, not by the policy: it could not be mapped
 	// Result is the SQLSTATE that the client got: 00000 where the server did what it was told. Empty where the session
 	// ended before the answer came.
