@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -38,6 +39,7 @@ type visitor struct {
 	certificate *tls.Certificate // that the client was shown; nil without TLS
 	greeted     bool             // NegotiateProtocolVersion had its time
 	asked       bool             // it was asked to authenticate itself
+	start       engine.StartRole // what the startup packet says of roles beside the user; the server does not get it
 	parent      string           // the traceparent that its session shall be traced under; empty for none
 	penalty     func()           // makes it wait before it is told that its password is wrong; nil for no time
 

@@ -109,7 +109,7 @@ func (x *session) forwardCancel(c wire.CancelRequest) {
 	result := cancelForwarded
 	if err := x.server.o.Upstream.forwardCancel(x.ctx, c); err != nil {
 		result = cancelFailed
-		x.log.Warn("cancel request was not delivered", zap.Error(err))
+		x.log().Warn("cancel request was not delivered", zap.Error(err))
 	}
 	x.server.metrics.cancels.WithLabelValues(result).Inc()
 }

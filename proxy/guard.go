@@ -17,10 +17,6 @@ const localClient = "local"
 func (x *session) meet(v *visitor) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.peer = localClient
-	if v.client.IsValid() {
-		x.peer = v.client.String()
-	}
 	x.who = policy.Session{
 		Database: v.startup.Database(), User: v.startup.User(), Client: x.client, Application: v.startup.Get("application_name"),
 	}
@@ -35,7 +31,7 @@ func (s *Server) decide(who policy.Session, facts *policy.Facts, a policy.Action
 // warn tells the log of what the policy warns of.
 func (x *session) warn(a policy.Action, d policy.Decision) {
 	if d.Verdict == policy.Warn {
-		x.log.Warn("the policy warns", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
+		x.log().Warn("the policy warns", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
 	}
 }
 

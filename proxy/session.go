@@ -30,16 +30,14 @@ type session struct {
 	counted  bool       // what it has moved is in Server.moved; guarded as that is
 	conn     net.Conn   // as accepted; nil when an event loop has the session
 	client   netip.Addr // where the client is; not valid on a Unix socket, and before it is known
-	log      *zap.Logger
 	came     time.Time
-	place    place            // what it is counted as
-	tls      string           // the version; empty without
-	method   AuthMethod       // how the client was let in
-	start    engine.StartRole // what the startup packet says of roles beside the user
-	who      policy.Session   // once its startup packet is read
-	peer     string           // the client's address for audit records, from then on
+	place    place          // what it is counted as
+	tls      string         // the version; empty without
+	method   AuthMethod     // how the client was let in
+	who      policy.Session // once its startup packet is read
+	peer     string         // the client's address for logs and audit records
 
-	ctx    context.Context // of the login, and of what is asked of the server for the session
+	ctx    context.Context // of the login, until that is over
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
@@ -49,19 +47,27 @@ type session struct {
 
 func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
 	x := &session{
-		server: s, settings: s.settings.Load(), conn: conn, came: time.Now(),
-		log: s.o.Log.WithLazy(zap.Stringer("client", origin(conn))),
+		server: s, settings: s.settings.Load(), conn: conn, came: time.Now(), peer: origin(conn),
 	}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	return x
 }
 
-// origin is where a connection comes from, as logs say it. The clients of a Unix socket have no address.
-func origin(conn net.Conn) net.Addr {
-	if _, local := conn.RemoteAddr().(*net.UnixAddr); local {
-		return &net.UnixAddr{Net: "unix", Name: localClient}
+// origin is where a connection comes from. The clients of a Unix socket have no address.
+func origin(conn net.Conn) string {
+	if onUnixSocket(conn) {
+		return localClient
 	}
-	return conn.RemoteAddr()
+	return conn.RemoteAddr().String()
+}
+
+// log returns the log, with whose session it is. A session at rest keeps none.
+func (x *session) log() *zap.Logger {
+	log := x.server.o.Log.With(zap.String("client", x.peer))
+	if x.who.User == "" {
+		return log
+	}
+	return log.With(zap.String("database", x.who.Database), zap.String("user", x.who.User))
 }
 
 // serve runs the session, to its end or until whoever relays it has it.
@@ -73,7 +79,7 @@ func (x *session) serve() {
 		handed = x.begin()
 	}()
 	if fault != nil {
-		x.log.Error("the proxy failed", zap.Error(fault))
+		x.log().Error("the proxy failed", zap.Error(fault))
 	}
 	if !handed {
 		x.over()
@@ -100,14 +106,12 @@ func (x *session) begin() (handed bool) {
 		return false
 	}
 	if v.client.IsValid() {
-		x.client = v.client.Addr()
-		x.log = s.o.Log.WithLazy(zap.Stringer("client", v.client)) // as a load balancer says
+		x.client, x.peer = v.client.Addr(), v.client.String() // as a load balancer says
 	}
 	if v.cancel != nil {
 		x.forwardCancel(*v.cancel)
 		return false
 	}
-	x.log = x.log.WithLazy(zap.String("database", v.startup.Database()), zap.String("user", v.startup.User()))
 	if v.tls != nil {
 		x.tls = tls.VersionName(v.tls.Version)
 	}
@@ -148,7 +152,7 @@ func (x *session) letIn(ctx context.Context, v *visitor) (*loggedIn, policy.Deci
 
 func (x *session) close(c net.Conn) {
 	if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		x.log.Debug("connection did not close well", zap.Error(err))
+		x.log().Debug("connection did not close well", zap.Error(err))
 	}
 }
 
@@ -158,11 +162,11 @@ func (x *session) turnedAway(err error, d policy.Decision) {
 	errors.As(err, &failed)
 	if failed != nil && failed.left {
 		x.server.metrics.logins.WithLabelValues(loginAbandoned).Inc()
-		x.log.Debug("client left before the login", zap.Error(failed.cause))
+		x.log().Debug("client left before the login", zap.Error(failed.cause))
 		return
 	}
 	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()
-	x.log.Warn("login failed", zap.Error(err))
+	x.log().Warn("login failed", zap.Error(err))
 	x.recordLogin(err, d)
 	if failed != nil && failed.unauthorized() {
 		x.server.failures.note(x.client, time.Now())
@@ -196,7 +200,7 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	}
 	mode := x.settings.mode(database)
 	if x.scoped(v) && mode != scope.Off {
-		v.startup, x.start = withoutRoles(v.startup)
+		v.startup, v.start = withoutRoles(v.startup)
 	}
 	if x.scoped(v) {
 		o.params = sessionSettings(v, mode)
@@ -330,7 +334,7 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 		if err == nil {
 			return loginNames{candidates: []scope.Cluster{c}}, nil
 		}
-		x.log.Warn("the admin connection could not tell whose role logs in", zap.Error(err))
+		x.log().Warn("the admin connection could not tell whose role logs in", zap.Error(err))
 	}
 	own, err := db.Qualify(user)
 	if err != nil {
@@ -413,7 +417,6 @@ func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
 	r.waited = func(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
 	r.park = func(server net.Conn) *parked { return x.parked(r, in, server) }
 	x.attach(r)
-	x.cancel()  // from here on the relay ends the session; what is kept while it rests is what its memory is
 	x.recheck() // the policy may be another by now
 	if r.start(in.welcome, in.rest) {
 		in.welcome, in.rest = nil, nil
@@ -457,9 +460,9 @@ func (x *session) ended(r *relay, in *loggedIn) {
 		zap.String("ended_by", string(r.endedBy())),
 	}
 	if orderly(end.err) || e.Goodbye() || e.Fatal() || end.side == byTimeout || end.side == byPolicy {
-		x.log.Info("session ended", append(fields, zap.NamedError("reason", end.err))...)
+		x.log().Info("session ended", append(fields, zap.NamedError("reason", end.err))...)
 	} else {
-		x.log.Warn("session ended", append(fields, zap.Error(end.err))...)
+		x.log().Warn("session ended", append(fields, zap.Error(end.err))...)
 	}
 }
 
@@ -481,14 +484,13 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	}
 	c.Walsender, _ = walsender(v)
 	c.Directory, c.Mode = s.directories.of(database), x.settings.mode(database)
-	c.Start = x.start
+	c.Start = v.start
 	if c.Walsender {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
-	who := x.who
 	c.Decide = func(f *policy.Facts, a policy.Action) policy.Decision {
-		d := s.decide(who, f, a)
+		d := s.decide(x.who, f, a)
 		x.warn(a, d)
 		return d
 	}
@@ -561,7 +563,7 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
 		if c, err := wire.DecodeCancel(key); err == nil {
 			if err := in.server.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
-				x.log.Warn("the query of a client that is gone was not cancelled", zap.Error(err))
+				x.log().Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}
 		}
 	}
@@ -608,11 +610,13 @@ func lastError(r *relay) *wire.Fields {
 	return &f
 }
 
-// attach makes the relay known to drain and kill.
+// attach makes the relay known to drain and kill: from here on it ends the session.
 func (x *session) attach(r *relay) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.relay = r
+	x.cancel()
+	x.ctx, x.cancel = context.Background(), func() {} // what is kept while it rests is what its memory is
 	if x.leaving {
 		r.drain()
 	}

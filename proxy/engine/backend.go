@@ -126,13 +126,13 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.accessed = false
 			e.cfg.AccessChanged()
 		}
-		if !e.started && e.asksFirst() {
+		if !e.Started() && e.asksFirst() {
 			if err := e.askFirst(e.cfg.Directory.Database(), out); err != nil {
 				return drop, err
 			}
 			return drop, nil
 		}
-		e.started = true
+		e.beginning = nil
 		if e.claim.retry && !e.claim.done {
 			e.claim.done = true
 			return drop, nil
@@ -174,7 +174,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 
 // answer gives a message to the proxy's question that it answers.
 func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
-	q := &e.question
+	q := e.question
 	if err := q.take(frame); err != nil {
 		return drop, err
 	}
@@ -190,7 +190,7 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 			q.skipped, q.done = true, true
 			return drop, e.say(frame, out)
 		}
-		if e.aftermath.owed {
+		if e.aftermath != nil {
 			return drop, e.say(frame, out)
 		}
 	}
@@ -202,7 +202,7 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 		e.status = frame[wire.HeaderSize]
 	}
 	switch {
-	case !e.started:
+	case !e.Started():
 		return drop, e.start(out)
 	case e.userPath.asked:
 		e.userPathKept()
@@ -223,7 +223,7 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	if !ok || !ok2 {
 		return drop, serverViolation("invalid string", frame[0])
 	}
-	if e.cfg.Keep && !e.started && !slices.Contains(e.reported, string(name)) {
+	if e.cfg.Keep && !e.Started() && !slices.Contains(e.reported, string(name)) {
 		e.reported = append(e.reported, string(name))
 	}
 	switch string(name) {

@@ -12,6 +12,7 @@ import (
 //
 // The client's first ReadyForQuery waits meanwhile.
 type beginning struct {
+	role     startRole
 	inquiry  scope.Inquiry // what was asked first
 	needs    policy.Need   // what of the session
 	attempts int
@@ -30,13 +31,13 @@ func (e *Engine) asksFirst() bool {
 // asksNames reports whether roles are in question, and not the search_path alone.
 func (e *Engine) asksNames() bool {
 	d := e.cfg.Directory
-	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName) || e.startRole.pending()
+	return d.Stale() || !d.Admitted(e.cfg.Login, e.cfg.LoginName) || e.beginning.role.pending()
 }
 
 // firstNames are the names that must be known.
 func (e *Engine) firstNames() []scope.Name {
 	names := []scope.Name{{Role: e.cfg.LoginName}}
-	for _, role := range e.startRole.names {
+	for _, role := range e.beginning.role.names {
 		names = append(names, scope.Name{Role: role})
 	}
 	return names
@@ -44,7 +45,7 @@ func (e *Engine) firstNames() []scope.Name {
 
 // askFirst asks about the roles of the database, whose the role is that logged in, and for the search_path.
 func (e *Engine) askFirst(db scope.Database, out *Out) error {
-	b := &e.beginning
+	b := e.beginning
 	if b.attempts == 0 && !e.asksNames() {
 		b.pathOnly = true
 		return e.askAtStart(readPath(e.cfg.LoginName), out)
@@ -70,9 +71,9 @@ func (e *Engine) askAtStart(q interface{ SQL() (string, []string) }, out *Out) e
 // set, is no reason to refuse a session: its statements ask for themselves. But whose the role is must be known (a
 // client can make the question fail, by a statement_timeout say), and what the client wants to begin with must be done.
 func (e *Engine) start(out *Out) error {
-	known := e.cfg.Directory.Admitted(e.cfg.Login, e.cfg.LoginName) && !e.startRole.pending()
+	known := e.cfg.Directory.Admitted(e.cfg.Login, e.cfg.LoginName) && !e.beginning.role.pending()
 	failed := e.question.failure != nil
-	if r := &e.startRole; r.sent {
+	if r := &e.beginning.role; r.sent {
 		result := Succeeded
 		if failed {
 			result = string(wire.Field(e.question.failure, 'C'))
@@ -88,7 +89,7 @@ func (e *Engine) start(out *Out) error {
 	case failed || e.beginning.pathSent:
 		e.begin(out)
 		return nil
-	case e.startRole.sent:
+	case e.beginning.role.sent:
 		return e.setUserPath(out)
 	default:
 		return e.settle(out)
@@ -97,7 +98,7 @@ func (e *Engine) start(out *Out) error {
 
 // settle takes the answer to the first question.
 func (e *Engine) settle(out *Out) error {
-	b := &e.beginning
+	b := e.beginning
 	view, err := e.inquired(b.inquiry)
 	if err != nil {
 		return err
@@ -173,7 +174,6 @@ func (p setPath) SQL() (sql string, params []string) {
 
 // begin lets the client begin.
 func (e *Engine) begin(out *Out) {
-	e.started = true
-	e.beginning, e.question.rows = beginning{}, nil // a session at rest keeps little
+	e.beginning, e.question = nil, nil
 	out.Client.write(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), e.status))
 }

@@ -23,7 +23,6 @@ type claim struct {
 	name   scope.Short
 	closes int // CloseComplete messages seen
 	done   bool
-	failed bool
 	retry  bool // it failed, and the names can be asked about without the client's knowing
 }
 
@@ -94,7 +93,7 @@ func (e *Engine) claimHolds(t *text) { t.preceded, t.claims, e.claim.done = fals
 func (e *Engine) claimFails(frame []byte, t *text, out *Out) error {
 	c := &e.claim
 	list, _ := fields(wire.Body(frame))
-	t.preceded, t.claims, c.failed = false, false, true
+	t.preceded, t.claims = false, false
 	if c.retry = get(list, 'C') == scope.CodeNotOwn && e.status == wire.TxIdle; c.retry {
 		e.cfg.Directory.Changed()
 		t.trail = nil // there will be another

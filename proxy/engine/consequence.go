@@ -143,7 +143,9 @@ func (e *Engine) forward(awaits awaited, t *text, frame []byte, out *Out) {
 
 func (e *Engine) transmit(awaits awaited, t *text, frame []byte, out *Out) {
 	e.pending.push(awaits, t)
-	e.aftermath.owed = e.aftermath.owed || t != nil && t.cleanups != nil && runs(awaits)
+	if t != nil && t.cleanups != nil && runs(awaits) && e.aftermath == nil {
+		e.aftermath = new(aftermath)
+	}
 	out.Server.write(frame)
 }
 
@@ -151,9 +153,9 @@ func (e *Engine) transmit(awaits awaited, t *text, frame []byte, out *Out) {
 func runs(awaits awaited) bool { return awaits == readyQuery || awaits == executed }
 
 // aftermath is what is left to do behind a statement. The client is held from the message on that makes the server say
-// ReadyForQuery; that one is withheld, and in its place goes the one that ends the last question.
+// ReadyForQuery; that one is withheld, and in its place goes the one that ends the last question. There is one from when a
+// statement was sent that may leave something to do.
 type aftermath struct {
-	owed      bool      // a statement was sent that may leave something to do
 	due       []cleanup // it has been executed
 	todo      []string  // what the survey of the one before due[0] told to do
 	surveying bool      // the question is a survey
@@ -162,7 +164,7 @@ type aftermath struct {
 
 // cleaningUp reports whether the client must wait for an aftermath.
 func (e *Engine) cleaningUp() bool {
-	return e.aftermath.owed && !e.pending.unsynced && !e.pending.copyIn
+	return e.aftermath != nil && !e.pending.unsynced && !e.pending.copyIn
 }
 
 // completed notes that a statement has been executed, and reports whether it was the client's, not a foreword.
@@ -198,9 +200,9 @@ func (e *Engine) withheld() bool {
 	if !e.cleaningUp() || e.pending.n > 0 {
 		return false
 	}
-	a := &e.aftermath
+	a := e.aftermath
 	if len(a.due) == 0 || e.status == wire.TxFailed {
-		*a = aftermath{}
+		e.aftermath = nil
 		return false
 	}
 	a.ready = true
@@ -209,7 +211,7 @@ func (e *Engine) withheld() bool {
 
 // askAftermath puts the next question of an aftermath: what there is to do, or that it be done.
 func (e *Engine) askAftermath(out *Out) {
-	a := &e.aftermath
+	a := e.aftermath
 	a.ready = false
 	if a.surveying = len(a.todo) == 0; a.surveying {
 		sql, params := a.due[0].survey.SQL()
@@ -222,7 +224,7 @@ func (e *Engine) askAftermath(out *Out) {
 
 // answerAftermath takes the whole answer to a question of an aftermath, and tells whether that was the last.
 func (e *Engine) answerAftermath() (last bool, err error) {
-	a, q := &e.aftermath, &e.question
+	a, q := e.aftermath, e.question
 	if a.surveying {
 		c := a.due[0]
 		a.due = a.due[1:]
@@ -240,7 +242,7 @@ func (e *Engine) answerAftermath() (last bool, err error) {
 		a.ready = true
 		return false, nil
 	}
-	*a = aftermath{}
+	e.aftermath = nil
 	e.cfg.Directory.Changed()
 	return true, nil
 }

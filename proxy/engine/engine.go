@@ -81,50 +81,52 @@ type Config struct {
 }
 
 // Engine is the protocol core of one session, from the server's AuthenticationOk on. Its methods must not be called
-// concurrently.
+// concurrently. There is one for each client, and most are at rest: what matters for moments is not in it, but where it points.
 type Engine struct {
 	cfg     Config
 	client  stream // what the client sends
 	server  stream // what the server sends
 	pending pending
 
-	question  question // the proxy's own in the client's session
-	held      *held    // the client's statement that waits for its answer
-	claim     claim    // that stands in for a question
-	beginning beginning
-	aftermath aftermath // what its statements have left to do
+	beginning *beginning // nil once the client may begin
+	question  *question  // the proxy's own in the client's session; the last, nil before the first
+	held      *held      // the client's statement that waits for its answer; nil for none
+	claim     claim      // that stands in for a question
+	aftermath *aftermath // what its statements may leave to do; nil for nothing
 	userPath  userPath
 
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten rewritten       // prepared statements and portals whose texts are not the client's
 
-	startRole startRole // what is to be done before the client may begin
+	key      []byte          // the body of BackendKeyData
+	touched  []scope.Cluster // the roles that are changed, and others that were named with them; none where they are not known
+	reported []string        // the parameters that the server told before the client might begin
+	came     time.Time       // when the text, or the Execute, came that was looked at last
 
-	started   bool            // the client has seen the first ReadyForQuery
-	status    byte            // of the last ReadyForQuery: I, T or E; 0 before the first
-	key       []byte          // the body of BackendKeyData
-	crowded   bool            // the client is held because it runs too far ahead
-	changing  bool            // the transaction under way changes roles
-	touched   []scope.Cluster // those, and others that were named with them; none where they are not known
-	accessed  bool            // it ran statements that change roles or access
-	kept      bool            // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
-	switching bool            // the session spoke of pgscope.*: its mode may not be the configured one
-	goodbye   bool            // the client sent Terminate
-	spared    bool            // and the server does not know, being at rest
-	came      time.Time       // when the text, or the Execute, came that was looked at last
-	reported  []string
+	status    byte // of the last ReadyForQuery: I, T or E; 0 before the first
+	crowded   bool // the client is held because it runs too far ahead
+	changing  bool // the transaction under way changes roles
+	accessed  bool // it ran statements that change roles or access
+	kept      bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
+	switching bool // the session spoke of pgscope.*: its mode may not be the configured one
+	goodbye   bool // the client sent Terminate
+	spared    bool // and the server does not know, being at rest
 	fatal     bool // the server ended the session by an error
 }
 
+var (
+	fromClient = direction{begin: (*Engine).frontendBegin, whole: (*Engine).frontendWhole}
+	fromServer = direction{begin: (*Engine).backendBegin, whole: (*Engine).backendWhole, fromServer: true}
+)
+
 // New returns the engine of a session that has just been authenticated.
 func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, switching: cfg.Switching, startRole: cfg.Start.read()}
+	e := &Engine{cfg: cfg, switching: cfg.Switching, beginning: &beginning{role: cfg.Start.read()}}
 	e.options.StandardStrings = true
 	if e.cfg.Analyze == nil {
 		e.cfg.Analyze = rewrite.Analyze
 	}
-	e.client = stream{begin: e.frontendBegin, whole: e.frontendWhole}
-	e.server = stream{begin: e.backendBegin, whole: e.backendWhole, fromServer: true}
+	e.client.direction, e.server.direction = &fromClient, &fromServer
 	return e
 }
 
@@ -149,14 +151,14 @@ func (e *Engine) Client(in []byte, out *Out) (taken int, err error) {
 	if e.Held() {
 		return 0, nil
 	}
-	return e.client.pump(in, &out.Server, out)
+	return e.client.pump(e, in, &out.Server, out)
 }
 
 // Server takes bytes that came from the server, all of them, and says in out what is to be written. It writes to the
 // server only before [Engine.Started].
 func (e *Engine) Server(in []byte, out *Out) error {
 	out.Reset()
-	_, err := e.server.pump(in, &out.Client, out)
+	_, err := e.server.pump(e, in, &out.Client, out)
 	if e.crowded && !e.pending.full() {
 		e.crowded = false
 	}
@@ -164,7 +166,7 @@ func (e *Engine) Server(in []byte, out *Out) error {
 }
 
 // Started reports whether the client was told that it may begin. Until then the driver does not read from the client.
-func (e *Engine) Started() bool { return e.started }
+func (e *Engine) Started() bool { return e.beginning == nil }
 
 // Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
 // ahead of the server. Only a call of [Engine.Server] ends that.
@@ -192,7 +194,7 @@ func (e *Engine) serverRests() bool {
 
 // Waiting reports whether the server is at work for the client.
 func (e *Engine) Waiting() bool {
-	return e.pending.first().awaits != none || e.held != nil || e.aftermath.owed
+	return e.pending.first().awaits != none || e.held != nil || e.aftermath != nil
 }
 
 // ClientAtBoundary reports whether a message of the proxy may be put behind what the client was sent.

@@ -76,7 +76,7 @@ func newTestSession(t *testing.T, b *book) *session {
 		Directory: b, Mode: scope.Transparent, MaxMessage: 1 << 20, Login: "postgres", LoginName: "postgres",
 		Decide: func(*policy.Facts, policy.Action) policy.Decision { return policy.Decision{Verdict: policy.Allow} },
 	})
-	e.started, e.status = true, wire.TxIdle
+	e.beginning, e.status = nil, wire.TxIdle
 	return &session{t: t, e: e, chunk: func(n int) int { return n }}
 }
 
@@ -310,7 +310,7 @@ func TestStartAsksForTheDirectory(t *testing.T) {
 	b := newBook()
 	b.stale = true
 	s := newTestSession(t, b)
-	s.e.started = false
+	s.e.beginning = new(beginning)
 	s.server(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 2}}, idle).
 		wants(&s.toUser, "K |||\x01|||\x02").
 		wantsQuestion(askSync)

@@ -8,10 +8,10 @@ type pending struct {
 	head int
 	n    int
 
+	claims   int  // how many of the entries are ownClaim
 	unsynced bool // extended-protocol messages were sent since the last Sync, and no transaction has ended since
 	worked   bool // there is an Execute among them
 	skipping bool // the server discards everything until the next Sync
-	claims   int  // how many of the entries are ownClaim
 	copyIn   bool // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
 }
 
@@ -75,7 +75,7 @@ func (p *pending) push(a awaited, t *text) {
 }
 
 func (p *pending) grow() {
-	ring := make([]entry, max(8, 2*len(p.ring)))
+	ring := make([]entry, max(2, 2*len(p.ring)))
 	for i := range p.n {
 		ring[i] = *p.at(i)
 	}

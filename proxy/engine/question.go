@@ -76,7 +76,7 @@ func (e *Engine) asksSimply() bool {
 // the client sends next.
 func (e *Engine) put(sql string, params []string, sync bool, out *Out) {
 	simply := e.asksSimply()
-	e.question = question{sync: sync || simply}
+	e.question = &question{sync: sync || simply}
 	e.pending.push(ownQuestion, nil)
 	if simply {
 		out.Server.write(appendSimpleQuestion(nil, inline(sql, params)))

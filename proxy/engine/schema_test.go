@@ -51,7 +51,7 @@ func TestSearchPathOfAScopedRole(t *testing.T) {
 	b := newBook()
 	b.stale = true
 	s := newTestSession(t, b)
-	s.e.started, s.e.cfg.Login, s.e.cfg.LoginName = false, "orders_app", "app"
+	s.e.beginning, s.e.cfg.Login, s.e.cfg.LoginName = new(beginning), "orders_app", "app"
 	s.server(idle).wants(&s.toUser).wantsQuestion(askSync)
 	own := [4]string{"role", "orders_app", "true", fmt.Sprintf("[[%q, %q, null]]", "pgscope_db_orders", ordersMarker)}
 	s.server(append(names(alongSales(own)...), idle)...).wants(&s.toUser).wantsQuestion(askSync) // its roles, too
@@ -69,7 +69,7 @@ func TestSearchPathOfAScopedRole(t *testing.T) {
 func TestSearchPathOfAKnownRole(t *testing.T) {
 	for _, path := range []string{`"$user", public`, "public", `other, "$user"`} {
 		s := newTestSession(t, newBook())
-		s.e.started, s.e.cfg.Login, s.e.cfg.LoginName = false, "orders_app", "app"
+		s.e.beginning, s.e.cfg.Login, s.e.cfg.LoginName = new(beginning), "orders_app", "app"
 		s.server(idle).wants(&s.toUser)
 		if got := s.toServer.String(); !strings.Contains(got, "CASE WHEN") || !strings.Contains(got, `"app", public`) && !strings.Contains(got, "app, public") {
 			t.Errorf("asked for %q", got)

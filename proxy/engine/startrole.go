@@ -49,7 +49,7 @@ func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 			return false, notAtStart(roleMissing(e.cfg.Start.Authorization))
 		}
 	}
-	switch r := &e.startRole; {
+	switch r := &e.beginning.role; {
 	case r.refusal != nil:
 		return false, notAtStart(r.refusal.Error)
 	case r.analysis == nil:
@@ -59,23 +59,23 @@ func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 	}
 	written := "SET role TO " + scope.QuoteLiteral(e.cfg.Start.Role)
 	j := e.judge(view, e.beginning.needs)
-	result := e.startRole.analysis.Rewrite(view, mode, j.decide)
+	result := e.beginning.role.analysis.Rewrite(view, mode, j.decide)
 	if e.cfg.Saw != nil {
 		e.cfg.Saw(written, result)
 	}
-	e.startRole.trail = j.follow(written, result)
+	e.beginning.role.trail = j.follow(written, result)
 	if !e.room() {
 		return false, notAtStart(unrecorded)
 	}
 	if len(result.Refusals) > 0 {
 		refusal := result.Refusals[0].Error
-		e.done(e.startRole.trail, refusal.Code)
+		e.done(e.beginning.role.trail, refusal.Code)
 		if refusal.Code == scope.CodeUndefinedObject {
 			refusal.Code = scope.CodeInvalidParameter // check_role, src/backend/commands/variable.c
 		}
 		return false, notAtStart(refusal)
 	}
-	e.startRole.sent = true
+	e.beginning.role.sent = true
 	if err := e.ask(result.SQL, nil, out); err != nil {
 		return false, notAtStart(*err)
 	}
@@ -103,7 +103,7 @@ func (e *Engine) startFailure() error {
 		return serverViolation("invalid field", wire.ErrorResponse)
 	}
 	t := &text{names: make(map[scope.Cluster]scope.Short)}
-	for _, name := range e.startRole.names { // of one that does not exist, too
+	for _, name := range e.beginning.role.names { // of one that does not exist, too
 		if c, err := e.cfg.Directory.Database().Qualify(name); err == nil {
 			t.names[c] = name
 		}

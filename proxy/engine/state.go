@@ -15,7 +15,7 @@ const (
 // State returns what the session does.
 func (e *Engine) State() State {
 	switch {
-	case !e.started, e.Waiting(), !e.server.between():
+	case !e.Started(), e.Waiting(), !e.server.between():
 		return Active
 	case e.status == wire.TxIdle && !e.pending.unsynced:
 		return Idle

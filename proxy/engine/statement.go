@@ -107,7 +107,7 @@ func (e *Engine) begins(s statement, out *Out) {
 func (e *Engine) leave(first, rest string, out *Out) {
 	h := e.held
 	h.step, h.sql = leaves, []byte(rest)
-	e.question = question{}
+	e.question = new(question)
 	e.pending.push(readyPart, nil)
 	out.Server.write(wire.End(append(append(wire.Begin(nil, wire.Query), first...), 0), 0))
 }
@@ -230,7 +230,7 @@ func (e *Engine) askHeld(sql string, params []string, out *Out) {
 func (e *Engine) resume(out *Out) error {
 	h := e.held
 	switch {
-	case e.aftermath.ready:
+	case e.aftermath != nil && e.aftermath.ready:
 		e.askAftermath(out)
 		return nil
 	case h == nil || !e.answered():

@@ -20,37 +20,43 @@ const (
 // reader's buffer, and a run of them is one piece of output. Those that must be understood are collected as they
 // arrive, whatever length they claim.
 type stream struct {
+	*direction
+
+	head   [wire.HeaderSize]byte // a header that came in pieces:
+	headed uint8                 // … how much of it so far
+	open   bool                  // a message is under way:
+	typ    byte                  // … its type
+	fate   verdict               // … what becomes of it: pass, gather or drop
+	runs   bool                  // … and those of its type that follow at once
+	left   int                   // … how many bytes of it are still to come
+	buf    []byte                // … what was gathered of it
+}
+
+// direction is what all streams of one direction have in common.
+type direction struct {
 	// begin sees the type of a message and the length of its body. It answers pass, passes, gather, drop, or hold: the
 	// message was not taken, and begin will be asked again. What it writes itself goes before the message.
-	begin func(typ byte, size int, out *Out) (verdict, error)
+	begin func(e *Engine, typ byte, size int, out *Out) (verdict, error)
 	// whole sees a gathered message from its type byte on. It answers pass, drop, or hold: the message was taken. What it
 	// writes itself goes before the message. It must not keep the slice.
-	whole func(frame []byte, out *Out) (verdict, error)
+	whole func(e *Engine, frame []byte, out *Out) (verdict, error)
 
 	fromServer bool
-
-	head []byte  // a header that came in pieces, so far
-	open bool    // a message is under way:
-	typ  byte    // … its type
-	fate verdict // … what becomes of it: pass, gather or drop
-	runs bool    // … and those of its type that follow at once
-	left int     // … how many bytes of it are still to come
-	buf  []byte  // … what was gathered of it
 }
 
 // between reports whether the stream is at a boundary between two messages.
-func (s *stream) between() bool { return !s.open && len(s.head) == 0 }
+func (s *stream) between() bool { return !s.open && s.headed == 0 }
 
 // passing reports whether a part of a message was given on, and the rest is still to come. One that is collected was not.
 func (s *stream) passing() bool { return s.open && s.fate == pass }
 
-// pump takes bytes from in, gives lane those that pass, and returns how many it took: all, but for a hold. After an
+// pump takes bytes of the engine's from in, gives lane those that pass, and returns how many it took: all, but for a hold. After an
 // error the stream must not be used again.
-func (s *stream) pump(in []byte, lane *Lane, out *Out) (taken int, err error) {
+func (s *stream) pump(e *Engine, in []byte, lane *Lane, out *Out) (taken int, err error) {
 	w := window{in: in, lane: lane}
 	for {
 		if !s.open {
-			if ok, err := s.start(&w, out); !ok {
+			if ok, err := s.start(e, &w, out); !ok {
 				w.flush()
 				return w.at, err
 			}
@@ -81,7 +87,7 @@ func (s *stream) pump(in []byte, lane *Lane, out *Out) (taken int, err error) {
 		if s.fate != gather {
 			continue
 		}
-		v, err := s.whole(frame, out)
+		v, err := s.whole(e, frame, out)
 		if v == pass && err == nil {
 			if borrowed {
 				w.unskip(n)
@@ -101,22 +107,22 @@ func (s *stream) pump(in []byte, lane *Lane, out *Out) (taken int, err error) {
 }
 
 // start reads the header of the next message; false where it is not all there, or the message is held.
-func (s *stream) start(w *window, out *Out) (bool, error) {
+func (s *stream) start(e *Engine, w *window, out *Out) (bool, error) {
 	head := w.peek(wire.HeaderSize)
-	if head == nil || len(s.head) > 0 {
-		n := min(wire.HeaderSize-len(s.head), len(w.in)-w.at)
-		s.head = append(s.head, w.skip(n)...)
-		if len(s.head) < wire.HeaderSize {
+	if head == nil || s.headed > 0 {
+		n := copy(s.head[s.headed:], w.in[w.at:])
+		w.skip(n)
+		if s.headed += uint8(n); s.headed < wire.HeaderSize { //nolint:gosec // n is at most HeaderSize
 			return false, nil
 		}
-		head = s.head
+		head = s.head[:]
 	}
 	h, _, err := wire.ParseHeader(head)
 	if err != nil {
 		return false, &Error{Report: scope.Error{Code: scope.CodeProtocolViolation, Message: err.Error()}, Server: s.fromServer}
 	}
 	w.flush()
-	fate, err := s.begin(h.Type, h.Body, out)
+	fate, err := s.begin(e, h.Type, h.Body, out)
 	if err != nil || fate == hold {
 		return false, err
 	}
@@ -125,7 +131,7 @@ func (s *stream) start(w *window, out *Out) (bool, error) {
 		fate = pass
 	}
 	s.open, s.typ, s.fate, s.left = true, h.Type, fate, h.Frame()
-	if len(s.head) > 0 { // the header has left the reader's buffer
+	if s.headed > 0 { // the header has left the reader's buffer
 		s.left = h.Body
 		switch fate {
 		case pass:
@@ -134,7 +140,7 @@ func (s *stream) start(w *window, out *Out) (bool, error) {
 			s.buf = append(s.buf, head...)
 		default: // dropped with the rest
 		}
-		s.head = s.head[:0]
+		s.headed = 0
 	}
 	return true, nil
 }
