@@ -68,15 +68,21 @@ func (d Database) candidates(name Name) (list []Cluster) {
 			list = append(list, c)
 		}
 	}
+	alike := func(n Name) { // those that texts show as they show a role of a schema
+		add(d.Qualify(n.Short()))
+		add(Cluster(n.Short()), nil)
+	}
 	if name.Schema != "" {
 		s := d.Schema(name.Schema)
 		add(s.Qualify(name.Role))
 		add(d.NewSchema(0, name.Schema).Marker, nil) // which another schema may have
+		alike(name)
 		return list
 	}
 	for _, s := range d.Schemas {
 		if s.Searched {
 			add(s.Qualify(name.Role))
+			alike(Name{s.Name, name.Role}) // to be renamed
 		}
 	}
 	add(d.Qualify(name.Role))
@@ -232,7 +238,26 @@ func (v *View) CreateIn(schema string, name Short) (Cluster, *Error) {
 	if err := reserved(name); err != nil {
 		return "", err
 	}
+	if as := (Name{schema, name}).Short(); v.looksLike(as) {
+		err := alreadyExists(as)
+		err.Detail = "That is the name of another role, which is of no schema. Nobody could tell the two from each other."
+		err.Hint = "Rename that role, or use another name."
+		return "", err
+	}
 	return v.createIn(s.Qualify, s.Marker, Name{schema, name})
+}
+
+// looksLike reports whether a role of the database itself, or of the cluster, is called as texts would show one of a schema.
+func (v *View) looksLike(as Short) bool {
+	if len(as) <= MaxName && v.home(Cluster(as)).home == Global {
+		return true
+	}
+	c, err := v.DB.Qualify(as)
+	if err != nil {
+		return false
+	}
+	r := v.home(c)
+	return r.home == Own && r.in == v.DB.Marker
 }
 
 // createIn checks that the name is free for a new role of one scope.

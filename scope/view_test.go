@@ -33,6 +33,7 @@ func orders(path ...string) *cluster {
 			"postgres": nil, "ann": nil, "orders_taken": nil,
 			"orders_customer": {db.Marker}, "orders_clerk": {db.Marker}, "dba": {db.Marker},
 			"orders_x_y": {other.Marker}, db.Marker: nil,
+			"orders_empty.twin": {db.Marker}, "empty.folk": nil, "orders_x_empty.other": {other.Marker},
 		},
 	}
 	c.schema("sales", 30000, "sales", "customer", "buyer", "ann", "pg_x")
@@ -217,6 +218,9 @@ func TestCreate(t *testing.T) {
 		{Name{"sales", "clerk"}, nil, "orders_sales_clerk", "", ""},
 		{Name{"sales", "customer"}, nil, "orders_sales_customer", "", ""},
 		{Name{"empty", "ann"}, nil, "orders_empty_ann", "", ""},
+		{Name{"empty", "other"}, nil, "orders_empty_other", "", ""},
+		{Name{"empty", "twin"}, nil, "", `42710 role "empty.twin" already exists`, "Rename that role, or use another name."},
+		{Name{"empty", "folk"}, []string{"empty"}, "", `42710 role "empty.folk" already exists`, "Rename that role, or use another name."},
 		{Name{"renamed", "x"}, nil, "orders_old_x", "", ""},
 		{Name{"sales", "pgscope_x"}, nil, "", `42939 role name "pgscope_x" is reserved`, ""},
 		{
