@@ -199,6 +199,11 @@ func (v *visitor) understand(code uint32, body []byte, o admitOptions) error {
 			Code: scope.CodeInvalidAuthorization, Message: "no PostgreSQL user name specified in startup packet",
 		})
 	}
+	return nil
+}
+
+// secure refuses a client without TLS where it is required. It is apart from admit, so that it is known who was refused.
+func (v *visitor) secure(o admitOptions) error {
 	if o.mode == TLSRequire && v.tls == nil && !onUnixSocket(v.conn) {
 		return v.refuse(&scope.Error{
 			Code: scope.CodeInvalidAuthorization, Message: "this server accepts only connections with SSL encryption",

@@ -223,7 +223,11 @@ func TestAdmit(t *testing.T) {
 			)
 			go func() {
 				defer close(done)
-				if v, err = admit(context.Background(), server, testAdmitOptions(t, test.mode)); v != nil {
+				o := testAdmitOptions(t, test.mode)
+				if v, err = admit(context.Background(), server, o); err == nil && v.cancel == nil {
+					err = v.secure(o)
+				}
+				if err == nil {
 					v.conn.Close()
 					return
 				}

@@ -128,8 +128,11 @@ func (x *session) begin() (handed bool) {
 	return x.run(v, in)
 }
 
-// letIn logs the client in, if limits and policy have nothing against it; the decision is the policy's.
+// letIn logs the client in, if TLS, limits and policy have nothing against it; the decision is the policy's.
 func (x *session) letIn(ctx context.Context, v *visitor) (*loggedIn, policy.Decision, error) {
+	if err := v.secure(x.settings.admission); err != nil {
+		return nil, policy.Decision{}, err
+	}
 	tally := x.server.tally
 	if c := tally.enter(&x.place, x.client, x.limits()); c != nil {
 		return nil, policy.Decision{}, x.crowded(v, c)

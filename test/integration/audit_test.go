@@ -27,6 +27,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/audit"
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
 	"github.com/pgscope/pgscope-proxy/trace"
 )
 
@@ -126,6 +127,19 @@ func TestAudit(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("records (-want +got)\n%s", diff)
+	}
+}
+
+// TestAuditOfPlainLogins: who comes without TLS where it is required is in the record.
+func TestAuditOfPlainLogins(t *testing.T) {
+	certified := pgtest.Start(t, pgtest.Options{TLS: true})
+	e, records := audited(t, withTLS(t, certified), func(o *proxy.Options) { o.ClientTLS = proxy.TLSRequire })
+	if _, err := pgconn.Connect(t.Context(), e.dsn("orders", "postgres")); !strings.HasPrefix(ending(err), "FATAL 28000") {
+		t.Errorf("%v", err)
+	}
+	list := records()
+	if len(list) != 1 || list[0].Event != audit.Login || list[0].User != "postgres" || list[0].Database != "orders" || list[0].Result != "28000" {
+		t.Errorf("%+v", list)
 	}
 }
 
