@@ -303,7 +303,7 @@ listen:
   - unix:run/x
   - /` + strings.Repeat("x", 107) + `
 upstream: {host: db}
-Mode: off
+manner: off
 policy:
 http-listen: /run/x
 log-format: xml
@@ -321,13 +321,13 @@ databases:
   d: {prefix: ` + long + `}
 `},
 			[]string{
-				`pgscope.yaml:2:1: unknown key "lisen": known are KEYS`,
+				`pgscope.yaml:2:1: unknown key "lisen": did you mean "listen"?`,
 				`pgscope.yaml:4:5: "127.0.0.1" is no address like 127.0.0.1:6432`,
 				`pgscope.yaml:5:5: "localhost:http" is no address like 127.0.0.1:6432`,
 				`pgscope.yaml:6:5: "unix:run/x": the path of a Unix socket is absolute`,
 				`pgscope.yaml:7:5: "/` + strings.Repeat("x", 107) + `": the path of a Unix socket has at most 107 bytes`,
 				`pgscope.yaml:8:11: a mapping stands where one value should`,
-				`pgscope.yaml:9:1: unknown key "Mode": known are KEYS`,
+				`pgscope.yaml:9:1: unknown key "manner": known are KEYS`,
 				`pgscope.yaml:10:1: a value is missing; "" is the empty one`,
 				`pgscope.yaml:11:14: "/run/x" is no address like 127.0.0.1:6432`,
 				`pgscope.yaml:12:13: "xml" is none of json, console`,
@@ -368,7 +368,7 @@ trace: {endpoint: "http://key@collector:4318", ratio: 1.5}
 				`pgscope.yaml:7:5: names are of use with the methods cert and peer only`,
 				`pgscope.yaml:7:47: "10.0.0.1/8" is no address and no network like 10.0.0.0/8`,
 				`pgscope.yaml:7:59: "here" is no address and no network like 10.0.0.0/8`,
-				`pgscope.yaml:7:66: unknown key "user": known are clients, databases, method, names, users`,
+				`pgscope.yaml:7:66: unknown key "user": did you mean "users"?`,
 				`pgscope.yaml:8:17: "-1" is no number from 0 to 1000000`,
 				`pgscope.yaml:10:7: "transaction" is none of off, session`,
 				`pgscope.yaml:11:12: "0" is no number from 1 to 100000`,

@@ -210,7 +210,7 @@ func (c *compiler) ref(t text, as use) (access.Ref, bool) {
 		t.at.Errorf(`role "%s" is %s and shall go%s`, t.s, as, alsoAt(at))
 		return access.Ref{}, false
 	}
-	near := didYouMean(t.s, c.known())
+	near := yamlfile.DidYouMean(t.s, c.known())
 	if near == "" {
 		near = "; a role that is somebody else's is declared with external: true"
 	}

@@ -72,7 +72,7 @@ func object[T any](name string, keys ...key[T]) form[T] {
 			seen[name] = true
 			switch k, known := index[name]; {
 			case !known:
-				value.KeyErrorf(`unknown key "%s"%s`, name, suggest(name, names))
+				value.KeyErrorf(`unknown key "%s"%s`, name, yamlfile.Suggest(name, names))
 			case k.required || !value.Empty():
 				k.read(&t, value)
 			}
@@ -172,6 +172,6 @@ func oneOf(words ...string) form[text] {
 		if slices.Contains(words, s) {
 			return ""
 		}
-		return `"` + s + `" is not known here` + suggest(s, words)
+		return `"` + s + `" is not known here` + yamlfile.Suggest(s, words)
 	})
 }

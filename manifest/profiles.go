@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/config/yamlfile"
 )
 
 // defaultPattern is how the names of profiles' roles are made where nothing is said.
@@ -59,7 +60,7 @@ func (c *compiler) bind(d *document, e *schemaEntry) []*binding {
 			for i, p := range d.profiles {
 				names[i] = p.name
 			}
-			name.at.Errorf(`profile "%s" is not defined%s`, name.s, didYouMean(name.s, names))
+			name.at.Errorf(`profile "%s" is not defined%s`, name.s, yamlfile.DidYouMean(name.s, names))
 			continue
 		case slices.ContainsFunc(e.profiles[:i], func(t text) bool { return t.s == name.s }):
 			name.at.Errorf(`profile "%s" is bound to schema "%s" twice`, name.s, e.name.s)

@@ -5,7 +5,7 @@
 //	f.Root().Mapping(map[string]func(yamlfile.Value){
 //		"rules": func(v yamlfile.Value) { … v.List() … v.Text() … v.Errorf(…) },
 //	})
-//	return f.Err() // policy.yaml:3:5: unknown key "acton": known are action, name
+//	return f.Err() // policy.yaml:3:5: unknown key "acton": did you mean "action"?
 //
 // A scalar is the text that stands there, whatever type YAML would make of it: `off` is no truth value, and `007` no
 // number. What a file can do without is an error: a second document, anchors, aliases, merge keys, tags and directives.

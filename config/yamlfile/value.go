@@ -3,7 +3,6 @@ package yamlfile
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -135,8 +134,7 @@ func (v Value) Mapping(known map[string]func(Value)) {
 			read(value)
 			return
 		}
-		names := slices.Sorted(maps.Keys(known))
-		value.KeyErrorf(`unknown key "%s": known are %s`, key, strings.Join(names, ", "))
+		value.KeyErrorf(`unknown key "%s"%s`, key, Suggest(key, slices.Collect(maps.Keys(known))))
 	})
 }
 

@@ -1,22 +1,22 @@
-package manifest
+package yamlfile
 
 import (
 	"slices"
 	"strings"
 )
 
-// suggest is the end of a message about a word that is none of those known: the one that was probably meant, or all.
-func suggest(word string, known []string) string {
-	if s := didYouMean(word, known); s != "" {
+// Suggest is the end of a message about a word that is none of those known: the one that was probably meant, or all.
+func Suggest(word string, known []string) string {
+	if s := DidYouMean(word, known); s != "" {
 		return s
 	}
 	return ": known are " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
 }
 
-// didYouMean names the word that is nearest to a misspelt one; nothing where none is near.
-func didYouMean(word string, known []string) string {
+// DidYouMean names the word that is nearest to a misspelt one; nothing where none is near.
+func DidYouMean(word string, known []string) string {
 	best, distance := "", max(1, min(len(word), 12)/3)+1
-	for _, k := range known {
+	for _, k := range slices.Sorted(slices.Values(known)) { // of two that are as near, always the same
 		if abs(len(k)-len(word)) >= distance {
 			continue
 		}
