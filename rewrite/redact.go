@@ -41,7 +41,7 @@ func Redact(sql string, o Options) string {
 }
 
 // hideUnread hides what stands behind the place where a statement stops to be one: there the grammar tells of no secrets. It
-// fails where the text cannot be parsed.
+// fails where the text is too much to be parsed.
 func (r *redaction) hideUnread(sql string, rd reading) (ok bool) {
 	list, err := scan(sql)
 	if _, deep := tooDeep(list); err != nil || deep {
@@ -50,18 +50,31 @@ func (r *redaction) hideUnread(sql string, rd reading) (ok bool) {
 	if _, err := pg.Parse(sql); err == nil {
 		return true
 	}
-	for _, part := range split(tokens{sql, list}) {
-		if _, err := parsePiece(part, rd); err == nil {
-			continue
-		}
-		start, end := part.list[0].start, part.list[len(part.list)-1].end
-		from := start + stopsAt(sql[start:end])
-		r.edits = slices.DeleteFunc(r.edits, func(e edit) bool { return e.start >= from && e.end <= end })
-		r.edits = append(r.edits, edit{from, end, redacted})
+	parts := split(tokens{sql, list})
+	if len(parts) > maxUnread {
+		return false
 	}
+	var hidden Edits
+	for _, part := range parts {
+		if _, err := parsePiece(part, rd); err != nil {
+			start, end := part.list[0].start, part.list[len(part.list)-1].end
+			hidden = append(hidden, edit{start + stopsAt(sql[start:end]), end, redacted})
+		}
+	}
+	next := 0 // of hidden, in whose order the edits are too
+	r.edits = slices.DeleteFunc(r.edits, func(e edit) bool {
+		for next < len(hidden) && hidden[next].end < e.end {
+			next++
+		}
+		return next < len(hidden) && hidden[next].start <= e.start
+	})
+	r.edits = append(r.edits, hidden...)
 	r.edits.sort()
 	return true
 }
+
+// maxUnread bounds how many statements are parsed one by one to find those that do not parse.
+const maxUnread = 1000
 
 // stopsAt returns the byte from which on the parser does not know what a statement means.
 func stopsAt(sql string) int {

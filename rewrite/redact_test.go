@@ -33,6 +33,8 @@ func TestRedact(t *testing.T) {
 		{`ALTER USER a PASSWORD ''canary''; GRANT a TO b`, `ALTER USER a PASSWORD '***''***'; GRANT a TO b`},
 		{`CREATE SUBSCRIPTION s CONNECTION "password=canary" PUBLICATION p; DROP ROLE a`, `CREATE SUBSCRIPTION s CONNECTION '***'; DROP ROLE a`},
 		{`CREATE DBONLY ROLE a PASSWORD 'canary'; GRANT a TO b`, `CREATE DBONLY ROLE a PASSWORD '***'; GRANT a TO b`},
+		{`GRANT a TO b; x 'canary';` + strings.Repeat("x;", 1000), Unshown},
+		{`SELECT token, 'canary'; x 'canary' 'canary', 'canary'; CREATE ROLE a PASSWORD 'canary'; y`, `SELECT token, '***'; '***'; CREATE ROLE a PASSWORD '***'; '***'`},
 		{`CREATE ROLE a PASSWORD 'canary`, Unshown},
 		{`SET standard_conforming_strings = off; ALTER ROLE a PASSWORD 'x\' canary'`, Unshown},
 	} {
