@@ -96,9 +96,7 @@ func (ls *loops) take(r *relay, done func()) bool {
 		link.Conn = nil // its owner keeps the link
 	}
 	r.mu.Lock()
-	r.client, r.server = nil, nil
-	r.interrupt = func() { l.post(s.finish) }
-	r.miss = func() { l.post(s.miss) }
+	r.client, r.server, r.driver = nil, nil, s
 	r.mu.Unlock()
 	l.post(s.begin)
 	return true
@@ -266,7 +264,7 @@ func (l *loop) setLeg(fd int, g *leg) {
 	l.legs[fd] = g
 }
 
-// looped is a session in a loop. All methods run on the loop's thread.
+// looped is a session in a loop. All methods run on the loop's thread, but for those of a driver.
 type looped struct {
 	*relay
 	loop           *loop
@@ -316,11 +314,14 @@ func (s *looped) stop(e ending) {
 	s.finish()
 }
 
-// miss ends the session if the client has gone.
+func (s *looped) interrupt() { s.loop.post(s.finish) }
+
 func (s *looped) miss() {
-	if !s.over && hungUp(s.client.fd) {
-		s.stop(ending{byClient, io.EOF})
-	}
+	s.loop.post(func() {
+		if !s.over && hungUp(s.client.fd) {
+			s.stop(ending{byClient, io.EOF})
+		}
+	})
 }
 
 // part ends the session of a client that has left its server connection at rest, and resets that.

@@ -35,7 +35,7 @@ func TestLoopAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.closeDescriptors)
-	e := engine.New(engine.Config{Directory: unscoped{}, Mode: scope.Transparent, MaxMessage: 1 << 20})
+	e := engine.New(engine.Config{Directory: unscoped{}, Mode: scope.Transparent, MaxMessage: 1 << 20}, engine.StartRole{})
 	ready := append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle)
 	if err := e.Server(ready, &l.out); err != nil || !e.Started() {
 		t.Fatalf("not started: %v", err)

@@ -33,20 +33,25 @@ type relay struct {
 	resumed chan struct{} // it no longer is
 	ended   chan struct{} // closed when the session is over
 	once    sync.Once
+	left    bool // the server's connection is kept: what follows of the session is the client's side alone
+	torn    bool // the client was left within a message: nothing can be said to it any more. fromServer's
 	// park makes of the server's connection, which the caller has, one to be kept. It is called once, where the engine says so.
 	park func(net.Conn) *parked
-	left bool // it was: what follows of the session is the client's side alone
-	// interrupt makes whoever reads or writes look at ended.
-	interrupt func()
-	// miss ends the session if the client has gone: nobody listens to it while it is held.
-	miss    func()
+	driver
 	end     ending // why; set before ended is closed
 	rest    rest   // what the watch has seen of it
 	welcome []byte // what the client is to be sent when all of the beginning is there; nil once it was
 	moved   traffic
 	asked   time.Time           // since when the client is held; zero where it is not
 	waited  func(time.Duration) // is told how long it was
-	torn    bool                // the client was left within a message: nothing can be said to it any more. fromServer's
+}
+
+// driver is what reads and writes for a relay: see blocking and looped.
+type driver interface {
+	// interrupt makes whoever reads or writes look at ended.
+	interrupt()
+	// miss ends the session if the client has gone: nobody listens to it while it is held.
+	miss()
 }
 
 // ending says why a session is over.
@@ -68,18 +73,24 @@ const (
 
 func newRelay(client, server net.Conn, e *engine.Engine) *relay {
 	r := &relay{client: client, server: server, engine: e, ended: make(chan struct{}), waited: func(time.Duration) {}}
-	r.interrupt = func() {
-		// A connection that cannot be woken so is closed, and awake.
-		past := time.Unix(1, 0)
-		_ = client.SetDeadline(past)
-		_ = server.SetDeadline(past)
-	}
-	r.miss = func() {
-		if connHungUp(client) {
-			r.finish(ending{byClient, io.EOF})
-		}
-	}
+	r.driver = blocking{r}
 	return r
+}
+
+// blocking is the driver of goroutines, whose connections block.
+type blocking struct{ *relay }
+
+func (b blocking) interrupt() {
+	// A connection that cannot be woken so is closed, and awake.
+	past := time.Unix(1, 0)
+	_ = b.client.SetDeadline(past)
+	_ = b.server.SetDeadline(past)
+}
+
+func (b blocking) miss() {
+	if connHungUp(b.client) {
+		b.finish(ending{byClient, io.EOF})
+	}
 }
 
 // start relays what the server says before the client may speak, and sends it the proxy's own question. welcome is what the

@@ -416,7 +416,7 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 
 // run hands the session to an event loop, or to goroutines, which relay until it is over, and do the rest.
 func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
-	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in)))
+	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in), v.start))
 	r.waited = func(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
 	r.park = func(server net.Conn) *parked { return x.parked(r, in, server) }
 	x.attach(r)
@@ -487,7 +487,6 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	}
 	c.Walsender, _ = walsender(v)
 	c.Directory, c.Mode = s.directories.of(database), x.settings.mode(database)
-	c.Start = v.start
 	if c.Walsender {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}

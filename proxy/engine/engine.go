@@ -58,7 +58,6 @@ type Config struct {
 	// Login is the role that the session logged in as, and what the client calls it.
 	Login     scope.Cluster
 	LoginName scope.Short
-	Start     StartRole
 	// Saw, if any, is told of each statement that named roles: what the client wrote and what became of it. It must not
 	// block, and not keep the result.
 	Saw func(client string, result *rewrite.Result)
@@ -119,9 +118,9 @@ var (
 	fromServer = direction{begin: (*Engine).backendBegin, whole: (*Engine).backendWhole, fromServer: true}
 )
 
-// New returns the engine of a session that has just been authenticated.
-func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, switching: cfg.Switching, beginning: &beginning{role: cfg.Start.read()}}
+// New returns the engine of a session that has just been authenticated, and is to start with those roles.
+func New(cfg Config, start StartRole) *Engine {
+	e := &Engine{cfg: cfg, switching: cfg.Switching, beginning: &beginning{role: start.read()}}
 	e.options.StandardStrings = true
 	if e.cfg.Analyze == nil {
 		e.cfg.Analyze = rewrite.Analyze

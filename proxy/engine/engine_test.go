@@ -75,7 +75,7 @@ func newTestSession(t *testing.T, b *book) *session {
 	e := New(Config{
 		Directory: b, Mode: scope.Transparent, MaxMessage: 1 << 20, Login: "postgres", LoginName: "postgres",
 		Decide: func(*policy.Facts, policy.Action) policy.Decision { return policy.Decision{Verdict: policy.Allow} },
-	})
+	}, StartRole{})
 	e.beginning, e.status = nil, wire.TxIdle
 	return &session{t: t, e: e, chunk: func(n int) int { return n }}
 }

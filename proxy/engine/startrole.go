@@ -19,6 +19,7 @@ type StartRole struct {
 
 // startRole is the way from there to a SET ROLE, before the client may begin.
 type startRole struct {
+	StartRole
 	analysis *rewrite.Analysis // of the SET
 	refusal  *rewrite.Error
 	names    []scope.Short // whose roles must be known
@@ -28,6 +29,7 @@ type startRole struct {
 
 // read makes the statement of the settings. The packet is in no client_encoding: the server reads it as it is.
 func (s StartRole) read() (r startRole) {
+	r.StartRole = s
 	if s.Authorized {
 		r.names = append(r.names, scope.Short(s.Authorization))
 	}
@@ -44,9 +46,9 @@ func (r *startRole) pending() bool { return len(r.names) > 0 }
 // setRole sets the role that the session begins with. done is false where the server was asked to.
 func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 	mode := e.mode(view, e.beginning.needs)
-	if e.cfg.Start.Authorized {
-		if _, home, err := e.resolveStart(view, mode, scope.Short(e.cfg.Start.Authorization)); err != nil || home == scope.Missing {
-			return false, notAtStart(roleMissing(e.cfg.Start.Authorization))
+	if e.beginning.role.Authorized {
+		if _, home, err := e.resolveStart(view, mode, scope.Short(e.beginning.role.Authorization)); err != nil || home == scope.Missing {
+			return false, notAtStart(roleMissing(e.beginning.role.Authorization))
 		}
 	}
 	switch r := &e.beginning.role; {
@@ -54,10 +56,10 @@ func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 		return false, notAtStart(r.refusal.Error)
 	case r.analysis == nil:
 		return true, nil
-	case e.cfg.Start.Role == "": // no role has that name, and with the prefix it would be one
+	case e.beginning.role.Role == "": // no role has that name, and with the prefix it would be one
 		return false, notAtStart(roleMissing(""))
 	}
-	written := "SET role TO " + scope.QuoteLiteral(e.cfg.Start.Role)
+	written := "SET role TO " + scope.QuoteLiteral(e.beginning.role.Role)
 	j := e.judge(view, e.beginning.needs)
 	result := e.beginning.role.analysis.Rewrite(view, mode, j.decide)
 	if e.cfg.Saw != nil {

@@ -95,7 +95,7 @@ func TestFunctionsThatTakeRolesAreNotCalledByOID(t *testing.T) {
 func TestStartRoleIsSetFirst(t *testing.T) {
 	begin := func(start StartRole) *session {
 		s := newTestSession(t, newBook())
-		s.e.cfg.Start, s.e.beginning = start, &beginning{role: start.read()}
+		s.e.beginning = &beginning{role: start.read()}
 		s.server(idle).wantsQuestion(askSync)
 		return s
 	}
