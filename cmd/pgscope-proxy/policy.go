@@ -86,6 +86,7 @@ type policyReport struct {
 	Assumed  bool           `json:"assumed"`  // no server was asked
 	Actions  []policyAnswer `json:"actions"`
 	Refused  string         `json:"refused,omitempty"` // why the proxy itself would refuse the statement
+	silent   bool           // the statement is not about roles
 }
 
 type policyAnswer struct {
@@ -135,6 +136,7 @@ func (t *policyTest) run(cmd *cobra.Command) (*policyReport, error) {
 		r.refuse(refusal)
 		return r, nil
 	case analysis == nil:
+		r.silent = true
 		return r, nil
 	}
 	view, facts, err := t.look(cmd, analysis)
@@ -278,7 +280,10 @@ func policyText(out io.Writer, r *policyReport) error {
 	if r.Refused != "" {
 		fmt.Fprintf(&b, "the proxy would refuse the statement: %s\n", r.Refused)
 	}
-	if r.Assumed {
+	switch {
+	case r.silent:
+		b.WriteString("The statement is not about roles: the server is given it as it is.\n")
+	case r.Assumed:
 		b.WriteString("No server was asked: names that are not global were taken for roles of the database.\n")
 	}
 	_, err := io.WriteString(out, b.String())
