@@ -53,7 +53,7 @@ func (e *Engine) askFirst(db scope.Database, out *Out) error {
 	b.attempts++
 	b.inquiry = db.Inquire(e.firstNames()...)
 	b.inquiry.Names = append(b.inquiry.Names, e.cfg.Login)
-	e.cfg.Directory.Doubt(&b.inquiry)
+	e.doubt(&b.inquiry)
 	b.needs = e.needs()
 	b.inquiry.Standing, b.inquiry.Members = b.needs.Standing, b.needs.Members
 	return e.askAtStart(b.inquiry, out)

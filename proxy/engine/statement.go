@@ -205,8 +205,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		return
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
-	e.cfg.Directory.Doubt(&h.inquiry)
-	h.inquiry.Ask(e.touched...)
+	e.doubt(&h.inquiry)
 	h.inquiry.Own = h.inquiry.Own || e.changing && e.touched == nil
 	h.inquiry.User = h.analysis.AsksUser()
 	h.needs = e.needs()
@@ -215,6 +214,18 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 	h.step = asksNames
 	sql, params := h.inquiry.SQL()
 	e.askHeld(sql, params, out)
+}
+
+// doubt adds to an inquiry the roles that this transaction, or others, may have changed, as far as the session's character set has
+// their names.
+func (e *Engine) doubt(q *scope.Inquiry) {
+	asked := len(q.Names)
+	e.cfg.Directory.Doubt(q)
+	q.Ask(e.touched...)
+	q.Names = append(q.Names[:asked], slices.DeleteFunc(q.Names[asked:], func(c scope.Cluster) bool {
+		_, err := e.encode(string(c))
+		return err != nil
+	})...)
 }
 
 // askHeld asks something for the held statement. What cannot be asked in the session's character set refuses it.
