@@ -211,16 +211,11 @@ func TestTracesOfReconciler(t *testing.T) {
 	p := start(t, cmd)
 	p.log.until("reconciled")
 	p.stop()
-	want := `reconcile | traced_kept | in step
-  observe
-  plan
-  observe
-  plan
-  apply
-  observe
-  plan
-`
-	if got := to.tree("db.namespace", "pgscope.outcome"); !strings.HasPrefix(got, want) {
+	const look = "  observe\n  plan\n"
+	want := "reconcile | traced_kept | in step\n" + look + "  apply\n" + look
+	got := to.tree("db.namespace", "pgscope.outcome")
+	got = strings.Replace(got, look+look+"  apply", look+"  apply", 1) // it looks again where another transaction has ended meanwhile
+	if !strings.HasPrefix(got, want) {
 		t.Errorf("spans:\n%s\nwant:\n%s", got, want)
 	}
 }
