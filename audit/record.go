@@ -20,8 +20,10 @@ type Record struct {
 	Role        string    `json:"role,omitempty"`   // that it logged in as on the server
 	Application string    `json:"application_name"` // as the client said at its login
 	Statement   string    `json:"statement,omitempty"`
-	Sent        string    `json:"sent,omitempty"` // to the server
-	Cut         bool      `json:"cut,omitempty"`  // one of the two was longer than maxText
+	Sent        string    `json:"sent,omitempty"`   // to the server
+	Number      int       `json:"number,omitempty"` // of the statement, where the text had several about roles
+	Of          int       `json:"of,omitempty"`     // how many those were
+	Cut         bool      `json:"cut,omitempty"`    // one of the two was longer than maxText
 	Actions     []Action  `json:"actions,omitempty"`
 	Decision    string    `json:"decision"`         // allow, warn, deny; refuse: by the proxy, not the policy
 	Rule        string    `json:"rule,omitempty"`   // that decided

@@ -25,7 +25,7 @@ const refused = "refuse"
 // record is the audit record of a statement.
 func (x *session) record(role scope.Cluster, st engine.Statement) audit.Record {
 	r := x.blank(audit.Statement)
-	r.Role, r.Statement, r.Sent = string(role), st.Written, st.Sent
+	r.Role, r.Statement, r.Sent, r.Number, r.Of = string(role), st.Written, st.Sent, st.Number, st.Of
 	r.Result = cmp.Or(st.Result, audit.Unknown)
 	r.Decision = string(policy.Allow)
 	for i, w := range st.Wants {

@@ -15,11 +15,33 @@ type Result struct {
 	Refusals []*Error        // Refusals[i] answers the failure of the statement RefusalSQL(i)
 	Notices  []*Error        // what the client shall be told of the text: names in it that could not be seen
 	Actions  []policy.Action // what the forwarded and the refused statements want, in order
+	Parts    []Part          // the statements that have to do with roles, in order
 	Enrol    bool            // markers must exist before SQL is sent: the database or a schema is not enrolled, and gets a role
 	Schemas  []scope.Schema  // those of schemas, beside the database's own
 
 	source *source
 	inner  []replacement // in bodies
+}
+
+// Part is one statement of a text.
+type Part struct {
+	Actions int  // how many of the text's actions are its
+	Decided int  // how many of those the policy was asked about
+	Refused bool // by whom, its decisions tell
+
+	start, end int // bytes of the client's text
+}
+
+// Show returns a part as the client wrote it, and as it is sent.
+func (r *Result) Show(p Part) (written, sent string) {
+	var own Edits
+	for _, e := range r.Edits {
+		if p.start <= e.start && e.end <= p.end {
+			own = append(own, edit{e.start - p.start, e.end - p.start, e.text})
+		}
+	}
+	written = r.source.client[p.start:p.end]
+	return written, own.apply(written)
 }
 
 // Rewrite maps the names of the text for one session: v answers for all of [Analysis.Names], mode is the session's, and
@@ -28,13 +50,19 @@ type Result struct {
 func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Action) *scope.Error) *Result {
 	src := a.source
 	res := &Result{SQL: src.client, source: src}
+	decided := 0
+	asked := decide
+	if decide != nil {
+		asked = func(a policy.Action) *scope.Error { decided++; return decide(a) }
+	}
 	for i := range a.statements {
 		if mode == scope.Off {
 			break
 		}
 		s := &a.statements[i]
 		m := mapping{statement: s, sql: src.text, view: v, mode: mode}
-		err := m.run(decide)
+		before := decided
+		err := m.run(asked)
 		res.Actions = append(res.Actions, m.actions...)
 		var edits Edits
 		if err == nil {
@@ -43,8 +71,15 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 				err = at(*unwritten, src.text, s.start)
 			}
 		}
+		part := Part{
+			Actions: len(m.actions), Decided: decided - before, Refused: err != nil,
+			start: src.layers.outer(s.start), end: src.layers.outer(s.end),
+		}
+		if part.Actions > 0 || part.Refused {
+			res.Parts = append(res.Parts, part)
+		}
 		if err != nil {
-			res.refuse(src.layers.outer(s.start), src.layers.outer(s.end), src.clientError(err))
+			res.refuse(part.start, part.end, src.clientError(err))
 			continue
 		}
 		res.Edits = append(res.Edits, edits...)

@@ -26,7 +26,7 @@ type rewriting struct {
 	result *rewrite.Result
 	names  map[scope.Cluster]scope.Short // see called
 	view   *scope.View                   // by which it did
-	shown  shown                         // for the record
+	shown  []shown                       // for the record: its parts
 	// Of a SET ROLE: the messages that go before it (claim.go), what it is with the claim in its text, and the role.
 	claim   []byte
 	claimed *rewrite.Result

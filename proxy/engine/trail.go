@@ -10,13 +10,17 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// Statement is a text that had to do with roles, and what became of it: one message of the client's that ran it, or was to.
+// Statement is a statement that had to do with roles, and what became of it: each of a Query, or that of a portal, each time it was
+// executed, or was to be.
 type Statement struct {
-	Written string // by the client, in UTF-8, without secrets
-	Sent    string // to the server, likewise; empty where nothing of it was
-	Wants   []Want // what it wanted of roles, in order; of one statement, what stands behind a refused one is not in it
-	Refused bool   // by the proxy itself, not by the policy: it could not be mapped
-	// Result is the SQLSTATE that the client got: 00000 where the server did what it was told. Empty where the session
+	// Of is how many such statements the client sent in one text, and Number which of them this is, from 1 on. Zero where it is the
+	// only one.
+	Number, Of int
+	Written    string // by the client, in UTF-8, without secrets
+	Sent       string // to the server, likewise; empty where nothing of it was
+	Wants      []Want // what it wanted of roles, in order; of one statement, what stands behind a refused one is not in it
+	Refused    bool   // by the proxy itself, not by the policy: it could not be mapped
+	// Result is the SQLSTATE that the client got for the text: 00000 where the server did what it was told. Empty where the session
 	// ended before the answer came.
 	Result string
 	// Came and Decided are when the client sent it and when it was known what is to become of it. Zero without a clock.
@@ -31,8 +35,8 @@ type Want struct {
 
 // trail is the record of a text, as long as it has no result.
 type trail struct {
-	statement Statement
-	facts     *policy.Facts // that its wants were decided by
+	statements []Statement   // at least one; of a prepared statement just one
+	facts      *policy.Facts // that their wants were decided by
 }
 
 // judge asks the policy about the actions of one text, and keeps what it says.
@@ -95,32 +99,71 @@ func (j *judge) record(r *rewriting) *trail {
 	if !roles(r.result) {
 		return nil
 	}
-	st := Statement{Wants: j.wants, Refused: len(r.result.Refusals) > 0, Written: r.shown.written, Sent: r.shown.sent}
-	for _, w := range j.wants {
-		if w.Decision.Verdict == policy.Deny {
-			st.Refused = false
+	t := &trail{facts: j.facts}
+	parts := recorded(r.result)
+	wants, actions := j.wants, r.result.Actions
+	for i, p := range parts {
+		decided := min(p.Decided, len(wants))
+		st := Statement{Wants: wants[:decided:decided], Refused: p.Refused, Came: j.engine.came, Decided: j.engine.now()}
+		if i < len(r.shown) {
+			st.Written, st.Sent = r.shown[i].written, r.shown[i].sent
 		}
-	}
-	if len(st.Wants) == 0 {
-		for _, a := range r.result.Actions {
-			st.Wants = append(st.Wants, Want{Action: a})
+		if len(parts) > 1 {
+			st.Number, st.Of = i+1, len(parts)
 		}
+		for _, w := range st.Wants {
+			if w.Decision.Verdict == policy.Deny {
+				st.Refused = false
+			}
+		}
+		if len(st.Wants) == 0 {
+			for _, a := range actions[:p.Actions] {
+				st.Wants = append(st.Wants, Want{Action: a})
+			}
+		}
+		wants, actions = wants[decided:], actions[p.Actions:]
+		t.statements = append(t.statements, st)
 	}
-	st.Came, st.Decided = j.engine.came, j.engine.now()
-	return &trail{statement: st, facts: j.facts}
+	return t
 }
 
 // roles reports whether a text has to do with roles.
-func roles(result *rewrite.Result) bool { return len(result.Actions) > 0 || len(result.Refusals) > 0 }
+func roles(result *rewrite.Result) bool { return len(result.Parts) > 0 }
 
-// shown is a text without secrets, as it was written and as it was sent.
+// shown is a statement without secrets, as it was written and as it was sent.
 type shown struct{ written, sent string }
 
-func (e *Engine) show(client string, result *rewrite.Result) shown {
-	if e.cfg.Done == nil || !roles(result) {
-		return shown{}
+// maxRecords bounds how many records a text has: where more of its statements are about roles, they have one together.
+const maxRecords = 1000
+
+// recorded are the parts of a text that have a record each.
+func recorded(result *rewrite.Result) []rewrite.Part {
+	if len(result.Parts) <= maxRecords {
+		return result.Parts
 	}
-	return shown{rewrite.Redact(client, e.options), rewrite.Redact(result.SQL, e.options)}
+	var whole rewrite.Part
+	for _, p := range result.Parts {
+		whole.Actions += p.Actions
+		whole.Decided += p.Decided
+		whole.Refused = whole.Refused || p.Refused
+	}
+	return []rewrite.Part{whole}
+}
+
+// show returns the parts of a text.
+func (e *Engine) show(client string, result *rewrite.Result) (parts []shown) {
+	if e.cfg.Done == nil {
+		return nil
+	}
+	list := recorded(result)
+	for _, p := range list {
+		written, sent := client, result.SQL
+		if len(list) > 1 {
+			written, sent = result.Show(p)
+		}
+		parts = append(parts, shown{rewrite.Redact(written, e.options), rewrite.Redact(sent, e.options)})
+	}
+	return parts
 }
 
 // refused is the record of a text that is not sent.
@@ -132,7 +175,7 @@ func (e *Engine) refused(sql []byte) *trail {
 	if sql != nil {
 		written = rewrite.Redact(string(sql), e.options)
 	}
-	return &trail{statement: Statement{Written: written, Refused: true, Came: e.came, Decided: e.now()}}
+	return &trail{statements: []Statement{{Written: written, Refused: true, Came: e.came, Decided: e.now()}}}
 }
 
 // now is the time, where somebody wants to know it.
@@ -148,12 +191,21 @@ func (e *Engine) done(t *trail, result string) {
 	if t == nil {
 		return
 	}
-	st := t.statement
-	e.accessed = e.accessed || e.cfg.AccessChanged != nil && st.changesAccess()
-	if e.cfg.Done != nil {
-		st.Result = result
-		e.cfg.Done(st)
+	for _, st := range t.statements {
+		e.accessed = e.accessed || e.cfg.AccessChanged != nil && st.changesAccess()
+		if e.cfg.Done != nil {
+			st.Result = result
+			e.cfg.Done(st)
+		}
 	}
+}
+
+// again is a copy of the record of a prepared statement, for one more execution of it.
+func (t *trail) again() (*trail, *Statement) {
+	st := t.statements[0]
+	st.Wants = append([]Want(nil), st.Wants...)
+	c := &trail{statements: []Statement{st}, facts: t.facts}
+	return c, &c.statements[0]
 }
 
 // changesAccess reports whether the statement was let through, and is one that changes roles or what they may do. Whether
@@ -219,18 +271,19 @@ var tooManyPrepared = scope.Error{
 // execute lets the server run a portal of a text that is recorded, if the policy still allows it, and who acts now may.
 func (e *Engine) execute(t *text, frame []byte, out *Out) {
 	e.came = e.now()
-	kinds := make([]policy.Kind, len(t.trail.statement.Wants))
-	for i, w := range t.trail.statement.Wants {
+	wants := t.trail.statements[0].Wants
+	kinds := make([]policy.Kind, len(wants))
+	for i, w := range wants {
 		kinds[i] = w.Action.Kind
 	}
 	needs := e.needs(kinds...)
-	if e.pending.skipping || len(t.trail.statement.Wants) == 0 || !needs.Standing && !needs.Members {
+	if e.pending.skipping || len(wants) == 0 || !needs.Standing && !needs.Members {
 		e.executeAs(t, frame, t.trail.facts, out)
 		return
 	}
 	h := &held{step: asksActor, text: t, frame: frame}
 	h.inquiry = scope.Inquiry{Database: e.cfg.Directory.Database().Name, Standing: needs.Standing, Members: needs.Members}
-	for _, w := range t.trail.statement.Wants {
+	for _, w := range wants {
 		if w.Action.Role.Cluster != "" {
 			h.inquiry.Names = append(h.inquiry.Names, w.Action.Role.Cluster)
 		}
@@ -251,14 +304,13 @@ func (e *Engine) acted(out *Out) error {
 		return err
 	}
 	e.held = nil
-	again := *h.text.trail
-	again.statement.Wants = append([]Want(nil), again.statement.Wants...)
-	for i := range again.statement.Wants {
-		r := &again.statement.Wants[i].Action.Role
+	again, st := h.text.trail.again()
+	for i := range st.Wants {
+		r := &st.Wants[i].Action.Role
 		r.Administered = view.Administers(r.Cluster, r.Home)
 	}
 	t := *h.text
-	t.trail, t.notices = &again, nil
+	t.trail, t.notices = again, nil
 	e.executeAs(&t, h.frame, e.facts(view, policy.Need{Standing: h.inquiry.Standing, Members: h.inquiry.Members}), out)
 	return nil
 }
@@ -273,19 +325,18 @@ func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out)
 		e.refuseMessage(executed, t, unrecorded, out)
 		return
 	}
-	again := *t.trail
-	again.statement.Came, again.statement.Decided = e.came, e.now()
-	again.statement.Wants = append([]Want(nil), again.statement.Wants...)
+	again, st := t.trail.again()
+	st.Came, st.Decided = e.came, e.now()
 	var denied *scope.Error
-	for i := range again.statement.Wants {
-		w := &again.statement.Wants[i]
+	for i := range st.Wants {
+		w := &st.Wants[i]
 		if w.Decision = e.cfg.Decide(facts, w.Action); w.Decision.Err != nil {
 			denied = w.Decision.Err
 			break
 		}
 	}
 	now := *t
-	now.trail, now.notices = &again, nil // Parse has told them
+	now.trail, now.notices = again, nil // Parse has told them
 	if denied != nil {
 		e.refuseMessage(executed, &now, *denied, out)
 		return
@@ -297,9 +348,9 @@ func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out)
 func (e *Engine) refuseMessage(awaits awaited, t *text, err scope.Error, out *Out) {
 	trail := t.trail
 	if trail != nil {
-		again := *trail
-		again.statement.Sent = ""
-		trail = &again
+		var st *Statement
+		trail, st = trail.again()
+		st.Sent = ""
 	}
 	e.pending.push(awaits, &text{
 		client: t.client, trail: trail, result: &rewrite.Result{Refusals: []*rewrite.Error{{Error: err}}},

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,6 +42,25 @@ func TestNoStatementWithoutARecord(t *testing.T) {
 	s.server(append(names(enrolled...), idle)...)
 	s.server(&pgproto3.CommandComplete{CommandTag: []byte("DROP ROLE")}, idle)
 	if diff := cmp.Diff([]string{"53000: DROP ROLE a → ", `00000: DROP ROLE a → DROP ROLE "orders_a"`}, *records); diff != "" {
+		t.Errorf("records (-want +got)\n%s", diff)
+	}
+}
+
+// TestEachStatementOfATextHasARecord, without what stands between them; of very many there is one.
+func TestEachStatementOfATextHasARecord(t *testing.T) {
+	s := newTestSession(t, newBook())
+	records := s.watch()
+	s.client(&pgproto3.Query{String: "DROP ROLE a /* and */ ; SELECT 1; GRANT SELECT ON t TO a"})
+	s.server(append(names(enrolled...), idle)...)
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("DROP ROLE")}, idle)
+	many := strings.Repeat("DROP ROLE a;", maxRecords+1)
+	s.client(&pgproto3.Query{String: many})
+	s.server(append(names(enrolled...), idle)...)
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("DROP ROLE")}, idle)
+	if diff := cmp.Diff([]string{
+		`00000: DROP ROLE a → DROP ROLE "orders_a"`, `00000: GRANT SELECT ON t TO a → GRANT SELECT ON t TO "orders_a"`,
+		"00000: " + many + " → " + strings.Repeat(`DROP ROLE "orders_a";`, maxRecords+1),
+	}, *records); diff != "" {
 		t.Errorf("records (-want +got)\n%s", diff)
 	}
 }

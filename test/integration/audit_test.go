@@ -67,7 +67,11 @@ func audited(t *testing.T, change ...func(*proxy.Options)) (e endpoint, records 
 
 // brief is a record in one line.
 func brief(r audit.Record) string {
-	return fmt.Sprintf("%s %s %s: %s → %s", r.Decision, r.Rule, r.Result, r.Statement, r.Sent)
+	text := fmt.Sprintf("%s %s %s: %s → %s", r.Decision, r.Rule, r.Result, r.Statement, r.Sent)
+	if r.Of > 0 {
+		text += fmt.Sprintf(" (%d of %d)", r.Number, r.Of)
+	}
+	return text
 }
 
 const policyOfTests = `
@@ -118,7 +122,8 @@ func TestAudit(t *testing.T) {
 	want := []string{
 		`allow rule 4 00000: CREATE ROLE a PASSWORD '***' → CREATE ROLE "orders_a" PASSWORD '***' IN ROLE "pgscope_db_orders"`,
 		`allow rule 4 42710: CREATE ROLE a → CREATE ROLE "orders_a" IN ROLE "pgscope_db_orders"`,
-		`deny forbidden 42501: CREATE ROLE watched; CREATE ROLE forbidden → CREATE ROLE "orders_watched" IN ROLE "pgscope_db_orders"; SELECT pg_catalog.pgscope_refused_0()`,
+		`warn watched 42501: CREATE ROLE watched → CREATE ROLE "orders_watched" IN ROLE "pgscope_db_orders" (1 of 2)`,
+		`deny forbidden 42501: CREATE ROLE forbidden → SELECT pg_catalog.pgscope_refused_0() (2 of 2)`,
 		`refuse  42939: CREATE ROLE pg_mine → SELECT pg_catalog.pgscope_refused_0()`,
 		`allow rule 4 00000: BEGIN; DROP ROLE a → BEGIN; DROP ROLE "orders_a"`,
 		`allow rule 4 00000: DROP ROLE a → DROP ROLE "orders_a"`,
