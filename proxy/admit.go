@@ -41,7 +41,7 @@ type visitor struct {
 	asked       bool             // it was asked to authenticate itself
 	start       engine.StartRole // what the startup packet says of roles beside the user; the server does not get it
 	parent      string           // the traceparent that its session shall be traced under; empty for none
-	penalty     func()           // makes it wait before it is told that its password is wrong; nil for no time
+	penalty     func()           // counts a wrong password, and makes the client wait, before it is told; nil before the login
 
 	handshakeBegan, handshakeEnded time.Time // zero without TLS
 }

@@ -28,6 +28,7 @@ type session struct {
 	server   *Server
 	settings *settings  // those in force when it began
 	counted  bool       // what it has moved is in Server.moved; guarded as that is
+	guessed  bool       // its wrong password is counted
 	conn     net.Conn   // as accepted; nil when an event loop has the session
 	client   netip.Addr // where the client is; not valid on a Unix socket, and before it is known
 	came     time.Time
@@ -171,7 +172,7 @@ func (x *session) turnedAway(err error, d policy.Decision) {
 	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()
 	x.log().Warn("login failed", zap.Error(err))
 	x.recordLogin(err, d)
-	if failed != nil && failed.unauthorized() {
+	if failed != nil && failed.unauthorized() && !x.guessed {
 		x.server.failures.note(x.client, time.Now())
 	}
 }
@@ -192,8 +193,10 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if span.End(err); err != nil {
 		return nil, err
 	}
-	if delay := x.settings.LoginFailureDelay; delay > 0 {
-		v.penalty = func() { pause(ctx, delay) }
+	v.penalty = func() { // before the client is told, and can try again
+		s.failures.note(x.client, time.Now())
+		x.guessed = true
+		pause(ctx, x.settings.LoginFailureDelay)
 	}
 	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
 	checking, span := trace.Child(ctx, "authenticate client")
