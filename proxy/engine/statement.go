@@ -206,7 +206,6 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
 	e.doubt(&h.inquiry)
-	h.inquiry.Own = h.inquiry.Own || e.changing && e.touched == nil
 	h.inquiry.User = h.analysis.AsksUser()
 	h.needs = e.needs()
 	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
@@ -221,6 +220,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 func (e *Engine) doubt(q *scope.Inquiry) {
 	asked := len(q.Names)
 	e.cfg.Directory.Doubt(q)
+	q.Own = q.Own || e.changing && e.touched == nil
 	q.Ask(e.touched...)
 	q.Names = append(q.Names[:asked], slices.DeleteFunc(q.Names[asked:], func(c scope.Cluster) bool {
 		_, err := e.encode(string(c))
