@@ -76,87 +76,129 @@ type loss struct {
 	level            int // the greater, the earlier: what was granted by virtue of an option goes before the option
 }
 
+// mark is what an entry loses.
+type mark struct {
+	privileges, options access.Privileges
+	level               int // as that of a loss
+}
+
+// comparison is the work of compare.
+type comparison struct {
+	rules
+	entries []Entry
+	want    wishes
+	lost    []mark // of the entry with the same index
+	kept    wishes // what orphans have that nobody wants taken: the owner gives it instead
+}
+
 // compare returns what must be given and taken so that the entries become what is wished. It is the same for
 // ACLs, default privileges and memberships.
 //
 // An entry is good as long as its grantor may grant. Where that ends, whoever has the entry keeps what it shall have, or
 // what it had if the manifest does not care, as a gift of the owner.
-func compare(entries []Entry, want wishes, r rules) (gifts []gift, losses []loss) {
-	type mark struct {
-		privileges, options access.Privileges
-		level               int
-	}
-	lost := make([]mark, len(entries))
-	any := false
-	if r.take {
-		for i, e := range entries {
-			if e.Grantee == r.owner {
-				continue
-			}
-			w := want[e.Grantee]
-			if w == nil {
-				w = &wish{}
-			}
-			gone, options := e.Privileges&w.absent, e.Options&w.absent
-			if r.strict(e.Grantee) {
-				gone |= e.Privileges &^ w.privileges
-				options |= e.Options &^ w.options
-			}
-			lost[i] = mark{privileges: gone, options: options | e.Options&gone}
-			any = any || lost[i] != mark{}
+func compare(entries []Entry, want wishes, r rules) ([]gift, []loss) {
+	c := comparison{rules: r, entries: entries, want: want, lost: make([]mark, len(entries)), kept: make(wishes)}
+	if r.take && c.take() {
+		for c.orphans() {
 		}
 	}
-	kept := make(wishes)
-	for again := any; again; {
-		again = false
-		for i, e := range entries {
-			if e.Grantor == r.owner || e.Grantee == r.owner {
-				continue
-			}
-			var before, after access.Privileges
-			level := 0
-			for j, by := range entries {
-				if by.Grantee == e.Grantor {
-					before |= by.Options
-					after |= by.Options &^ lost[j].options
-					if lost[j].options != 0 {
-						level = max(level, lost[j].level+1)
-					}
-				}
-			}
-			orphan := e.Privileges & before &^ after &^ lost[i].privileges
-			options := e.Options & before &^ after &^ lost[i].options
-			if orphan|options == 0 && (lost[i] == mark{} || lost[i].level >= level || level > len(entries)) {
-				continue
-			}
-			again = true
-			lost[i].privileges |= orphan
-			lost[i].options |= options
-			lost[i].level = max(lost[i].level, level)
-			keep := kept.of(e.Grantee)
-			keep.privileges |= orphan
-			keep.options |= options
-		}
-	}
+	return c.gifts(), c.losses()
+}
 
-	have, options := make(map[scope.Cluster]access.Privileges, len(entries)), make(map[scope.Cluster]access.Privileges)
-	owners := false
-	for i, e := range entries {
-		have[e.Grantee] |= e.Privileges &^ lost[i].privileges
-		if left := e.Options &^ lost[i].options; left != 0 {
+// wished is what is wished of a role; nothing, where nothing is said of it.
+func (c *comparison) wished(grantee scope.Cluster) wish {
+	if w := c.want[grantee]; w != nil {
+		return *w
+	}
+	return wish{}
+}
+
+// take marks what shall not be, and says whether there is any.
+func (c *comparison) take() (any bool) {
+	for i, e := range c.entries {
+		if e.Grantee == c.owner {
+			continue
+		}
+		w := c.wished(e.Grantee)
+		gone, options := e.Privileges&w.absent, e.Options&w.absent
+		if c.strict(e.Grantee) {
+			gone |= e.Privileges &^ w.privileges
+			options |= e.Options &^ w.options
+		}
+		c.lost[i] = mark{privileges: gone, options: options | e.Options&gone}
+		any = any || c.lost[i] != mark{}
+	}
+	return any
+}
+
+// orphans marks the entries whose grantors lose the option that they were granted by, and says whether there were more:
+// their grantees may have granted on.
+func (c *comparison) orphans() (more bool) {
+	for i, e := range c.entries {
+		if e.Grantor == c.owner || e.Grantee == c.owner {
+			continue
+		}
+		gone, level := c.optionsLost(e.Grantor)
+		lost := &c.lost[i]
+		privileges, options := e.Privileges&gone&^lost.privileges, e.Options&gone&^lost.options
+		later := *lost != mark{} && lost.level < level && level <= len(c.entries) // a cycle has no end
+		if privileges|options == 0 && !later {
+			continue
+		}
+		more = true
+		lost.privileges |= privileges
+		lost.options |= options
+		lost.level = max(lost.level, level)
+		keep := c.kept.of(e.Grantee)
+		keep.privileges |= privileges
+		keep.options |= options
+	}
+	return more
+}
+
+// optionsLost returns the options that a grantor has no more, from nobody, and the level of what was granted by them.
+func (c *comparison) optionsLost(grantor scope.Cluster) (gone access.Privileges, level int) {
+	var before, after access.Privileges
+	for i, e := range c.entries {
+		if e.Grantee != grantor {
+			continue
+		}
+		before |= e.Options
+		after |= e.Options &^ c.lost[i].options
+		if c.lost[i].options != 0 {
+			level = max(level, c.lost[i].level+1)
+		}
+	}
+	return before &^ after, level
+}
+
+// losses returns what is marked, in the order in which it can be taken.
+func (c *comparison) losses() []loss {
+	var losses []loss
+	for i, e := range c.entries {
+		lost := c.lost[i]
+		if lost.privileges != 0 {
+			losses = append(losses, loss{e.Grantee, e.Grantor, lost.privileges, false, lost.level})
+		}
+		if only := lost.options &^ lost.privileges; only != 0 {
+			losses = append(losses, loss{e.Grantee, e.Grantor, only, true, lost.level})
+		}
+	}
+	slices.SortStableFunc(losses, func(a, b loss) int { return cmp.Compare(b.level, a.level) })
+	return losses
+}
+
+// gifts returns what is wished and not there, and what orphans keep.
+func (c *comparison) gifts() (gifts []gift) {
+	have, options := make(map[scope.Cluster]access.Privileges, len(c.entries)), make(map[scope.Cluster]access.Privileges)
+	for i, e := range c.entries {
+		have[e.Grantee] |= e.Privileges &^ c.lost[i].privileges
+		if left := e.Options &^ c.lost[i].options; left != 0 {
 			options[e.Grantee] |= left
 		}
-		owners = owners || e.Grantee == r.owner
-		gone, onlyOptions := lost[i].privileges, lost[i].options&^lost[i].privileges
-		if gone != 0 {
-			losses = append(losses, loss{e.Grantee, e.Grantor, gone, false, lost[i].level})
-		}
-		if onlyOptions != 0 {
-			losses = append(losses, loss{e.Grantee, e.Grantor, onlyOptions, true, lost[i].level})
-		}
 	}
-	if have[r.owner] |= r.holds; r.owner != "" {
-		options[r.owner] = have[r.owner]
+	if have[c.owner] |= c.holds; c.owner != "" {
+		options[c.owner] = have[c.owner]
 	}
 	give := func(grantee scope.Cluster, need, needOptions access.Privileges, kept bool) {
 		without := needOptions &^ options[grantee]
@@ -167,24 +209,20 @@ func compare(entries []Entry, want wishes, r rules) (gifts []gift, losses []loss
 			gifts = append(gifts, gift{grantee, without, true, kept})
 		}
 	}
-	for _, g := range slices.Sorted(maps.Keys(want)) {
-		w := want[g]
+	for _, g := range slices.Sorted(maps.Keys(c.want)) {
+		w := c.want[g]
 		needOptions := w.options
-		if g == r.owner {
+		if g == c.owner {
 			needOptions = 0
 		}
 		give(g, w.privileges, needOptions, false)
 	}
-	for _, g := range slices.Sorted(maps.Keys(kept)) {
-		k, w := kept[g], want[g]
-		if w == nil {
-			w = &wish{}
-		}
-		if r.strict(g) { // it has its wishes
+	for _, g := range slices.Sorted(maps.Keys(c.kept)) {
+		if c.strict(g) { // it has its wishes
 			continue
 		}
+		k, w := c.kept[g], c.wished(g)
 		give(g, k.privileges&^w.absent&^w.privileges, k.options&^w.absent&^w.options, true)
 	}
-	slices.SortStableFunc(losses, func(a, b loss) int { return cmp.Compare(b.level, a.level) })
-	return gifts, losses
+	return gifts
 }

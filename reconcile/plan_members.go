@@ -18,72 +18,17 @@ const (
 	setBit     = access.Update
 )
 
+// membership is what the manifest says of a role's members.
+type membership struct {
+	members   wishes
+	exclusive bool // whether nobody else shall be one
+	place     access.Place
+}
+
 // memberships makes the members of roles those that they shall have.
 func (p *planner) memberships() {
-	type wanted struct {
-		members   wishes
-		exclusive bool
-		place     access.Place
-	}
-	roles := make(map[scope.Cluster]*wanted)
-	of := func(c scope.Cluster) *wanted {
-		if roles[c] == nil {
-			roles[c] = &wanted{members: make(wishes)}
-		}
-		return roles[c]
-	}
-	for c, r := range p.managed {
-		if !r.External {
-			of(c).exclusive = true
-			of(c).place = r.Place
-		}
-	}
-	for _, m := range p.desired.Memberships {
-		c, ok := p.cluster(m.Role, m.Place)
-		if !ok {
-			continue
-		}
-		w := of(c)
-		w.exclusive = w.exclusive || m.Exclusive
-		w.place = m.Place
-		for _, member := range m.Members {
-			if name, ok := p.cluster(member.Ref, member.Place); ok {
-				bits := memberBit
-				p.inexpressible(member, name)
-				if p.state.Version >= 16 && member.Inherit {
-					bits |= inheritBit
-				}
-				if p.state.Version >= 16 && member.Set {
-					bits |= setBit
-				}
-				w.members.of(name).add(bits, false, false, member.Place)
-				if member.Admin {
-					w.members.of(name).options |= memberBit
-				}
-			}
-		}
-	}
-	edges := make(map[scope.Cluster][]Entry)
-	for _, e := range p.state.Members {
-		if roles[e.Role] == nil || e.Creator && roles[e.Role].members[e.Member] == nil {
-			continue
-		}
-		entry := Entry{Grantee: e.Member, Grantor: e.Grantor, Privileges: memberBit}
-		if p.state.Version < 16 {
-			entry.Grantor = "" // it has no say
-		} else {
-			if e.Inherit {
-				entry.Privileges |= inheritBit
-			}
-			if e.Set {
-				entry.Privileges |= setBit
-			}
-		}
-		if e.Admin {
-			entry.Options = memberBit
-		}
-		edges[e.Role] = append(edges[e.Role], entry)
-	}
+	roles := p.wantedMembers()
+	edges := p.members(roles)
 	for _, role := range slices.Sorted(maps.Keys(roles)) {
 		w := roles[role]
 		gifts, losses := compare(edges[role], w.members, rules{
@@ -97,6 +42,74 @@ func (p *planner) memberships() {
 		}
 		p.addMembers(role, w.members, gifts, edges[role])
 	}
+}
+
+// wantedMembers returns what the manifest says, by role.
+func (p *planner) wantedMembers() map[scope.Cluster]*membership {
+	roles := make(map[scope.Cluster]*membership)
+	of := func(c scope.Cluster, place access.Place) *membership {
+		if roles[c] == nil {
+			roles[c] = &membership{members: make(wishes)}
+		}
+		roles[c].place = place
+		return roles[c]
+	}
+	for c, r := range p.managed {
+		if !r.External {
+			of(c, r.Place).exclusive = true
+		}
+	}
+	for _, m := range p.desired.Memberships {
+		c, ok := p.cluster(m.Role, m.Place)
+		if !ok {
+			continue
+		}
+		w := of(c, m.Place)
+		w.exclusive = w.exclusive || m.Exclusive
+		for _, member := range m.Members {
+			if name, ok := p.cluster(member.Ref, member.Place); ok {
+				p.inexpressible(member, name)
+				wish := w.members.of(name)
+				wish.add(p.memberBits(member.Inherit, member.Set), false, false, member.Place)
+				if member.Admin {
+					wish.options |= memberBit
+				}
+			}
+		}
+	}
+	return roles
+}
+
+// members returns what there is, by role, of those that the manifest speaks of.
+func (p *planner) members(wanted map[scope.Cluster]*membership) map[scope.Cluster][]Entry {
+	edges := make(map[scope.Cluster][]Entry)
+	for _, e := range p.state.Members {
+		w := wanted[e.Role]
+		if w == nil || e.Creator && w.members[e.Member] == nil {
+			continue
+		}
+		entry := Entry{Grantee: e.Member, Grantor: e.Grantor, Privileges: p.memberBits(e.Inherit, e.Set)}
+		if p.state.Version < 16 {
+			entry.Grantor = "" // it has no say
+		}
+		if e.Admin {
+			entry.Options = memberBit
+		}
+		edges[e.Role] = append(edges[e.Role], entry)
+	}
+	return edges
+}
+
+// memberBits are those of a membership. Before PostgreSQL 16 it has no options of these names.
+func (p *planner) memberBits(inherit, set bool) access.Privileges {
+	bits := memberBit
+	if p.state.Version >= 16 && inherit {
+		bits |= inheritBit
+	}
+	if p.state.Version >= 16 && set {
+		bits |= setBit
+	}
+	return bits
 }
 
 // inexpressible tells what a membership cannot have before PostgreSQL 16: there it is the member that inherits or does not,

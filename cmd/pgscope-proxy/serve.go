@@ -62,87 +62,124 @@ func serve(
 		return err
 	}
 	defer closeTracer(o.Tracer, log)
-	var server *proxy.Server
-	k, err := newKeeper(c, o.Admin, func(d *policy.Declared) { server.SetDeclared(d) }, log, metrics, o.Tracer)
+	s, err := newService(c, o, metrics)
 	if err != nil {
 		return err
 	}
-	if k != nil {
-		o.AccessChanged = k.Nudge
-	}
-	if server, err = proxy.New(o); err != nil {
-		return err
-	}
-	if k != nil {
-		if err := k.Load(); err != nil {
-			return err
-		}
-	}
-	r := newReloader(c, load, server, log, level, metrics)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	s.reloader = newReloader(c, load, s.proxy, log, level, metrics)
+	if err := s.listen(ctx, metrics); err != nil {
+		return err
+	}
+	return s.run(ctx, hangups)
+}
 
-	var m *monitor
-	if c.HTTPListen != "" {
-		if m, err = newMonitor(ctx, c.HTTPListen, metrics, o.Upstream.Probe, k, c.Reconcile.Required); err != nil {
+// service is what serve runs: the proxy, and beside it the reconciler and the monitor where they are wanted.
+type service struct {
+	config   *config.Config
+	options  proxy.Options
+	log      *zap.Logger
+	proxy    *proxy.Server
+	keeper   *keeper.Keeper // nil without a manifest
+	monitor  *monitor       // nil without an address for it
+	reloader *reloader
+}
+
+func newService(c *config.Config, o proxy.Options, metrics prometheus.Registerer) (*service, error) {
+	s := &service{config: c, options: o, log: o.Log}
+	var err error
+	declare := func(d *policy.Declared) { s.proxy.SetDeclared(d) }
+	if s.keeper, err = newKeeper(c, o.Admin, declare, s.log, metrics, o.Tracer); err != nil {
+		return nil, err
+	}
+	if s.keeper != nil {
+		s.options.AccessChanged = s.keeper.Nudge
+	}
+	if s.proxy, err = proxy.New(s.options); err != nil {
+		return nil, err
+	}
+	if s.keeper != nil {
+		if err := s.keeper.Load(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// listen opens every address, or none.
+func (s *service) listen(ctx context.Context, metrics prometheus.Gatherer) (err error) {
+	if address := s.config.HTTPListen; address != "" {
+		s.monitor, err = newMonitor(ctx, address, metrics, s.options.Upstream.Probe, s.keeper, s.config.Reconcile.Required)
+		if err != nil {
 			return err
 		}
 	}
-	if err := server.Listen(ctx); err != nil {
-		if m != nil {
-			err = errors.Join(err, m.listener.Close())
+	if err := s.proxy.Listen(ctx); err != nil {
+		if s.monitor != nil {
+			err = errors.Join(err, s.monitor.listener.Close())
 		}
 		return err
 	}
+	return nil
+}
 
-	failed := make(chan error, 1)
-	ready := []zap.Field{zap.String("listen", strings.Join(server.Addresses(), ","))}
-	if m != nil {
-		ready = append(ready, zap.Stringer("http", m.listener.Addr()))
-		go func() { failed <- m.run() }()
+// run serves until ctx ends, or the monitor fails: the proxy is of use without it, but nobody would know how it is.
+func (s *service) run(ctx context.Context, hangups <-chan os.Signal) error {
+	monitored := make(chan error, 1)
+	if s.monitor != nil {
+		go func() { monitored <- s.monitor.run() }()
 	}
-	tellManager(log, stateReady)
-	log.Info("ready", append(ready, zap.Stringer("upstream", o.Upstream), zap.String("mode", string(c.Mode)))...)
-
+	s.tellReady()
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- runBoth(running, server, k) }()
+	go func() { done <- s.relay(running) }()
 	for {
 		select {
 		case <-hangups:
-			tellManager(log, stateReloading())
-			r.reload()
-			if k != nil {
-				k.Reload()
+			tellManager(s.log, stateReloading())
+			s.reloader.reload()
+			if s.keeper != nil {
+				s.keeper.Reload()
 			}
-			tellManager(log, stateReady)
-		case err := <-failed: // the proxy is of use without its monitor, but nobody would know how it is
+			tellManager(s.log, stateReady)
+		case err := <-monitored:
 			stop()
 			return errors.Join(err, <-done)
 		case <-ctx.Done():
-			tellManager(log, stateStopping)
-			log.Info("stopping", zap.Duration("grace", c.ShutdownGrace))
-			if m != nil {
-				m.leaving.Store(true)
+			tellManager(s.log, stateStopping)
+			s.log.Info("stopping", zap.Duration("grace", s.config.ShutdownGrace))
+			if s.monitor != nil {
+				s.monitor.leaving.Store(true)
 			}
 			err := <-done
-			if m != nil {
-				err = errors.Join(err, m.stop(), <-failed)
+			if s.monitor != nil {
+				err = errors.Join(err, s.monitor.stop(), <-monitored)
 			}
-			log.Info("stopped")
+			s.log.Info("stopped")
 			return err
 		}
 	}
 }
 
-// runBoth runs the proxy, and the reconciler if there is one, until ctx ends.
-func runBoth(ctx context.Context, server *proxy.Server, k *keeper.Keeper) error {
+// relay runs the proxy, and the reconciler if there is one, until ctx ends.
+func (s *service) relay(ctx context.Context) error {
 	var keeping sync.WaitGroup
 	defer keeping.Wait()
-	if k != nil {
-		keeping.Go(func() { k.Run(ctx) })
+	if s.keeper != nil {
+		keeping.Go(func() { s.keeper.Run(ctx) })
 	}
-	return server.Run(ctx)
+	return s.proxy.Run(ctx)
+}
+
+func (s *service) tellReady() {
+	tellManager(s.log, stateReady)
+	fields := []zap.Field{zap.String("listen", strings.Join(s.proxy.Addresses(), ","))}
+	if s.monitor != nil {
+		fields = append(fields, zap.Stringer("http", s.monitor.listener.Addr()))
+	}
+	s.log.Info("ready", append(fields,
+		zap.Stringer("upstream", s.options.Upstream), zap.String("mode", string(s.config.Mode)))...)
 }
