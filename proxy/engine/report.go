@@ -146,16 +146,16 @@ func (e *Engine) say(frame []byte, out *Out) error {
 
 // localize makes a report speak the client's language.
 func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
-	if own, ok := crossed(list); ok {
-		return own, true
-	}
-	code := get(list, 'C')
-	if code == scope.CodeInsufficientPriv {
+	if get(list, 'C') == scope.CodeInsufficientPriv {
 		if own, ok := e.notAdministrator(list); ok {
 			return own, true
 		}
 	}
-	changed = e.translate(list, t, e.localizer(t))
+	own, met := crossed(list)
+	if met {
+		list = own
+	}
+	changed = e.translate(list, t, e.localizer(t)) || met
 	if t != nil && t.result != nil {
 		changed = t.reposition(list) || changed
 	}
@@ -254,24 +254,37 @@ func appendReport(dst []byte, typ byte, list []field) []byte {
 	return wire.End(append(dst, 0), start)
 }
 
-// crossed makes of the internal error of a server two of whose sessions have changed the same entry of a catalog at the same
-// time (simple_heap_update, src/backend/access/heap/heapam.c), what it is, so that clients know that they can try again. GRANT
-// takes no lock under which the second would wait for the first; and a reconciler grants what sessions may grant, too.
+// crossed makes of the error of a server two of whose sessions have changed the same in its catalogs at the same time what the
+// second would have heard a moment later, or what tells it that it can try again. GRANT takes no lock under which the second
+// would wait for the first (simple_heap_update, src/backend/access/heap/heapam.c), CREATE ROLE and RENAME wait where they
+// write into the index (_bt_check_unique, src/backend/access/nbtree/nbtinsert.c).
 func crossed(list []field) ([]field, bool) {
-	if get(list, 'C') != codeInternal || !strings.HasPrefix(get(list, 'M'), "tuple concurrently ") {
-		return nil, false
+	told := []field{{'S', get(list, 'S')}, {'V', get(list, 'V')}}
+	switch code := get(list, 'C'); {
+	case code == codeInternal && strings.HasPrefix(get(list, 'M'), "tuple concurrently "):
+		return append(told,
+			field{'C', scope.CodeSerializationFailure},
+			field{'M', "could not serialize access due to concurrent update"},
+			field{'D', "Another session has changed the same role, or the access to the same object, at the same time."},
+			field{'H', "Try again."}), true
+	case code == codeUniqueViolation && get(list, 'n') == "pg_authid_rolname_index":
+		_, name, _ := strings.Cut(get(list, 'D'), "(rolname)=(")
+		end := strings.LastIndexByte(name, ')')
+		if end < 0 {
+			return nil, false
+		}
+		return append(told,
+			field{'C', scope.CodeDuplicateObject},
+			field{'M', fmt.Sprintf(`role "%s" already exists`, name[:end])},
+			field{'R', "CreateRole"}), true
 	}
-	return []field{
-		{'S', get(list, 'S')},
-		{'V', get(list, 'V')},
-		{'C', scope.CodeSerializationFailure},
-		{'M', "could not serialize access due to concurrent update"},
-		{'D', "Another session has changed the same role, or the access to the same object, at the same time."},
-		{'H', "Try again."},
-	}, true
+	return nil, false
 }
 
-const codeInternal = "XX000" // internal_error
+const (
+	codeInternal        = "XX000" // internal_error
+	codeUniqueViolation = "23505" // unique_violation
+)
 
 // notAdministrator makes of the server's refusal to let a session use a marker one that speaks of the database or schema;
 // false where the refusal is another.

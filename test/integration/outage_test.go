@@ -156,6 +156,26 @@ func TestCrossed(t *testing.T) {
 	}
 }
 
+// TestSameRole has two sessions make the same role at the same time, and two take the same new name. The server speaks of an index
+// of its own to the second; through the proxy it hears what it would have heard a moment later.
+func TestSameRole(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), permissive(t))
+	first, second := via.open(t, "orders", "postgres"), via.open(t, "orders", "postgres")
+	first.query("CREATE ROLE one; CREATE ROLE two")
+	for _, both := range []struct{ first, second, name string }{
+		{"CREATE ROLE customer", "CREATE ROLE customer", "customer"},
+		{"ALTER ROLE one RENAME TO owner", "ALTER ROLE two RENAME TO owner", "owner"},
+	} {
+		first.query("BEGIN; " + both.first)
+		second.say(&query{String: both.second})
+		awaitSome(t, scoped(), "datname = 'orders' AND wait_event_type = 'Lock'")
+		first.query("COMMIT")
+		second.ready(1)
+		second.wants(`ERROR 42710: role "`+both.name+`" already exists`, "ready I")
+	}
+}
+
 // TestTwoMakers has two transactions make roles in one database: side by side, or from PostgreSQL 16 on, where a member is
 // added to a role under a lock, one after the other.
 func TestTwoMakers(t *testing.T) {
