@@ -105,7 +105,7 @@ compat: deps ## a program in each language's driver, direct and through the prox
 
 fuzz: ## every fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
-		go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=2s "$$(dirname "$$file")" || exit 1; \
+		go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=100x "$$(dirname "$$file")" || exit 1; \
 	done
 
 soak: build ## a mixed load for SOAKTIME over SOAKCONNECTIONS, SOAKRATE tasks/s: errors, latencies, memory

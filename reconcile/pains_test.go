@@ -37,7 +37,9 @@ func TestNothingToDoWritesNothing(t *testing.T) {
 	o := b.options(b.manifest(readers))
 	b.apply(o)
 	const written = `SELECT pg_current_wal_insert_lsn(), sum(n_tup_ins + n_tup_upd + n_tup_del), sum(n_dead_tup) FROM pg_stat_sys_tables`
-	b.sql(`VACUUM pg_class; CHECKPOINT`)
+	// Else who reads a page first writes to it: dead tuples are pruned, and where there are checksums (from 18 on, by itself)
+	// that a tuple's transaction is over, of which VACUUM can tell only when the log has been written.
+	b.sql(`CHECKPOINT; VACUUM`)
 	before := b.sql(written)
 	if r := b.apply(o); r.Applied != 0 {
 		t.Errorf("%d statements", r.Applied)

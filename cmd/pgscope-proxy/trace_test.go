@@ -147,7 +147,11 @@ func TestTraces(t *testing.T) {
 	run("CREATE ROLE clerk LOGIN PASSWORD 'hunter2'", "")
 	run("DROP ROLE clerk /*db_driver='pgx',traceparent='00-bb000000000000000000000000000000-00000000000000b1-01'*/", "42501")
 	run("GRANT clerk TO nobody", "42704")
-	run("CREATE ROLE broken PASSWORD 'hunter2", "42601")
+	unreadable := "42601"
+	if c.Major >= "18" {
+		unreadable = "0A000" // whether the server can read it is not known: its grammar is newer than the proxy's
+	}
+	run("CREATE ROLE broken PASSWORD 'hunter2", unreadable)
 	run("ALTER ROLE clerk PASSWORD 'hunter2' /*traceparent='00-cc000000000000000000000000000000-00000000000000c1-00'*/", "") // not sampled
 	if _, err := conn.Exec(t.Context(), "SHOW pgscope.traceparent"); err == nil {
 		t.Error("the server got the traceparent")
@@ -173,7 +177,7 @@ drop role (under bb…b1) | postgres | DROP ROLE clerk /*db_driver='pgx',tracepa
 grant role (under aa…a1) | postgres | GRANT clerk TO nobody | allow | 42704 ✗
   decide
   server
-role statement (under aa…a1) | postgres | (not shown: it cannot be read) | refuse | 42601 ✗
+role statement (under aa…a1) | postgres | (not shown: it cannot be read) | refuse | `+unreadable+` ✗
   decide
 login | 28000 ✗
   resolve user

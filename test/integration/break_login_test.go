@@ -202,7 +202,7 @@ func (s stageOfLogins) cancel() error {
 // why it is not; nothing stays behind; and what a client does not need, it does not miss.
 func TestBreakLogin(t *testing.T) {
 	c := authCluster(t)
-	look := inspect(t, c)
+	look := inspect(t, c, "orders")
 	for _, a := range arrivals {
 		t.Run(fmt.Sprintf("%s/%s", a.name, a.leg), func(t *testing.T) {
 			s := a.with

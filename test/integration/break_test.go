@@ -19,7 +19,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
-var everyFault = flag.Bool("every-fault", false, "every fault at every place, instead of one at some, in turns")
+var everyFault = flag.Int("every-fault", 0, "each fault at every n-th place, instead of one at some, in turns")
 
 // exchange is what a client says, and the beginning of the line of the message that ends the answer.
 type exchange struct {
@@ -125,9 +125,9 @@ type inspector struct {
 	conn *pgx.Conn
 }
 
-func inspect(t *testing.T, c *pgtest.Cluster) inspector {
+func inspect(t *testing.T, c *pgtest.Cluster, database string) inspector {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), direct(c).dsn("orders", "postgres")+" application_name=bystander")
+	conn, err := pgx.Connect(t.Context(), direct(c).dsn(database, "postgres")+" application_name=bystander")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func (i inspector) exec(sql string) {
 // ended waits until no other session is left, but the bystander's.
 func (i inspector) ended() {
 	i.t.Helper()
-	i.await("NOT EXISTS", others)
+	i.await("NOT EXISTS", here)
 }
 
 // await waits until there is, or is no, session of some kind.
@@ -172,9 +172,12 @@ func (i inspector) await(exists, condition string) {
 	i.exec(waiting(time.Millisecond, exists, condition))
 }
 
+// here is the condition of sessions in the inspector's database that are not a bystander's.
+const here = `datname = current_database() AND application_name <> 'bystander'`
+
 const tidy = `DO $$ DECLARE r name; BEGIN
 	TRUNCATE c;
-	FOR r IN SELECT rolname FROM pg_roles WHERE rolname ~ '^orders_' LOOP
+	FOR r IN SELECT rolname FROM pg_roles WHERE starts_with(rolname, current_database() || '_') LOOP
 		EXECUTE format('DROP OWNED BY %I; DROP ROLE %1$I', r);
 	END LOOP;
 END $$`
@@ -182,12 +185,13 @@ END $$`
 // some are places of all over the list: all of them for the whole table, else so many as a test has time for.
 func some(all []place) []place {
 	const enough = 40
-	if *everyFault || len(all) <= enough {
-		return all
+	number := min(enough, len(all))
+	if *everyFault > 0 {
+		number = len(all) / *everyFault
 	}
-	chosen := make([]place, enough)
+	chosen := make([]place, number)
 	for i := range chosen {
-		chosen[i] = all[i*len(all)/enough]
+		chosen[i] = all[i*len(all)/number]
 	}
 	return chosen
 }
@@ -197,7 +201,7 @@ func breakAll(all []place, check func(name string, at place, survived bool, f fa
 	outcomes := make(map[string]int)
 	for n, at := range some(all) {
 		for i, b := range breakages {
-			if *everyFault || i == n%len(breakages) {
+			if *everyFault > 0 || i == n%len(breakages) {
 				b.fault.from, b.fault.after, b.fault.snap, b.fault.past = at.from, at.after, !at.exact, at.past
 				outcomes[b.name+": "+check(b.name, at, b.survived, b.fault)]++
 			}
@@ -220,10 +224,10 @@ func TestBreak(t *testing.T) {
 	metrics, await := gauge(t)
 	via := start(t, scoped(), permissive(t), quiet, upstream, metrics)
 	client, around := tamperAt(t, via)
-	undisturbed := bystander(t, via)
+	undisturbed := bystander(t, via, "orders")
 	setUp := via.open(t, "orders", "postgres", "application_name", "bystander")
 	setUp.query("CREATE TABLE c (a text); CREATE ROLE enrols; DROP ROLE enrols")
-	look := inspect(t, scoped())
+	look := inspect(t, scoped(), "orders")
 	for _, leg := range []struct {
 		name string
 		m    *tamperer

@@ -19,9 +19,9 @@ import (
 
 // bystander is a session in an open transaction that nothing which happens to others may disturb. It holds no lock that
 // others need.
-func bystander(t *testing.T, via endpoint) (undisturbed func()) {
+func bystander(t *testing.T, via endpoint, database string) (undisturbed func()) {
 	t.Helper()
-	d := via.open(t, "orders", "postgres", "application_name", "bystander")
+	d := via.open(t, database, "postgres", "application_name", "bystander")
 	d.query("BEGIN; CREATE TEMP TABLE kept (a int)")
 	return func() {
 		t.Helper()
@@ -111,7 +111,7 @@ func TestCut(t *testing.T) {
 	m, upstream := tamper(t, scoped())
 	metrics, await := gauge(t)
 	via := start(t, scoped(), permissive(t), quiet, upstream, metrics)
-	undisturbed := bystander(t, via)
+	undisturbed := bystander(t, via, "orders")
 	if !attempt(t, via, "whole") {
 		t.Fatal("a session without a fault is not complete")
 	}
@@ -264,7 +264,7 @@ const shutDown = "FATAL 57P01: terminating connection due to administrator comma
 // TestServerTerminates has an administrator end sessions, in each state. Clients hear what they would hear without a proxy.
 func TestServerTerminates(t *testing.T) {
 	via := both(t)
-	undisturbed := bystander(t, via)
+	undisturbed := bystander(t, via, "orders")
 	terminate := func(e endpoint, c *pgtest.Cluster) map[string][]string {
 		all := inEachState(t, c, e)
 		c.Psql(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "+others)
@@ -289,7 +289,7 @@ func TestClientVanishes(t *testing.T) {
 	database(t, scoped(), "orders")
 	metrics, await := gauge(t)
 	via := start(t, scoped(), quiet, permissive(t), metrics)
-	undisturbed := bystander(t, via)
+	undisturbed := bystander(t, via, "orders")
 	for name, leave := range map[string]func(*net.TCPConn) error{
 		"closed": (*net.TCPConn).Close,
 		"reset": func(c *net.TCPConn) error {
@@ -315,7 +315,7 @@ func TestClientStopsReading(t *testing.T) {
 	database(t, scoped(), "orders")
 	metrics, await := gauge(t)
 	via := start(t, scoped(), quiet, permissive(t), metrics)
-	undisturbed := bystander(t, via)
+	undisturbed := bystander(t, via, "orders")
 	for _, sql := range []string{
 		"SELECT repeat('x', 1000) FROM generate_series(1, 1000000)",
 		"COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000000)) TO STDOUT",

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -43,20 +44,20 @@ const impatience = 300 * time.Millisecond
 // TestForged puts messages into what a server says, at the boundaries of its messages. Whatever the session comes to, the
 // proxy does not fail, keeps nothing of it, and serves others.
 func TestForged(t *testing.T) {
-	database(t, scoped(), "orders")
-	m, upstream := tamper(t, scoped())
-	metrics, await := gauge(t)
-	via := start(t, scoped(), permissive(t), quiet, upstream, metrics)
-	undisturbed := bystander(t, via)
-	setUp := via.open(t, "orders", "postgres", "application_name", "bystander")
-	setUp.query("CREATE TABLE c (a text); CREATE ROLE enrols; DROP ROLE enrols")
-	look := inspect(t, scoped())
 	forged := forgeries()
-	next := 0
-	for _, s := range breakable {
+	for i, s := range breakable {
+		name := fmt.Sprintf("orders%d", i) // a database for each: they run at the same time, as most of it is waiting
+		database(t, scoped(), name)
 		t.Run(s.name, func(t *testing.T) {
-			look.t = t
-			all := encoded(startup(pgproto3.ProtocolVersion30, "user", "postgres", "database", "orders"))
+			t.Parallel()
+			m, upstream := tamper(t, scoped())
+			metrics, await := gauge(t)
+			via := start(t, scoped(), permissive(t), quiet, upstream, metrics)
+			undisturbed := bystander(t, via, name)
+			setUp := via.open(t, name, "postgres", "application_name", "bystander")
+			setUp.query("CREATE TABLE c (a text); CREATE ROLE enrols; DROP ROLE enrols")
+			look := inspect(t, scoped(), name)
+			all := encoded(startup(pgproto3.ProtocolVersion30, "user", "postgres", "database", name))
 			for _, x := range s.talk {
 				all = append(all, encoded(x.say...)...)
 			}
@@ -72,7 +73,7 @@ func TestForged(t *testing.T) {
 				_ = d.hearUntil(func(pgproto3.BackendMessage) bool { return false }) // to the end, whatever that is
 				d.conn.Close()
 				// A proxy that waits for the answer to a question of its own waits as long as its server lets it.
-				look.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + others)
+				look.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + here)
 				look.ended()
 				look.exec(tidy)
 				return d.take()
@@ -81,25 +82,25 @@ func TestForged(t *testing.T) {
 				t.Fatalf("without a fault: %q", got)
 			}
 			at := slices.DeleteFunc(places(theServer, m.sent(theServer)), func(p place) bool { return p.past > 0 })
-			count := 25
-			if *everyFault {
-				count = len(forged) * len(at)
+			pairs := len(forged) * len(at)
+			step := pairs / 25
+			if *everyFault > 0 {
+				step = *everyFault
 			}
-			for range count {
-				place := at[next*7%len(at)]
-				f := forged[next%len(forged)]
-				next++
+			for n := i; n < pairs; n += step {
+				place, f := at[n/len(forged)], forged[n%len(forged)]
 				for _, line := range run(fault{from: theServer, after: place.after, snap: true, forge: slices.Clone(f)}) {
 					if strings.Contains(line, "FATAL XX000") {
 						t.Errorf("after %d bytes, %q: %s", place.after, f, line)
 					}
 				}
 			}
+			t.Logf("%d places, %d messages: every %d. of %d", len(at), len(forged), step, pairs)
+			m.set(fault{})
+			await(2)
+			undisturbed()
 		})
 	}
-	m.set(fault{})
-	await(2)
-	undisturbed()
 }
 
 // misplaced are messages that a client may send at any time, and ought to only at some.

@@ -37,7 +37,7 @@ func TestHostileStart(t *testing.T) {
 	database(t, scoped(), "orders")
 	metrics, await := gauge(t)
 	via := start(t, scoped(), quiet, metrics)
-	undisturbed := bystander(t, via)
+	undisturbed := bystander(t, via, "orders")
 	for name, c := range map[string]struct {
 		send []byte
 		want string // SQLSTATE; empty: without a word
@@ -89,7 +89,7 @@ func TestHostileSession(t *testing.T) {
 	database(t, scoped(), "orders")
 	metrics, await := gauge(t)
 	via := start(t, scoped(), quiet, permissive(t), metrics)
-	undisturbed := bystander(t, via)
+	undisturbed := bystander(t, via, "orders")
 	const goesOn = "the session goes on after "
 	for name, c := range map[string]struct {
 		send []byte
@@ -142,7 +142,7 @@ func TestHostileSession(t *testing.T) {
 func TestFlood(t *testing.T) {
 	database(t, scoped(), "orders")
 	via, pid, _ := startChild(t, scoped())
-	undisturbed := bystander(t, via)
+	undisturbed := bystander(t, via, "orders")
 	before := resident(t, pid)
 	strangers := [][]byte{
 		nil,

@@ -25,7 +25,7 @@ SELECT * FROM pg_catalog.pg_authid LIMIT 0;
 SELECT rolname FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY rolname DESC;
 SELECT pg_roles.rolname FROM pg_roles WHERE pg_roles.rolname = 'writer';
 SELECT pg_catalog.pg_roles.rolname FROM pg_catalog.pg_roles WHERE pg_catalog.pg_roles.rolname LIKE 'w%';
-SELECT r.rolname, m.* FROM pg_roles r JOIN LATERAL (SELECT count(*) FROM pg_auth_members WHERE member = r.oid) m ON true WHERE r.rolname IN ('reader', 'writer', 'orders_reader');
+SELECT r.rolname, m.* FROM pg_roles r JOIN LATERAL (SELECT count(*) FROM pg_auth_members WHERE member = r.oid) m ON true WHERE r.rolname IN ('reader', 'writer', 'orders_reader') ORDER BY 1;
 SELECT rolname FROM "pg_roles" WHERE rolname = ANY ('{reader,nobody}');
 SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reader'), EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'orders_reader');
 SELECT (r).rolname FROM (SELECT r FROM pg_roles r WHERE rolname = 'reader') s;
