@@ -8,6 +8,37 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
+// backendPlain reports whether the server's answers pass as they are.
+func (e *Engine) backendPlain() bool { return e.pending.plain() }
+
+// backendNote accounts for a message where they do.
+func (e *Engine) backendNote(frame []byte) verdict {
+	switch typ := frame[0]; typ {
+	case wire.DataRow, wire.CopyData:
+		return passes
+	case wire.ParameterDescription:
+		return pass
+	default:
+		if ends[typ] == none || typ == wire.CommandComplete && e.userPath.watches(len(frame)-wire.HeaderSize) {
+			return gather
+		}
+		e.pending.answered(ends[typ])
+		return pass
+	}
+}
+
+// ends tells which answer ends with a message of the server's.
+var ends = [256]awaited{
+	wire.ParseComplete:      parsed,
+	wire.BindComplete:       bound,
+	wire.CloseComplete:      closed,
+	wire.RowDescription:     described,
+	wire.NoData:             described,
+	wire.CommandComplete:    executed,
+	wire.EmptyQueryResponse: executed,
+	wire.PortalSuspended:    executed,
+}
+
 // backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives. Every
 // message that a server may send after authentication is named.
 func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
@@ -28,12 +59,8 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	switch typ {
 	case wire.ErrorResponse, wire.NoticeResponse, wire.ReadyForQuery, wire.ParameterStatus, wire.BackendKeyData:
 		return gatherUpTo(e.cfg.MaxMessage, typ, size)
-	case wire.ParseComplete:
-		e.pending.answered(parsed)
-	case wire.BindComplete:
-		e.pending.answered(bound)
-	case wire.CloseComplete:
-		e.pending.answered(closed)
+	case wire.ParseComplete, wire.BindComplete, wire.CloseComplete:
+		e.pending.answered(ends[typ])
 	case wire.RowDescription, wire.NoData:
 		e.pending.answered(described)
 		if typ == wire.RowDescription && first.awaits == readyQuery && first.text.looked() {

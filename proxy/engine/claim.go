@@ -74,7 +74,7 @@ func (e *Engine) newClaim(name scope.Short) *rewriting {
 func (e *Engine) takesClaim(typ byte, local bool) bool {
 	p := &e.pending
 	switch {
-	case p.claims > 0: // one at a time
+	case p.own > 0: // one at a time
 		return false
 	case p.unsynced:
 		return typ == wire.Parse
@@ -136,8 +136,10 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 	switch typ := frame[0]; typ {
 	case wire.ErrorResponse:
 		var behind *text // what was claimed for
-		if e.pending.n > 1 {
-			behind = e.pending.at(1).text
+		for p := range e.pending.all() {
+			if behind = p.text; p.awaits != ownClaim {
+				break
+			}
 		}
 		if e.pending.failed() {
 			e.question.skipped, e.question.done = true, true

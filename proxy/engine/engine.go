@@ -114,8 +114,14 @@ type Engine struct {
 }
 
 var (
-	fromClient = direction{begin: (*Engine).frontendBegin, whole: (*Engine).frontendWhole}
-	fromServer = direction{begin: (*Engine).backendBegin, whole: (*Engine).backendWhole, fromServer: true}
+	fromClient = direction{
+		plain: (*Engine).frontendPlain, note: (*Engine).frontendNote,
+		begin: (*Engine).frontendBegin, whole: (*Engine).frontendWhole,
+	}
+	fromServer = direction{
+		plain: (*Engine).backendPlain, note: (*Engine).backendNote,
+		begin: (*Engine).backendBegin, whole: (*Engine).backendWhole, fromServer: true,
+	}
 )
 
 // New returns the engine of a session that has just been authenticated, and is to start with those roles.

@@ -9,6 +9,36 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
+// frontendPlain reports whether a message of the client passes unless its own text is a reason why not.
+func (e *Engine) frontendPlain() bool {
+	return !e.rewritten.any() && !e.pending.skipping && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked
+}
+
+// frontendNote notes the answer that such a message will have.
+func (e *Engine) frontendNote(frame []byte) verdict {
+	if e.pending.full() || len(frame)-wire.HeaderSize > e.cfg.MaxMessage {
+		return gather
+	}
+	switch typ, body := frame[0], wire.Body(frame); typ {
+	case wire.CopyData:
+		return passes
+	case wire.Query:
+		if sql, rest, ok := cutString(body); !ok || len(rest) > 0 || !e.untouched(sql) {
+			return gather
+		}
+	case wire.Parse:
+		_, rest, ok := cutString(body)
+		if sql, _, ok2 := cutString(rest); !ok || !ok2 || !e.untouched(sql) {
+			return gather
+		}
+	case wire.Bind, wire.Describe, wire.Execute, wire.Close, wire.Sync:
+	default:
+		return gather
+	}
+	e.pending.push(asks[frame[0]], nil)
+	return pass
+}
+
 // frontendBegin decides what becomes of a message of the client, and notes the answer that it will have. Every message
 // that a client may send is named; what is not is refused, as SocketBackend (src/backend/tcop/postgres.c) does.
 func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
@@ -148,10 +178,9 @@ func (e *Engine) refuseLong(typ byte, size int, out *Out) {
 
 // cutString cuts a NUL-terminated string off b.
 func cutString(b []byte) (s, rest []byte, ok bool) {
-	for i, c := range b {
-		if c == 0 {
-			return b[:i], b[i+1:], true
-		}
+	i := bytes.IndexByte(b, 0)
+	if i < 0 {
+		return nil, nil, false
 	}
-	return nil, nil, false
+	return b[:i], b[i+1:], true
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -40,6 +41,51 @@ func FuzzStreams(f *testing.F) {
 			server = server[n:]
 		}
 	})
+}
+
+// FuzzPieces gives the same bytes at once, where whole messages are noted in passing, and byte by byte, where none ever is whole. What
+// becomes of them is the same.
+func FuzzPieces(f *testing.F) {
+	ask, answer := pipeline(3)
+	f.Add(ask, answer)
+	s := newTestSession(&testing.T{}, newBook())
+	conversation(s)
+	f.Add(s.toServer.Bytes(), s.toUser.Bytes())
+	f.Fuzz(func(t *testing.T, client, server []byte) {
+		whole := inPieces(t, client, server, max(len(client), len(server), 1))
+		if diff := cmp.Diff(inPieces(t, client, server, 1), whole); diff != "" {
+			t.Errorf("-byte by byte +at once\n%s", diff)
+		}
+	})
+}
+
+// outcome is what became of a session's bytes.
+type outcome struct {
+	ToServer, ToUser string
+	Awaited          int
+	Failed, Held     bool
+}
+
+// inPieces gives an engine what the client says, as far as it takes it, then what the server says, then the client's rest.
+func inPieces(t *testing.T, client, server []byte, step int) (o outcome) {
+	s := newTestSession(t, newBook())
+	give := func(in []byte, to func([]byte, *Out) (int, error)) (rest []byte) {
+		for len(in) > 0 && !o.Failed {
+			var out Out
+			n, err := to(in[:min(step, len(in))], &out)
+			s.collect(&out)
+			o.Failed = err != nil
+			if in = in[n:]; n == 0 && !o.Failed {
+				break
+			}
+		}
+		return in
+	}
+	rest := give(client, s.e.Client)
+	give(server, func(in []byte, out *Out) (int, error) { return len(in), s.e.Server(in, out) })
+	give(rest, s.e.Client)
+	o.ToServer, o.ToUser, o.Awaited, o.Held = s.toServer.String(), s.toUser.String(), s.e.pending.n, s.e.Held()
+	return o
 }
 
 // FuzzRow maps rows that no server sends: with counts and lengths that are not true, and values that are no access lists. What is

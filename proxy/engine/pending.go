@@ -1,14 +1,17 @@
 package engine
 
+import "iter"
+
 // pending is the queue of answers that the client (or the proxy itself) waits for, in the order of the messages that
 // asked for them. It tells whose answer a message of the server is: so that errors find the text that they are about,
 // and the proxy's own questions are answered to the proxy.
 type pending struct {
-	ring []entry // a ring of a power of two
-	head int
-	n    int
+	ring  []awaited // a ring of a power of two; a byte for each answer, as pipelines wait for many
+	head  int
+	n     int
+	texts []*text // of the entries that are annotated, in order
 
-	claims   int  // how many of the entries are ownClaim
+	own      int  // how many of the entries are ownQuestion or ownClaim
 	unsynced bool // extended-protocol messages were sent since the last Sync, and no transaction has ended since
 	worked   bool // there is an Execute among them
 	skipping bool // the server discards everything until the next Sync
@@ -33,13 +36,18 @@ const (
 	ownQuestion          // the proxy's own question: see question.go
 	ownDescribed         // the proxy's Describe of a statement: see rows.go
 	ownClaim             // the proxy's own claim: see claim.go
-	maxAwaited   = 1 << 16
+
+	annotated  awaited = 1 << 7 // a flag of an entry of the ring: it has one of the texts
+	maxAwaited         = 1 << 16
 )
 
 type entry struct {
 	awaits awaited
 	text   *text // the rewritten text that an error would be about; nil where it went as it was written
 }
+
+// plain reports that all of the answers pass as they are: they are for the client, and about its own texts.
+func (p *pending) plain() bool { return p.own == 0 && len(p.texts) == 0 }
 
 // full reports that the client runs too far ahead of the server. A server that is asked this much has answered some.
 func (p *pending) full() bool { return p.n >= maxAwaited }
@@ -67,44 +75,80 @@ func (p *pending) push(a awaited, t *text) {
 	if p.n == len(p.ring) {
 		p.grow()
 	}
-	p.ring[(p.head+p.n)&(len(p.ring)-1)] = entry{a, t}
-	p.n++
-	if a == ownClaim {
-		p.claims++
+	if a.owned() {
+		p.own++
 	}
+	if t != nil {
+		p.texts = append(p.texts, t)
+		a |= annotated
+	}
+	p.n++
+	*p.at(p.n - 1) = a
 }
 
+// owned reports whether the proxy itself asked for the answer.
+func (a awaited) owned() bool { return a == ownQuestion || a == ownClaim }
+
 func (p *pending) grow() {
-	ring := make([]entry, max(2, 2*len(p.ring)))
+	ring := make([]awaited, max(8, 2*len(p.ring)))
 	for i := range p.n {
 		ring[i] = *p.at(i)
 	}
 	p.ring, p.head = ring, 0
 }
 
-func (p *pending) at(i int) *entry { return &p.ring[(p.head+i)&(len(p.ring)-1)] }
+func (p *pending) at(i int) *awaited { return &p.ring[(p.head+i)&(len(p.ring)-1)] }
+
+// all returns the entries in order.
+func (p *pending) all() iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		texts := p.texts
+		for i := range p.n {
+			e := entry{awaits: *p.at(i)}
+			if e.awaits&annotated != 0 {
+				e.awaits, e.text, texts = e.awaits&^annotated, texts[0], texts[1:]
+			}
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
 
 // first returns what the server's next answer is about. Marks that nothing waits for are passed over.
 func (p *pending) first() entry {
-	for p.n > 0 && p.at(0).awaits == copyEnded {
+	for p.n > 0 && *p.at(0) == copyEnded {
 		p.pop()
 	}
 	if p.n == 0 {
 		return entry{}
 	}
-	return *p.at(0)
+	a := *p.at(0)
+	if a&annotated == 0 {
+		return entry{awaits: a}
+	}
+	return entry{a &^ annotated, p.texts[0]}
 }
 
-func (p *pending) pop() {
-	if p.at(0).awaits == ownClaim {
-		p.claims--
+// keepRing bounds the ring of a session at rest: a pipeline of 64 statements finds room in it.
+const keepRing = 256
+
+// pop removes the first entry, and returns what it awaited.
+func (p *pending) pop() awaited {
+	a := *p.at(0)
+	if a.owned() {
+		p.own--
 	}
-	*p.at(0) = entry{} // let go of the text
+	if a&annotated != 0 {
+		p.texts[0] = nil // let go of it
+		p.texts = p.texts[1:]
+	}
 	p.head = (p.head + 1) & (len(p.ring) - 1)
 	p.n--
-	if p.n == 0 && len(p.ring) > 64 {
+	if p.n == 0 && len(p.ring) > keepRing {
 		p.ring, p.head = nil, 0
 	}
+	return a &^ annotated
 }
 
 // answered pops the first entry if it awaits a.
@@ -118,9 +162,7 @@ func (p *pending) answered(a awaited) {
 // transaction is open: a Query has ended the one of the messages before it.
 func (p *pending) ready(idle bool) {
 	for p.n > 0 {
-		a := p.at(0).awaits
-		p.pop()
-		if a == readyQuery || a == readySync || a == readyCall || a == readyPart {
+		if a := p.pop(); a == readyQuery || a == readySync || a == readyCall || a == readyPart {
 			break
 		}
 	}
@@ -136,9 +178,8 @@ func (p *pending) failed() (own bool) {
 	if a := p.first().awaits; a == none || a == readyQuery || a == readyCall || a == readyPart {
 		return false // asynchronous, or ReadyForQuery follows
 	}
-	for p.n > 0 && p.at(0).awaits != readySync {
-		own = own || p.at(0).awaits == ownQuestion
-		p.pop()
+	for p.n > 0 && *p.at(0) != readySync {
+		own = p.pop() == ownQuestion || own
 	}
 	if p.n > 0 {
 		return own
@@ -152,19 +193,16 @@ func (p *pending) copying() {
 	p.copyIn = true
 	kept := 1 // the statement itself
 	for i := 1; i < p.n; i++ {
-		e := *p.at(i)
+		a := *p.at(i)
 		switch {
-		case p.copyIn && e.awaits == readySync:
+		case p.copyIn && a == readySync:
 			continue
-		case p.copyIn && e.awaits == copyEnded:
+		case p.copyIn && a == copyEnded:
 			p.copyIn = false
 			continue
 		}
-		*p.at(kept) = e
+		*p.at(kept) = a
 		kept++
 	}
-	for p.n > kept {
-		p.n--
-		*p.at(p.n) = entry{}
-	}
+	p.n = min(p.n, kept)
 }

@@ -77,10 +77,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	if e.pending.skipping {
 		return drop, nil // as the server would
 	}
-	if e.cfg.Mode == scope.Off && !e.switching {
-		e.switching = mentionsSettings(s.sql)
-	}
-	if e.cfg.Mode == scope.Off && !e.switching || !e.concerns(s.sql) {
+	if e.untouched(s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		return pass, nil
 	}
@@ -124,6 +121,14 @@ func (e *Engine) left(part bool) bool {
 	}
 	e.question.done = true
 	return true
+}
+
+// untouched reports whether a text goes as it is, unread.
+func (e *Engine) untouched(sql []byte) bool {
+	if e.cfg.Mode == scope.Off && !e.switching {
+		e.switching = mentionsSettings(sql)
+	}
+	return e.cfg.Mode == scope.Off && !e.switching || !e.concerns(sql)
 }
 
 // concerns reports whether a text is worth an analysis.

@@ -34,6 +34,10 @@ type stream struct {
 
 // direction is what all streams of one direction have in common.
 type direction struct {
+	// note is begin and whole for a message that is there whole, as long as plain says that there is nothing about the session for which
+	// one would be more than noted. It answers pass or passes, or gather: the message was not taken, and is for begin.
+	plain func(e *Engine) bool
+	note  func(e *Engine, frame []byte) verdict
 	// begin sees the type of a message and the length of its body. It answers pass, passes, gather, drop, or hold: the
 	// message was not taken, and begin will be asked again. What it writes itself goes before the message.
 	begin func(e *Engine, typ byte, size int, out *Out) (verdict, error)
@@ -56,6 +60,7 @@ func (s *stream) pump(e *Engine, in []byte, lane *Lane, out *Out) (taken int, er
 	w := window{in: in, lane: lane}
 	for {
 		if !s.open {
+			w.pass(s.stride(e, in[w.at:]))
 			if ok, err := s.start(e, &w, out); !ok {
 				w.flush()
 				return w.at, err
@@ -102,6 +107,28 @@ func (s *stream) pump(e *Engine, in []byte, lane *Lane, out *Out) (taken int, er
 		if v == hold || err != nil {
 			w.flush()
 			return w.at, err
+		}
+	}
+}
+
+// stride notes the messages at the beginning of in that are there whole and only pass, and returns their length. Most messages are, and
+// it is the shortest way for them.
+func (s *stream) stride(e *Engine, in []byte) (n int) {
+	if s.headed > 0 || !s.plain(e) {
+		return 0
+	}
+	for {
+		size := wire.Whole(in[n:])
+		if size == 0 {
+			return n
+		}
+		switch s.note(e, in[n:n+size]) {
+		case pass:
+			n += size
+		case passes:
+			n += size + wire.Run(in[n+size:], in[n])
+		default:
+			return n
 		}
 	}
 }

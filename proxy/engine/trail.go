@@ -242,8 +242,8 @@ func (e *Engine) failedWith(t *text, code string) {
 // Abandon gives away the records of what the server was told to do and has not answered. It is to be called when the
 // session has ended.
 func (e *Engine) Abandon() {
-	for i := range e.pending.n {
-		if p := e.pending.at(i); p.text != nil && runs(p.awaits) {
+	for p := range e.pending.all() {
+		if p.text != nil && runs(p.awaits) {
 			e.done(p.text.trail, "")
 		}
 	}

@@ -44,15 +44,28 @@ func ParseHeader(b []byte) (h Header, more bool, err error) {
 	return Header{Type: b[0], Body: int(n) - lengthSize}, false, nil
 }
 
+// Whole returns how many bytes the message at the beginning of b has, 0 where b does not have all of them, or its length cannot
+// be true.
+func Whole(b []byte) int {
+	if len(b) < HeaderSize {
+		return 0
+	}
+	n := binary.BigEndian.Uint32(b[1:])
+	if n < lengthSize || uint64(n) >= uint64(len(b)) {
+		return 0
+	}
+	return 1 + int(n)
+}
+
 // Run returns how many bytes at the beginning of b are whole messages of that type.
 func Run(b []byte, typ byte) int {
 	n := 0
 	for n < len(b) && b[n] == typ {
-		h, more, err := ParseHeader(b[n:])
-		if more || err != nil || h.Body > len(b)-n-HeaderSize {
+		size := Whole(b[n:])
+		if size == 0 {
 			break
 		}
-		n += h.Frame()
+		n += size
 	}
 	return n
 }
