@@ -3,92 +3,88 @@ package main
 import (
 	"bufio"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
+
+// tapped is what a tap saw.
+type tapped struct{ connections, statements, sent, received atomic.Int64 }
 
 // tap passes connections on to a server until it is stopped, and then prints what it saw of their clients: how many
 // connections, how many statements (messages Query and Execute), how many bytes, and how many came back.
 // There must be no TLS.
-func tap(listen, server string) {
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		die(err)
-	}
-	stopped := make(chan os.Signal, 1)
-	signal.Notify(stopped, syscall.SIGTERM, os.Interrupt)
-	go func() { <-stopped; l.Close() }()
-	var connections, statements, sent, received atomic.Int64
-	var all sync.WaitGroup
-	for {
-		client, err := l.Accept()
+func tap(flags *flag.FlagSet) func() error {
+	t := targetFlags(flags)
+	address := flags.String("listen", "127.0.0.1:0", "host and port")
+	return func() error {
+		l, err := net.Listen("tcp", *address)
 		if err != nil {
-			break
+			return err
 		}
-		upstream, err := net.Dial("tcp", server)
-		if err != nil {
-			die(err)
-		}
-		connections.Add(1)
-		all.Add(2)
+		stopped := make(chan os.Signal, 1)
+		signal.Notify(stopped, syscall.SIGTERM, os.Interrupt)
 		go func() {
-			defer all.Done()
-			n, _ := io.Copy(client, upstream)
-			received.Add(n)
-			client.Close()
+			<-stopped
+			_ = l.Close() // Accept fails now
 		}()
-		go func() {
-			defer all.Done()
-			r := bufio.NewReader(io.TeeReader(client, upstream))
-			startup := true
-			for {
-				head, err := r.Peek(4)
-				if err != nil {
-					break
-				}
-				size := int64(binary.BigEndian.Uint32(head))
-				if startup { // SSLRequest and its like are 8 bytes; they are answered no
-					startup = size == 8
-				} else {
-					if head, err = r.Peek(5); err != nil {
-						break
-					}
-					size = 1 + int64(binary.BigEndian.Uint32(head[1:]))
-					if head[0] == 'Q' || head[0] == 'E' {
-						statements.Add(1)
-					}
-				}
-				n, err := io.CopyN(io.Discard, r, size)
-				sent.Add(n)
-				if err != nil {
-					break
-				}
+		var saw tapped
+		var passing sync.WaitGroup
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				break
 			}
-			upstream.(*net.TCPConn).CloseWrite()
-		}()
+			server, err := net.Dial("tcp", t.address)
+			if err != nil {
+				return err
+			}
+			saw.connections.Add(1)
+			passing.Go(func() { // what ends a connection is not the tap's business
+				defer client.Close()
+				n, _ := io.Copy(client, server)
+				saw.received.Add(n)
+			})
+			passing.Go(func() {
+				defer server.Close()
+				saw.client(bufio.NewReader(io.TeeReader(client, server)))
+			})
+		}
+		passing.Wait()
+		fmt.Println(saw.connections.Load(), saw.statements.Load(), saw.sent.Load(), saw.received.Load())
+		return nil
 	}
-	all.Wait()
-	fmt.Println(connections.Load(), statements.Load(), sent.Load(), received.Load())
 }
 
-// measure runs a command, whose output goes where this one's errors go.
-func measure(command []string) {
-	c := exec.Command(command[0], command[1:]...)
-	c.Stdout, c.Stderr = os.Stderr, os.Stderr
-	began := time.Now()
-	err := c.Run()
-	took := time.Since(began)
-	if c.ProcessState == nil {
-		die(err)
+// client counts what one client sends, message by message.
+func (saw *tapped) client(r *bufio.Reader) {
+	for startup := true; ; {
+		head, err := r.Peek(4)
+		if err != nil {
+			return
+		}
+		size := int64(binary.BigEndian.Uint32(head))
+		if startup { // SSLRequest and its like are 8 bytes; they are answered no
+			startup = size == 8
+		} else {
+			if head, err = r.Peek(5); err != nil {
+				return
+			}
+			size = 1 + int64(binary.BigEndian.Uint32(head[1:]))
+			if head[0] == 'Q' || head[0] == 'E' {
+				saw.statements.Add(1)
+			}
+		}
+		n, err := io.CopyN(io.Discard, r, size)
+		saw.sent.Add(n)
+		if err != nil {
+			return
+		}
 	}
-	u := c.ProcessState.SysUsage().(*syscall.Rusage)
-	fmt.Printf("%.3f %d %d\n", took.Seconds(), u.Maxrss, c.ProcessState.ExitCode())
 }

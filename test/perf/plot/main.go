@@ -9,12 +9,14 @@ package main
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"html"
 	"io"
 	"log"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -64,59 +66,90 @@ func main() {
 // draw writes the picture of the rows, the first of which has the names. A cell that is empty has no point.
 func draw(w io.Writer, title, unit string, rows [][]string) error {
 	if len(rows) < 2 {
-		return fmt.Errorf("no rows")
+		return errors.New("no rows")
 	}
-	table := make([][]float64, len(rows)-1)
-	x, y := newAxis(), newAxis()
-	for i, row := range rows[1:] {
+	c := chart{names: rows[0][1:], x: newAxis(), y: newAxis()}
+	if err := c.read(rows[1:]); err != nil {
+		return err
+	}
+	c.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d">`, width, height, width, height)
+	c.add(`%s`, style)
+	c.add(`<clipPath id="plot"><rect x="%d" y="%d" width="%d" height="%d"/></clipPath>`, left, top, width-left-right, height-top-bottom)
+	c.add(`<text class="title" x="%d" y="24">%s</text>`, left, html.EscapeString(title))
+	c.grid(rows[0][0], unit)
+	c.lines()
+	c.add(`</svg>`)
+	_, err := io.WriteString(w, c.svg.String())
+	return err
+}
+
+// chart is a picture while it is drawn.
+type chart struct {
+	svg   strings.Builder
+	names []string    // of the lines
+	table [][]float64 // x, and a point of each line; 0 where there is none
+	x, y  axis
+}
+
+// add appends a line to the picture.
+func (c *chart) add(format string, args ...any) { fmt.Fprintf(&c.svg, format+"\n", args...) }
+
+// px and py are where a value stands in the picture.
+func (c *chart) px(v float64) float64 { return left + c.x.at(v)*(width-left-right) }
+func (c *chart) py(v float64) float64 { return height - bottom - c.y.at(v)*(height-top-bottom) }
+
+// read fills the table, and makes the axes as long as it needs them.
+func (c *chart) read(rows [][]string) error {
+	c.table = make([][]float64, len(rows))
+	for i, row := range rows {
 		for j, cell := range row {
 			v, err := strconv.ParseFloat(cell, 64)
 			if err != nil && cell != "" {
 				return err
 			}
-			table[i] = append(table[i], v)
+			c.table[i] = append(c.table[i], v)
 			switch {
 			case v <= 0:
 			case j == 0:
-				x.take(v)
+				c.x.take(v)
 			default:
-				y.take(v)
+				c.y.take(v)
 			}
 		}
 	}
-	px := func(v float64) float64 { return left + x.at(v)*(width-left-right) }
-	py := func(v float64) float64 { return height - bottom - y.at(v)*(height-top-bottom) }
-	printf := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+	return nil
+}
 
-	printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d">`, width, height, width, height)
-	printf(`%s`, style)
-	printf(`<clipPath id="plot"><rect x="%d" y="%d" width="%d" height="%d"/></clipPath>`, left, top, width-left-right, height-top-bottom)
-	printf(`<text class="title" x="%d" y="24">%s</text>`, left, html.EscapeString(title))
-	for _, t := range x.ticks() {
-		printf(`<path class="%s" d="M%.1f %d V%d"/>`, t.class(), px(t.at), top, height-bottom)
+// grid draws what the lines are read by.
+func (c *chart) grid(xTitle, yTitle string) {
+	for _, t := range c.x.ticks() {
+		c.add(`<path class="%s" d="M%.1f %d V%d"/>`, t.class(), c.px(t.at), top, height-bottom)
 		if t.label != "" {
-			printf(`<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, px(t.at), height-bottom+18, t.label)
+			c.add(`<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, c.px(t.at), height-bottom+18, t.label)
 		}
 	}
-	for _, t := range y.ticks() {
-		printf(`<path class="%s" d="M%d %.1f H%d"/>`, t.class(), left, py(t.at), width-right)
+	for _, t := range c.y.ticks() {
+		c.add(`<path class="%s" d="M%d %.1f H%d"/>`, t.class(), left, c.py(t.at), width-right)
 		if t.label != "" {
-			printf(`<text x="%d" y="%.1f" text-anchor="end">%s</text>`, left-8, py(t.at)+4, t.label)
+			c.add(`<text x="%d" y="%.1f" text-anchor="end">%s</text>`, left-8, c.py(t.at)+4, t.label)
 		}
 	}
-	printf(`<g clip-path="url(#plot)">`)
-	for e := y.low - (x.high - x.low); e < y.high; e++ {
-		printf(`<path class="slope" d="M%.1f %.1f L%.1f %.1f"/>`,
-			px(math.Pow(10, x.low)), py(math.Pow(10, e)), px(math.Pow(10, x.high)), py(math.Pow(10, e+x.high-x.low)))
+	c.add(`<g clip-path="url(#plot)">`)
+	for e, decades := c.y.low-(c.x.high-c.x.low), c.x.high-c.x.low; e < c.y.high; e++ {
+		c.add(`<path class="slope" d="M%.1f %.1f L%.1f %.1f"/>`,
+			c.px(math.Pow(10, c.x.low)), c.py(math.Pow(10, e)), c.px(math.Pow(10, c.x.high)), c.py(math.Pow(10, e+decades)))
 	}
-	printf(`</g>`)
-	printf(`<text x="%d" y="%d" text-anchor="middle">%s</text>`, (left+width-right)/2, height-10, html.EscapeString(rows[0][0]))
-	printf(`<text transform="translate(18 %d) rotate(-90)" text-anchor="middle">%s</text>`, (top+height-bottom)/2, html.EscapeString(unit))
+	c.add(`</g>`)
+	c.add(`<text x="%d" y="%d" text-anchor="middle">%s</text>`, (left+width-right)/2, height-10, html.EscapeString(xTitle))
+	c.add(`<text transform="translate(18 %d) rotate(-90)" text-anchor="middle">%s</text>`, (top+height-bottom)/2, html.EscapeString(yTitle))
+}
 
+// lines draws a line for each name, with its legend.
+func (c *chart) lines() {
 	colour := make(map[string]int)
-	for j, name := range rows[0][1:] {
+	for j, name := range c.names {
 		what := strings.TrimSpace(name[strings.IndexByte(name+" ", ' '):])
-		if !paired(rows[0], what) {
+		if !slices.Contains(c.names, strings.TrimSpace(base+" "+what)) { // it stands alone
 			what = name
 		}
 		if _, ok := colour[what]; !ok {
@@ -127,30 +160,18 @@ func draw(w io.Writer, title, unit string, rows [][]string) error {
 			class += " base"
 		}
 		var points strings.Builder
-		for _, row := range table {
+		for _, row := range c.table {
 			if row[j+1] > 0 {
-				fmt.Fprintf(&points, "%.1f,%.1f ", px(row[0]), py(row[j+1]))
-				printf(`<circle class="c%d point" cx="%.1f" cy="%.1f" r="2.5"/>`, colour[what], px(row[0]), py(row[j+1]))
+				fmt.Fprintf(&points, "%.1f,%.1f ", c.px(row[0]), c.py(row[j+1]))
+				c.add(`<circle class="c%d point" cx="%.1f" cy="%.1f" r="2.5"/>`, colour[what], c.px(row[0]), c.py(row[j+1]))
 			}
 		}
-		printf(`<polyline class="%s" points="%s"/>`, class, strings.TrimSpace(points.String()))
+		c.add(`<polyline class="%s" points="%s"/>`, class, strings.TrimSpace(points.String()))
 		at := top + 8 + 20*j
-		printf(`<path class="%s" d="M%d %d h28"/><text x="%d" y="%d">%s</text>`, class, width-right+14, at, width-right+48, at+4, html.EscapeString(name))
+		c.add(`<path class="%s" d="M%d %d h28"/><text x="%d" y="%d">%s</text>`, class, width-right+14, at, width-right+48, at+4, html.EscapeString(name))
 	}
-	at := top + 8 + 20*(len(rows[0])-1)
-	printf(`<path class="slope" d="M%d %d h28"/><text x="%d" y="%d">in proportion</text>`, width-right+14, at, width-right+48, at+4)
-	printf(`</svg>`)
-	return nil
-}
-
-// paired reports whether there is a direct column of the same.
-func paired(names []string, what string) bool {
-	for _, n := range names {
-		if n == strings.TrimSpace(base+" "+what) {
-			return true
-		}
-	}
-	return false
+	at := top + 8 + 20*len(c.names)
+	c.add(`<path class="slope" d="M%d %d h28"/><text x="%d" y="%d">in proportion</text>`, width-right+14, at, width-right+48, at+4)
 }
 
 // axis is a logarithmic axis: the exponents of where it begins and ends, which are 1, 2 or 5 times a power of ten.

@@ -1,3 +1,0 @@
-module plot
-
-go 1.26
