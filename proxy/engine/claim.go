@@ -94,7 +94,7 @@ func (e *Engine) claimFails(frame []byte, t *text, out *Out) error {
 	c := &e.claim
 	list, _ := fields(wire.Body(frame))
 	t.preceded, t.claims = false, false
-	if c.retry = get(list, 'C') == scope.CodeNotOwn && e.status == wire.TxIdle; c.retry {
+	if c.retry = scope.NotOwn(get(list, 'C')) && e.status == wire.TxIdle; c.retry {
 		e.cfg.Directory.Changed()
 		t.trail = nil // there will be another
 		return nil
@@ -108,7 +108,7 @@ func (e *Engine) claimFails(frame []byte, t *text, out *Out) error {
 // deny tells the client that a claim has failed, as the server says of a role that is not there.
 func (e *Engine) deny(list []field, frame []byte, behind *text, out *Out) error {
 	code := get(list, 'C')
-	gone := code == scope.CodeNotOwn
+	gone := scope.NotOwn(code)
 	if gone {
 		code = scope.CodeInvalidParameter
 	}

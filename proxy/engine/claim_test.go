@@ -27,7 +27,8 @@ var claims = askSync[:6]
 
 var (
 	good     = []pgproto3.BackendMessage{&pgproto3.CloseComplete{}, &pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.DataRow{}, &pgproto3.CommandComplete{}, &pgproto3.CloseComplete{}, &pgproto3.CloseComplete{}}
-	notOwn   = &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: scope.CodeNotOwn, Message: "division by zero"}
+	notOwn   = &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "22012", Message: "division by zero"}
+	notThere = &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "42704", Message: `role "orders_reader" does not exist`}
 	failedTx = &pgproto3.ReadyForQuery{TxStatus: wire.TxFailed}
 	set      = []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("SET")}, &pgproto3.ReadyForQuery{TxStatus: wire.TxActive}}
 )
@@ -182,9 +183,14 @@ func TestFailedClaimFailsTheTransaction(t *testing.T) {
 	s.server(failedTx).wants(&s.toUser, "Z E")
 
 	s = claimed(t, wire.TxActive)
+	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaimed(`SET LOCAL ROLE "orders_reader"`)
+	s.server(notThere).wants(&s.toUser, missing).wants(&s.toServer)
+	s.server(failedTx).wants(&s.toUser, "Z E")
+
+	s = claimed(t, wire.TxActive)
 	s.client(&pgproto3.Parse{Query: "SET ROLE reader"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{})
 	s.toServer.Reset()
-	s.server(good[0], good[1], good[2], notOwn).wants(&s.toUser, missing).wants(&s.toServer)
+	s.server(good[0], notThere).wants(&s.toUser, missing).wants(&s.toServer)
 	s.server(failedTx).wants(&s.toUser, "Z E")
 	if s.e.Held() || s.e.Waiting() {
 		t.Error("still waiting")
