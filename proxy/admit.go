@@ -63,11 +63,19 @@ func newAdmitOptions(mode TLSMode, config *tls.Config, timeout time.Duration) ad
 		config = config.Clone()
 		config.NextProtos = []string{alpnPostgres}
 		config.SessionTicketsDisabled = true
-		if config.GetCertificate == nil && len(config.Certificates) > 0 {
+		choose := config.GetCertificate
+		if choose == nil && len(config.Certificates) > 0 {
 			only := &config.Certificates[0]
-			config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return only, nil }
+			choose = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return only, nil }
 		}
 		config.Certificates = nil
+		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			shown, err := choose(hello)
+			if t, ok := hello.Conn.(*transport); ok {
+				t.certificate = shown
+			}
+			return shown, err
+		}
 	}
 	return admitOptions{mode: mode, tls: config, timeout: timeout}
 }
@@ -113,8 +121,7 @@ func (v *visitor) firstPacket(ctx context.Context, o admitOptions) (uint32, []by
 	if !v.offersTLS(o) {
 		return 0, nil, unanswered(errors.New("direct SSL connection rejected"))
 	}
-	v.conn = &replayConn{Conn: v.conn, head: first[:]}
-	if failure := v.handshake(ctx, o); failure != nil {
+	if failure := v.handshake(ctx, o, first[:]); failure != nil {
 		return 0, nil, failure
 	}
 	if v.tls.NegotiatedProtocol != alpnPostgres {
@@ -152,24 +159,21 @@ func (v *visitor) encrypt(ctx context.Context, code uint32, o admitOptions) erro
 		return clientGone(err)
 	}
 	if accept {
-		return v.handshake(ctx, o)
+		return v.handshake(ctx, o, nil)
 	}
 	return nil
 }
 
-func (v *visitor) handshake(ctx context.Context, o admitOptions) error {
-	config := o.tls.Clone()
-	config.GetCertificate = func(hello *tls.ClientHelloInfo) (_ *tls.Certificate, err error) {
-		v.certificate, err = o.tls.GetCertificate(hello)
-		return v.certificate, err
-	}
-	c := tls.Server(v.conn, config)
+// handshake makes the connection one of TLS. head is what was read of it already.
+func (v *visitor) handshake(ctx context.Context, o admitOptions, head []byte) error {
+	t := &transport{Conn: v.conn, head: head}
+	c := tls.Server(t, o.tls)
 	v.handshakeBegan = time.Now()
 	if err := c.HandshakeContext(ctx); err != nil {
 		return unanswered(fmt.Errorf("could not accept SSL connection: %w", err))
 	}
 	v.handshakeEnded = time.Now()
-	v.conn, v.tls = c, tlsState(c)
+	v.conn, v.tls, v.certificate = c, tlsState(c), t.certificate
 	return nil
 }
 

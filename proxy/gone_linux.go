@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"net"
 	"syscall"
 
@@ -18,19 +17,14 @@ func hungUp(fd int) bool {
 
 // connHungUp is hungUp for a connection; false where it cannot be told.
 func connHungUp(c net.Conn) (gone bool) {
-	switch c := c.(type) {
-	case *tls.Conn:
-		return connHungUp(c.NetConn())
-	case *replayConn:
-		return connHungUp(c.Conn)
-	case syscall.Conn:
-		raw, err := c.SyscallConn()
-		if err != nil {
-			return false
-		}
-		err = raw.Control(func(fd uintptr) { gone = hungUp(int(fd)) })
-		return err == nil && gone
-	default:
+	s, ok := socket(c).(syscall.Conn)
+	if !ok {
 		return false
 	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) { gone = hungUp(int(fd)) })
+	return err == nil && gone
 }

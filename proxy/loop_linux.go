@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -17,8 +18,8 @@ import (
 )
 
 // An event loop is the other driver of a relay. Two goroutines wake a goroutine for each message on each leg, and that
-// is what they cost: a loop is one thread that reads what is there and writes it at once. It serves sessions without
-// TLS; those keep to goroutines, since crypto/tls wants a connection that blocks.
+// is what they cost: a loop is one thread that reads what is there and writes it at once. A leg may have TLS
+// (loop_tls_linux.go).
 //
 //	         ┌───────────── loop: one thread, one buffer ─────────────┐
 //	client ──┼▶ read ─▶ engine.Client ─▶ write ─▶ (rest waits) ───────┼─▶ server
@@ -90,12 +91,14 @@ func (ls *loops) take(r *relay, done func()) bool {
 	s.client = leg{session: s, fd: client, peer: &s.server}
 	s.server = leg{session: s, fd: server, peer: &s.client}
 	// Go's poller must not look at them any more. The copies live on.
-	_ = r.client.Close()
-	_ = r.server.Close()
+	_ = socket(r.client).Close()
+	_ = socket(r.server).Close()
+	r.mu.Lock()
+	s.client.attach(r.client)
+	s.server.attach(r.server)
 	if link, ok := r.server.(*serverLink); ok {
 		link.Conn = nil // its owner keeps the link
 	}
-	r.mu.Lock()
 	r.client, r.server, r.driver = nil, nil, s
 	r.mu.Unlock()
 	l.post(s.begin)
@@ -105,13 +108,11 @@ func (ls *loops) take(r *relay, done func()) bool {
 // rawDescriptor returns the connection's descriptor, or a copy where it is Go's, non-blocking; false where the connection is
 // more than that.
 func rawDescriptor(c net.Conn) (int, bool) {
-	switch c := c.(type) {
+	switch c := socket(c).(type) {
 	case *net.TCPConn:
 		return duplicate(c)
 	case *net.UnixConn:
 		return duplicate(c)
-	case *serverLink:
-		return rawDescriptor(c.Conn)
 	case *descriptor:
 		if fd, ok := c.release(); ok {
 			return fd, true
@@ -145,6 +146,8 @@ type loop struct {
 	out   engine.Out
 	hold  bool // it may keep a processor while it waits: there are others
 
+	ciphertext ciphertext // of the leg with TLS whose turn it is
+
 	mu     sync.Mutex
 	posted []func()
 	closed bool
@@ -160,6 +163,7 @@ func newLoop() (*loop, error) {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
 	l := &loop{epoll: epoll, wake: wake, buf: make([]byte, loopBuffer), hold: runtime.GOMAXPROCS(0) > 1}
+	l.ciphertext.buf = make([]byte, sealedBuffer)
 	if err := l.control(unix.EPOLL_CTL_ADD, wake, unix.EPOLLIN); err != nil {
 		return nil, errors.Join(err, unix.Close(epoll), unix.Close(wake))
 	}
@@ -216,6 +220,7 @@ func (l *loop) run() {
 	for _, g := range l.legs { // all sessions have ended: what is left are connections that are not reset yet
 		if g != nil {
 			g.session.parting.timer.Stop()
+			g.release()
 			g.session.parting.close()
 		}
 	}
@@ -287,9 +292,11 @@ type leg struct {
 	session *looped
 	peer    *leg
 	fd      int
-	mask    uint32 // what epoll waits for
-	unsent  []byte // what the connection would not take yet; meanwhile nothing is read from the peer
-	deaf    bool   // nothing is read: the client is held, or has said goodbye
+	mask    uint32    // what epoll waits for
+	unsent  []byte    // what the connection would not take yet; meanwhile nothing is read from the peer
+	tls     *tls.Conn // nil without TLS
+	deaf    bool      // nothing is read: the client is held, or has said goodbye
+	last    bool      // crypto/tls has said with its last words that it has ended: they are to be taken first
 }
 
 func (s *looped) begin() {
@@ -305,6 +312,8 @@ func (s *looped) begin() {
 	case <-s.ended: // while it was on its way
 		s.finish()
 	default:
+		s.server.listenBehind()
+		s.client.listenBehind()
 	}
 }
 
@@ -331,31 +340,26 @@ func (s *looped) part() {
 	}
 	s.over, s.left = true, true
 	s.remove(&s.client)
-	s.parting = &parting{parked: s.park(&descriptor{fd: s.server.fd})}
+	s.parting = &parting{parked: s.park(s.server.conn())}
 	s.parting.timer = time.AfterFunc(lastWords, func() { s.loop.post(func() { s.parted(os.ErrDeadlineExceeded) }) })
-	reset := s.parting.talk.ask(resetSQL...)
-	if n, errno := rawWrite(s.server.fd, reset); n != len(reset) { // it rests: there is room for so little
-		s.parted(os.NewSyscallError("write", errno))
+	reset := s.server.seal([][]byte{s.parting.talk.ask(resetSQL...)})
+	if len(s.server.write(reset)) > 0 { // it rests: there is room for so little
+		s.parted(io.ErrShortWrite)
 	}
 	go func() {
-		s.relay.client = &descriptor{fd: s.client.fd}
+		s.relay.client = s.client.release()
 		s.done()
 	}()
 }
 
 // answered reads what the server says to that.
 func (s *looped) answered() {
-	n, errno := rawRead(s.server.fd, s.loop.buf)
-	switch {
-	case errno == unix.EAGAIN || errno == unix.EINTR:
-	case errno != 0:
-		s.parted(os.NewSyscallError("read", errno))
-	case n == 0:
-		s.parted(io.EOF)
-	default:
-		if err := s.parting.talk.take(s.loop.buf[:n]); err != nil || s.parting.talk.over() {
-			s.parted(err)
-		}
+	in, err := s.server.hear()
+	if err == nil {
+		err = s.parting.talk.take(in)
+	}
+	if err != nil || s.parting.talk.over() {
+		s.parted(err)
 	}
 }
 
@@ -366,6 +370,7 @@ func (s *looped) parted(err error) {
 	}
 	s.parting.timer.Stop()
 	s.remove(&s.server)
+	s.server.release()
 	s.parting.settle(err)
 	s.parting.parked = nil
 }
@@ -388,7 +393,7 @@ func (s *looped) finish() {
 	s.remove(&s.server)
 	s.torn = s.torn || len(s.client.unsent) > 0
 	go func() {
-		s.relay.client, s.relay.server = &descriptor{fd: s.client.fd}, &descriptor{fd: s.server.fd}
+		s.relay.client, s.relay.server = s.client.release(), s.server.release()
 		s.done()
 	}()
 }
@@ -427,22 +432,48 @@ func (s *looped) read(g *leg) {
 		return // finish is on its way
 	default:
 	}
-	n, errno := rawRead(g.fd, s.loop.buf)
+	in, err := g.hear()
+	s.heard(g, in, err)
+}
+
+// heard relays what was read from a leg, and what ended the reading, if anything did.
+func (s *looped) heard(g *leg, in []byte, err error) {
+	switch {
+	case s.over || len(in) == 0:
+	case g == &s.client:
+		s.fromClient(in)
+	default:
+		s.fromServer(in)
+	}
+	switch {
+	case s.over || err == nil:
+	case g.hears():
+		s.stop(ending{g.side(), err})
+	default:
+		g.last = true
+	}
+}
+
+// hear reads once from a leg. It returns neither bytes nor an error where there are none.
+func (g *leg) hear() (in []byte, err error) {
+	l := g.session.loop
+	buf := l.buf
+	if g.tls != nil {
+		buf = l.ciphertext.buf
+	}
+	n, errno := rawRead(g.fd, buf)
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
-		return
+		return nil, nil
 	case errno != 0:
-		s.stop(ending{g.side(), os.NewSyscallError("read", errno)})
-		return
+		return nil, os.NewSyscallError("read", errno)
 	case n == 0:
-		s.stop(ending{g.side(), io.EOF})
-		return
+		err = io.EOF
 	}
-	if g == &s.client {
-		s.fromClient(s.loop.buf[:n])
-	} else {
-		s.fromServer(s.loop.buf[:n])
+	if g.tls != nil {
+		return g.unseal(buf[:n], err)
 	}
+	return buf[:n], err
 }
 
 func (s *looped) fromServer(in []byte) {
@@ -497,6 +528,11 @@ func (g *leg) send(pieces [][]byte) {
 	if g.session.over {
 		return
 	}
+	g.put(g.seal(pieces))
+}
+
+// put is send for what the socket is to be given as it is.
+func (g *leg) put(pieces [][]byte) {
 	if len(g.unsent) == 0 {
 		pieces = g.write(pieces)
 	}
@@ -563,12 +599,16 @@ func (g *leg) flush() {
 }
 
 // hears reports whether what the leg says can be taken.
-func (g *leg) hears() bool { return !g.deaf && len(g.peer.unsent) == 0 }
+func (g *leg) hears() bool { return !g.deaf && len(g.peer.unsent) == 0 && len(g.unsent) <= backlog }
 
 // listen makes epoll wait for what the leg can do: be read while its peer takes what is read, be written when something
 // waits. A leg that shall not be read is found out when it has something to say: most are to be read again before.
 func (g *leg) listen() {
 	if g.session.over {
+		return
+	}
+	if g.last && g.hears() {
+		g.listenBehind()
 		return
 	}
 	mask := g.mask & unix.EPOLLIN

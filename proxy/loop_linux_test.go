@@ -28,28 +28,38 @@ func pair(t *testing.T) (near, far int) {
 	return fds[0], fds[1]
 }
 
-// TestLoopAllocatesNothing: a statement and its answer, through a loop.
-func TestLoopAllocatesNothing(t *testing.T) {
+// loopedPair returns a session in a loop that nobody runs, and the other ends of its legs.
+func loopedPair(t *testing.T) (s *looped, user, backend int) {
+	t.Helper()
 	l, err := newLoop()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.closeDescriptors)
 	e := engine.New(engine.Config{Directory: unscoped{}, Mode: scope.Transparent, MaxMessage: 1 << 20}, engine.StartRole{})
-	ready := append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle)
-	if err := e.Server(ready, &l.out); err != nil || !e.Started() {
+	if err := e.Server(isReady, &l.out); err != nil || !e.Started() {
 		t.Fatalf("not started: %v", err)
 	}
-	s := &looped{relay: newRelay(nil, nil, e), loop: l}
+	s = &looped{relay: newRelay(nil, nil, e), loop: l}
 	client, user := pair(t)
 	server, backend := pair(t)
 	s.client = leg{session: s, fd: client, peer: &s.server}
 	s.server = leg{session: s, fd: server, peer: &s.client}
-	s.begin()
+	return s, user, backend
+}
 
-	const sql = "SELECT id, total FROM orders WHERE customer = 4711\x00"
-	ask := append(wire.AppendHeader(nil, wire.Query, len(sql)), sql...)
-	answer := append(append(wire.AppendHeader(nil, wire.CommandComplete, 9), "SELECT 0\x00"...), ready...)
+const someQuery = "SELECT id, total FROM orders WHERE customer = 4711\x00"
+
+var (
+	isReady  = append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle)
+	asks     = append(wire.AppendHeader(nil, wire.Query, len(someQuery)), someQuery...)
+	answered = append(append(wire.AppendHeader(nil, wire.CommandComplete, 9), "SELECT 0\x00"...), isReady...)
+)
+
+// TestLoopAllocatesNothing: a statement and its answer, through a loop.
+func TestLoopAllocatesNothing(t *testing.T) {
+	s, user, backend := loopedPair(t)
+	s.begin()
 	buf := make([]byte, 1<<10)
 	pass := func(from, to int, g *leg, message []byte) {
 		if _, err := unix.Write(from, message); err != nil {
@@ -61,8 +71,8 @@ func TestLoopAllocatesNothing(t *testing.T) {
 		}
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		pass(user, backend, &s.client, ask)
-		pass(backend, user, &s.server, answer)
+		pass(user, backend, &s.client, asks)
+		pass(backend, user, &s.server, answered)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -39,7 +39,7 @@ type Options struct {
 	// Settings are what can change while the server runs.
 	Settings
 
-	// Goroutines lets goroutines relay all sessions, not only those with TLS: for comparison.
+	// Goroutines lets goroutines relay all sessions, as elsewhere than on Linux: for comparison.
 	Goroutines bool
 
 	// AccessChanged is told of each database in which a session has run statements that change roles or access, once their

@@ -32,19 +32,37 @@ const alpnPostgres = "postgresql"
 // stand for one of hundreds of megabytes (ProcessSSLStartup, src/backend/tcop/backend_startup.c).
 const firstTLSByte = 0x16
 
-// replayConn is a connection of which some bytes were read already; they are read again first.
-type replayConn struct {
+// transport is what a tls.Conn reads and writes. An event loop that gets the session puts itself there, and a descriptor when it
+// gives the session back.
+type transport struct {
 	net.Conn
-	head []byte
+	head        []byte           // was read already, and is read again first
+	certificate *tls.Certificate // that the client was shown
 }
 
-func (c *replayConn) Read(b []byte) (int, error) {
-	if len(c.head) > 0 {
-		n := copy(b, c.head)
-		c.head = c.head[n:]
+func (t *transport) Read(b []byte) (int, error) {
+	if len(t.head) > 0 {
+		n := copy(b, t.head)
+		t.head = t.head[n:]
 		return n, nil
 	}
-	return c.Conn.Read(b)
+	return t.Conn.Read(b)
+}
+
+// socket returns the connection below TLS.
+func socket(c net.Conn) net.Conn {
+	for {
+		switch over := c.(type) {
+		case *serverLink:
+			c = over.Conn
+		case *tls.Conn:
+			c = over.NetConn()
+		case *transport:
+			c = over.Conn
+		default:
+			return c
+		}
+	}
 }
 
 // onUnixSocket reports whether the connection is local to the machine, where PostgreSQL has no TLS.

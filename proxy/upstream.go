@@ -251,7 +251,7 @@ func (l *serverLink) encrypt(ctx context.Context, config *tls.Config, direct boo
 			return fmt.Errorf("received invalid response to SSL negotiation: %q", answer[0])
 		}
 	}
-	c := tls.Client(l.Conn, config)
+	c := tls.Client(&transport{Conn: l.Conn}, config)
 	if err := c.HandshakeContext(ctx); err != nil {
 		return err
 	}
@@ -264,6 +264,7 @@ func (l *serverLink) encrypt(ctx context.Context, config *tls.Config, direct boo
 
 // interruptWith ends all reading and writing on the connection when ctx ends. The returned function stops it.
 func interruptWith(ctx context.Context, c net.Conn) (stop func() bool) {
+	c = socket(c) // what is above it may have moved on meanwhile
 	return context.AfterFunc(ctx, func() {
 		_ = c.SetDeadline(time.Unix(1, 0)) // fails where the connection is closed, and needs no interruption
 	})
@@ -271,6 +272,7 @@ func interruptWith(ctx context.Context, c net.Conn) (stop func() bool) {
 
 // interruptReading is interruptWith for a connection whose peer shall still be told why.
 func interruptReading(ctx context.Context, c net.Conn) (stop func() bool) {
+	c = socket(c)
 	return context.AfterFunc(ctx, func() {
 		_ = c.SetReadDeadline(time.Unix(1, 0)) // as above
 	})
