@@ -36,7 +36,7 @@ func TestNothingToDoWritesNothing(t *testing.T) {
 	b.sql(`CREATE SCHEMA app; SELECT format('CREATE TABLE app.t%s (id int)', i) FROM generate_series(1, 50) i \gexec`)
 	o := b.options(b.manifest(readers))
 	b.apply(o)
-	const written = `SELECT pg_current_wal_insert_lsn(), sum(n_tup_ins + n_tup_upd + n_tup_del), sum(n_dead_tup) FROM pg_stat_sys_tables`
+	const written = `SELECT pg_current_wal_insert_lsn()` // each tuple that is written moves it; statistics come late, on 14
 	// Else who reads a page first writes to it: dead tuples are pruned, and where there are checksums (from 18 on, by itself)
 	// that a tuple's transaction is over, of which VACUUM can tell only when the log has been written.
 	b.sql(`CHECKPOINT; VACUUM`)
@@ -45,7 +45,7 @@ func TestNothingToDoWritesNothing(t *testing.T) {
 		t.Errorf("%d statements", r.Applied)
 	}
 	if after := b.sql(written); after != before {
-		t.Errorf("LSN, tuples written, dead ones: before %s after %s", before, after)
+		t.Errorf("LSN before %s after %s", before, after)
 	}
 }
 
