@@ -62,12 +62,12 @@ func TestForged(t *testing.T) {
 				all = append(all, encoded(x.say...)...)
 			}
 			all = append(all, encoded(&pgproto3.Terminate{})...)
-			run := func(f fault) (lines []string) {
+			run := func(f fault, wait time.Duration) (lines []string) {
 				t.Helper()
 				m.set(f)
 				d := via.dial(t)
 				d.write(all) // at once, whatever comes, and no more: who waits for what a liar says may wait for ever
-				if err := d.conn.SetDeadline(time.Now().Add(impatience)); err != nil {
+				if err := d.conn.SetDeadline(time.Now().Add(wait)); err != nil {
 					t.Fatal(err)
 				}
 				_ = d.hearUntil(func(pgproto3.BackendMessage) bool { return false }) // to the end, whatever that is
@@ -78,7 +78,7 @@ func TestForged(t *testing.T) {
 				look.exec(tidy)
 				return d.take()
 			}
-			if got := run(fault{}); got[len(got)-1] != "ready I" {
+			if got := run(fault{}, *patience); got[len(got)-1] != "ready I" {
 				t.Fatalf("without a fault: %q", got)
 			}
 			at := slices.DeleteFunc(places(theServer, m.sent(theServer)), func(p place) bool { return p.past > 0 })
@@ -89,7 +89,7 @@ func TestForged(t *testing.T) {
 			}
 			for n := i; n < pairs; n += step {
 				place, f := at[n/len(forged)], forged[n%len(forged)]
-				for _, line := range run(fault{from: theServer, after: place.after, snap: true, forge: slices.Clone(f)}) {
+				for _, line := range run(fault{from: theServer, after: place.after, snap: true, forge: slices.Clone(f)}, impatience) {
 					if strings.Contains(line, "FATAL XX000") {
 						t.Errorf("after %d bytes, %q: %s", place.after, f, line)
 					}
