@@ -264,7 +264,7 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 		e.options.ServerVersion = serverVersion(string(value))
 	case "session_authorization":
 		role, _ := e.options.Charset().Decode(string(value), nil)
-		if short, ok := e.own(scope.Cluster(role)); ok {
+		if short, ok := e.localizer(e.pending.first().text).Own(scope.Cluster(role)); ok {
 			encoded, err := e.options.Charset().Encode(string(short))
 			if err != nil {
 				return pass, nil // the server's name can be written, and this is a part of it

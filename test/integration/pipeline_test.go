@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -192,12 +193,20 @@ func TestUndone(t *testing.T) {
 	}
 }
 
+// What TestPrograms does, if it is not told to do more.
+var (
+	programs     = flag.Uint64("programs", 200, "programs of TestPrograms")
+	firstProgram = flag.Uint64("first-program", 0, "the first program of TestPrograms")
+)
+
 // TestPrograms runs random programs directly and through the proxy: pipelines, strings of statements, transactions, roles
 // that come and go. Tags, SQLSTATEs, messages and statuses must be the same, and so must the roles in the end.
 func TestPrograms(t *testing.T) {
-	const programs = 200
 	via := both(t)
-	for seed := range uint64(programs) {
+	for _, c := range []*pgtest.Cluster{plain(), scoped()} {
+		c.Psql(t, "orders", "CREATE TABLE given (a text); GRANT ALL ON SCHEMA public TO PUBLIC")
+	}
+	for seed := *firstProgram; seed < *firstProgram+*programs; seed++ {
 		p := newProgram(seed, major(t, scoped()) >= 18)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			compare(t, via, p.run)
@@ -205,19 +214,28 @@ func TestPrograms(t *testing.T) {
 				t.Logf("the program:\n%s", strings.Join(p.steps, "\n"))
 			}
 		})
-		forgetRoles(t, plain(), "")
-		forgetRoles(t, scoped(), "orders_")
+		forget(t, direct(plain()))
+		forget(t, via)
 	}
 }
 
-// forgetRoles drops the roles that the programs may have left.
-func forgetRoles(t *testing.T, c *pgtest.Cluster, prefix string) {
+// forget drops what a program may have left, as a client does: what is dropped behind the proxy's back it may believe in for
+// one statement more.
+func forget(t *testing.T, e endpoint) {
 	t.Helper()
-	var names []string
-	for _, r := range programRoles {
-		names = append(names, prefix+r)
+	d := e.open(t, "orders", "postgres")
+	for _, sql := range append(strings.Split("TRUNCATE given; DROP TABLE IF EXISTS mine", "; "), dropping(append(slices.Clone(programRoles), `"an""na"`)...)...) {
+		d.query(sql)
 	}
-	c.Psql(t, "orders", "SET client_min_messages TO error; DROP ROLE IF EXISTS "+strings.Join(names, ", "))
+	d.say(&pgproto3.Terminate{})
+}
+
+// dropping returns statements that drop roles; of one that is not there, the first fails.
+func dropping(roles ...string) (list []string) {
+	for _, r := range roles {
+		list = append(list, "DROP OWNED BY "+r, "DROP ROLE IF EXISTS "+r)
+	}
+	return list
 }
 
 var programRoles = []string{"anna", "bert", "cora"}
@@ -250,7 +268,7 @@ var endsTransaction = regexp.MustCompile("^(COMMIT|ROLLBACK)")
 
 // sql returns a statement.
 func (p *program) sql() string {
-	switch p.random.IntN(14) {
+	switch p.random.IntN(24) {
 	case 0, 1, 2:
 		return "CREATE ROLE " + p.role()
 	case 3, 4:
@@ -269,8 +287,31 @@ func (p *program) sql() string {
 		return p.pick("COMMIT", "ROLLBACK")
 	case 12:
 		return p.pick("SAVEPOINT s", "ROLLBACK TO s", "RELEASE s")
-	default:
+	case 13:
 		return "ALTER ROLE " + p.role() + p.pick(" LOGIN", " CONNECTION LIMIT -5", " RENAME TO "+p.role())
+	case 14, 15:
+		return p.pick("SELECT current_user", "SELECT session_user, current_role", "SHOW role", "TABLE given",
+			"SELECT rolname FROM pg_roles WHERE rolname IN ('anna', 'bert', 'cora') ORDER BY 1",
+			"SELECT m.rolname FROM pg_auth_members JOIN pg_roles m ON m.oid = member ORDER BY 1")
+	case 16:
+		return "DECLARE c CURSOR " + p.pick("", "WITH HOLD ") + "FOR SELECT " + p.pick("current_user", "rolname FROM pg_roles WHERE rolname IN ('anna', 'bert') ORDER BY 1")
+	case 17:
+		return p.pick("FETCH c", "FETCH ALL FROM c", "CLOSE c", "CLOSE ALL")
+	case 18:
+		return p.pick("PREPARE q AS SELECT current_user", "EXECUTE q", "DEALLOCATE q", "DEALLOCATE ALL", "DISCARD PLANS")
+	case 19:
+		return p.pick("GRANT SELECT ON given TO ", "REVOKE ALL ON given FROM ") + p.role()
+	case 20:
+		return "DO $$ BEGIN " + p.pick("CREATE ROLE ", "DROP ROLE ", "SET LOCAL ROLE ") + p.role() + "; END $$"
+	case 21:
+		return p.pick("SET SESSION AUTHORIZATION "+p.role(), "RESET SESSION AUTHORIZATION", "RESET ALL", "SET role TO DEFAULT", "DISCARD ALL")
+	case 22:
+		return p.pick(`CREATE ROLE "anna" IN ROLE U&"b\0065rt"`, `DROP ROLE /* /* " */ */ "anna"`, `GRANT anna TO -- bert
+			cora`, `SELECT E'\'; CREATE ROLE anna; --'`, `SELECT $x$ DROP ROLE $$ anna $x$`, `CREATE ROLE "an""na"`, `SELECT set_config('role', 'anna', true)`)
+	default:
+		return p.pick("SELECT pg_has_role('anna', 'MEMBER')", "SELECT to_regrole('bert')", "REASSIGN OWNED BY anna TO bert", "DROP OWNED BY cora",
+			"COMMENT ON ROLE anna IS 'x'", "CREATE TABLE mine (a int)", "ALTER TABLE mine OWNER TO "+p.role(), "DROP TABLE mine", "COPY (SELECT current_user) TO STDOUT",
+			"SELECT 1 FROM given WHERE false; ", "", "SET search_path TO nosuch, public", "SET standard_conforming_strings TO "+p.pick("on", "off"))
 	}
 }
 
@@ -295,12 +336,51 @@ func (p *program) step() {
 			messages = pipeline(syncPoint(), messages)
 			what = "sync, " + what
 		}
+	case 6:
+		what, messages = p.message()
+	case 7:
+		what = p.pick("", "CREATE ROLE anna; ") + "COPY given FROM STDIN"
+		messages = []pgproto3.FrontendMessage{&query{String: what}}
+		what = "simple: " + what
+		if p.random.IntN(2) == 0 {
+			what = "COPY given FROM STDIN"
+			messages = statement(what)
+		}
+		if p.tidy {
+			messages = pipeline(syncPoint(), messages)
+		}
+		messages = append(messages, &copyData{Data: []byte("a\n")})
+		if p.random.IntN(3) > 0 {
+			messages = append(messages, &pgproto3.CopyDone{})
+		} else {
+			messages = append(messages, &pgproto3.CopyFail{Message: "no"})
+		}
 	default:
 		what = p.sql()
 		messages = statement(what)
 	}
 	p.steps = append(p.steps, what)
 	p.pieces = append(p.pieces, messages)
+}
+
+// message returns a message about a named statement or portal, which need not be there.
+func (p *program) message() (what string, messages []pgproto3.FrontendMessage) {
+	name, portal := p.pick("s1", "s2"), p.pick("", "p1", "p2")
+	var m pgproto3.FrontendMessage
+	switch p.random.IntN(6) {
+	case 0, 1:
+		sql := p.sql()
+		return "parse " + name + ": " + sql, []pgproto3.FrontendMessage{&parse{Name: name, Query: sql}}
+	case 2:
+		m = &bind{PreparedStatement: name, DestinationPortal: portal}
+	case 3:
+		m = &pgproto3.Execute{Portal: portal, MaxRows: uint32(p.random.IntN(2))}
+	case 4:
+		m = &pgproto3.Describe{ObjectType: p.pick("S", "P")[0], Name: p.pick(name, portal)}
+	default:
+		m = &pgproto3.Close{ObjectType: p.pick("S", "P")[0], Name: p.pick(name, portal)}
+	}
+	return fmt.Sprintf("%T %+v", m, m), []pgproto3.FrontendMessage{m}
 }
 
 // run sends the program, some of it at once, and hears it out: a ROLLBACK is always answered, and so is what follows it.
