@@ -267,6 +267,11 @@ var conversations = []struct {
 			&query{String: "RESET SESSION AUTHORIZATION"})
 		d.ready(7)
 	}},
+	{"authorization of a role that the same string makes", func(d *dialogue) {
+		d.say(&query{String: "CREATE ROLE fresh; SET SESSION AUTHORIZATION fresh"}, &query{String: "RESET SESSION AUTHORIZATION"},
+			&query{String: "DROP ROLE fresh"})
+		d.ready(3)
+	}},
 	{"20,000 statements in a pipeline", func(d *dialogue) {
 		const n = 20_000 // more messages than the proxy lets a client run ahead
 		b := encode(d.t, pipeline(statement("GRANT reader TO writer"), statement("SELECT 1"))...)
