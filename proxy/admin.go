@@ -30,14 +30,16 @@ func (a *admin) ask(ctx context.Context, q scope.Inquiry, prefix string) (*scope
 }
 
 // query asks the server. A connection that broke since the last question is made anew, once.
-func (a *admin) query(ctx context.Context, sql string, params []string) ([][]string, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	reused := a.conn != nil
-	rows, err := a.try(ctx, sql, params)
-	if err != nil && reused && a.conn == nil {
+func (a *admin) query(ctx context.Context, sql string, params []string) (rows [][]string, err error) {
+	apart(ctx, func(ctx context.Context) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		reused := a.conn != nil
 		rows, err = a.try(ctx, sql, params)
-	}
+		if err != nil && reused && a.conn == nil {
+			rows, err = a.try(ctx, sql, params)
+		}
+	})
 	return rows, err
 }
 

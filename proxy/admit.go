@@ -111,17 +111,19 @@ func admit(ctx context.Context, conn net.Conn, o admitOptions) (*visitor, error)
 
 // firstPacket reads the first packet, after the handshake if the connection begins with one.
 func (v *visitor) firstPacket(ctx context.Context, o admitOptions) (uint32, []byte, error) {
-	var first [1]byte
-	if _, err := io.ReadFull(v.conn, first[:]); err != nil {
+	var head [wire.MinStartup]byte // a handshake begins with more
+	n, err := io.ReadAtLeast(v.conn, head[:], 1)
+	if err != nil {
 		return 0, nil, clientGone(err)
 	}
+	first := head[:n]
 	if first[0] != firstTLSByte {
-		return v.nextPacket(io.MultiReader(bytes.NewReader(first[:]), v.conn))
+		return v.nextPacket(io.MultiReader(bytes.NewReader(first), v.conn))
 	}
 	if !v.offersTLS(o) {
 		return 0, nil, unanswered(errors.New("direct SSL connection rejected"))
 	}
-	if failure := v.handshake(ctx, o, first[:]); failure != nil {
+	if failure := v.handshake(ctx, o, first); failure != nil {
 		return 0, nil, failure
 	}
 	if v.tls.NegotiatedProtocol != alpnPostgres {
@@ -169,7 +171,7 @@ func (v *visitor) handshake(ctx context.Context, o admitOptions, head []byte) er
 	t := &transport{Conn: v.conn, head: head}
 	c := tls.Server(t, o.tls)
 	v.handshakeBegan = time.Now()
-	if err := c.HandshakeContext(ctx); err != nil {
+	if err := handshake(ctx, c); err != nil {
 		return unanswered(fmt.Errorf("could not accept SSL connection: %w", err))
 	}
 	v.handshakeEnded = time.Now()

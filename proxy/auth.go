@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"net/netip"
@@ -105,7 +106,7 @@ func (r AuthRule) admits(name, user string) bool {
 }
 
 // identify checks a client by what it is, rather than by what it knows. An error is for the log.
-func (r AuthRule) identify(v *visitor) error {
+func (r AuthRule) identify(ctx context.Context, v *visitor) error {
 	var name string
 	switch r.Method {
 	case AuthTrust:
@@ -117,7 +118,8 @@ func (r AuthRule) identify(v *visitor) error {
 		name = commonName(v.tls.PeerCertificates[0])
 	case AuthPeer:
 		var err error
-		if name, err = peerName(v.conn); err != nil {
+		apart(ctx, func(context.Context) { name, err = peerName(v.conn) }) // the system's users may be in a directory
+		if err != nil {
 			return err
 		}
 	case AuthReject, AuthPassthrough, AuthVerify:

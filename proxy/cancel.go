@@ -105,9 +105,11 @@ func (u *Upstream) cancel(ctx context.Context, c wire.CancelRequest) (err error)
 }
 
 // forwardCancel brings a client's cancel request to the server.
-func (x *session) forwardCancel(c wire.CancelRequest) {
+func (x *session) forwardCancel(ctx context.Context, c wire.CancelRequest) {
 	result := cancelForwarded
-	if err := x.server.o.Upstream.forwardCancel(x.ctx, c); err != nil {
+	var err error
+	apart(ctx, func(ctx context.Context) { err = x.server.o.Upstream.forwardCancel(ctx, c) })
+	if err != nil {
 		result = cancelFailed
 		x.log().Warn("cancel request was not delivered", zap.Error(err))
 	}

@@ -1,21 +1,65 @@
 package proxy
 
 import (
+	"io"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// descriptor is a connection that Go's poller does not know: an event loop has had it, and a server's may wait for a client.
-// Most need no more than a last word before they are closed, or go to a loop again. One that has to wait becomes Go's.
+// descriptor is a connection that Go's poller does not know: it is part of a story, or waits for a client, or for its end. In a
+// story it is the loop that waits for it, elsewhere one that has to wait becomes Go's: most need no more than a last word before
+// they are closed, or go to a loop again.
 type descriptor struct {
-	mu       sync.Mutex
-	fd       int      // -1 once somebody else has it
-	conn     net.Conn // Go's, from then on
-	deadline time.Time
+	mu              sync.Mutex
+	fd              int      // -1 once somebody else has it
+	conn            net.Conn // Go's, from then on
+	readBy, writeBy time.Time
+	local, remote   net.Addr // nil where nobody has asked for them
+
+	// The rest is for the thread of the story's loop.
+	story  *story // nil where it is in none
+	mask   uint32 // what epoll waits for; 0: not attached
+	awaits uint32 // what the story waits for; 0 while it does something else
+}
+
+// join makes it part of a story, also where it has become Go's.
+func (d *descriptor) join(t *story) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fd < 0 {
+		fd, ok := duplicate(d.conn)
+		_ = d.conn.Close() // Go's poller must not look at it any more. The copy lives on
+		if !ok {
+			d.conn = broken()
+			return
+		}
+		d.fd, d.conn = fd, nil
+	}
+	d.story = t
+}
+
+// duplicate returns a copy of the descriptor of a connection of Go's.
+func duplicate(c net.Conn) (fd int, ok bool) {
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		return -1, false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return -1, false
+	}
+	var failed error
+	if err := raw.Control(func(original uintptr) {
+		fd, failed = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil || failed != nil {
+		return -1, false
+	}
+	return fd, true // it shares O_NONBLOCK with the original
 }
 
 // polled makes it a connection of Go's. Where that fails there is nobody to talk to.
@@ -25,14 +69,18 @@ func (d *descriptor) polled() net.Conn {
 	}
 	d.conn = broken()
 	if d.fd >= 0 {
+		if d.mask != 0 {
+			_ = d.listen(0) // it was listened to
+		}
 		f := os.NewFile(uintptr(d.fd), "")
-		d.fd = -1
+		d.fd, d.story = -1, nil
 		if c, err := net.FileConn(f); err == nil {
 			d.conn = c
 		}
 		_ = f.Close() // FileConn has a copy
 	}
-	_ = d.conn.SetDeadline(d.deadline) // the next to read or write finds what is wrong
+	_ = d.conn.SetReadDeadline(d.readBy) // the next to read or write finds what is wrong
+	_ = d.conn.SetWriteDeadline(d.writeBy)
 	return d.conn
 }
 
@@ -43,13 +91,13 @@ func broken() net.Conn {
 	return c
 }
 
-// release returns the descriptor, which is the caller's from then on; false where it is no longer one.
-func (d *descriptor) release() (fd int, ok bool) {
+// release returns the descriptor, which is the caller's from then on, and what its loop waits for; false where it is no longer one.
+func (d *descriptor) release() (fd int, mask uint32, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	fd = d.fd
-	d.fd = -1
-	return fd, fd >= 0
+	d.fd, d.story = -1, nil
+	return fd, d.mask, fd >= 0
 }
 
 // quiet reports whether the peer is there and has said nothing.
@@ -65,13 +113,57 @@ func (d *descriptor) quiet() bool {
 }
 
 func (d *descriptor) Read(b []byte) (int, error) {
-	d.mu.Lock()
-	c := d.polled()
-	d.mu.Unlock()
-	return c.Read(b)
+	if d.story == nil {
+		return d.others().Read(b)
+	}
+	for {
+		if err := d.overdue(unix.EPOLLIN); err != nil {
+			return 0, err
+		}
+		n, errno := rawRead(d.fd, b)
+		switch {
+		case errno == unix.EAGAIN:
+			if err := d.wait(unix.EPOLLIN); err != nil {
+				return 0, err
+			}
+		case errno == unix.EINTR:
+		case errno != 0:
+			return 0, os.NewSyscallError("read", errno)
+		case n == 0 && len(b) > 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
 }
 
 func (d *descriptor) Write(b []byte) (int, error) {
+	if d.story == nil {
+		return d.writeAlone(b)
+	}
+	for written := 0; ; {
+		if err := d.overdue(unix.EPOLLOUT); err != nil {
+			return written, err
+		}
+		n, errno := rawWrite(d.fd, b[written:])
+		switch errno {
+		case 0:
+			if written += n; written == len(b) {
+				return written, nil
+			}
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if err := d.wait(unix.EPOLLOUT); err != nil {
+				return written, err
+			}
+		default:
+			return written, os.NewSyscallError("write", errno)
+		}
+	}
+}
+
+// writeAlone is Write outside of a story: there is room for a last word.
+func (d *descriptor) writeAlone(b []byte) (int, error) {
 	d.mu.Lock()
 	written := 0
 	if d.fd >= 0 && len(b) > 0 {
@@ -89,9 +181,95 @@ func (d *descriptor) Write(b []byte) (int, error) {
 	return written + n, err
 }
 
+// others is the connection outside of a story.
+func (d *descriptor) others() net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.polled()
+}
+
+// wait leaves the thread until one of the events may have come.
+func (d *descriptor) wait(events uint32) error {
+	if by := d.deadline(events); !by.IsZero() {
+		d.story.loop.wake(by)
+	}
+	if d.mask&events == 0 {
+		if err := d.listen(d.mask | events); err != nil {
+			return err
+		}
+	}
+	d.awaits = events
+	d.story.leave()
+	d.awaits = 0
+	return d.overdue(events)
+}
+
+// ready goes on with the story, if that is what it waits for. What it does not wait for now is not listened to: the rest of a
+// login can take long.
+func (d *descriptor) ready(events uint32) {
+	if d.awaits != 0 && events&(d.awaits|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		d.story.goOn()
+		return
+	}
+	_ = d.listen(d.awaits) // it is attached
+}
+
+// late goes on with a story that has waited for too long.
+func (d *descriptor) late(now time.Time) {
+	if d.awaits == 0 {
+		return
+	}
+	switch by := d.deadline(d.awaits); {
+	case by.IsZero():
+	case now.Before(by):
+		d.story.loop.wake(by)
+	default:
+		d.story.goOn()
+	}
+}
+
+// awake makes the story look at its deadline.
+func (d *descriptor) awake() {
+	if d.awaits != 0 {
+		d.story.goOn()
+	}
+}
+
+// listen makes the loop wait for some events, or for none.
+func (d *descriptor) listen(events uint32) error {
+	before := d.mask
+	d.mask = events
+	if events != 0 {
+		d.mask |= attached
+	}
+	return d.story.loop.hear(d.fd, before, d.mask, d)
+}
+
+// deadline is the one for some events.
+func (d *descriptor) deadline(events uint32) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if events == unix.EPOLLIN {
+		return d.readBy
+	}
+	return d.writeBy
+}
+
+// overdue reports whether it is too late for some events.
+func (d *descriptor) overdue(events uint32) error {
+	if by := d.deadline(events); !by.IsZero() && !time.Now().Before(by) {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
 func (d *descriptor) Close() error {
-	if fd, ok := d.release(); ok {
-		return os.NewSyscallError("close", unix.Close(fd))
+	t := d.story
+	if fd, _, ok := d.release(); ok {
+		if t != nil && t.loop.at(fd) == listener(d) {
+			t.loop.set(fd, nil) // epoll forgets what is closed
+		}
+		return os.NewSyscallError("close", rawClose(fd))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -114,36 +292,63 @@ func (d *descriptor) CloseWrite() error {
 	return net.ErrClosed
 }
 
-func (d *descriptor) SetDeadline(t time.Time) error {
+// SyscallConn implements [syscall.Conn], for who needs to know who the peer is.
+func (d *descriptor) SyscallConn() (syscall.RawConn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.deadline = t
-	if d.conn != nil {
+	if c, ok := d.conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	if d.fd < 0 {
+		return nil, net.ErrClosed
+	}
+	return rawConn(d.fd), nil
+}
+
+// rawConn is the part of a [syscall.RawConn] that waits for nothing.
+type rawConn int
+
+func (fd rawConn) Control(f func(uintptr)) error { f(uintptr(fd)); return nil }
+func (rawConn) Read(func(uintptr) bool) error    { return syscall.ENOTSUP }
+func (rawConn) Write(func(uintptr) bool) error   { return syscall.ENOTSUP }
+
+func (d *descriptor) SetDeadline(t time.Time) error      { return d.set(t, true, true) }
+func (d *descriptor) SetReadDeadline(t time.Time) error  { return d.set(t, true, false) }
+func (d *descriptor) SetWriteDeadline(t time.Time) error { return d.set(t, false, true) }
+
+// set sets deadlines. One that is over is heeded at once, another from the next wait on.
+func (d *descriptor) set(t time.Time, reading, writing bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if reading {
+		d.readBy = t
+	}
+	if writing {
+		d.writeBy = t
+	}
+	switch {
+	case d.conn != nil && reading && writing:
 		return d.conn.SetDeadline(t)
+	case d.conn != nil && reading:
+		return d.conn.SetReadDeadline(t)
+	case d.conn != nil:
+		return d.conn.SetWriteDeadline(t)
+	case d.story != nil && !t.IsZero() && time.Until(t) <= 0:
+		d.story.loop.post(d.awake)
 	}
 	return nil
 }
 
-func (d *descriptor) SetReadDeadline(t time.Time) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.polled().SetReadDeadline(t)
-}
-
-func (d *descriptor) SetWriteDeadline(t time.Time) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.polled().SetWriteDeadline(t)
-}
-
 func (d *descriptor) LocalAddr() net.Addr {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.polled().LocalAddr()
+	if d.local != nil {
+		return d.local
+	}
+	return d.others().LocalAddr()
 }
 
 func (d *descriptor) RemoteAddr() net.Addr {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.polled().RemoteAddr()
+	if d.remote != nil {
+		return d.remote
+	}
+	return d.others().RemoteAddr()
 }

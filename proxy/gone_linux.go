@@ -9,8 +9,11 @@ import (
 
 // hungUp reports whether the other end of a socket has closed it, also where something that it said before is still to be read;
 // as the server finds it out (WaitEventAdjustEpoll, WL_SOCKET_CLOSED, src/backend/storage/ipc/latch.c).
-func hungUp(fd int) bool {
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} //nolint:gosec // descriptors are small
+func hungUp(fd int) bool { return happened(fd, unix.POLLRDHUP) }
+
+// happened reports whether there is an event of a descriptor.
+func happened(fd int, event int16) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: event}} //nolint:gosec // descriptors are small
 	n, err := unix.Poll(poll, 0)
 	return err == nil && n > 0
 }

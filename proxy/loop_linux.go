@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +19,7 @@ import (
 
 // An event loop is the other driver of a relay. Two goroutines wake a goroutine for each message on each leg, and that
 // is what they cost: a loop is one thread that reads what is there and writes it at once. A leg may have TLS
-// (loop_tls_linux.go).
+// (loop_tls_linux.go). How sessions begin and end on the thread: story_linux.go.
 //
 //	         ┌───────────── loop: one thread, one buffer ─────────────┐
 //	client ──┼▶ read ─▶ engine.Client ─▶ write ─▶ (rest waits) ───────┼─▶ server
@@ -42,8 +42,7 @@ func loopCount(processors int) int { return max(1, processors/2) }
 // loops are the event loops of a server.
 type loops struct {
 	list []*loop
-	mu   sync.Mutex
-	next int
+	next int // that a session goes to; for the thread of the first, which accepts them
 	wg   sync.WaitGroup
 }
 
@@ -70,29 +69,18 @@ func (ls *loops) close() {
 	ls.wg.Wait()
 }
 
-// take hands a relay over to a loop, which calls done in a goroutine of its own when the session is over. It returns
-// false where the session must be relayed by goroutines.
-func (ls *loops) take(r *relay, done func()) bool {
-	client, ok := rawDescriptor(r.client)
-	if !ok {
+// handOver gives a relay whose story is being told to the loop, which begins another with done when the session is over. It
+// returns false where goroutines must relay the session.
+func handOver(ctx context.Context, r *relay, done func(context.Context)) bool {
+	client, server := described(r.client), described(r.server)
+	if client == nil || server == nil {
 		return false
 	}
-	server, ok := rawDescriptor(r.server)
-	if !ok {
-		_ = unix.Close(client) // a copy: none of Go's connections is given up
-		return false
-	}
-	ls.mu.Lock()
-	l := ls.list[ls.next%len(ls.list)]
-	ls.next++
-	ls.mu.Unlock()
-
-	s := &looped{relay: r, loop: l, done: done}
-	s.client = leg{session: s, fd: client, peer: &s.server}
-	s.server = leg{session: s, fd: server, peer: &s.client}
-	// Go's poller must not look at them any more. The copies live on.
-	_ = socket(r.client).Close()
-	_ = socket(r.server).Close()
+	s := &looped{relay: r, loop: client.story.loop, done: done}
+	s.client = leg{session: s, peer: &s.server}
+	s.server = leg{session: s, peer: &s.client}
+	s.client.fd, s.client.mask, _ = client.release()
+	s.server.fd, s.server.mask, _ = server.release()
 	r.mu.Lock()
 	s.client.attach(r.client)
 	s.server.attach(r.server)
@@ -101,50 +89,28 @@ func (ls *loops) take(r *relay, done func()) bool {
 	}
 	r.client, r.server, r.driver = nil, nil, s
 	r.mu.Unlock()
-	l.post(s.begin)
+	s.begin()
 	return true
 }
 
-// rawDescriptor returns the connection's descriptor, or a copy where it is Go's, non-blocking; false where the connection is
-// more than that.
-func rawDescriptor(c net.Conn) (int, bool) {
-	switch c := socket(c).(type) {
-	case *net.TCPConn:
-		return duplicate(c)
-	case *net.UnixConn:
-		return duplicate(c)
-	case *descriptor:
-		if fd, ok := c.release(); ok {
-			return fd, true
-		}
-		return rawDescriptor(c.conn)
-	default:
-		return 0, false
+// described returns the descriptor that a connection is in a story, below its TLS; nil where it is in none.
+func described(c net.Conn) *descriptor {
+	if d, ok := socket(c).(*descriptor); ok && d.story != nil {
+		return d
 	}
-}
-
-func duplicate(c syscall.Conn) (fd int, ok bool) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, false
-	}
-	var failed error
-	if err := raw.Control(func(original uintptr) {
-		fd, failed = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
-	}); err != nil || failed != nil {
-		return 0, false
-	}
-	return fd, true // it shares O_NONBLOCK with the original
+	return nil
 }
 
 // loop is one thread with its sessions.
 type loop struct {
 	epoll int
-	wake  int    // an eventfd: there is something in posted
-	legs  []*leg // by descriptor
+	bell  int        // an eventfd: there is something in posted
+	heard []listener // by descriptor: who is told of its events
 	buf   []byte
 	out   engine.Out
-	hold  bool // it may keep a processor while it waits: there are others
+	hold  bool      // it may keep a processor while it waits: there are others
+	due   time.Time // when the first of those that wait has waited for too long, at the earliest; zero for never
+	rests []*story  // that are told to the end, and can tell another
 
 	ciphertext ciphertext // of the leg with TLS whose turn it is
 
@@ -158,21 +124,21 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	bell, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
-	l := &loop{epoll: epoll, wake: wake, buf: make([]byte, loopBuffer), hold: runtime.GOMAXPROCS(0) > 1}
+	l := &loop{epoll: epoll, bell: bell, buf: make([]byte, loopBuffer), hold: runtime.GOMAXPROCS(0) > 1}
 	l.ciphertext.buf = make([]byte, sealedBuffer)
-	if err := l.control(unix.EPOLL_CTL_ADD, wake, unix.EPOLLIN); err != nil {
-		return nil, errors.Join(err, unix.Close(epoll), unix.Close(wake))
+	if err := l.control(unix.EPOLL_CTL_ADD, bell, unix.EPOLLIN); err != nil {
+		return nil, errors.Join(err, unix.Close(epoll), unix.Close(bell))
 	}
 	return l, nil
 }
 
 func (l *loop) closeDescriptors() {
 	_ = unix.Close(l.epoll)
-	_ = unix.Close(l.wake)
+	_ = unix.Close(l.bell)
 }
 
 func (l *loop) control(op, fd int, events uint32) error {
@@ -189,7 +155,7 @@ func (l *loop) post(f func()) {
 	l.posted = append(l.posted, f)
 	if len(l.posted) == 1 {
 		one := [8]byte{1}
-		_, _ = unix.Write(l.wake, one[:]) // fails only where the counter is full, and the loop awake
+		_, _ = unix.Write(l.bell, one[:]) // fails only where the counter is full, and the loop awake
 	}
 }
 
@@ -208,19 +174,23 @@ func (l *loop) run() {
 	events := make([]unix.EpollEvent, loopEvents)
 	for !l.closed {
 		for _, e := range events[:l.wait(events)] {
-			if int(e.Fd) == l.wake {
+			if int(e.Fd) == l.bell {
 				l.runPosted()
 				continue
 			}
-			if g := l.legAt(int(e.Fd)); g != nil {
-				g.ready(e.Events)
+			if h := l.at(int(e.Fd)); h != nil {
+				h.ready(e.Events)
 			}
 		}
+		l.remind()
 	}
-	for _, g := range l.legs { // all sessions have ended: what is left are connections that are not reset yet
-		if g != nil {
-			g.session.parting.timer.Stop()
-			g.release()
+	for _, t := range l.rests {
+		t.end()
+	}
+	for _, h := range l.heard { // all sessions have ended: what is left are connections that are not reset yet
+		if g, ok := h.(*leg); ok {
+			g.session.remove(g)
+			g.release(nil)
 			g.session.parting.close()
 		}
 	}
@@ -236,7 +206,11 @@ func (l *loop) wait(events []unix.EpollEvent) int {
 			return max(n, 0)
 		}
 	}
-	n, err := unix.EpollWait(l.epoll, events, -1)
+	pause := -1
+	if !l.due.IsZero() {
+		pause = int(max(0, time.Until(l.due))/time.Millisecond) + 1
+	}
+	n, err := unix.EpollWait(l.epoll, events, pause)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		panic(os.NewSyscallError("epoll_wait", err)) // the descriptor is ours, and so are the arguments
 	}
@@ -245,7 +219,7 @@ func (l *loop) wait(events []unix.EpollEvent) int {
 
 func (l *loop) runPosted() {
 	var counter [8]byte
-	_, _ = unix.Read(l.wake, counter[:]) // resets it
+	_, _ = unix.Read(l.bell, counter[:]) // resets it
 	l.mu.Lock()
 	posted := l.posted
 	l.posted = nil
@@ -255,18 +229,68 @@ func (l *loop) runPosted() {
 	}
 }
 
-func (l *loop) legAt(fd int) *leg {
-	if fd < len(l.legs) {
-		return l.legs[fd]
+// listener is told of the events of a descriptor, on the loop's thread.
+type listener interface {
+	ready(events uint32)
+	// late ends what has waited until now for too long. What may still wait, it tells the loop of by wake.
+	late(now time.Time)
+}
+
+func (l *loop) at(fd int) listener {
+	if fd < len(l.heard) {
+		return l.heard[fd]
 	}
 	return nil
 }
 
-func (l *loop) setLeg(fd int, g *leg) {
-	for fd >= len(l.legs) {
-		l.legs = append(l.legs, nil)
+func (l *loop) set(fd int, h listener) {
+	for fd >= len(l.heard) {
+		l.heard = append(l.heard, nil)
 	}
-	l.legs[fd] = g
+	l.heard[fd] = h
+}
+
+// attached is in the mask of what epoll looks at, also where it is not to be read or written: of this event it tells in any case.
+const attached uint32 = unix.EPOLLHUP
+
+// hear tells h of the events in mask, where epoll has waited for those in before.
+func (l *loop) hear(fd int, before, mask uint32, h listener) error {
+	op := unix.EPOLL_CTL_MOD
+	switch {
+	case before == mask:
+		l.set(fd, h)
+		return nil
+	case before == 0:
+		op = unix.EPOLL_CTL_ADD
+	case mask == 0:
+		op, h = unix.EPOLL_CTL_DEL, nil
+	}
+	l.set(fd, h)
+	return l.control(op, fd, mask)
+}
+
+// wake makes the loop look at that time, or before, who is late.
+func (l *loop) wake(at time.Time) {
+	if l.due.IsZero() || at.Before(l.due) {
+		l.due = at
+	}
+}
+
+// remind looks who is late, when somebody may be. Most that wait do not do so for long: it is not often that it looks.
+func (l *loop) remind() {
+	if l.due.IsZero() {
+		return
+	}
+	now := time.Now()
+	if now.Before(l.due) {
+		return
+	}
+	l.due = time.Time{}
+	for fd := 0; fd < len(l.heard); fd++ { // there may be more meanwhile
+		if h := l.heard[fd]; h != nil {
+			h.late(now)
+		}
+	}
 }
 
 // looped is a session in a loop. All methods run on the loop's thread, but for those of a driver.
@@ -275,7 +299,7 @@ type looped struct {
 	loop           *loop
 	client, server leg
 	held           []byte // what the client said and the engine has not taken
-	done           func()
+	done           func(context.Context)
 	over           bool
 	parting        *parting // the server's connection, once the client has left it
 }
@@ -284,7 +308,7 @@ type looped struct {
 type parting struct {
 	*parked
 	talk  talk
-	timer *time.Timer
+	until time.Time // by then it must be
 }
 
 // leg is one connection of a session.
@@ -292,7 +316,7 @@ type leg struct {
 	session *looped
 	peer    *leg
 	fd      int
-	mask    uint32    // what epoll waits for
+	mask    uint32    // what epoll waits for; 0: not attached
 	unsent  []byte    // what the connection would not take yet; meanwhile nothing is read from the peer
 	tls     *tls.Conn // nil without TLS
 	deaf    bool      // nothing is read: the client is held, or has said goodbye
@@ -301,12 +325,12 @@ type leg struct {
 
 func (s *looped) begin() {
 	for _, g := range []*leg{&s.client, &s.server} {
-		g.mask = unix.EPOLLIN
-		if err := s.loop.control(unix.EPOLL_CTL_ADD, g.fd, g.mask); err != nil {
+		before := g.mask
+		g.mask = attached | unix.EPOLLIN
+		if err := s.loop.hear(g.fd, before, g.mask, g); err != nil {
 			s.stop(ending{byServer, err})
 			return
 		}
-		s.loop.setLeg(g.fd, g)
 	}
 	select {
 	case <-s.ended: // while it was on its way
@@ -339,17 +363,16 @@ func (s *looped) part() {
 		return // finish is on its way
 	}
 	s.over, s.left = true, true
-	s.remove(&s.client)
-	s.parting = &parting{parked: s.park(s.server.conn())}
-	s.parting.timer = time.AfterFunc(lastWords, func() { s.loop.post(func() { s.parted(os.ErrDeadlineExceeded) }) })
+	s.parting = &parting{parked: s.park(s.server.conn()), until: time.Now().Add(lastWords)}
+	s.loop.wake(s.parting.until)
 	reset := s.server.seal([][]byte{s.parting.talk.ask(resetSQL...)})
 	if len(s.server.write(reset)) > 0 { // it rests: there is room for so little
 		s.parted(io.ErrShortWrite)
 	}
-	go func() {
-		s.relay.client = s.client.release()
-		s.done()
-	}()
+	s.loop.tell(context.Background(), func(ctx context.Context) {
+		s.relay.client = s.client.release(storyOf(ctx))
+		s.done(ctx)
+	})
 }
 
 // answered reads what the server says to that.
@@ -365,21 +388,16 @@ func (s *looped) answered() {
 
 // parted gives the connection to the pool, or closes it where it could not be reset.
 func (s *looped) parted(err error) {
-	if s.parting.parked == nil {
-		return // both at once: the answer and the end of the time for it
-	}
-	s.parting.timer.Stop()
 	s.remove(&s.server)
-	s.server.release()
+	s.server.release(nil)
 	s.parting.settle(err)
-	s.parting.parked = nil
 }
 
 // remove takes a leg out of the loop.
 func (s *looped) remove(g *leg) {
-	if s.loop.legAt(g.fd) == g {
-		s.loop.setLeg(g.fd, nil)
-		_ = s.loop.control(unix.EPOLL_CTL_DEL, g.fd, 0) // it was added
+	if g.mask != 0 {
+		_ = s.loop.hear(g.fd, g.mask, 0, nil) // it was added
+		g.mask = 0
 	}
 }
 
@@ -389,13 +407,22 @@ func (s *looped) finish() {
 		return
 	}
 	s.over = true
-	s.remove(&s.client)
-	s.remove(&s.server)
 	s.torn = s.torn || len(s.client.unsent) > 0
-	go func() {
-		s.relay.client, s.relay.server = s.client.release(), s.server.release()
-		s.done()
-	}()
+	s.loop.tell(context.Background(), func(ctx context.Context) {
+		s.relay.client, s.relay.server = s.client.release(storyOf(ctx)), s.server.release(storyOf(ctx))
+		s.done(ctx)
+	})
+}
+
+// late ends a reset that takes too long.
+func (g *leg) late(now time.Time) {
+	switch p := g.session.parting; {
+	case p == nil || g != &g.session.server:
+	case now.Before(p.until):
+		g.session.loop.wake(p.until)
+	default:
+		g.session.parted(os.ErrDeadlineExceeded)
+	}
 }
 
 // ready handles what epoll says about a leg.
@@ -518,6 +545,8 @@ func (s *looped) fromClient(in []byte) {
 		s.stop(ending{byClient, violation})
 	case kept:
 		s.part()
+	case goodbye && len(s.client.unsent) == 0:
+		s.remove(&s.client) // it has nothing more to say, and is going to close
 	default:
 		s.client.listen()
 	}
@@ -611,12 +640,12 @@ func (g *leg) listen() {
 		g.listenBehind()
 		return
 	}
-	mask := g.mask & unix.EPOLLIN
+	mask := g.mask & (attached | unix.EPOLLIN)
 	if g.hears() {
-		mask = unix.EPOLLIN
+		mask |= attached | unix.EPOLLIN
 	}
 	if len(g.unsent) > 0 {
-		mask |= unix.EPOLLOUT
+		mask |= attached | unix.EPOLLOUT
 	}
 	if mask != g.mask {
 		g.await(mask)
@@ -625,51 +654,9 @@ func (g *leg) listen() {
 
 // await tells epoll what to wait for.
 func (g *leg) await(mask uint32) {
+	before := g.mask
 	g.mask = mask
-	if err := g.session.loop.control(unix.EPOLL_CTL_MOD, g.fd, mask); err != nil {
+	if err := g.session.loop.hear(g.fd, before, mask, g); err != nil {
 		g.session.stop(ending{g.side(), err})
 	}
-}
-
-// The system calls of the byte path. They do not block, or not for long, so the scheduler need not be told about them.
-
-// rawSchedBatch makes the kernel take no processor away from anybody for the thread, which is woken for each message: when its
-// turn comes, there are more of them. The policy knows no priority. Where it is not allowed, the loop works as well, only slower.
-func rawSchedBatch() {
-	var priority int32
-	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_BATCH, uintptr(unsafe.Pointer(&priority))) //nolint:gosec // as package syscall does
-}
-
-func rawEpollWait(epoll int, events []unix.EpollEvent, milliseconds int) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll),
-		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(milliseconds), 0, 0) //nolint:gosec // as package syscall does
-	return int(n), errno
-}
-
-// rawRead and rawWrite are recv and send: on a socket 5 % less than read and write, which go by way of files.
-func rawRead(fd int, b []byte) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0) //nolint:gosec // as package syscall does
-	return int(n), errno
-}
-
-func rawWrite(fd int, b []byte) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0) //nolint:gosec // as package syscall does
-	return int(n), errno
-}
-
-// maxPieces is how many pieces one system call writes: IOV_MAX is 1024.
-const maxPieces = 64
-
-func rawWritev(fd int, pieces [][]byte) (int, syscall.Errno) {
-	var vec [maxPieces]unix.Iovec
-	n := 0
-	for _, p := range pieces[:min(len(pieces), maxPieces)] {
-		if len(p) > 0 {
-			vec[n].Base = unsafe.SliceData(p) //nolint:gosec // as package syscall does
-			vec[n].SetLen(len(p))
-			n++
-		}
-	}
-	w, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vec[0])), uintptr(n)) //nolint:gosec // as package syscall does
-	return int(w), errno
 }

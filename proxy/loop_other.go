@@ -2,11 +2,22 @@
 
 package proxy
 
+import (
+	"context"
+	"net"
+
+	"go.uber.org/zap"
+)
+
 // loops are event loops; there are some on Linux only. Elsewhere goroutines relay all sessions.
 type loops struct{}
 
 func newLoops(int) (*loops, error) { return &loops{}, nil }
 
-func (*loops) take(*relay, func()) bool { return false }
+func (*loops) open(net.Listener, *zap.Logger, func(net.Conn) *session) bool { return false }
+
+func (*loops) settle() {}
+
+func handOver(context.Context, *relay, func(context.Context)) bool { return false }
 
 func (*loops) close() {}

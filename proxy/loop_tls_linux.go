@@ -79,15 +79,20 @@ func (g *leg) conn() net.Conn {
 	return &descriptor{fd: g.fd}
 }
 
-// release gives up the leg's connection, and returns it.
-func (g *leg) release() net.Conn {
-	if g.tls != nil {
-		if len(g.unsent) > 0 { // records are lost: what comes after them would not be understood
-			_ = unix.Shutdown(g.fd, unix.SHUT_WR)
-		}
-		g.carry(&descriptor{fd: g.fd})
+// release gives up the leg's connection to a story, or outside of the loop to others, and returns it.
+func (g *leg) release(t *story) net.Conn {
+	d := &descriptor{fd: g.fd, mask: g.mask, story: t}
+	if g.mask != 0 {
+		g.session.loop.set(g.fd, d)
 	}
-	return g.conn()
+	if g.tls == nil {
+		return d
+	}
+	if len(g.unsent) > 0 { // records are lost: what comes after them would not be understood
+		_ = unix.Shutdown(g.fd, unix.SHUT_WR)
+	}
+	g.carry(d)
+	return g.tls
 }
 
 // listenBehind reads what crypto/tls has read and nobody has taken: epoll does not know of it.

@@ -6,14 +6,15 @@ import (
 	"net"
 	"os/user"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // peerName returns the name of the operating system's user at the other end of a Unix socket, as it was when it connected.
 func peerName(c net.Conn) (string, error) {
-	local, ok := c.(*net.UnixConn)
-	if !ok {
+	local, ok := c.(syscall.Conn)
+	if !ok || !onUnixSocket(c) {
 		return "", errors.New("peer: not a Unix socket")
 	}
 	raw, err := local.SyscallConn()

@@ -221,6 +221,7 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	}
 	l.lease = newLease(packet, l.proof.method, l.visitor.startup.Database())
 	for c := l.pool.take(l.lease.key); c != nil; c = l.pool.take(l.lease.key) {
+		c.link.Conn = adopt(ctx, c.link.Conn)
 		stop := interruptWith(ctx, c.link)
 		if err := c.check(l.visitor.deadline); err != nil || l.upstream.target != nil && l.upstream.target.otherwise(c.checked.kind) != "" {
 			stop()

@@ -119,19 +119,25 @@ func (s *Server) Run(ctx context.Context) error {
 	watch.Go(func() { s.watch(watching) })
 	defer watch.Wait()
 	defer stopWatching()
+	enter := func(c net.Conn) *session { return s.enter(sessions, c) }
 	for _, l := range s.listeners {
-		accepting.Go(func() { s.accept(sessions, l) })
+		if !s.loops.open(l, s.o.Log, enter) {
+			accepting.Go(func() { s.accept(sessions, l) })
+		}
 	}
 	<-ctx.Done()
 	s.closeListeners()
 	accepting.Wait()
+	s.loops.settle()
 	s.drain(stop)
 	return nil
 }
 
-// accept starts a session for each client.
+// acceptPause is how long a listener rests after a failure.
+const acceptPause = 50 * time.Millisecond
+
+// accept starts a session for each client, in a goroutine.
 func (s *Server) accept(ctx context.Context, l net.Listener) {
-	const pause = 50 * time.Millisecond
 	for {
 		conn, err := l.Accept()
 		switch {
@@ -140,19 +146,26 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 		case err != nil: // out of descriptors, or the client is gone already: the others need not be
 			s.o.Log.Warn("accept failed", zap.Error(err))
 			select {
-			case <-time.After(pause):
+			case <-time.After(acceptPause):
 			case <-ctx.Done():
 			}
 			continue
 		}
-		x := newSession(ctx, s, conn)
-		if x.settings.Limits.overrun(s.remember(x)) {
-			s.metrics.rejections.WithLabelValues(overrun).Inc()
-			x.over()
-			continue
+		if x := s.enter(ctx, conn); x != nil {
+			go x.serve(x.ctx)
 		}
-		go x.serve()
 	}
+}
+
+// enter returns the session of a client that has just come, which is to be served; nil where there are too many.
+func (s *Server) enter(ctx context.Context, conn net.Conn) *session {
+	x := newSession(ctx, s, conn)
+	if x.settings.Limits.overrun(s.remember(x)) {
+		s.metrics.rejections.WithLabelValues(overrun).Inc()
+		x.over()
+		return nil
+	}
+	return x
 }
 
 // remember returns how many sessions there are with this one.

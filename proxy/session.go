@@ -72,12 +72,12 @@ func (x *session) log() *zap.Logger {
 }
 
 // serve runs the session, to its end or until whoever relays it has it.
-func (x *session) serve() {
+func (x *session) serve(ctx context.Context) {
 	var handed bool
 	var fault error
 	func() {
 		defer recovered(&fault)
-		handed = x.begin()
+		handed = x.begin(ctx)
 	}()
 	if fault != nil {
 		x.log().Error("the proxy failed", zap.Error(fault))
@@ -99,34 +99,35 @@ func (x *session) over() {
 }
 
 // begin brings the client to the server, and relays. It reports whether whoever relays it will call over.
-func (x *session) begin() (handed bool) {
-	s, ctx := x.server, x.ctx
+func (x *session) begin(ctx context.Context) (handed bool) {
+	s := x.server
+	x.conn = adopt(ctx, x.conn)
 	v, err := admit(ctx, x.conn, x.settings.admission)
 	if err != nil {
-		x.turnedAway(err, policy.Decision{})
+		x.turnedAway(ctx, err, policy.Decision{})
 		return false
 	}
 	if v.client.IsValid() {
 		x.client, x.peer = v.client.Addr(), v.client.String() // as a load balancer says
 	}
 	if v.cancel != nil {
-		x.forwardCancel(*v.cancel)
+		x.forwardCancel(ctx, *v.cancel)
 		return false
 	}
 	if v.tls != nil {
 		x.tls = tls.VersionName(v.tls.Version)
 	}
 	x.meet(v)
-	ctx, span := x.traceLogin(ctx, v)
-	in, d, err := x.letIn(ctx, v)
+	login, span := x.traceLogin(ctx, v)
+	in, d, err := x.letIn(login, v)
 	x.loggedInAs(span, in, err)
 	if err != nil {
-		x.turnedAway(err, d)
+		x.turnedAway(ctx, err, d)
 		return false
 	}
 	s.metrics.logins.WithLabelValues(loginAccepted).Inc()
 	s.metrics.loginSeconds.Observe(time.Since(x.came).Seconds())
-	return x.run(v, in)
+	return x.run(ctx, v, in)
 }
 
 // letIn logs the client in, if TLS, limits and policy have nothing against it; the decision is the policy's.
@@ -161,7 +162,11 @@ func (x *session) close(c net.Conn) {
 }
 
 // turnedAway notes why a connection did not become a session, and what the policy said of it. The client knows already.
-func (x *session) turnedAway(err error, d policy.Decision) {
+func (x *session) turnedAway(ctx context.Context, err error, d policy.Decision) {
+	apart(ctx, func(context.Context) { x.noteFailure(err, d) }) // whoever reads the log may be slow
+}
+
+func (x *session) noteFailure(err error, d policy.Decision) {
 	var failed *loginError
 	errors.As(err, &failed)
 	if failed != nil && failed.left {
@@ -240,7 +245,7 @@ func (x *session) authenticate(ctx context.Context, v *visitor, names loginNames
 	case rule.Method == AuthPassthrough:
 		return nil, nil
 	}
-	if err := rule.identify(v); err != nil {
+	if err := rule.identify(ctx, v); err != nil {
 		told := refuseClient(v.conn, nil, rule.notIdentified(v))
 		told.cause = errors.Join(err, told.cause)
 		return nil, told
@@ -418,58 +423,60 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 }
 
 // run hands the session to an event loop, or to goroutines, which relay until it is over, and do the rest.
-func (x *session) run(v *visitor, in *loggedIn) (handed bool) {
+func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed bool) {
 	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in), v.start))
 	r.waited = func(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
 	r.park = func(server net.Conn) *parked { return x.parked(r, in, server) }
 	x.attach(r)
 	x.recheck() // the policy may be another by now
-	if r.start(in.welcome, in.rest) {
-		in.welcome, in.rest = nil, nil
-		done := func() {
-			x.ended(r, in)
-			x.over()
-		}
-		if loops, conn := x.server.loops, x.conn; loops != nil {
-			x.conn = nil // its memory too
-			if loops.take(r, done) {
-				return true
-			}
-			x.conn = conn
-		}
-		go func() { // with a stack that no TLS handshake has grown
-			r.run()
-			done()
-		}()
+	if !r.start(in.welcome, in.rest) {
+		x.ended(ctx, r, in)
+		return false
+	}
+	in.welcome, in.rest = nil, nil
+	done := func(ctx context.Context) {
+		x.ended(ctx, r, in)
+		x.over()
+	}
+	conn := x.conn
+	x.conn = nil // its memory too
+	if handOver(ctx, r, done) {
 		return true
 	}
-	x.ended(r, in)
-	return false
+	x.conn = conn
+	go func() { //nolint:gosec // in no story, and with a stack that no TLS handshake has grown; the login, and with it ctx, is over
+		r.run()
+		done(context.Background())
+	}()
+	return true
 }
 
 // ended tells both sides and the log that the relay has ended.
-func (x *session) ended(r *relay, in *loggedIn) {
+func (x *session) ended(ctx context.Context, r *relay, in *loggedIn) {
 	end, e := r.end, r.engine
 	if r.left || r.keep() {
 		r.abandon()
 		x.close(r.client)
 	} else {
-		x.farewell(x.ctx, r, in)
+		x.farewell(ctx, r, in)
 		r.abandon()
 		x.close(r.client)
 		x.close(r.server)
 	}
 	x.server.count(x, r)
-	fields := []zap.Field{
+	level, reason := zap.InfoLevel, zap.NamedError("reason", end.err)
+	if !orderly(end.err) && !e.Goodbye() && !e.Fatal() && end.side != byTimeout && end.side != byPolicy {
+		level, reason = zap.WarnLevel, zap.Error(end.err)
+	}
+	if !x.server.o.Log.Core().Enabled(level) {
+		return
+	}
+	said := []zap.Field{
 		zap.String("role", string(in.user)), zap.String("tls", x.tls), zap.String("auth", string(x.method)),
 		zap.Duration("duration", time.Since(x.came)), zap.Uint64("from_client_bytes", r.moved.heard), zap.Uint64("from_server_bytes", r.moved.said),
-		zap.String("ended_by", string(r.endedBy())),
+		zap.String("ended_by", string(r.endedBy())), reason,
 	}
-	if orderly(end.err) || e.Goodbye() || e.Fatal() || end.side == byTimeout || end.side == byPolicy {
-		x.log().Info("session ended", append(fields, zap.NamedError("reason", end.err))...)
-	} else {
-		x.log().Warn("session ended", append(fields, zap.Error(end.err))...)
-	}
+	apart(ctx, func(context.Context) { x.log().Log(level, "session ended", said...) }) // as above
 }
 
 // orderly reports whether an end is one that needs no attention.

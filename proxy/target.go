@@ -121,7 +121,7 @@ func (u *Upstream) route(ctx context.Context, admin *pgconn.Config) *Upstream {
 	}
 	if u.target != nil {
 		if admin != nil && !slices.ContainsFunc(hosts, u.wanted) {
-			u.askHosts(ctx, admin, hosts)
+			apart(ctx, func(ctx context.Context) { u.askHosts(ctx, admin, hosts) })
 		}
 		slices.SortStableFunc(hosts, func(a, b []upstreamEntry) int { return cmp.Compare(u.rank(a), u.rank(b)) })
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
@@ -63,6 +64,14 @@ func socket(c net.Conn) net.Conn {
 			return c
 		}
 	}
+}
+
+// handshake makes the handshake of a connection, apart: others need not wait for its computations.
+func handshake(ctx context.Context, c *tls.Conn) (err error) {
+	disown(c)
+	apart(ctx, func(ctx context.Context) { err = c.HandshakeContext(ctx) })
+	adopt(ctx, c)
+	return err
 }
 
 // onUnixSocket reports whether the connection is local to the machine, where PostgreSQL has no TLS.

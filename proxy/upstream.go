@@ -194,15 +194,19 @@ func (u *Upstream) retry(link *serverLink, sqlstate string) (from, to int, ok bo
 	return from, to, from < to
 }
 
+// dialer is Go's way to a server.
+func (u *Upstream) dialer() *net.Dialer {
+	return &net.Dialer{KeepAliveConfig: u.keepAlive} // TCP_NODELAY is its default
+}
+
 // dialEntry makes one connection, and its TLS handshake.
 func (u *Upstream) dialEntry(ctx context.Context, i int) (link *serverLink, err error) {
 	ctx, cancel := context.WithTimeout(ctx, u.timeout)
 	defer cancel()
-	dialer := net.Dialer{KeepAliveConfig: u.keepAlive}
 	e := u.entries[i]
 	ctx, span := trace.Child(ctx, "connect to server", trace.Text("server.address", e.address))
 	defer func() { span.End(err) }()
-	conn, err := dialer.DialContext(ctx, e.network, e.address) // TCP_NODELAY is Go's default
+	conn, err := u.connect(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +256,7 @@ func (l *serverLink) encrypt(ctx context.Context, config *tls.Config, direct boo
 		}
 	}
 	c := tls.Client(&transport{Conn: l.Conn}, config)
-	if err := c.HandshakeContext(ctx); err != nil {
+	if err := handshake(ctx, c); err != nil {
 		return err
 	}
 	l.Conn, l.tls = c, tlsState(c)

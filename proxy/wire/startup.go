@@ -37,6 +37,8 @@ const (
 	// MaxStartup is the longest startup packet, without its length word: MAX_STARTUP_PACKET_LENGTH, pqcomm.h.
 	MaxStartup = 10000
 	codeSize   = 4
+	// MinStartup is the length of the shortest, with its length word.
+	MinStartup = lengthSize + codeSize
 	// MinCancelKey and MaxCancelKey bound the secret of a CancelRequest in bytes; before 3.2 it has always four.
 	MinCancelKey = 4
 	MaxCancelKey = 256
@@ -55,13 +57,13 @@ var (
 // version, body what follows. It fails with [ErrStartupLength] before it allocates anything where the packet is longer
 // than [MaxStartup]; io.EOF means that the client sent nothing.
 func ReadStartup(r io.Reader) (code uint32, body []byte, err error) {
-	var head [lengthSize + codeSize]byte // every packet has them
+	var head [MinStartup]byte // every packet has them
 	read, err := io.ReadAtLeast(r, head[:], lengthSize)
 	if err != nil {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n < lengthSize+codeSize || n > lengthSize+MaxStartup {
+	if n < MinStartup || n > lengthSize+MaxStartup {
 		return 0, nil, ErrStartupLength
 	}
 	packet := make([]byte, n-lengthSize)

@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The system calls of a loop's thread. They do not block, or not for long, so the scheduler need not be told about them: it would
+// look at each, and take the processor away from some.
+
+// rawSchedBatch makes the kernel take no processor away from anybody for the thread, which is woken for each message: when its
+// turn comes, there are more of them. The policy knows no priority. Where it is not allowed, the loop works as well, only slower.
+func rawSchedBatch() {
+	var priority int32
+	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_BATCH, uintptr(unsafe.Pointer(&priority))) //nolint:gosec // as package syscall does
+}
+
+func rawEpollWait(epoll int, events []unix.EpollEvent, milliseconds int) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll),
+		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(milliseconds), 0, 0) //nolint:gosec // as package syscall does
+	return int(n), errno
+}
+
+// rawRead and rawWrite are recv and send: on a socket 5 % less than read and write, which go by way of files.
+func rawRead(fd int, b []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0) //nolint:gosec // as package syscall does
+	return int(n), errno
+}
+
+func rawWrite(fd int, b []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0) //nolint:gosec // as package syscall does
+	return int(n), errno
+}
+
+// maxPieces is how many pieces one system call writes: IOV_MAX is 1024.
+const maxPieces = 64
+
+func rawWritev(fd int, pieces [][]byte) (int, syscall.Errno) {
+	var vec [maxPieces]unix.Iovec
+	n := 0
+	for _, p := range pieces[:min(len(pieces), maxPieces)] {
+		if len(p) > 0 {
+			vec[n].Base = unsafe.SliceData(p) //nolint:gosec // as package syscall does
+			vec[n].SetLen(len(p))
+			n++
+		}
+	}
+	w, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vec[0])), uintptr(n)) //nolint:gosec // as package syscall does
+	return int(w), errno
+}
+
+func rawClose(fd int) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+	return failure("close", errno)
+}
+
+// rawAccept returns a connection, and where it comes from; nil for a Unix socket.
+func rawAccept(listener int) (fd int, from net.Addr, errno syscall.Errno) {
+	var address unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&address)), uintptr(unsafe.Pointer(&size)), //nolint:gosec // as package syscall does
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, nil, errno
+	}
+	return int(n), addressIn(&address), 0
+}
+
+func addressIn(a *unix.RawSockaddrAny) net.Addr {
+	switch a.Addr.Family {
+	case unix.AF_INET:
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(a)) //nolint:gosec // as package syscall does
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(in.Addr), swapped(in.Port)))
+	case unix.AF_INET6:
+		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(a)) //nolint:gosec // as package syscall does
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom16(in.Addr).WithZone(zone(in.Scope_id)), swapped(in.Port)))
+	default:
+		return nil
+	}
+}
+
+// zone is the name of a link-local address's interface.
+func zone(id uint32) string {
+	if id == 0 {
+		return ""
+	}
+	i, err := net.InterfaceByIndex(int(id))
+	if err != nil {
+		return ""
+	}
+	return i.Name
+}
+
+// swapped is a port in the order of the network, or one in that of the machine.
+func swapped(port uint16) uint16 {
+	var b [2]byte
+	binary.NativeEndian.PutUint16(b[:], port)
+	return binary.BigEndian.Uint16(b[:])
+}
+
+func rawSocket(family int) (int, error) {
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	return int(fd), failure("socket", errno)
+}
+
+func familyOf(a netip.AddrPort) int {
+	if a.Addr().Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// rawConnect begins to connect, and called again tells what has become of it.
+func rawConnect(fd int, to netip.AddrPort) syscall.Errno {
+	if to.Addr().Is4() {
+		a := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: swapped(to.Port()), Addr: to.Addr().As4()}
+		_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&a)), unix.SizeofSockaddrInet4) //nolint:gosec // as package syscall does
+		return errno
+	}
+	a := unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: swapped(to.Port()), Addr: to.Addr().As16()}
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&a)), unix.SizeofSockaddrInet6) //nolint:gosec // as package syscall does
+	return errno
+}
+
+func rawSetOption(fd, level, name, value int) error {
+	v := int32(value)                                                                                                                                  //nolint:gosec // seconds, and counts
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0) //nolint:gosec // as package syscall does
+	return failure("setsockopt", errno)
+}
+
+func failure(call string, errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return os.NewSyscallError(call, errno)
+}
