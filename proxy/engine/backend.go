@@ -49,12 +49,15 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if first.awaits == ownDescribed && describes(typ) {
 		return gatherUpTo(maxDescription, typ, size)
 	}
-	if t := first.text; t != nil && t.claims && (typ == wire.RowDescription || typ == wire.DataRow) {
-		return drop, nil
-	}
-	if t := first.text; t != nil && t.notices != nil && !asynchronous(typ) {
-		out.Client.write(t.notices)
-		t.notices = nil
+	if t := first.text; t != nil && t.claims {
+		switch typ {
+		case wire.RowDescription, wire.DataRow:
+			return drop, nil
+		case wire.CommandComplete:
+			return gatherUpTo(e.cfg.MaxMessage, typ, size)
+		}
+	} else if t != nil && !asynchronous(typ) {
+		t.notify(out)
 	}
 	switch typ {
 	case wire.ErrorResponse, wire.NoticeResponse, wire.ReadyForQuery, wire.ParameterStatus, wire.BackendKeyData:
@@ -168,6 +171,10 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 	case wire.CommandComplete:
+		if t := first.text; t != nil && t.claims {
+			e.claimDone(body, t, out)
+			return drop, nil
+		}
 		e.userPath.completed(body)
 	case wire.BackendKeyData:
 		e.key = bytes.Clone(body)
@@ -182,7 +189,9 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.ErrorResponse:
 		t := first.text
 		if t != nil && t.claims {
-			return drop, e.claimFails(frame, t, out)
+			if own, err := e.claimFails(frame, t, out); own || err != nil {
+				return drop, err
+			}
 		}
 		e.failedWith(t, e.toldCode(body, t))
 		if first.awaits == readyPart {

@@ -9,11 +9,11 @@ import (
 )
 
 // claim stands in for the question about a role that the directory knows. Applications set a role in each transaction
-// (SET LOCAL ROLE), and a question would cost each of them a round trip. So what the directory says is claimed, by a
-// statement that fails where it is not true any more and thereby keeps the server from running the one behind it. It stands in the
-// text of a Query, and in messages before a Parse:
+// (SET LOCAL ROLE), and a question would cost each of them a round trip. So what the directory says is claimed. In the place of a
+// Query goes one that sets the role if it is true, and tells whether it was. Before a Parse, which may be executed at any time, go messages of
+// a statement that fails where it is not true any more, and thereby keeps the server from reading what is behind:
 //
-//	Query                                   SELECT 1 / count(*) FROM pg_auth_members WHERE …; SET LOCAL ROLE "orders_reader"
+//	Query                                   SELECT set_config('role', 'orders_reader', true) FROM pg_auth_members WHERE …
 //
 //	Close Parse Bind Execute Close Close    SELECT 1 / count(*) FROM pg_auth_members WHERE …
 //	Parse                                   SET LOCAL ROLE "orders_reader"
@@ -85,24 +85,42 @@ func (e *Engine) takesClaim(typ byte, local bool) bool {
 	}
 }
 
-// claimHolds goes on with a Query whose claim the server has answered well. What comes now is the answer to the client's statement.
-func (e *Engine) claimHolds(t *text) { t.preceded, t.claims, e.claim.done = false, false, true }
-
-// claimFails takes an error that answers the claim in a Query. Where the server is in no transaction, it is not told to the client, and
-// the names are asked about when it is ready.
-func (e *Engine) claimFails(frame []byte, t *text, out *Out) error {
-	c := &e.claim
-	list, _ := fields(wire.Body(frame))
-	t.preceded, t.claims = false, false
-	if c.retry = scope.NotOwn(get(list, 'C')) && e.status == wire.TxIdle; c.retry {
-		e.cfg.Directory.Changed()
-		t.trail = nil // there will be another
-		return nil
+// claimDone takes the tag of a Query that sets a role if the claim is true.
+func (e *Engine) claimDone(tag []byte, t *text, out *Out) {
+	t.claims = false
+	if string(tag) == "SELECT 0\x00" {
+		e.claimAnew(t)
+		return
 	}
-	c.done = true
-	err := e.deny(list, frame, t, out)
-	t.trail = nil
-	return err
+	e.claim.done = true
+	t.notify(out)
+	out.Client.write(append(wire.AppendHeader(nil, wire.CommandComplete, len("SET\x00")), "SET\x00"...))
+}
+
+// claimAnew has the names of a Query asked about when the server is ready. The client hears nothing of the claim.
+func (e *Engine) claimAnew(t *text) {
+	e.cfg.Directory.Changed()
+	e.claim.retry = true
+	t.trail = nil // there will be another
+}
+
+// claimFails takes an error of such a Query, and reports whether that was the claim's. In a transaction, which has failed with it, the client
+// is told.
+func (e *Engine) claimFails(frame []byte, t *text, out *Out) (own bool, err error) {
+	list, _ := fields(wire.Body(frame))
+	t.claims = false
+	own = scope.NotOwn(get(list, 'C'))
+	if own && e.status == wire.TxIdle {
+		e.claimAnew(t)
+		return true, nil
+	}
+	e.claim.done = true
+	t.notify(out)
+	if own {
+		err = e.deny(list, frame, t, out)
+		t.trail = nil
+	}
+	return own, err
 }
 
 // deny tells the client that a claim has failed, as the server says of a role that is not there.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -33,15 +34,23 @@ var (
 	set      = []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("SET")}, &pgproto3.ReadyForQuery{TxStatus: wire.TxActive}}
 )
 
-// claimHeld is the answer to a claim in the text of a Query.
-var claimHeld = []pgproto3.BackendMessage{&pgproto3.RowDescription{}, &pgproto3.DataRow{}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}}
+// claimAnswer is the answer to a claim in the place of a Query, with so many rows.
+func claimAnswer(rows int, status byte) []pgproto3.BackendMessage {
+	list := []pgproto3.BackendMessage{&pgproto3.RowDescription{}}
+	for range rows {
+		list = append(list, &pgproto3.DataRow{})
+	}
+	tag := []byte(fmt.Sprint("SELECT ", rows))
+	return append(list, &pgproto3.CommandComplete{CommandTag: tag}, &pgproto3.ReadyForQuery{TxStatus: status})
+}
 
 // wantsClaimed is wantsClaim for a Query.
-func (s *session) wantsClaimed(sql string) *session {
+func (s *session) wantsClaimed(local bool) *session {
 	s.t.Helper()
 	got := describe(s.t, s.toServer.Bytes())
-	if len(got) != 1 || !strings.HasPrefix(got[0], "Q SELECT 1 OPERATOR") || !strings.HasSuffix(got[0], "; "+sql+"|") {
-		s.t.Errorf("sent %q, want a claim and %q", got, sql)
+	want := fmt.Sprintf("Q SELECT pg_catalog.set_config('role', 'orders_reader', %t) FROM pg_catalog.pg_auth_members WHERE ", local)
+	if len(got) != 1 || !strings.HasPrefix(got[0], want) {
+		s.t.Errorf("sent %q, want %q", got, want)
 	}
 	s.toServer.Reset()
 	return s
@@ -67,8 +76,8 @@ func (s *session) wantsClaim(behind ...string) *session {
 
 func TestClaimGoesWithItsStatement(t *testing.T) {
 	s := claimed(t, wire.TxActive)
-	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaimed(`SET LOCAL ROLE "orders_reader"`)
-	s.server(append(slices.Clone(claimHeld), set...)...).wants(&s.toUser, "C SET|", "Z T")
+	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaimed(true)
+	s.server(claimAnswer(1, wire.TxActive)...).wants(&s.toUser, "C SET|", "Z T")
 	if s.e.Held() || s.e.Waiting() {
 		t.Error("still waiting")
 	}
@@ -125,8 +134,8 @@ func TestErrorBeforeAClaim(t *testing.T) {
 	s.client(&pgproto3.Parse{Query: "BROKEN"}, &pgproto3.Parse{Query: "SET ROLE reader"}, &pgproto3.Sync{})
 	s.toServer.Reset()
 	s.server(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "42601", Message: "syntax error"}, idle).wants(&s.toUser, `E SERROR|VERROR|C42601|Msyntax error||`, "Z I")
-	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaimed(`SET ROLE "orders_reader"`)
-	s.server(append(slices.Clone(claimHeld), set...)...).wants(&s.toUser, "C SET|", "Z T")
+	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaimed(false)
+	s.server(claimAnswer(1, wire.TxActive)...).wants(&s.toUser, "C SET|", "Z T")
 }
 
 // TestClaimIsDecidedEachTime: that a text is remembered does not mean that it is allowed.
@@ -146,8 +155,8 @@ func TestClaimIsDecidedEachTime(t *testing.T) {
 	analysis, _ := s.e.cfg.Analyze("SET LOCAL ROLE reader", s.e.options)
 	s.e.cfg.Analyze = remembered(analysis)
 	for range 2 {
-		s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaimed(`SET LOCAL ROLE "orders_reader"`)
-		s.server(append(slices.Clone(claimHeld), set...)...).wants(&s.toUser, "C SET|", "Z T")
+		s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaimed(true)
+		s.server(claimAnswer(1, wire.TxActive)...).wants(&s.toUser, "C SET|", "Z T")
 	}
 	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wants(&s.toServer, "Q "+rewrite.RefusalSQL(0)+"|")
 	if asked != 3 {
@@ -156,42 +165,65 @@ func TestClaimIsDecidedEachTime(t *testing.T) {
 }
 
 func TestFailedClaimIsAskedAgain(t *testing.T) {
-	s := claimed(t, wire.TxIdle)
+	gone := []pgproto3.BackendMessage{notThere, idle}
+	for name, failed := range map[string]struct {
+		status byte
+		says   []pgproto3.BackendMessage
+	}{"taken out": {wire.TxIdle, claimAnswer(0, wire.TxIdle)}, "not there": {wire.TxIdle, gone}, "in a block": {wire.TxActive, claimAnswer(0, wire.TxActive)}} {
+		t.Run(name, func(t *testing.T) { failedClaim(t, failed.status, failed.says) })
+	}
+}
+
+// failedClaim is a session whose second claim the server denies.
+func failedClaim(t *testing.T, status byte, says []pgproto3.BackendMessage) {
+	s := claimed(t, status)
+	ready := &pgproto3.ReadyForQuery{TxStatus: status}
 	analysis, _ := s.e.cfg.Analyze("SET ROLE reader", s.e.options)
 	s.e.cfg.Analyze = remembered(analysis)
 	var saw []string
 	s.e.cfg.Saw = func(_ string, r *rewrite.Result) { saw = append(saw, r.SQL) }
-	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaimed(`SET ROLE "orders_reader"`)
-	s.server(append(slices.Clone(claimHeld), &pgproto3.CommandComplete{CommandTag: []byte("SET")}, idle)...).wants(&s.toUser, "C SET|", "Z I")
-	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaimed(`SET ROLE "orders_reader"`)
-	s.server(notOwn).wants(&s.toUser).wants(&s.toServer)
-	s.server(idle).wants(&s.toUser).wantsQuestion(askSync)
+	records := s.watch()
+	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaimed(false)
+	s.server(claimAnswer(2, status)...).wants(&s.toUser, "C SET|", "Z "+string(status))
+	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaimed(false)
+	s.server(says...).wants(&s.toUser).wantsQuestion(askSync)
 	global := [4]string{"role", "reader", "false", ""}
-	s.server(append(names(append(slices.Clone(enrolled), global)...), idle)...).
+	s.server(append(names(append(slices.Clone(enrolled), global)...), ready)...).
 		wants(&s.toUser).wants(&s.toServer, `Q SET ROLE reader|`)
-	s.server(&pgproto3.CommandComplete{CommandTag: []byte("SET")}, idle).wants(&s.toUser, "C SET|", "Z I")
+	s.server(&pgproto3.CommandComplete{CommandTag: []byte("SET")}, ready).wants(&s.toUser, "C SET|", "Z "+string(status))
 	if want := []string{`SET ROLE "orders_reader"`, "SET ROLE reader"}; !slices.Equal(saw, want) {
 		t.Errorf("saw %q, want %q: each statement once", saw, want)
+	}
+	if len(*records) != 2 {
+		t.Errorf("records %q, want one of each statement", *records)
 	}
 }
 
 func TestFailedClaimFailsTheTransaction(t *testing.T) {
 	const missing = `E SERROR|VERROR|C22023|Mrole "reader" does not exist||`
 	s := claimed(t, wire.TxActive)
-	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaimed(`SET LOCAL ROLE "orders_reader"`)
-	s.server(notOwn).wants(&s.toUser, missing).wants(&s.toServer)
-	s.server(failedTx).wants(&s.toUser, "Z E")
-
-	s = claimed(t, wire.TxActive)
-	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaimed(`SET LOCAL ROLE "orders_reader"`)
+	s.client(&pgproto3.Query{String: "SET LOCAL ROLE reader"}).wantsClaimed(true)
 	s.server(notThere).wants(&s.toUser, missing).wants(&s.toServer)
 	s.server(failedTx).wants(&s.toUser, "Z E")
 
-	s = claimed(t, wire.TxActive)
-	s.client(&pgproto3.Parse{Query: "SET ROLE reader"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{})
-	s.toServer.Reset()
-	s.server(good[0], notThere).wants(&s.toUser, missing).wants(&s.toServer)
-	s.server(failedTx).wants(&s.toUser, "Z E")
+	for _, says := range [][]pgproto3.BackendMessage{{good[0], good[1], good[2], notOwn}, {good[0], notThere}} {
+		s = claimed(t, wire.TxActive)
+		s.client(&pgproto3.Parse{Query: "SET ROLE reader"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{})
+		s.toServer.Reset()
+		s.server(says...).wants(&s.toUser, missing).wants(&s.toServer)
+		s.server(failedTx).wants(&s.toUser, "Z E")
+		if s.e.Held() || s.e.Waiting() {
+			t.Error("still waiting")
+		}
+	}
+}
+
+// TestClaimedRoleIsNotAllowed: an error of the role's being set is the client's.
+func TestClaimedRoleIsNotAllowed(t *testing.T) {
+	s := claimed(t, wire.TxActive)
+	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaimed(false)
+	s.server(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "42501", Message: `permission denied to set role "orders_reader"`}, failedTx).
+		wants(&s.toUser, `E SERROR|VERROR|C42501|Mpermission denied to set role "reader"||`, "Z E").wants(&s.toServer)
 	if s.e.Held() || s.e.Waiting() {
 		t.Error("still waiting")
 	}
@@ -204,7 +236,7 @@ func BenchmarkClaim(b *testing.B) {
 	book.roles["orders_reader"] = "reader"
 	e := newTestSession(&testing.T{}, book).e
 	e.status = wire.TxActive
-	repeated(b, e, "SET LOCAL ROLE reader", append(slices.Clone(claimHeld), set...)...)
+	repeated(b, e, "SET LOCAL ROLE reader", claimAnswer(1, wire.TxActive)...)
 }
 
 // BenchmarkRepeatedQuery is a query of the catalogs that was seen before, with its answer: 1.4 to 1.6 µs, as

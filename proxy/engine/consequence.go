@@ -14,7 +14,7 @@ import (
 type consequences struct {
 	foreword string    // what runs before it in its transaction: all or nothing
 	preceded bool      // the foreword stands in the text of the Query itself, and is not answered yet
-	claims   bool      // and it is a claim: see claim.go
+	claims   bool      // it sets a role if a claim is true: see claim.go
 	cleanups []cleanup // what is looked after when it has succeeded
 	forget   []string  // the databases that are not what they were
 }
@@ -173,9 +173,6 @@ func (e *Engine) completed() bool {
 	switch {
 	case t == nil:
 		return true
-	case t.claims:
-		e.claimHolds(t)
-		return false
 	case t.preceded:
 		t.preceded = false
 		return false

@@ -27,7 +27,7 @@ type rewriting struct {
 	names  map[scope.Cluster]scope.Short // see called
 	view   *scope.View                   // by which it did
 	shown  []shown                       // for the record: its parts
-	// Of a SET ROLE: the messages that go before it (claim.go), what it is with the claim in its text, and the role.
+	// Of a SET ROLE: the messages that go before it (claim.go), the query that goes in its place, and the role.
 	claim   []byte
 	claimed *rewrite.Result
 	role    scope.Cluster
@@ -73,8 +73,10 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
 	mapped.result = h.analysis.Rewrite(h.view, h.mode, decide)
 	if mapped.role != "" && len(mapped.result.Refusals) == 0 {
-		claimed := *mapped.result
-		if err := h.analysis.Precede(&claimed, mapped.view.DB.ClaimSQL(mapped.role)); err == nil {
+		_, local, _ := h.analysis.SetsRole()
+		if sql, err := e.encode(mapped.view.DB.ClaimedSQL(mapped.role, local)); err == nil {
+			claimed := *mapped.result
+			claimed.SQL = sql
 			mapped.claimed = &claimed
 		}
 	}

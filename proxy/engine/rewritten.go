@@ -25,6 +25,14 @@ type text struct {
 // fails reports whether it is certain to fail.
 func (t *text) fails() bool { return t.instead != nil || t.result != nil && len(t.result.Refusals) > 0 }
 
+// notify gives the client the notices about the text, once.
+func (t *text) notify(out *Out) {
+	if t.notices != nil {
+		out.Client.write(t.notices)
+		t.notices = nil
+	}
+}
+
 // maxRewritten bounds how many prepared statements and portals are remembered; of more, positions in errors that come
 // after Parse point into the text that the server has, and rows pass as they are. Of those that have a trail there cannot
 // be more.

@@ -414,7 +414,7 @@ func (e *Engine) rewrite(out *Out) {
 		t.preceded = true
 	}
 	if claims {
-		t.preceded, t.claims = true, true
+		t.claims = true
 		h.bare, e.held = mapped.result, h // it may have to be mapped again
 	} else {
 		e.saw(t.client, result)
