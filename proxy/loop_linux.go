@@ -69,14 +69,14 @@ func (ls *loops) close() {
 	ls.wg.Wait()
 }
 
-// handOver gives a relay whose story is being told to the loop, which begins another with done when the session is over. It
+// handOver gives a relay whose story is being told to the loop, which begins another with its owner when the session is over. It
 // returns false where goroutines must relay the session.
-func handOver(ctx context.Context, r *relay, done func(context.Context)) bool {
+func handOver(r *relay) bool {
 	client, server := described(r.client), described(r.server)
 	if client == nil || server == nil {
 		return false
 	}
-	s := &looped{relay: r, loop: client.story.loop, done: done}
+	s := &looped{relay: r, loop: client.story.loop}
 	s.client = leg{session: s, peer: &s.server}
 	s.server = leg{session: s, peer: &s.client}
 	s.client.fd, s.client.mask, _ = client.release()
@@ -299,7 +299,6 @@ type looped struct {
 	loop           *loop
 	client, server leg
 	held           []byte // what the client said and the engine has not taken
-	done           func(context.Context)
 	over           bool
 	parting        *parting // the server's connection, once the client has left it
 }
@@ -332,13 +331,12 @@ func (s *looped) begin() {
 			return
 		}
 	}
-	select {
-	case <-s.ended: // while it was on its way
+	if s.ended.Load() { // while it was on its way
 		s.finish()
-	default:
-		s.server.listenBehind()
-		s.client.listenBehind()
+		return
 	}
+	s.server.listenBehind()
+	s.client.listenBehind()
 }
 
 // stop ends the session, from within the loop.
@@ -371,7 +369,7 @@ func (s *looped) part() {
 	}
 	s.loop.tell(context.Background(), func(ctx context.Context) {
 		s.relay.client = s.client.release(storyOf(ctx))
-		s.done(ctx)
+		s.relayed(ctx)
 	})
 }
 
@@ -410,7 +408,7 @@ func (s *looped) finish() {
 	s.torn = s.torn || len(s.client.unsent) > 0
 	s.loop.tell(context.Background(), func(ctx context.Context) {
 		s.relay.client, s.relay.server = s.client.release(storyOf(ctx)), s.server.release(storyOf(ctx))
-		s.done(ctx)
+		s.relayed(ctx)
 	})
 }
 
@@ -454,10 +452,8 @@ func (g *leg) side() side {
 
 // read reads once from a leg, and relays what was read.
 func (s *looped) read(g *leg) {
-	select {
-	case <-s.ended:
+	if s.ended.Load() {
 		return // finish is on its way
-	default:
 	}
 	in, err := g.hear()
 	s.heard(g, in, err)

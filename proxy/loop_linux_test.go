@@ -40,7 +40,7 @@ func loopedPair(t *testing.T) (s *looped, user, backend int) {
 	if err := e.Server(isReady, &l.out); err != nil || !e.Started() {
 		t.Fatalf("not started: %v", err)
 	}
-	s = &looped{relay: newRelay(nil, nil, e), loop: l}
+	s = &looped{relay: newRelay(nil, nil, nil, e), loop: l}
 	client, user := pair(t)
 	server, backend := pair(t)
 	s.client = leg{session: s, fd: client, peer: &s.server}

@@ -18,6 +18,6 @@ func (*loops) open(net.Listener, *zap.Logger, func(net.Conn) *session) bool { re
 
 func (*loops) settle() {}
 
-func handOver(context.Context, *relay, func(context.Context)) bool { return false }
+func handOver(*relay) bool { return false }
 
 func (*loops) close() {}

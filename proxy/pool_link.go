@@ -240,14 +240,15 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	return nil
 }
 
-// parked is the server's connection of a session that has left it at rest.
-func (x *session) parked(r *relay, in *loggedIn, server net.Conn) *parked {
-	if server != net.Conn(in.server) {
-		in.server.Conn = server // an event loop had it
+// park is for a session that has left the server's connection at rest.
+func (x *session) park(server net.Conn) *parked {
+	if server != net.Conn(x.link) {
+		x.link.Conn = server // an event loop had it
 	}
+	e := x.relay.engine
 	return &parked{
-		lease: *in.lease, pool: x.server.pool, link: in.server, user: in.user, version: in.version,
-		cancel: r.engine.CancelKey(), reported: r.engine.Reported(),
+		lease: *x.lease, pool: x.server.pool, link: x.link, user: x.place.user, version: x.version,
+		cancel: e.CancelKey(), reported: e.Reported(),
 	}
 }
 

@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
@@ -30,20 +32,28 @@ type relay struct {
 	draining bool
 	waiting  bool // fromClient waits until the client is no longer held
 
-	resumed chan struct{} // it no longer is
-	ended   chan struct{} // closed when the session is over
+	resumed chan struct{} // it no longer is, or the session is over
 	once    sync.Once
-	left    bool // the server's connection is kept: what follows of the session is the client's side alone
-	torn    bool // the client was left within a message: nothing can be said to it any more. fromServer's
-	// park makes of the server's connection, which the caller has, one to be kept. It is called once, where the engine says so.
-	park func(net.Conn) *parked
+	ended   atomic.Bool // the session is over
+	left    bool        // the server's connection is kept: what follows of the session is the client's side alone
+	torn    bool        // the client was left within a message: nothing can be said to it any more. fromServer's
+	owner
 	driver
-	end     ending // why; set before ended is closed
+	end     ending // why; set before ended is
 	rest    rest   // what the watch has seen of it
 	welcome []byte // what the client is to be sent when all of the beginning is there; nil once it was
 	moved   traffic
-	asked   time.Time           // since when the client is held; zero where it is not
-	waited  func(time.Duration) // is told how long it was
+	asked   time.Time // since when the client is held; zero where it is not
+}
+
+// owner is whose bytes a relay moves.
+type owner interface {
+	// waited is told how long the client was held.
+	waited(time.Duration)
+	// park makes of the server's connection, which the caller has, one to be kept. It is called once, where the engine says so.
+	park(net.Conn) *parked
+	// relayed is called, in a story of its own, when an event loop has nothing more to do for the session.
+	relayed(ctx context.Context)
 }
 
 // driver is what reads and writes for a relay: see blocking and looped.
@@ -71,8 +81,8 @@ const (
 	byPolicy   side = "policy"  // the proxy, because a new policy does not let the client in
 )
 
-func newRelay(client, server net.Conn, e *engine.Engine) *relay {
-	r := &relay{client: client, server: server, engine: e, ended: make(chan struct{}), waited: func(time.Duration) {}}
+func newRelay(o owner, client, server net.Conn, e *engine.Engine) *relay {
+	r := &relay{owner: o, client: client, server: server, engine: e}
 	r.driver = blocking{r}
 	return r
 }
@@ -85,6 +95,7 @@ func (b blocking) interrupt() {
 	past := time.Unix(1, 0)
 	_ = b.client.SetDeadline(past)
 	_ = b.server.SetDeadline(past)
+	b.wake()
 }
 
 func (b blocking) miss() {
@@ -110,10 +121,8 @@ func (r *relay) start(welcome, rest []byte) bool {
 	}
 	r.mu.Lock() // as drain and kill do: their deadline must stay
 	defer r.mu.Unlock()
-	select {
-	case <-r.ended:
+	if r.ended.Load() {
 		return false
-	default:
 	}
 	// The login is over, and its deadline with it. A connection that cannot be given another is closed.
 	never := time.Time{}
@@ -124,11 +133,21 @@ func (r *relay) start(welcome, rest []byte) bool {
 
 // run relays until the session is over and both goroutines have ended. The connections are still open then.
 func (r *relay) run() {
+	r.mu.Lock()
 	r.resumed = make(chan struct{}, 1)
+	r.mu.Unlock()
 	var other sync.WaitGroup
 	other.Go(r.fromClient)
 	r.fromServer()
 	other.Wait()
+}
+
+// wake makes fromClient look whether the client is still held.
+func (r *relay) wake() {
+	select {
+	case r.resumed <- struct{}{}:
+	default: // it will look anyhow
+	}
 }
 
 // finish ends the session; the first cause counts. Any goroutine may call it.
@@ -142,7 +161,7 @@ func (r *relay) finish(e ending) {
 func (r *relay) conclude(e ending) (first bool) {
 	r.once.Do(func() {
 		r.end = e
-		close(r.ended)
+		r.ended.Store(true)
 		first = true
 	})
 	return first
@@ -218,7 +237,7 @@ func (r *relay) take(in []byte, err error, out *engine.Out) bool {
 	resting := r.draining && r.engine.Idle()
 	if r.waiting && !r.engine.Held() {
 		r.waiting = false
-		r.resumed <- struct{}{}
+		r.wake()
 	}
 	begins := !r.engine.Started() && violation == nil && err == nil
 	r.mu.Unlock()
@@ -277,11 +296,9 @@ func (r *relay) fromClient() {
 func (r *relay) say(in []byte, out *engine.Out) bool {
 	for {
 		r.mu.Lock()
-		select {
-		case <-r.ended:
+		if r.ended.Load() {
 			r.mu.Unlock()
 			return false
-		default:
 		}
 		taken, violation := r.speak(in, out)
 		in = in[taken:]
@@ -306,11 +323,7 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 		case !held:
 			return true
 		}
-		select {
-		case <-r.resumed:
-		case <-r.ended:
-			return false
-		}
+		<-r.resumed
 	}
 }
 

@@ -18,7 +18,7 @@ func (faulty) Stale() bool { panic("a fault") }
 func TestFaultEndsItsSession(t *testing.T) {
 	client, far := net.Pipe()
 	defer func() { _ = errors.Join(client.Close(), far.Close()) }()
-	r := newRelay(client, client, engine.New(engine.Config{Directory: faulty{}, MaxMessage: 1 << 10}, engine.StartRole{}))
+	r := newRelay(nil, client, client, engine.New(engine.Config{Directory: faulty{}, MaxMessage: 1 << 10}, engine.StartRole{}))
 	var out engine.Out
 	err := r.listen(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle), &out)
 	var fault *panicked

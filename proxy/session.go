@@ -33,14 +33,17 @@ type session struct {
 	client   netip.Addr // where the client is; not valid on a Unix socket, and before it is known
 	came     time.Time
 	place    place          // what it is counted as
-	tls      string         // the version; empty without
+	tls      uint16         // the version; 0 without
+	version  wire.Version   // of the protocol
 	method   AuthMethod     // how the client was let in
 	who      policy.Session // once its startup packet is read
 	peer     string         // the client's address for logs and audit records
 
-	ctx    context.Context // of the login, until that is over
-	cancel context.CancelFunc
+	link  *serverLink // once the client is logged in
+	lease *lease      // what link can be kept for; nil where it is to be closed
 
+	ctx     context.Context // of the login, until that is over
+	cancel  context.CancelFunc
 	mu      sync.Mutex
 	relay   *relay // once the client is logged in
 	leaving bool
@@ -87,6 +90,14 @@ func (x *session) serve(ctx context.Context) {
 	}
 }
 
+// encryption names the version of TLS; empty without.
+func (x *session) encryption() string {
+	if x.tls == 0 {
+		return ""
+	}
+	return tls.VersionName(x.tls)
+}
+
 // over is called once, when the session has ended.
 func (x *session) over() {
 	x.cancel()
@@ -115,7 +126,7 @@ func (x *session) begin(ctx context.Context) (handed bool) {
 		return false
 	}
 	if v.tls != nil {
-		x.tls = tls.VersionName(v.tls.Version)
+		x.tls = v.tls.Version
 	}
 	x.meet(v)
 	login, span := x.traceLogin(ctx, v)
@@ -424,41 +435,45 @@ func localizeLogin(c scope.Cluster, user scope.Short, frame []byte) []byte {
 
 // run hands the session to an event loop, or to goroutines, which relay until it is over, and do the rest.
 func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed bool) {
-	r := newRelay(v.conn, in.server, engine.New(x.engineConfig(v, in), v.start))
-	r.waited = func(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
-	r.park = func(server net.Conn) *parked { return x.parked(r, in, server) }
+	x.link, x.lease, x.version = in.server, in.lease, in.version
+	r := newRelay(x, v.conn, in.server, engine.New(x.engineConfig(v, in), v.start))
 	x.attach(r)
 	x.recheck() // the policy may be another by now
 	if !r.start(in.welcome, in.rest) {
-		x.ended(ctx, r, in)
+		x.ended(ctx)
 		return false
-	}
-	in.welcome, in.rest = nil, nil
-	done := func(ctx context.Context) {
-		x.ended(ctx, r, in)
-		x.over()
 	}
 	conn := x.conn
 	x.conn = nil // its memory too
-	if handOver(ctx, r, done) {
+	if handOver(r) {
 		return true
 	}
 	x.conn = conn
 	go func() { //nolint:gosec // in no story, and with a stack that no TLS handshake has grown; the login, and with it ctx, is over
 		r.run()
-		done(context.Background())
+		x.relayed(context.Background())
 	}()
 	return true
 }
 
+// waited notes how long the client was held.
+func (x *session) waited(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
+
+// relayed is for a session whose bytes nobody moves any more.
+func (x *session) relayed(ctx context.Context) {
+	x.ended(ctx)
+	x.over()
+}
+
 // ended tells both sides and the log that the relay has ended.
-func (x *session) ended(ctx context.Context, r *relay, in *loggedIn) {
+func (x *session) ended(ctx context.Context) {
+	r := x.relay
 	end, e := r.end, r.engine
 	if r.left || r.keep() {
 		r.abandon()
 		x.close(r.client)
 	} else {
-		x.farewell(ctx, r, in)
+		x.farewell(ctx, r)
 		r.abandon()
 		x.close(r.client)
 		x.close(r.server)
@@ -472,7 +487,7 @@ func (x *session) ended(ctx context.Context, r *relay, in *loggedIn) {
 		return
 	}
 	said := []zap.Field{
-		zap.String("role", string(in.user)), zap.String("tls", x.tls), zap.String("auth", string(x.method)),
+		zap.String("role", string(x.place.user)), zap.String("tls", x.encryption()), zap.String("auth", string(x.method)),
 		zap.Duration("duration", time.Since(x.came)), zap.Uint64("from_client_bytes", r.moved.heard), zap.Uint64("from_server_bytes", r.moved.said),
 		zap.String("ended_by", string(r.endedBy())), reason,
 	}
@@ -560,7 +575,7 @@ func (s *Server) accessChanged(database string) {
 
 // farewell tells both sides that the session is over, as far as they can still be told, and cancels what the server does
 // for a client that is gone.
-func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
+func (x *session) farewell(ctx context.Context, r *relay) {
 	e := r.engine
 	until := time.Now().Add(lastWords)
 	_ = r.client.SetDeadline(until) // fails where nothing can be told
@@ -574,7 +589,7 @@ func (x *session) farewell(ctx context.Context, r *relay, in *loggedIn) {
 	}
 	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
 		if c, err := wire.DecodeCancel(key); err == nil {
-			if err := in.server.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
+			if err := x.link.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
 				x.log().Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}
 		}

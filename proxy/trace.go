@@ -39,7 +39,7 @@ func (x *session) traced() []trace.Field {
 
 // loggedInAs ends the span of a login.
 func (x *session) loggedInAs(span trace.Span, in *loggedIn, err error) {
-	span.Set(trace.Text("pgscope.auth", string(x.method)), trace.Text("pgscope.tls", x.tls))
+	span.Set(trace.Text("pgscope.auth", string(x.method)), trace.Text("pgscope.tls", x.encryption()))
 	var failed *loginError
 	switch {
 	case err == nil:
@@ -64,7 +64,7 @@ func (x *session) traceStatement(r audit.Record, parent string, st engine.Statem
 	if len(kinds) > 0 {
 		name = kinds[0]
 	}
-	_, span := x.server.o.Tracer.Begin(x.ctx, trace.Work{Name: name, Client: true, Parent: parent, Began: st.Came}, append(x.traced(),
+	_, span := x.server.o.Tracer.Begin(context.Background(), trace.Work{Name: name, Client: true, Parent: parent, Began: st.Came}, append(x.traced(),
 		trace.Text("pgscope.role", r.Role), trace.Texts("pgscope.actions", kinds), trace.Text("db.query.text", r.Statement),
 		trace.Text("pgscope.decision", r.Decision), trace.Text("pgscope.rule", r.Rule), trace.Text(traceSQLSTATE, r.Result))...)
 	if span.Was("decide", st.Came, st.Decided); st.Sent != "" {

@@ -21,7 +21,7 @@ import (
 // See docs/adr/0010-claims.md.
 type claim struct {
 	name   scope.Short
-	closes int // CloseComplete messages seen
+	closes uint8 // CloseComplete messages seen
 	done   bool
 	retry  bool // it failed, and the names can be asked about without the client's knowing
 }

@@ -59,6 +59,9 @@ func (t *target) connectAs(buffer int, parameters map[string]string) (*session, 
 	if err != nil {
 		return nil, err
 	}
+	if err := conn.SyncConn(context.Background()); err != nil { // pgx may be reading in the background
+		return nil, err
+	}
 	h, err := conn.Hijack()
 	if err != nil {
 		return nil, err
