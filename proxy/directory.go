@@ -68,6 +68,7 @@ type directory struct {
 	roles  map[scope.Cluster]scope.Role
 	listed time.Time // when all of them were listed; zero when they must be anew
 	plain  bool      // whether no schema had roles of its own then
+	census *scope.Census
 	known  *engine.Rewritings
 	// doubtful are roles that this proxy's sessions have changed since then.
 	doubtful map[scope.Cluster]struct{}
@@ -112,6 +113,12 @@ func (d *directory) Recall(name scope.Short) (*scope.View, scope.Cluster) {
 	v := db.View()
 	v.Created(c, scope.Own)
 	return v, c
+}
+
+func (d *directory) Census() *scope.Census {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.census
 }
 
 func (d *directory) Rewritings() *engine.Rewritings {
@@ -165,7 +172,7 @@ func (d *directory) Learn(v *scope.View) {
 	d.db = v.DB
 	if v.Whole {
 		clear(d.roles)
-		d.listed, d.plain = time.Now(), v.Plain
+		d.listed, d.plain, d.census = time.Now(), v.Plain, v.Census
 		clear(d.admitted)
 		clear(d.doubtful)
 	}
@@ -207,6 +214,7 @@ func (d *directory) Changed(names ...scope.Cluster) {
 		clear(d.doubtful)
 		return
 	}
+	d.census = d.census.Forget(d.db, names...)
 	for _, c := range names {
 		d.doubtful[c] = struct{}{}
 	}
@@ -240,6 +248,7 @@ func (unscoped) Own(scope.Cluster) (scope.Short, bool)           { return "", fa
 func (unscoped) Recall(scope.Short) (*scope.View, scope.Cluster) { return nil, "" }
 func (unscoped) Admit(scope.Cluster, scope.Short)                {}
 func (unscoped) Admitted(scope.Cluster, scope.Short) bool        { return true }
+func (unscoped) Census() *scope.Census                           { return nil }
 func (unscoped) Rewritings() *engine.Rewritings                  { return engine.NewRewritings() }
 func (unscoped) Stale() bool                                     { return false }
 func (unscoped) Learn(*scope.View)                               {}

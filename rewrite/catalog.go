@@ -18,11 +18,12 @@ import (
 type reference struct {
 	start, end int // bytes of the text
 	form       form
-	as         string // subselect: the alias that it needs; fixed: the text; else the name of the result's column
-	relation   string // subselect: which
-	cast       string // what gives a parameter the type that it would have had
-	set        bool   // it holds a function that returns a set
-	constant   string // the name that is said there, or that alone is sought in the relation; empty where it is not so plain
+	as         string                          // subselect: the alias that it needs; fixed: the text; else the name of the result's column
+	relation   string                          // subselect: which
+	cast       string                          // what gives a parameter the type that it would have had
+	set        bool                            // it holds a function that returns a set
+	constant   string                          // the name that is said there, or that alone is sought in the relation; empty where it is not so plain
+	reads      func(columns []string) []string // subselect: the columns that the query may read
 }
 
 // forTexts reports whether the server's own name is left where a block makes a text of it for the server:
@@ -121,7 +122,8 @@ func (c *catalogReader) unnamed(n *pg.ResTarget) int {
 // catalogReader walks over a query.
 type catalogReader struct {
 	*reader
-	ctes [][]string // the names of WITH queries in scope
+	ctes  [][]string     // the names of WITH queries in scope
+	query *pg.SelectStmt // that is being read; nil for other statements
 }
 
 // stretch is a run of bytes of the text; the zero value is none.
@@ -219,7 +221,8 @@ func (c *catalogReader) children(m proto.Message, own func(field string, v proto
 
 // with reads a statement with the names of its WITH queries in scope. Without RECURSIVE each is known only after it.
 func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
-	outer := len(c.ctes)
+	outer, around := len(c.ctes), c.query
+	c.query, _ = m.(*pg.SelectStmt)
 	var names []string
 	for _, n := range w.GetCtes() {
 		if w.Recursive {
@@ -247,8 +250,8 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 			for list, i := v.List(), 0; i < list.Len(); i++ {
 				before := len(c.references)
 				c.from(list.Get(i).Message().Interface())
-				if query, ok := m.(*pg.SelectStmt); ok && len(c.references) > before {
-					seek(query, query.FromClause[i].GetRangeVar(), &c.references[len(c.references)-1])
+				if c.query != nil && len(c.references) > before {
+					seek(c.query, c.query.FromClause[i].GetRangeVar(), &c.references[len(c.references)-1])
 				}
 			}
 		case "source_relation":
@@ -258,7 +261,7 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 		}
 		return true
 	})
-	c.ctes = c.ctes[:outer]
+	c.ctes, c.query = c.ctes[:outer], around
 }
 
 // target reads a column that COPY makes a text of.
@@ -320,7 +323,9 @@ func (c *catalogReader) rangeVar(n *pg.RangeVar) {
 	case !n.Inh:
 		first--
 	}
-	ref := reference{start: t.list[first].start, end: t.list[next-1].end, form: subselect, relation: name}
+	ref := reference{
+		start: t.list[first].start, end: t.list[next-1].end, form: subselect, relation: name, reads: reads(c.query, n),
+	}
 	if n.Alias == nil {
 		ref.as = n.Relname
 	}
@@ -337,11 +342,7 @@ func seek(query *pg.SelectStmt, table *pg.RangeVar, ref *reference) {
 		return
 	}
 	rel := relations[ref.relation]
-	called := table.Relname
-	if table.Alias != nil {
-		called = table.Alias.Aliasname
-	}
-	if len(rel.roles) != 1 || rel.roles[0].name == "" || rel.roles[0].oid == "" || usesSettings(query, rel, called) {
+	if len(rel.roles) != 1 || rel.roles[0].name == "" || rel.roles[0].oid == "" {
 		return
 	}
 	conditions := []*pg.Node{query.WhereClause}
@@ -361,25 +362,53 @@ func seek(query *pg.SelectStmt, table *pg.RangeVar, ref *reference) {
 		if last < 0 || fields[last].GetString_().GetSval() != rel.roles[0].name {
 			continue
 		}
-		if last == 0 && len(query.FromClause) == 1 || last == 1 && fields[0].GetString_().GetSval() == called {
+		if last == 0 && len(query.FromClause) == 1 || last == 1 && fields[0].GetString_().GetSval() == called(table) {
 			ref.constant = constant
 		}
 	}
 }
 
-// usesSettings reports whether a query may read the settings in a list of roles, by their name or with the whole row.
-func usesSettings(query *pg.SelectStmt, rel shownRelation, called string) (uses bool) {
+// called is what a query calls a table.
+func called(table *pg.RangeVar) string {
+	if table.Alias != nil {
+		return table.Alias.Aliasname
+	}
+	return table.Relname
+}
+
+// reads tells which columns of a table a query may read: all, where it reads whole rows, or says a name that is none of the table's, which
+// the server shall judge by all of them.
+func reads(query *pg.SelectStmt, table *pg.RangeVar) func(columns []string) []string {
+	all := len(table.Alias.GetColnames()) > 0
+	if query == nil {
+		return func(columns []string) []string { return columns }
+	}
+	named := make(map[string]struct{})
 	walk(query.ProtoReflect(), func(m proto.Message) {
 		switch n := m.(type) {
 		case *pg.JoinExpr:
-			uses = uses || n.IsNatural || n.UsingClause != nil
+			all = all || n.IsNatural || n.UsingClause != nil
 		case *pg.ColumnRef:
-			last := n.Fields[len(n.Fields)-1]
-			name := last.GetString_().GetSval()
-			uses = uses || last.GetAStar() != nil || rel.columns[name] == settingsColumn || name == called
+			last := len(n.Fields) - 1
+			if last > 0 && n.Fields[last-1].GetString_().GetSval() != called(table) {
+				return
+			}
+			name := n.Fields[last].GetString_().GetSval()
+			all = all || name == "" || name == called(table)
+			named[name] = struct{}{}
 		}
 	})
-	return uses
+	return func(columns []string) (read []string) {
+		for _, c := range columns {
+			if has(named, c) {
+				read = append(read, c)
+			}
+		}
+		if all || len(read) < len(named) {
+			return columns
+		}
+		return read
+	}
 }
 
 // plainConstant returns a constant's string if it is a name that means itself however it is read; else an empty one.

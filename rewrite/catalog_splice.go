@@ -34,7 +34,7 @@ func (m *mapping) look() {
 	if m.mode != scope.Transparent || len(m.references) == 0 {
 		return
 	}
-	l := newLens(m.view.DB)
+	l := newLens(m.view.DB, m.view.Census)
 	var ends Edits // of expressions in expressions the inner ends first
 	for _, ref := range m.references {
 		switch ref.form {
@@ -46,6 +46,7 @@ func (m *mapping) look() {
 			if columns == nil {
 				continue // a version without it, or it is gone: the server says so
 			}
+			columns = ref.reads(columns)
 			text := l.only(ref.relation, columns, ref.constant)
 			if text == "" {
 				text = l.relation(ref.relation, columns)
@@ -55,7 +56,7 @@ func (m *mapping) look() {
 			}
 			m.edits = append(m.edits, edit{ref.start, ref.end, text})
 		default:
-			if text := l.said(ref.form, ref.constant, ref.as); text != "" {
+			if text := l.said(ref.form, ref.constant); text != "" {
 				m.edits = append(m.edits, edit{ref.start, ref.end, text})
 				continue
 			}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pgscope/pgscope-proxy/rewrite/charset"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -27,15 +28,15 @@ const (
 	// oidSQL is the OID of the role {name}, NULL where there is none.
 	oidSQL = `pg_catalog.to_regrole(pg_catalog.quote_ident({name}::pg_catalog.text))::pg_catalog.oid`
 
-	// markerSQL is the OID of the database's marker, looked up once for a query. Of pg_auth_members the planner always expects few rows (its
-	// statistics are those of the relation cache's file), so that it may read all of them where an index would serve: then it is this
-	// that makes a row cheap.
-	markerSQL = `(SELECT {marker})`
+	// markerSQL is the OID of the database's marker where it is not known, looked up once for a query; 0 for none. Of pg_auth_members
+	// the planner always expects few rows (its statistics are those of the relation cache's file), so that it may read all of them where
+	// an index would serve: then it is this that makes a row cheap.
+	markerSQL = `(SELECT COALESCE(pg_catalog.to_regrole({marker})::pg_catalog.oid, 0::pg_catalog.oid))`
 
 	// shownSQL is the name that the database has for one of its roles, NULL for all others. It is the rule of scope.View: a
 	// member of the marker, with the prefix.
 	shownSQL = `CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) THEN CASE WHEN {member} THEN {cut}{ofKin} END END`
-	cutSQL   = `pg_catalog.right({name}::pg_catalog.text, pg_catalog.length({lead}::pg_catalog.text) {*} -1)`
+	cutSQL   = `pg_catalog.substr({name}::pg_catalog.text, {behindLead})`
 
 	// memberSQL looks one role up among the members of the database's marker.
 	memberSQL = `(SELECT true FROM pg_catalog.pg_auth_members pgscope_m` +
@@ -65,17 +66,6 @@ const (
 		`SELECT FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid` +
 		` AND pgscope_m.member {=} {oid}) LIMIT 1)`
 
-	// leadSQL is what the roles of another scope begin with, as the comment of its marker has it: scope.Database.Comment. A
-	// prefix with control characters is not recognised: its \u escapes would need decoding that can fail.
-	leadSQL = `(CASE WHEN pg_catalog.strpos(pgscope_d.description, E'\\') {=} 0 THEN ` +
-		`pg_catalog.split_part(pg_catalog.split_part(pgscope_d.description, '"prefix":"', 2), '"', 1) {||} '_' {||} ` +
-		`CASE WHEN pg_catalog.strpos(pgscope_d.description, '"schema":"') {=} 0 THEN '' ELSE ` +
-		`pg_catalog.split_part(pg_catalog.split_part(pgscope_d.description, '"schema":"', 2), '"', 1) {||} '_' END ELSE ` +
-		`('"' {||} (pg_catalog.regexp_match(pgscope_d.description, {prefix}))[1] {||} '"')::pg_catalog.json {#>>} '{}' {||} '_' END)`
-
-	// prefixPattern finds the prefix in a marker's comment.
-	prefixPattern = `"prefix":"((?:[^"\\\x01-\x1f]|\\["\\])+)"`
-
 	// othersSQL are the conditions of a marker pgscope_d of another database or its schemas. Roles of this database are told
 	// before the roles of others are looked at.
 	othersSQL = `pgscope_d.classoid {=} 1260::pg_catalog.oid` +
@@ -87,17 +77,17 @@ const (
 		` ON pgscope_d.objoid {=} pgscope_m.roleid WHERE pgscope_m.member {=} (SELECT {oid}) AND {others}` +
 		` AND pg_catalog.starts_with({name}::pg_catalog.text, {otherLead}))`
 
-	// foreignersSQL are the roles of which that is true, by the names of the snapshot.
-	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f JOIN pg_catalog.pg_roles pgscope_g` +
-		` ON pgscope_g.oid {=} pgscope_f.member WHERE pg_catalog.starts_with(pgscope_g.rolname::pg_catalog.text, (SELECT pg_catalog.jsonb_object_agg(pgscope_d.objoid, {otherLead})` +
-		` FROM pg_catalog.pg_shdescription pgscope_d WHERE {others}) {->>} pgscope_f.roleid::pg_catalog.text))`
+	// foreignersSQL are the members of other databases' markers, the known ones and those that have come since: by OIDs, which no
+	// snapshot has otherwise. Who is among them, and not theirs, the census tells.
+	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f WHERE {known}pgscope_f.roleid {<>} {ours}{notKin}` +
+		` AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_f.roleid)::pg_catalog.text, 'pgscope_'))`
 
 	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none.
 	twinSQL = `(SELECT pgscope_m.member FROM pg_catalog.pg_auth_members pgscope_m` +
 		` WHERE pgscope_m.roleid {=} {ours} AND pgscope_m.member {=} {namesake} LIMIT 1)`
 
 	// namesakeSQL is the OID of the role with the prefix and {name}. A name that is too long would be cut, and be another's.
-	namesakeSQL = `pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length({lead} {||} {name}::pg_catalog.text) {<=} 63` +
+	namesakeSQL = `pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length({name}::pg_catalog.text) {<=} {room}` +
 		` THEN pg_catalog.quote_ident({lead} {||} {name}::pg_catalog.text) END)::pg_catalog.oid`
 
 	// kinTwinSQL is the OID of the role of a schema that {name} means: by itself along the search_path, or with the schema
@@ -112,16 +102,14 @@ const (
 		` ORDER BY pg_catalog.array_position({path}, pgscope_k.s COLLATE pg_catalog."C") LIMIT 1)`
 	pathSQL = `pg_catalog.current_schemas(false)::pg_catalog.text[]`
 
-	// referencedSQL are the roles that something in this database, or the database itself, depends on.
-	referencedSQL = `(SELECT pgscope_d.refobjid FROM pg_catalog.pg_shdepend pgscope_d WHERE pgscope_d.refclassid {=} 1260::pg_catalog.oid` +
-		` AND (pgscope_d.dbid {=} {database} OR pgscope_d.classid {=} 1262::pg_catalog.oid AND pgscope_d.objid {=} {database}))`
-
 	reservedSQL = `pg_catalog.starts_with({name}::pg_catalog.text, 'pgscope_')`
 
-	// hiddenRowSQL: the role of a row belongs to another database, or is a global one that has the name of one of the
-	// database's, and nothing depends on it. {names} are those of the database's own.
-	hiddenRowSQL = `NOT (pg_catalog.starts_with({name}::pg_catalog.text, {lead}) AND {names} {?} {name}::pg_catalog.text) AND (` +
-		`{oid} {=} ANY {foreigners} OR {names} {?} ({lead} {||} {name}::pg_catalog.text)) AND NOT {oid} {=} ANY {referenced}`
+	// settingsTextSQL does that in the text of the array.
+	settingsTextSQL = `pg_catalog.replace(pg_catalog.replace(pg_catalog.replace({settings}::pg_catalog.text, {opened}, {openRole}),` +
+		` {next}, ',role='), {quoted}, '"role=')::pg_catalog.text[]`
+
+	// shadowedSQL: the role, which is none of the database's, has the name of one.
+	shadowedSQL = `NOT (pg_catalog.starts_with({name}::pg_catalog.text, {lead}){andIsOwn}) AND {namesakeIsOwn}`
 
 	// settingsSQL has the short name for that of the role that is one of {settings}, if one is.
 	settingsSQL    = `pg_catalog.array_replace({settings}, 'role=' {||} {role}, 'role=' {||} {short})`
@@ -134,18 +122,17 @@ const (
 		` FROM ROWS FROM (pg_catalog.jsonb_each_text({names})) pgscope_a (c, n), LATERAL (VALUES (pgscope_a.c, {oddASCII}),` +
 		` ('"' {||} pg_catalog.replace(pgscope_a.c, '"', '""') {||} '"', {odd})) pgscope_k (k, odd))`
 
-	// saidSQL is the role that a constant says: the database's, {own} in the cluster, or {else}. An aggregate has
-	// a row where the role has none; from PostgreSQL 16 on there may be a membership for each grantor.
-	saidSQL = `(SELECT COALESCE((pg_catalog.array_agg(pgscope_m.member))[1]::pg_catalog.regrole, {else})::pg_catalog.{type} AS {as}` +
-		` FROM pg_catalog.pg_auth_members pgscope_m` +
-		` WHERE pgscope_m.roleid {=} {ours} AND pgscope_m.member {=} pg_catalog.to_regrole({own})::pg_catalog.oid)`
+	// isOwnSQL: the role {oid} is one of the database's, if there is one and it has the name of one. Nothing has to be planned for
+	// pg_has_role, which takes superusers, and members of members, for members too: where there are such, the census says it.
+	isOwnSQL = `pg_catalog.pg_has_role({oid}, {ours}, 'MEMBER')`
 
-	// onlySQL are the rows of {relation} that the database knows by the constant {name}: its own role, {own} in the cluster, or where
-	// it has none, the global one.
-	onlySQL = `(SELECT {columns} FROM {relation} pgscope_r WHERE {rolname} {=} ANY (ARRAY[{own}, {name}]::pg_catalog.name[])` +
-		` AND ({rolname} {=} {name}::pg_catalog.name) {=} ((SELECT true FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} {ours}` +
-		` AND pgscope_m.member {=} CASE WHEN {rolname} {=} {name}::pg_catalog.name THEN pg_catalog.to_regrole({ownIdent})::pg_catalog.oid` +
-		` ELSE {oid} END LIMIT 1) IS NULL){hidden})`
+	// aclTextSQL is {text}, that of an access list, in short names. In it a name stands behind one of four characters, and where
+	// they stand in names themselves with {lead} behind them, the census says it.
+	aclTextSQL = `pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace({text}, {opened}, {open}), {next}, ','), {by}, '/'), {quoted}, '"')`
+
+	// aclTextsSQL is aclTextSQL of the list pgscope_x.x, {short}, without the items of markers: behind a comma, or as the first.
+	aclTextsSQL = `(CASE WHEN pg_catalog.strpos(pgscope_x.x, 'pgscope_') {=} 0 THEN {short}` +
+		` ELSE pg_catalog.regexp_replace(pg_catalog.regexp_replace({short}, {followed}, '', 'g'), {first}, {open}) END)::pg_catalog.text[]`
 
 	// hiddenSQL: {name} is a role of the cluster, but no name of the database.
 	hiddenSQL = `({reserved} OR ({shown}) IS NOT NULL OR {foreign})`
@@ -153,19 +140,22 @@ const (
 
 // lens shows the roles of a cluster as one database sees them.
 type lens struct {
-	prefix       string // what the database's roles begin with
-	lead, marker string // SQL expressions
-	inComments   string // what tells this database's markers by their comments: an SQL expression
-	database     string // its OID: an SQL expression
-	kin          string // the schemas with roles: a relation pgscope_k of their markers m, leads l and names s; empty where there are none
-	pattern      string // an SQL expression: the regular expression of lead at the beginning, in what the server keeps
-	deparsed     string // the same as the server writes it
+	prefix     string // what the database's roles begin with
+	lead, ours string // the same, and its marker's OID: SQL expressions
+	behindLead string // the place behind lead, in characters as the server counts them
+	inComments string // what tells this database's markers by their comments: an SQL expression
+	kin        string // the schemas with roles: a relation pgscope_k of their markers m, leads l and names s; empty where there are none
+	pattern    string // an SQL expression: the regular expression of lead at the beginning, in what the server keeps
+	deparsed   string // the same as the server writes it
+
+	census                *scope.Census // nil where it does not say what names mean
+	others, ofKin, guests string        // what it has of OIDs: SQL expressions for arrays; empty for none
 }
 
 // maxKin bounds the schemas whose roles are shown under their short names: each makes each reference longer.
 const maxKin = 256
 
-func newLens(db scope.Database) lens {
+func newLens(db scope.Database, census *scope.Census) lens {
 	expression := "^" + regexp.QuoteMeta(db.Prefix) + scope.Separator
 	pattern := scope.QuoteLiteral(expression)
 	deparsed := "'" + strings.ReplaceAll(expression, "'", "''") + "'::text" // never E'…', simple_quote_literal in ruleutils.c
@@ -173,16 +163,41 @@ func newLens(db scope.Database) lens {
 		pattern = "pg_catalog.concat('^', pg_catalog.current_database(), '" + scope.Separator + "')"
 		deparsed = strings.ReplaceAll(pattern, "pg_catalog.", "")
 	}
-	return lens{
+	l := lens{
 		pattern: pattern, deparsed: deparsed,
 		prefix: db.Prefix + scope.Separator,
 		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
-		marker: "pg_catalog.to_regrole(" + scope.QuoteLiteral(db.Marker.Ident()) + ")::pg_catalog.oid",
 		kin:    kinRelation(db.Kin),
 
 		inComments: scope.QuoteLiteral(db.InComments()),
-		database:   strconv.FormatUint(uint64(db.OID), 10) + "::pg_catalog.oid",
 	}
+	l.behindLead = strconv.Itoa(len(l.prefix) + 1)
+	if !charset.ASCII(l.prefix) {
+		l.behindLead = l.sql("pg_catalog.length({lead}::pg_catalog.text) {+} 1")
+	}
+	if db.Enrolled && db.MarkerOID != 0 {
+		l.ours = oidLiteral(db.MarkerOID)
+	} else {
+		l.ours = l.sql(markerSQL, "marker", scope.QuoteLiteral(db.Marker.Ident()))
+	}
+	if census != nil {
+		l.others, l.ofKin, l.guests = oidArray(census.Others), oidArray(census.Kin), oidArray(census.Guests)
+		if l.kin == "" && !census.Alike {
+			l.census = census
+		}
+	}
+	return l
+}
+
+func oidLiteral(oid uint32) string {
+	return "'" + strconv.FormatUint(uint64(oid), 10) + "'::pg_catalog.oid"
+}
+
+func oidArray(list string) string {
+	if list == "" {
+		return ""
+	}
+	return scope.QuoteLiteral(list) + "::pg_catalog.oid[]"
 }
 
 func kinRelation(list []scope.Schema) string {
@@ -221,28 +236,28 @@ func (l lens) value(key string, pairs []string) string {
 	switch key {
 	case "lead":
 		return l.lead
-	case "marker":
-		return l.marker
 	case "kin":
 		return l.kin
 	case "ours":
-		return l.sql(markerSQL)
+		return l.ours
 	case "inComments":
 		return l.inComments
-	case "database":
-		return l.database
-	case "referenced":
-		return l.sql(referencedSQL)
+	case "behindLead":
+		return l.behindLead
+	case "room":
+		return strconv.Itoa(scope.MaxName - len(l.prefix))
 	case "path":
 		return pathSQL
 	case "others":
 		return l.sql(othersSQL)
 	case "otherLead":
-		return l.sql(leadSQL)
-	case "prefix":
-		return prefixInComment
+		return otherLead
 	case "":
 		return "{}"
+	case "open":
+		return "'{'"
+	case "openRole":
+		return "'{role='"
 	}
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i] == key {
@@ -252,7 +267,7 @@ func (l lens) value(key string, pairs []string) string {
 	return "OPERATOR(pg_catalog." + key + ")"
 }
 
-var prefixInComment = scope.QuoteLiteral(prefixPattern)
+var otherLead = scope.LeadSQL("pgscope_d.description")
 
 func (l lens) oid(name string) string      { return l.sql(oidSQL, "name", name) }
 func (l lens) reserved(name string) string { return l.sql(reservedSQL, "name", name) }
@@ -296,7 +311,15 @@ func (l lens) allShown(of namesOf) string {
 }
 
 // one is shown for a single role.
-func (l lens) one(oid, name string) string { return l.shown(oid, name, l.sql(memberSQL, "oid", oid)) }
+func (l lens) one(oid, name string) string { return l.shown(oid, name, l.member(oid)) }
+
+// member is whether a role of the database's prefix is a member of its marker.
+func (l lens) member(oid string) string {
+	if l.census != nil {
+		return l.sql(isOwnSQL, "oid", oid)
+	}
+	return l.sql(memberSQL, "oid", oid)
+}
 
 // short is the short name of the role name, an expression of type name or text, as the given type.
 func (l lens) short(name, typ string) string {
@@ -330,13 +353,37 @@ type role struct{ oid, name string }
 // pg_dump must. What is cheap is told first, in an order that the planner keeps. Of an equality the planner expects one row
 // in 200, of a condition one in two: too many, and what is done for each row is estimated so high that it is compiled.
 func (l lens) visible(roles []role) string {
-	var reserved []string
 	hide := ""
 	for _, r := range roles {
-		reserved = append(reserved, l.reserved(r.name))
-		hide += " WHEN " + l.sql(hiddenRowSQL, "oid", r.oid, "name", r.name, "names", rowNames, "foreigners", l.sql(foreignersSQL)) + " THEN 0"
+		unless := l.unlessGuest(r.oid)
+		andIsOwn := "" // if the census knows of no other that has the prefix, nor of one with it twice
+		if l.census == nil {
+			andIsOwn = " AND " + l.member(r.oid) + " IS NOT NULL"
+		}
+		shadowed := l.sql(shadowedSQL, "name", r.name, "andIsOwn", andIsOwn, "namesakeIsOwn", l.member(l.sql(namesakeSQL, "name", r.name)))
+		hide += " WHEN " + l.foreign(r.oid) + unless + " THEN 0 WHEN " + l.reserved(r.name) + " THEN 0 WHEN " + shadowed + unless + " THEN 0"
 	}
-	return "CASE WHEN " + strings.Join(reserved, " OR ") + " THEN 0" + hide + l.sql(" ELSE 1 END {=} 1")
+	return "CASE" + hide + l.sql(" ELSE 1 END {=} 1")
+}
+
+// unlessGuest goes on with a condition by which a role is hidden: not those that the census knows to be listed all the same.
+func (l lens) unlessGuest(oid string) string {
+	if l.guests == "" {
+		return ""
+	}
+	return " AND NOT " + oid + l.sql(" {=} ANY (") + l.guests + ")"
+}
+
+// foreign is the condition of a role in a row that is a member of another database's marker.
+func (l lens) foreign(oid string) string {
+	known, notKin := "", ""
+	if l.others != "" {
+		known = l.sql("pgscope_f.roleid {=} ANY (") + l.others + ") OR "
+	}
+	if l.ofKin != "" {
+		notKin = l.sql(" AND NOT pgscope_f.roleid {=} ANY (") + l.ofKin + ")"
+	}
+	return oid + l.sql(" {=} ANY "+foreignersSQL, "known", known, "notKin", notKin)
 }
 
 func (l lens) hidden(name string) string {
@@ -394,84 +441,21 @@ func (l lens) relation(name string, columns []string) string {
 	return "(SELECT " + shown + " FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r" + beside + where + ")"
 }
 
-// only is relation where the query looks for one name alone; empty where that needs to be told as of all others.
-func (l lens) only(name string, columns []string, constant string) string {
-	own, ok := l.twinOf(constant)
-	if !ok {
-		return ""
-	}
-	rel, quoted := relations[name], scope.QuoteLiteral(constant)
-	list := make([]string, len(columns))
-	for i, c := range columns {
-		list[i] = "pgscope_r." + scope.QuoteIdent(c)
-		if rel.columns[c] == nameColumn {
-			list[i] = quoted + typeName + " AS " + scope.QuoteIdent(c)
-		}
-	}
-	role := role{"pgscope_r." + rel.roles[0].oid, "pgscope_r." + rel.roles[0].name}
-	hidden := ""
-	if !alwaysSeen(constant) {
-		hidden = l.sql(" AND NOT CASE WHEN {rolname} {=} {name}::pg_catalog.name AND {foreign} THEN NOT {oid} {=} ANY {referenced} ELSE false END",
-			"rolname", role.name, "oid", role.oid, "name", quoted, "foreign", l.sql(foreignSQL, "oid", role.oid, "name", role.name))
-	}
-	schema, table := cutSchema(name)
-	return l.sql(onlySQL, "columns", strings.Join(list, ", "), "relation", scope.QuoteIdent(schema)+"."+scope.QuoteIdent(table),
-		"rolname", role.name, "oid", role.oid, "hidden", hidden, "name", quoted, "own", scope.QuoteLiteral(string(own)), "ownIdent", scope.QuoteLiteral(own.Ident()))
-}
-
-// twinOf is the name that a role of the database has in the cluster whose name is a constant; false where the constant is none, may
-// mean a role of a schema too, or is itself a role's name in the cluster.
-func (l lens) twinOf(constant string) (scope.Cluster, bool) {
-	own := scope.Cluster(l.prefix + constant)
-	return own, constant != "" && l.kin == "" && len(own) <= scope.MaxName &&
-		!strings.HasPrefix(constant, scope.Reserved) && !strings.HasPrefix(constant, l.prefix)
-}
-
-// alwaysSeen tells the names that no role of another database has in the cluster: those have a separator, and PostgreSQL keeps names
-// with pg_ for itself.
-func alwaysSeen(name string) bool {
-	return !strings.Contains(name, scope.Separator) || strings.HasPrefix(name, "pg_")
-}
-
-// said is the expression of the role that a constant says; empty where [lens.wrap] is to find that out.
-func (l lens) said(f form, constant, as string) string {
-	own, ok := l.twinOf(constant)
-	if !ok {
-		return ""
-	}
-	name, typ := scope.QuoteLiteral(constant)+typeText, "regrole"
-	missed, plain := scope.QuoteLiteral(missing+constant)+typeText+"::pg_catalog.regrole", name+"::pg_catalog.regrole"
-	switch f {
-	case clusterOID, clusterMember:
-		typ = "oid"
-	case clusterRegrole:
-	case clusterRegroleSoft:
-		missed, plain = "NULL", "pg_catalog.to_regrole("+name+")"
-	default:
-		return ""
-	}
-	if !alwaysSeen(constant) {
-		foreign := l.sql(foreignSQL, "oid", "pg_catalog.to_regrole("+name+")::pg_catalog.oid", "name", name)
-		plain = "CASE WHEN " + foreign + " THEN " + missed + " ELSE " + plain + " END"
-	}
-	return l.sql(saidSQL, "own", scope.QuoteLiteral(own.Ident()), "else", plain, "type", typ, "as", scope.QuoteIdent(as))
-}
-
 // beside is the item of a FROM list that has [rowNames]. OFFSET keeps the planner from making them anew for each use.
 func (l lens) beside(of namesOf) string {
 	return ", (SELECT " + l.allShown(of) + " AS o OFFSET 0) pgscope_o"
 }
 
-// single returns the expression for the one name of a relation that lists no roles; empty where there are more, which share what the
+// single returns the expression for the one name of a relation; empty where there are more, which share what the
 // query makes of all the database's roles. Of one, a set of them is cheaper to plan.
 func (l lens) single(rel shownRelation, kind column, ref string) string {
 	names := 0
 	for _, k := range rel.columns {
-		if k != definitionColumn {
+		if k != definitionColumn && k != settingsColumn {
 			names++
 		}
 	}
-	if names != 1 || rel.roles != nil || l.kin != "" || kind != nameColumn && kind != identifierColumn {
+	if names != 1 || l.kin != "" || kind != nameColumn && kind != identifierColumn {
 		return ""
 	}
 	typ, key, member, from := typeName, ref+typeText, "pgscope_n.n", functionNamesSQL
@@ -498,8 +482,11 @@ func (l lens) column(kind column, ref string) string {
 		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.rows("pgscope_u.n", typeName) +
 			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
 	case settingsColumn:
+		if l.spells() {
+			return l.sql(settingsTextSQL, "settings", ref, "opened", l.behind("{role="), "next", l.behind(",role="), "quoted", l.behind(`"role=`))
+		}
 		role := l.sql(settingRoleSQL, "settings", ref)
-		return l.sql(settingsSQL, "settings", ref, "role", role, "short", l.rows(role, typeText))
+		return l.sql(settingsSQL, "settings", ref, "role", role, "short", l.short(role, typeText))
 	case definitionColumn:
 		return l.definition(ref)
 	case characterColumn:
@@ -578,11 +565,18 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name, ofFunctions) + "), " + argument + typeText + ")" +
 			from, " AS x) pgscope_x)"
 	case aclTexts:
+		if l.spells() {
+			return "(SELECT " + l.sql(aclTextsSQL, "short", l.aclText("pgscope_x.x"), "followed", markerFollowing, "first", markerFirst) + from + "(",
+				")" + typeText + " AS x OFFSET 0) pgscope_x)"
+		}
 		return "(SELECT CASE WHEN " + l.without(argument) + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.text[] ELSE ARRAY(SELECT " +
 			aclItem + " FROM (SELECT " + aclParts + " AS m, pgscope_t.i FROM (SELECT pgscope_u.x::pg_catalog.text AS x, pgscope_u.i" +
 			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i) OFFSET 0) pgscope_t OFFSET 0) pgscope_i" +
 			l.besideItems() + " WHERE " + notMarkers + " ORDER BY pgscope_i.i) END" + from, " AS x) pgscope_x)"
 	case aclText:
+		if l.spells() {
+			return "(SELECT pg_catalog.substr(" + l.aclText("','"+concat+argument+typeText) + ", 2)" + from, " AS x) pgscope_x)"
+		}
 		return "(SELECT " + aclItem + from, " AS x) pgscope_x, LATERAL (SELECT " + aclParts + " AS m" +
 			" FROM (SELECT pgscope_x.x::pg_catalog.text AS x OFFSET 0) pgscope_t OFFSET 0) pgscope_i" + l.besideItems() + ")"
 	default:
@@ -652,6 +646,27 @@ func (l lens) without(list string) string {
 	}
 	return "(" + found(l.lead) + " OR " + found("'"+scope.Reserved+"'") + ") IS NOT TRUE"
 }
+
+// spells reports whether the text of an access list, or of settings, can be read as it is: whether the beginning of the database's names is all of letters that
+// want no quotes, and nobody else has it.
+func (l lens) spells() bool { return l.census != nil && plainLead.MatchString(l.prefix) }
+
+var plainLead = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+
+func (l lens) aclText(text string) string {
+	return l.sql(aclTextSQL, "text", text, "opened", l.behind("{"), "next", l.behind(","), "by", l.behind("/"), "quoted", l.behind(`"`))
+}
+
+// behind is what the database's names begin with, behind another text, as a literal.
+func (l lens) behind(text string) string { return scope.QuoteLiteral(text + l.prefix) }
+
+// An item of a marker in the text of an access list: with quotes, if its name or the grantor's wants them, or without.
+const markerItem = `(?:pgscope_[^",{}]*|"(?:\\")?pgscope_(?:[^"\\]|\\.)*")`
+
+var (
+	markerFollowing = scope.QuoteLiteral("," + markerItem + "(?=[,}])")
+	markerFirst     = scope.QuoteLiteral("^[{]" + markerItem + "(?:,|(?=[}]))")
+)
 
 // aclParts cuts the text of an item into grantee, privileges and grantor. Names without quotes have no '=' and no '/'.
 var aclParts = "CASE WHEN pg_catalog.strpos(pgscope_t.x, '\"') OPERATOR(pg_catalog.=) 0 THEN ARRAY[pg_catalog.split_part(pgscope_t.x, '=', 1), '='" + concat +

@@ -36,16 +36,16 @@ var relations = func() map[string]shownRelation {
 	owned := func(owner string) shownRelation { return shownRelation{columns: map[string]column{owner: nameColumn}} }
 	all := map[string]shownRelation{
 		"pg_catalog.pg_roles": {
-			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []roleColumns{{"rolname", "oid"}}, names: ofSnapshot,
+			columns: map[string]column{"rolname": nameColumn, "rolconfig": settingsColumn}, roles: []roleColumns{{"rolname", "oid"}}, oid: "oid",
 		},
-		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []roleColumns{{"rolname", "oid"}}, names: ofSnapshot},
+		"pg_catalog.pg_authid": {columns: map[string]column{"rolname": nameColumn}, roles: []roleColumns{{"rolname", "oid"}}, oid: "oid"},
 		"pg_catalog.pg_user": {
-			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}}, names: ofSnapshot,
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}}, oid: "usesysid",
 		},
 		"pg_catalog.pg_shadow": {
-			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}}, names: ofSnapshot,
+			columns: map[string]column{"usename": nameColumn, "useconfig": settingsColumn}, roles: []roleColumns{{"usename", "usesysid"}}, oid: "usesysid",
 		},
-		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []roleColumns{{"groname", "grosysid"}}, names: ofSnapshot},
+		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []roleColumns{{"groname", "grosysid"}}, oid: "grosysid"},
 		"pg_catalog.pg_auth_members":    {roles: []roleColumns{{oid: "roleid"}, {oid: "member"}}},
 		"pg_catalog.pg_db_role_setting": {columns: map[string]column{"setconfig": settingsColumn}, roles: []roleColumns{{oid: "setrole"}}},
 

@@ -16,6 +16,8 @@ type Database struct {
 	Prefix   string  // without the separator
 	Marker   Cluster // the marker's name; where Enrolled is false, the name that it will get
 	Enrolled bool    // whether the marker exists
+	// MarkerOID is the marker's; 0 where it is not known.
+	MarkerOID uint32
 	// Contested says why it cannot be told whose a marker is that may be this database's; then the database counts as
 	// not enrolled, and names in it cannot be mapped. Nil nearly always.
 	Contested *Error
@@ -38,7 +40,7 @@ func (d *Database) Remember(earlier []Schema) {
 
 // Same reports whether two are the same but for their Schemas.
 func (d Database) Same(other Database) bool {
-	return d.OID == other.OID && d.Name == other.Name && d.Prefix == other.Prefix && d.Marker == other.Marker &&
+	return d.OID == other.OID && d.Name == other.Name && d.Prefix == other.Prefix && d.Marker == other.Marker && d.MarkerOID == other.MarkerOID &&
 		d.Enrolled == other.Enrolled && slices.Equal(d.Kin, other.Kin)
 }
 

@@ -16,7 +16,7 @@ type Inquiry struct {
 	Database string    // the database whose scope it is about
 	Names    []Cluster // the roles in question, none longer than MaxName
 	Schemas  []string  // the schemas in question, beside those along the session's search_path
-	Own      bool      // whether to list all roles of the database too
+	Own      bool      // whether to list all roles of the database too, and what else its queries go by
 	User     bool      // whether to tell the session's current role
 	Standing bool      // whether to tell what that role is, and what it administers
 	Members  bool      // whether to tell what the session's user is a member of
@@ -123,7 +123,7 @@ UNION ALL
 SELECT 'session', CASE WHEN $5::pg_catalog.bool THEN current_user END::pg_catalog.text,
        pg_catalog.current_setting('search_path'), pg_catalog.to_json(pg_catalog.current_schemas(false))::pg_catalog.text
 UNION ALL
-SELECT 'marker', m.rolname::pg_catalog.text, NULL, m.description FROM marker m
+SELECT 'marker', m.rolname::pg_catalog.text, m.oid::pg_catalog.text, m.description FROM marker m
 UNION ALL
 SELECT 'claim', c.rolname::pg_catalog.text, NULL, c.description FROM claim c WHERE NOT EXISTS (SELECT FROM marker)
 UNION ALL
@@ -162,16 +162,16 @@ JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member`
 func (q Inquiry) SQL() (sql string, params []string) {
 	sql = inquirySQL
 	if q.Own {
-		sql += ownSQL
+		sql += ownSQL + censusSQL
 	}
 	actorSQL, as := q.actorSQL()
 	return sql + actorSQL, append([]string{
-		q.Database, array(q.Names), strconv.FormatBool(q.Own), array(q.Schemas), strconv.FormatBool(q.User),
+		q.Database, Array(q.Names...), strconv.FormatBool(q.Own), Array(q.Schemas...), strconv.FormatBool(q.User),
 	}, as...)
 }
 
-// array returns the strings as an array of PostgreSQL's in text format.
-func array[S ~string](list []S) string {
+// Array returns the strings as an array of PostgreSQL's in text format.
+func Array[S ~string](list ...S) string {
 	var b strings.Builder
 	b.WriteByte('{')
 	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
@@ -210,7 +210,11 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 		v.Mode = Mode(r[3])
 	}
 	for _, r := range byKind["marker"] {
-		v.adoptMarker(Cluster(r[1]), r[3])
+		oid, err := parseOID(r[2])
+		if err != nil {
+			return nil, fmt.Errorf("scope: marker OID: %w", err)
+		}
+		v.adoptMarker(Cluster(r[1]), oid, r[3])
 	}
 	for _, r := range byKind["claim"] {
 		v.contest(Cluster(r[1]), r[3])
@@ -239,6 +243,11 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 			v.roles[c] = own
 		}
 	}
+	if q.Own {
+		if err := v.count(byKind["census"], byKind["kin"], byKind["named"]); err != nil {
+			return nil, err
+		}
+	}
 	if err := v.meetActor(q, byKind["actor"], byKind["administered"], byKind["member"], kin); err != nil {
 		return nil, err
 	}
@@ -254,9 +263,9 @@ func parseOID(s string) (uint32, error) {
 }
 
 // adoptMarker makes the role the marker of the view's database.
-func (v *View) adoptMarker(name Cluster, comment string) {
+func (v *View) adoptMarker(name Cluster, oid uint32, comment string) {
 	if m, ok := parseMarker(comment); ok && m.Schema == "" {
-		v.DB.Marker, v.DB.Prefix, v.DB.Enrolled = name, m.Prefix, true
+		v.DB.Marker, v.DB.MarkerOID, v.DB.Prefix, v.DB.Enrolled = name, oid, m.Prefix, true
 	}
 }
 

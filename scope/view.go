@@ -49,6 +49,9 @@ type View struct {
 
 	Actor *Actor // the session, where the inquiry asked for it
 
+	// Census is what the last list of all roles told of others; nil where there was none.
+	Census *Census
+
 	// Columns are the columns of the catalogs' relations with role names, in their order, by schema.relation, as far as they
 	// are known. No inquiry asks about them.
 	Columns map[string][]string

@@ -21,6 +21,8 @@ type Directory interface {
 	// Recall returns what is known of a role of this database, one of no schema, that a name means under every search_path,
 	// and its name in the cluster; nil where that is not known, or for too long. The view is the caller's.
 	Recall(scope.Short) (*scope.View, scope.Cluster)
+	// Census is what the last list of all roles told of others; nil where there was none. It must not be changed.
+	Census() *scope.Census
 	// Rewritings are those that hold by what is known now.
 	Rewritings() *Rewritings
 	// Stale reports whether there is something about the database's roles that should be asked with the next question, and Doubt

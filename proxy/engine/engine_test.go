@@ -31,6 +31,8 @@ func newBook() *book {
 	return &book{db: db, roles: map[scope.Cluster]scope.Short{}, known: NewRewritings()}
 }
 
+func (b *book) Census() *scope.Census { return nil }
+
 func (b *book) Database() scope.Database { return b.db }
 func (b *book) Prefix() string           { return "" }
 func (b *book) Own(c scope.Cluster) (scope.Short, bool) {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -55,7 +56,7 @@ func (e *Engine) encode(text string) (string, *scope.Error) {
 // inquired reads the answer to an inquiry. A role of the database whose name cannot be read is left out of the list,
 // which is for the texts of errors; nothing else may be left out.
 func (e *Engine) inquired(q scope.Inquiry) (*scope.View, error) {
-	const listed = "own"
+	listed := []string{"own", "named"}
 	set := e.options.Charset()
 	rows := make([][]string, 0, len(e.question.rows))
 	for _, raw := range e.question.rows {
@@ -68,7 +69,7 @@ func (e *Engine) inquired(q scope.Inquiry) (*scope.View, error) {
 		switch {
 		case whole:
 			rows = append(rows, row)
-		case raw[0] != listed:
+		case !slices.Contains(listed, raw[0]):
 			return nil, serverViolation("a name that is not of the client's character set", wire.DataRow)
 		}
 	}

@@ -71,6 +71,12 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 		mapped.claim, mapped.role = r.claim, r.role
 	}
 	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
+	if h.view.Census == nil {
+		h.view.Census = e.cfg.Directory.Census()
+	}
+	if e.changing { // what names mean now, only this session sees
+		h.view.Census = h.view.Census.Forget(h.view.DB)
+	}
 	mapped.result = h.analysis.Rewrite(h.view, h.mode, decide)
 	if mapped.role != "" && len(mapped.result.Refusals) == 0 {
 		_, local, _ := h.analysis.SetsRole()

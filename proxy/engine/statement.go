@@ -190,8 +190,12 @@ func (e *Engine) askFor(out *Out) {
 // showWhatIsKnown rewrites a held query by what the directory has.
 func (e *Engine) showWhatIsKnown(out *Out) {
 	h := e.held
-	h.memory, h.mode = e.cfg.Directory.Rewritings(), e.cfg.Mode
-	if h.known = h.memory.recall(h.analysis, h.mode); h.known != nil {
+	h.mode = e.cfg.Mode
+	if !e.changing {
+		h.memory = e.cfg.Directory.Rewritings()
+		h.known = h.memory.recall(h.analysis, h.mode)
+	}
+	if h.known != nil {
 		h.view = h.known.view
 	} else {
 		db := e.cfg.Directory.Database()

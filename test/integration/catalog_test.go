@@ -225,6 +225,7 @@ func TestCatalogOfOthers(t *testing.T) {
 		GRANT CONNECT ON DATABASE orders TO pgscope_db_orders`)
 
 	t.Cleanup(func() { direct(scoped()).psql(t, "orders", "postgres", "DROP TABLE t") })
+	via = start(t, scoped(), func(o *proxy.Options) { o.Policy = allowAll(t) }) // one that has not listed the roles before
 	c := via.connect(t, "orders", "postgres")
 	for _, q := range []struct{ sql, want string }{
 		{"SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'", "ann billing_clerk boss night_clerk odd_job orders_like postgres reader taken"},

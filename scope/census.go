@@ -1,0 +1,151 @@
+package scope
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+)
+
+// Census is what a list of all roles told of those that are none of the database's, as far as queries go by it. It may be old: they go by it
+// only where that can hide a role for a while, or miss it, and never show another database's.
+type Census struct {
+	// Arrays of OIDs, as PostgreSQL writes them; empty for none.
+	Others string // the markers of other databases and their schemas; empty also where there are too many
+	Kin    string // the markers of this one's schemas
+	// Guests are those that would be hidden, as members of Others or by having the name of one of the database's roles, and are not: who
+	// administers the others, what something here depends on.
+	Guests string
+
+	// Alike is whether a role has the database's prefix in its name, and could be taken for what it is not: it is none of the database's, and something
+	// here depends on it, or pg_has_role says that it is a member of the marker; or it has it twice.
+	Alike bool
+
+	names map[Short]Meaning
+}
+
+// Meaning is what a name means in a database: a role of its own, or a global one. The OID is known of those whose short names have a
+// separator, so that roles of other databases may have been given their names in the cluster since.
+type Meaning struct {
+	Own bool
+	OID uint32
+}
+
+// Means tells what a name meant, nothing where that is not known: of global roles without a separator, and of roles that may have changed.
+func (c *Census) Means(name Short) Meaning { return c.names[name] }
+
+// Forget returns the census without the meanings of names that have to do with roles of the database; without any, if none are given.
+func (c *Census) Forget(d Database, roles ...Cluster) *Census {
+	if c == nil {
+		return nil
+	}
+	rest := *c
+	rest.names = make(map[Short]Meaning)
+	if len(roles) > 0 {
+		maps.Copy(rest.names, c.names)
+	}
+	for _, role := range roles {
+		delete(rest.names, Short(role))
+		if short, ok := d.Localize(role); ok {
+			delete(rest.names, short)
+		}
+	}
+	return &rest
+}
+
+// count reads the answer to censusSQL, when the roles of the database are known.
+func (v *View) count(census, kin, named [][]string) error {
+	c := &Census{names: make(map[Short]Meaning)}
+	for _, r := range census {
+		c.Others, c.Guests = r[1], r[2]
+	}
+	for _, r := range kin {
+		c.Kin, c.Alike = r[1], r[2] != ""
+	}
+	for _, r := range v.Roles() {
+		c.names[r.Name] = Meaning{Own: true}
+	}
+	for _, r := range named {
+		oid, err := parseOID(r[2])
+		if err != nil {
+			return fmt.Errorf("scope: OID of a role: %w", err)
+		}
+		if own, ok := v.Localize(Cluster(r[1])); ok {
+			c.names[own] = Meaning{true, oid}
+		} else if name := Short(r[1]); !c.names[name].Own {
+			c.names[name] = Meaning{false, oid}
+		}
+	}
+	v.Census = c
+	return nil
+}
+
+// maxCensus bounds the markers, and the global roles, that a census tells of.
+const maxCensus = 1000
+
+// LeadSQL is an SQL expression for what the roles of a scope begin with, as the comment of its marker has it: see [Database.Comment]. A
+// prefix with control characters is not recognised: its \u escapes would need decoding that can fail.
+func LeadSQL(comment string) string {
+	return strings.ReplaceAll(leadSQL, "{comment}", comment)
+}
+
+const leadSQL = `(CASE WHEN pg_catalog.strpos({comment}, E'\\') OPERATOR(pg_catalog.=) 0 THEN ` +
+	`pg_catalog.split_part(pg_catalog.split_part({comment}, '"prefix":"', 2), '"', 1) OPERATOR(pg_catalog.||) '_' OPERATOR(pg_catalog.||) ` +
+	`CASE WHEN pg_catalog.strpos({comment}, '"schema":"') OPERATOR(pg_catalog.=) 0 THEN '' ELSE ` +
+	`pg_catalog.split_part(pg_catalog.split_part({comment}, '"schema":"', 2), '"', 1) OPERATOR(pg_catalog.||) '_' END ELSE ` +
+	`('"' OPERATOR(pg_catalog.||) (pg_catalog.regexp_match({comment}, E'"prefix":"((?:[^"\\\\\\x01-\\x1f]|\\\\["\\\\])+)"'))[1]` +
+	` OPERATOR(pg_catalog.||) '"')::pg_catalog.json OPERATOR(pg_catalog.#>>) '{}' OPERATOR(pg_catalog.||) '_' END)`
+
+// censusSQL is the part of an [Inquiry] that asks for a [Census], of its relations db, marker and kin.
+var censusSQL = strings.NewReplacer("{lead}", LeadSQL("c.description"), "{max}", fmt.Sprint(maxCensus)).Replace(`
+UNION ALL (
+WITH reserved AS MATERIALIZED (
+  SELECT r.oid, (SELECT {lead} FROM pg_catalog.pg_shdescription c
+                 WHERE c.objoid OPERATOR(pg_catalog.=) r.oid AND c.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid) AS lead
+  FROM pg_catalog.pg_roles r
+  WHERE r.rolname OPERATOR(pg_catalog.>=) 'pgscope_'::pg_catalog.name AND r.rolname OPERATOR(pg_catalog.<) E'pgscope\x60'::pg_catalog.name
+    AND NOT r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM marker) AND NOT r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM kin)
+), depended AS MATERIALIZED (
+  SELECT d.refobjid AS oid FROM pg_catalog.pg_shdepend d CROSS JOIN db
+  WHERE d.refclassid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
+    AND (d.dbid OPERATOR(pg_catalog.=) db.oid OR d.classid OPERATOR(pg_catalog.=) 1262::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) db.oid)
+), home AS MATERIALIZED (
+  SELECT c.oid, {lead} AS lead FROM marker c
+), own AS MATERIALIZED (
+  SELECT r.oid, r.rolname, c.lead FROM home c
+  JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) c.oid
+  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
+  WHERE pg_catalog.starts_with(r.rolname::pg_catalog.text, c.lead)
+), alike AS MATERIALIZED (
+  SELECT FROM home c
+  JOIN pg_catalog.pg_roles r ON pg_catalog.strpos(r.rolname::pg_catalog.text, c.lead) OPERATOR(pg_catalog.>) 0
+  WHERE CASE WHEN r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM own)
+             THEN pg_catalog.strpos(pg_catalog.right(r.rolname::pg_catalog.text, -1), c.lead) OPERATOR(pg_catalog.>) 0
+             ELSE r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM depended) OR pg_catalog.pg_has_role(r.oid, c.oid, 'MEMBER') END
+  LIMIT 1
+)
+SELECT 'census',
+       (SELECT pg_catalog.array_agg(oid)::pg_catalog.text FROM reserved HAVING pg_catalog.count(*) OPERATOR(pg_catalog.<=) {max}),
+       (SELECT pg_catalog.array_agg(g.oid)::pg_catalog.text FROM (
+          SELECT a.member AS oid FROM reserved m JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
+          WHERE NOT pg_catalog.starts_with(pg_catalog.pg_get_userbyid(a.member)::pg_catalog.text, 'pgscope_')
+          GROUP BY a.member
+          HAVING pg_catalog.bool_or(pg_catalog.starts_with(pg_catalog.pg_get_userbyid(a.member)::pg_catalog.text, m.lead)) IS NOT TRUE
+              OR a.member OPERATOR(pg_catalog.=) ANY (SELECT oid FROM depended)
+          UNION ALL
+          SELECT r.oid FROM own o JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=)
+            pg_catalog.right(o.rolname::pg_catalog.text, pg_catalog.length(o.lead) OPERATOR(pg_catalog.*) -1)::pg_catalog.name
+          WHERE r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM depended)) g), NULL
+UNION ALL
+SELECT 'named', o.rolname::pg_catalog.text, o.oid::pg_catalog.text, NULL FROM own o
+WHERE pg_catalog.strpos(pg_catalog.right(o.rolname::pg_catalog.text, pg_catalog.length(o.lead) OPERATOR(pg_catalog.*) -1), '_') OPERATOR(pg_catalog.>) 0
+UNION ALL
+SELECT 'kin', (SELECT pg_catalog.array_agg(oid)::pg_catalog.text FROM kin), (SELECT 'alike' FROM alike), NULL
+UNION ALL (
+SELECT 'named', r.rolname::pg_catalog.text, r.oid::pg_catalog.text, NULL FROM pg_catalog.pg_roles r
+WHERE pg_catalog.strpos(r.rolname::pg_catalog.text, '_') OPERATOR(pg_catalog.>) 0
+  AND NOT pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pg_')
+  AND NOT pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pgscope_')
+  AND NOT r.oid OPERATOR(pg_catalog.=) ANY (
+    SELECT a.member FROM pg_catalog.pg_auth_members a
+    WHERE pg_catalog.starts_with(pg_catalog.pg_get_userbyid(a.roleid)::pg_catalog.text, 'pgscope_'))
+LIMIT {max}))`)
