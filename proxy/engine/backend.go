@@ -146,7 +146,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		part := e.pending.first().awaits == readyPart
 		e.pending.ready(e.status == wire.TxIdle)
 		if e.status == wire.TxIdle && e.pending.n == 0 {
-			clear(e.rewritten.portals) // they end with their transaction
+			e.rewritten.portals = register{} // they end with their transaction
 		}
 		if e.changing && e.status == wire.TxIdle {
 			e.cfg.Directory.Changed(e.touched...)

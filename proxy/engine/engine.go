@@ -183,10 +183,14 @@ func (e *Engine) Held() bool {
 
 // answered reports whether what the held statement waits for has come.
 func (e *Engine) answered() bool {
-	if e.held.step == awaitsClaim {
+	switch e.held.step {
+	case awaitsClaim:
 		return e.claim.done
+	case awaitsName:
+		return e.rewritten.settled(e.pending.syncs)
+	default:
+		return e.question.done
 	}
-	return e.question.done
 }
 
 // Idle reports whether the session is at rest between two transactions: nothing is asked, nothing is half said.

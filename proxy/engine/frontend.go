@@ -123,7 +123,6 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		if !ok || !ok2 {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		delete(e.rewritten.statements, string(name))
 		return e.statement(statement{typ: typ, name: name, sql: sql, types: rest}, out)
 	case wire.Bind:
 		portal, rest, ok := cutString(body)
@@ -131,18 +130,31 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		if !ok || !ok2 {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		t, ok := e.rewritten.bind(string(portal), string(name), body)
-		if !ok && !e.pending.skipping {
-			e.refuseMessage(bound, t, tooManyPrepared, out)
-			return drop, nil
+		t, certain := e.rewritten.statements.get(key(name), e.pending.syncs)
+		if !certain {
+			return e.holdMessage(frame), nil
+		}
+		t = t.bindFormats(body)
+		kept := t
+		if kept != nil && e.rewritten.portals.full() {
+			if t.trail != nil && !e.pending.skipping {
+				e.refuseMessage(bound, t, tooManyPrepared, out)
+				return drop, nil
+			}
+			kept = nil
 		}
 		e.pending.push(bound, t)
+		e.alter(&e.rewritten.portals, key(portal), kept)
 	case wire.Execute:
 		portal, _, ok := cutString(body)
 		if !ok {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		if t := e.rewritten.portals[string(portal)]; t != nil {
+		t, certain := e.rewritten.portals.get(key(portal), e.pending.syncs)
+		if !certain {
+			return e.holdMessage(frame), nil
+		}
+		if t != nil {
 			if t.trail != nil {
 				e.execute(t, bytes.Clone(frame), out)
 			} else {
@@ -157,13 +169,35 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.FunctionCall:
 		return e.call(body, out)
 	case wire.Close:
+		e.pending.push(closed, nil)
 		if len(body) > 0 {
 			name, _, _ := cutString(body[1:])
-			e.rewritten.close(body[0], string(name))
+			switch body[0] {
+			case 'S':
+				e.alter(&e.rewritten.statements, key(name), nil)
+			case 'P':
+				e.alter(&e.rewritten.portals, key(name), nil)
+			}
 		}
-		e.pending.push(closed, nil)
 	}
 	return pass, nil
+}
+
+// holdMessage holds a message about a name until it is known what the name stands for.
+func (e *Engine) holdMessage(frame []byte) verdict {
+	e.held = &held{step: awaitsName, frame: bytes.Clone(frame)}
+	return hold
+}
+
+// nameKnown goes on with such a message.
+func (e *Engine) nameKnown(out *Out) error {
+	frame := e.held.frame
+	e.held = nil
+	v, err := e.frontendWhole(frame, out)
+	if v == pass && err == nil {
+		out.Server.write(frame)
+	}
+	return err
 }
 
 // refuseLong answers a statement that is too long to be read.

@@ -11,6 +11,9 @@ type pending struct {
 	n     int
 	texts []*text // of the entries that are annotated, in order
 
+	changes []*change // of the entries that alter a name, in order
+	syncs   uint64    // how many the server was sent
+
 	own      int  // how many of the entries are ownQuestion or ownClaim
 	unsynced bool // extended-protocol messages were sent since the last Sync, and no transaction has ended since
 	worked   bool // there is an Execute among them
@@ -38,6 +41,8 @@ const (
 	ownClaim             // the proxy's own claim: see claim.go
 
 	annotated  awaited = 1 << 7 // a flag of an entry of the ring: it has one of the texts
+	altering   awaited = 1 << 6 // likewise: one of the changes
+	flags              = annotated | altering
 	maxAwaited         = 1 << 16
 )
 
@@ -60,6 +65,7 @@ func (p *pending) push(a awaited, t *text) {
 			return // CopyGetData (src/backend/commands/copyfromparse.c) ignores Sync
 		}
 		p.unsynced, p.worked, p.skipping = false, false, false
+		p.syncs++
 	case copyEnded:
 		if p.copyIn {
 			p.copyIn = false
@@ -86,6 +92,12 @@ func (p *pending) push(a awaited, t *text) {
 	*p.at(p.n - 1) = a
 }
 
+// alters notes that the message that was pushed last, and not skipped, makes a change.
+func (p *pending) alters(c *change) {
+	p.changes = append(p.changes, c)
+	*p.at(p.n - 1) |= altering
+}
+
 // owned reports whether the proxy itself asked for the answer.
 func (a awaited) owned() bool { return a == ownQuestion || a == ownClaim }
 
@@ -106,8 +118,9 @@ func (p *pending) all() iter.Seq[entry] {
 		for i := range p.n {
 			e := entry{awaits: *p.at(i)}
 			if e.awaits&annotated != 0 {
-				e.awaits, e.text, texts = e.awaits&^annotated, texts[0], texts[1:]
+				e.text, texts = texts[0], texts[1:]
 			}
+			e.awaits &^= flags
 			if !yield(e) {
 				return
 			}
@@ -125,16 +138,18 @@ func (p *pending) first() entry {
 	}
 	a := *p.at(0)
 	if a&annotated == 0 {
-		return entry{awaits: a}
+		return entry{awaits: a &^ flags}
 	}
-	return entry{a &^ annotated, p.texts[0]}
+	return entry{a &^ flags, p.texts[0]}
 }
 
 // keepRing bounds the ring of a session at rest: a pipeline of 64 statements finds room in it.
 const keepRing = 256
 
-// pop removes the first entry, and returns what it awaited.
-func (p *pending) pop() awaited {
+// pop removes the first entry, and returns what it awaited. Where it was not answered, the server has not done it.
+func (p *pending) pop() awaited { return p.settle(undone) }
+
+func (p *pending) settle(o progress) awaited {
 	a := *p.at(0)
 	if a.owned() {
 		p.own--
@@ -143,18 +158,23 @@ func (p *pending) pop() awaited {
 		p.texts[0] = nil // let go of it
 		p.texts = p.texts[1:]
 	}
+	if a&altering != 0 {
+		p.changes[0].outcome = o
+		p.changes[0] = nil
+		p.changes = p.changes[1:]
+	}
 	p.head = (p.head + 1) & (len(p.ring) - 1)
 	p.n--
 	if p.n == 0 && len(p.ring) > keepRing {
 		p.ring, p.head = nil, 0
 	}
-	return a &^ annotated
+	return a &^ flags
 }
 
 // answered pops the first entry if it awaits a.
 func (p *pending) answered(a awaited) {
 	if p.first().awaits == a {
-		p.pop()
+		p.settle(done)
 	}
 }
 

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -40,46 +42,97 @@ const maxRewritten = 1 << 10
 
 // rewritten remembers prepared statements and portals whose texts are not the client's: utility statements are analysed
 // at Execute, and their errors have positions then. Most sessions have none.
-type rewritten struct {
-	statements, portals map[string]*text
+type rewritten struct{ statements, portals register }
+
+func (r *rewritten) any() bool { return r.statements.any() || r.portals.any() }
+
+// settled reports whether all is answered that was sent before the last Sync.
+func (r *rewritten) settled(syncs uint64) bool {
+	return r.statements.settled(syncs) && r.portals.settled(syncs)
 }
 
-func (r *rewritten) any() bool { return len(r.statements)+len(r.portals) > 0 }
-
-// prepare notes what a statement's text became; false where it had to be noted and could not be.
-func (r *rewritten) prepare(name string, t *text) bool {
-	if len(r.statements) >= maxRewritten {
-		return t.trail == nil
-	}
-	if r.statements == nil {
-		r.statements = make(map[string]*text)
-	}
-	r.statements[name] = t
-	return true
+// register has the texts of prepared statements, or of portals, by name. A Parse, a Bind or a Close changes what a name stands for
+// where the server has done it, and not where it has skipped it, behind an error.
+type register struct {
+	known   map[string]*text
+	changes []*change // that the server has not answered, in order
 }
 
-// bind notes what a portal runs, and returns it; false as prepare. body is that of the Bind message.
-func (r *rewritten) bind(portal, statement string, body []byte) (*text, bool) {
-	delete(r.portals, portal)
-	t := r.statements[statement].bindFormats(body)
-	switch {
-	case t == nil:
-		return nil, true
-	case len(r.portals) >= maxRewritten:
-		return t, t.trail == nil
-	case r.portals == nil:
-		r.portals = make(map[string]*text)
-	}
-	r.portals[portal] = t
-	return t, true
+// change is what a message makes of a name.
+type change struct {
+	name    string
+	text    *text  // nil where it stands for nothing any more, or for a text that is the client's
+	syncs   uint64 // sent before it
+	outcome progress
 }
 
-// close forgets a prepared statement ('S') or a portal ('P').
-func (r *rewritten) close(what byte, name string) {
-	switch what {
-	case 'S':
-		delete(r.statements, name)
-	case 'P':
-		delete(r.portals, name)
+type progress uint8
+
+const (
+	open progress = iota
+	done
+	undone
+)
+
+// key is what the server knows a name by: it ends names where its own end (NAMEDATALEN; dynahash.c).
+func key(name []byte) string { return string(name[:min(len(name), 63)]) }
+
+func (r *register) any() bool {
+	r.settle()
+	return len(r.known)+len(r.changes) > 0
+}
+
+func (r *register) full() bool { return len(r.known)+len(r.changes) >= maxRewritten }
+
+// settle makes what was answered known.
+func (r *register) settle() {
+	for len(r.changes) > 0 && r.changes[0].outcome != open {
+		switch c := r.changes[0]; {
+		case c.outcome == undone:
+		case c.text == nil:
+			delete(r.known, c.name)
+		default:
+			if r.known == nil {
+				r.known = make(map[string]*text)
+			}
+			r.known[c.name] = c.text
+		}
+		r.changes[0] = nil
+		r.changes = r.changes[1:]
 	}
+}
+
+func (r *register) settled(syncs uint64) bool {
+	r.settle()
+	return len(r.changes) == 0 || r.changes[0].syncs == syncs
+}
+
+// last returns the last change of a name that is not known; nil where there is none.
+func (r *register) last(name string) *change {
+	r.settle()
+	for _, c := range slices.Backward(r.changes) {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// get returns the text of a name. certain is false where that depends on what the server has not answered: a change is skipped,
+// or else whoever asks is skipped with it, only up to the next Sync.
+func (r *register) get(name string, syncs uint64) (t *text, certain bool) {
+	if c := r.last(name); c != nil {
+		return c.text, c.syncs == syncs
+	}
+	return r.known[name], true
+}
+
+// alter notes that the message that was sent last makes a name stand for a text, if it is not skipped.
+func (e *Engine) alter(r *register, name string, t *text) {
+	if e.pending.skipping || t == nil && r.last(name) == nil && r.known[name] == nil {
+		return
+	}
+	c := &change{name: name, text: t, syncs: e.pending.syncs}
+	e.pending.alters(c)
+	r.changes = append(r.changes, c)
 }

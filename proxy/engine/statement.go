@@ -60,6 +60,7 @@ const (
 	asksActor                // who acts, before an Execute
 	saysForeword             // what must happen in the transaction of an Execute before it
 	awaitsClaim              // nothing: it was sent already, see claim.go
+	awaitsName               // nothing: what a Bind or an Execute is about, earlier answers tell
 	leaves                   // its own first part, which leaves a failed transaction; then the rest begins anew
 )
 
@@ -79,6 +80,9 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	}
 	if e.untouched(s.sql) {
 		e.pending.push(asks[s.typ], nil)
+		if s.typ == wire.Parse {
+			e.alter(&e.rewritten.statements, key(s.name), nil)
+		}
 		return pass, nil
 	}
 	e.switching = e.switching || mentionsSettings(s.sql)
@@ -258,6 +262,8 @@ func (e *Engine) resume(out *Out) error {
 	case h.step == awaitsClaim:
 		e.claimed(out)
 		return nil
+	case h.step == awaitsName:
+		return e.nameKnown(out)
 	case e.question.skipped: // an error before it, or its own: the server discards what follows, up to Sync
 		e.held = nil
 		if e.question.failure != nil {
@@ -499,9 +505,13 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.trail == nil && t.rows == nil && !t.follows() {
 		t = nil
 	}
-	if s.typ == wire.Parse && t != nil && !t.fails() && !e.rewritten.prepare(string(s.name), t) {
-		e.refuse(s, &rewrite.Error{Error: tooManyPrepared}, out)
-		return
+	kept := t
+	if s.typ == wire.Parse && t != nil && !t.fails() && e.rewritten.statements.full() {
+		if t.trail != nil {
+			e.refuse(s, &rewrite.Error{Error: tooManyPrepared}, out)
+			return
+		}
+		kept = nil
 	}
 	frame := wire.Begin(make([]byte, 0, wire.HeaderSize+len(s.name)+len(sql)+len(s.types)+2), s.typ)
 	if s.typ == wire.Parse {
@@ -509,6 +519,9 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 	}
 	frame = append(append(frame, sql...), 0)
 	e.forward(asks[s.typ], t, wire.End(append(frame, s.types...), 0), out)
+	if s.typ == wire.Parse && (t == nil || !t.fails()) {
+		e.alter(&e.rewritten.statements, key(s.name), kept)
+	}
 	if s.typ == wire.Parse && t.looked() { // whether or not the client asks
 		e.transmit(ownDescribed, t, appendDescribe(s.name), out)
 	}

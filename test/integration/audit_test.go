@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -339,6 +340,88 @@ func TestNoSecretIsTold(t *testing.T) {
 	} {
 		if i := strings.Index(content, canary); i >= 0 || content == "" {
 			t.Errorf("%s tells: %s", output, content[max(0, i-200):min(len(content), max(0, i)+100)])
+		}
+	}
+}
+
+// TestAuditOfWhatNamesStandFor: what is executed has a record, also where the server has not done what would have changed what its
+// name stands for: it was skipped behind an error, or failed, or the name is one of which the server sees the beginning only.
+func TestAuditOfWhatNamesStandFor(t *testing.T) {
+	database(t, scoped(), "orders")
+	long := strings.Repeat("n", 63)
+	fails := []pgproto3.FrontendMessage{&parse{Query: "SELECT 1/0"}, &bind{}, &execute{}}
+	run := func(name string) []pgproto3.FrontendMessage {
+		return []pgproto3.FrontendMessage{&bind{PreparedStatement: name}, &execute{}, &pgproto3.Sync{}}
+	}
+	for _, c := range []struct {
+		name string
+		talk func(role string) [][]pgproto3.FrontendMessage // each ends with Sync
+	}{
+		{"Close is skipped", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{
+				{&parse{Name: "s", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
+				pipeline(fails, []pgproto3.FrontendMessage{&pgproto3.Close{ObjectType: 'S', Name: "s"}}, syncPoint()), run("s"),
+			}
+		}},
+		{"Parse is skipped", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{
+				{&parse{Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
+				{&bind{PreparedStatement: "nosuch"}, &parse{Query: "SELECT 1"}, &pgproto3.Sync{}}, run(""),
+			}
+		}},
+		{"Parse fails", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{
+				{&parse{Name: "s", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
+				{&parse{Name: "s", Query: "SELECT 1"}, &pgproto3.Sync{}}, run("s"),
+			}
+		}},
+		{"Bind fails", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{
+				{&query{String: "BEGIN"}, &parse{Name: "s", Query: "CREATE ROLE " + role}, &bind{PreparedStatement: "s", DestinationPortal: "p"}, &pgproto3.Sync{}},
+				{&query{String: "SAVEPOINT a"}, &parse{Query: "SELECT 1"}, &bind{DestinationPortal: "p"}, &pgproto3.Sync{}},
+				{&query{String: "ROLLBACK TO a"}, &execute{Portal: "p"}, &pgproto3.Sync{}},
+				{&query{String: "COMMIT"}, &pgproto3.Sync{}},
+			}
+		}},
+		{"a long name", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{{&parse{Name: long + "one", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}}, run(long + "two")}
+		}},
+	} {
+		for _, atOnce := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%v", c.name, atOnce), func(t *testing.T) {
+				e, records := audited(t, permissive(t))
+				d := e.open(t, "orders", "postgres")
+				role := fmt.Sprintf("made_%v", atOnce)
+				d.query("DROP ROLE IF EXISTS " + role)
+				talk := c.talk(role)
+				if atOnce {
+					d.say(pipeline(talk...)...)
+				}
+				for _, messages := range talk {
+					if !atOnce {
+						d.say(messages...)
+					}
+					for _, m := range messages {
+						switch m.(type) {
+						case *query, *pgproto3.Sync:
+							d.ready(1)
+						}
+					}
+				}
+				if !slices.Contains(roles(t, scoped()), "orders_"+role) {
+					t.Fatalf("not made: %q", d.lines)
+				}
+				d.say(&pgproto3.Terminate{})
+				made := 0
+				for _, r := range records() {
+					if strings.HasPrefix(r.Statement, "CREATE ROLE") && r.Result == "00000" {
+						made++
+					}
+				}
+				if made != 1 {
+					t.Errorf("%d records", made)
+				}
+			})
 		}
 	}
 }
