@@ -82,7 +82,11 @@ func (r *register) any() bool {
 	return len(r.known)+len(r.changes) > 0
 }
 
-func (r *register) full() bool { return len(r.known)+len(r.changes) >= maxRewritten }
+// full reports that no more are to be remembered. Changes are no more than answers that are waited for.
+func (r *register) full() bool {
+	r.settle()
+	return len(r.known) >= maxRewritten
+}
 
 // settle makes what was answered known.
 func (r *register) settle() {
@@ -129,8 +133,11 @@ func (r *register) get(name string, syncs uint64) (t *text, certain bool) {
 
 // alter notes that the message that was sent last makes a name stand for a text, if it is not skipped.
 func (e *Engine) alter(r *register, name string, t *text) {
-	if e.pending.skipping || t == nil && r.last(name) == nil && r.known[name] == nil {
+	if e.pending.skipping {
 		return
+	}
+	if last := r.last(name); t == nil && (last == nil && r.known[name] == nil || last != nil && last.text == nil && last.syncs == e.pending.syncs) {
+		return // it stands for nothing as it is, or where the message before this one was done
 	}
 	c := &change{name: name, text: t, syncs: e.pending.syncs}
 	e.pending.alters(c)

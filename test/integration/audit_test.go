@@ -366,13 +366,15 @@ func TestAuditOfWhatNamesStandFor(t *testing.T) {
 		{"Parse is skipped", func(role string) [][]pgproto3.FrontendMessage {
 			return [][]pgproto3.FrontendMessage{
 				{&parse{Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
-				{&bind{PreparedStatement: "nosuch"}, &parse{Query: "SELECT 1"}, &pgproto3.Sync{}}, run(""),
+				{&bind{PreparedStatement: "nosuch"}, &parse{Query: "SELECT 1"}, &pgproto3.Sync{}},
+				run(""),
 			}
 		}},
 		{"Parse fails", func(role string) [][]pgproto3.FrontendMessage {
 			return [][]pgproto3.FrontendMessage{
 				{&parse{Name: "s", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
-				{&parse{Name: "s", Query: "SELECT 1"}, &pgproto3.Sync{}}, run("s"),
+				{&parse{Name: "s", Query: "SELECT 1"}, &pgproto3.Sync{}},
+				run("s"),
 			}
 		}},
 		{"Bind fails", func(role string) [][]pgproto3.FrontendMessage {
