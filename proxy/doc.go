@@ -6,12 +6,12 @@
 //	server.go     accepts, stops            Server.Listen, Server.Run
 //	session.go    one client's story        session.serve:
 //	admit.go        what does it want?        TLS, startup packet, cancel request
-//	session.go      who is it?                loginNames: app, or orders_app
+//	login_name.go   who is it?                app, or orders_app
 //	auth.go         by which rule?            relayed to the server, or checked here (verify.go, package scram)
 //	upstream.go     to the server             TLS, several hosts (target.go)
-//	login.go        is it let in?             authentication: relayed (login_auth.go), or the proxy's own (login_proof.go)
-//	relay.go        its statements            two goroutines, or a loop, around an engine.Engine
-//	session.go      the end                   farewell: last words to both sides
+//	login.go        is it let in?             attempts (login_attempt.go); authentication: relayed (login_auth.go), or the proxy's own (login_proof.go)
+//	relay.go        its statements            two goroutines, or a loop, around an engine.Engine (session_engine.go)
+//	farewell.go     the end                   last words to both sides
 //
 // On Linux it is told on the thread of an event loop (loop_linux.go), as a coroutine (story_linux.go); elsewhere in goroutines.
 //

@@ -3,7 +3,6 @@
 package proxy
 
 import (
-	"context"
 	"net"
 
 	"go.uber.org/zap"
