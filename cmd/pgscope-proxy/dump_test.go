@@ -119,7 +119,11 @@ func TestDump(t *testing.T) {
 		list := append([]string{"dump", "--passwords", "--dsn", c.DSN("dbname=" + database)}, more...)
 		return append(append(list, "--"), restrict...)
 	}
-	if server, err := strconv.Atoi(first.Major); err != nil || major < server { // which pg_dump does not take
+	server, err := strconv.Atoi(first.Major)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if major < server { // which pg_dump does not take
 		var out, diagnostics bytes.Buffer
 		code := execute(t.Context(), args(first, "orders"), &out, &diagnostics)
 		if code != exitFailure || !strings.Contains(diagnostics.String(), "server version mismatch") {
@@ -132,6 +136,9 @@ func TestDump(t *testing.T) {
 	same(t, want, written(t, args(first, "orders_copy")...))
 
 	all := written(t, args(first, "orders", "--all")...)
+	if major > 14 && server == 14 { // which does not know LOCALE_PROVIDER, that pg_dump writes for every database since 15
+		return
+	}
 	restore(t, second, "postgres", all)
 	same(t, all, written(t, args(second, "postgres", "--all")...))
 	same(t, want, written(t, args(second, "orders")...))
