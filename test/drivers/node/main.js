@@ -43,13 +43,16 @@ async function main() {
   console.log('== set role')
   for (const s of ['SET ROLE clerk', 'SELECT current_user, count(*) FROM letters', 'DELETE FROM letters', 'RESET ROLE']) await q(s)
   console.log('== cancel')
-  const sleeping = q('SELECT pg_sleep(60)')
+  let over = false
+  const sleeping = q('SELECT pg_sleep(60)').then(() => { over = true })
   const pid = c.processID
   const other = new Client()
   await other.connect()
-  await other.query('SELECT pg_cancel_backend($1)', [pid])
+  while (!over) { // what does not run yet cannot be cancelled
+    await other.query('SELECT pg_cancel_backend($1)', [pid])
+    await Promise.race([sleeping, new Promise((tick) => setTimeout(tick, 100))])
+  }
   await other.end()
-  await sleeping
   console.log('== login')
   const pool = new Pool({ user: 'clerk', password: 'pencil', max: 3 })
   const rows = await Promise.all([1, 2, 3, 4, 5].map(() => pool.query('SELECT session_user, current_user')))
