@@ -81,8 +81,8 @@ func TestPoolNothingLeaks(t *testing.T) {
 		"asked": pooled, "believed": believing, "goroutines": func(o *proxy.Options) { pooled(o); o.Goroutines = true },
 	} {
 		option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
-		via := keeper{start(t, c, permissive(t), change, option), kept}
-		via.visit(t, c, "app") // now the proxy knows the role
+		via := keeper{start(t, c, permissive(t), change, option, withAdmin(t, c)), kept} // it knows the role, however long the test takes
+		via.visit(t, c, "app")
 		proxies[name] = via
 	}
 	for _, leak := range []struct {
