@@ -57,10 +57,19 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		}
 		return gather, nil
 	case wire.Bind, wire.Execute, wire.Close:
-		if e.rewritten.any() && size <= e.cfg.MaxMessage {
+		switch {
+		case !e.rewritten.any():
+		case size <= e.cfg.MaxMessage:
 			return gather, nil // which of them it is about
+		case e.rewritten.acts() && !e.pending.skipping:
+			e.refuseMessage(asks[typ], new(text), tooLong("message is too long", size, e.cfg.MaxMessage,
+				"Close the prepared statements with role names, of which it could be one, or raise max-statement-size."), out)
+			return drop, nil
 		}
 		e.pending.push(asks[typ], nil)
+		if typ == wire.Bind {
+			e.alter(&e.rewritten.portals, "", nil) // the one that drivers use
+		}
 		return pass, nil
 	case wire.FunctionCall:
 		if e.cfg.Mode == scope.Off && !e.switching {
@@ -202,12 +211,17 @@ func (e *Engine) nameKnown(out *Out) error {
 
 // refuseLong answers a statement that is too long to be read.
 func (e *Engine) refuseLong(typ byte, size int, out *Out) {
-	e.refuse(statement{typ: typ}, &rewrite.Error{Error: scope.Error{
+	e.refuse(statement{typ: typ}, &rewrite.Error{Error: tooLong("statement is too long", size, e.cfg.MaxMessage,
+		"Send the data by COPY or as parameters, or raise max-statement-size.")}, out)
+}
+
+func tooLong(message string, size, limit int, hint string) scope.Error {
+	return scope.Error{
 		Code:    scope.CodeProgramLimitExceeded,
-		Message: "statement is too long",
-		Detail:  fmt.Sprintf("It has %d bytes; the proxy reads at most %d.", size, e.cfg.MaxMessage),
-		Hint:    "Send the data by COPY or as parameters, or raise max-statement-size.",
-	}}, out)
+		Message: message,
+		Detail:  fmt.Sprintf("It has %d bytes; the proxy reads at most %d.", size, limit),
+		Hint:    hint,
+	}
 }
 
 // cutString cuts a NUL-terminated string off b.

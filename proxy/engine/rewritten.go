@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/pgscope/pgscope-proxy/rewrite"
@@ -35,6 +36,9 @@ func (t *text) notify(out *Out) {
 	}
 }
 
+// acts reports whether its execution is recorded, or has consequences.
+func (t *text) acts() bool { return t != nil && (t.trail != nil || t.follows()) }
+
 // maxRewritten bounds how many prepared statements and portals are remembered; of more, positions in errors that come
 // after Parse point into the text that the server has, and rows pass as they are. Of those that have a trail there cannot
 // be more.
@@ -45,6 +49,9 @@ const maxRewritten = 1 << 10
 type rewritten struct{ statements, portals register }
 
 func (r *rewritten) any() bool { return r.statements.any() || r.portals.any() }
+
+// acts reports whether one of them is more than shown otherwise: a statement about roles.
+func (r *rewritten) acts() bool { return r.statements.acts() || r.portals.acts() }
 
 // settled reports whether all is answered that was sent before the last Sync.
 func (r *rewritten) settled(syncs uint64) bool {
@@ -80,6 +87,12 @@ func key(name []byte) string { return string(name[:min(len(name), 63)]) }
 func (r *register) any() bool {
 	r.settle()
 	return len(r.known)+len(r.changes) > 0
+}
+
+func (r *register) acts() bool {
+	r.settle()
+	return slices.ContainsFunc(slices.Collect(maps.Values(r.known)), (*text).acts) ||
+		slices.ContainsFunc(r.changes, func(c *change) bool { return c.text.acts() })
 }
 
 // full reports that no more are to be remembered. Changes are no more than answers that are waited for.

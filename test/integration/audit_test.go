@@ -353,6 +353,14 @@ func TestAuditOfWhatNamesStandFor(t *testing.T) {
 	run := func(name string) []pgproto3.FrontendMessage {
 		return []pgproto3.FrontendMessage{&bind{PreparedStatement: name}, &execute{}, &pgproto3.Sync{}}
 	}
+	tooLong := func(role string) [][]pgproto3.FrontendMessage { // of which the server makes 63 bytes too
+		portal := strings.Repeat("p", 1<<12)
+		return [][]pgproto3.FrontendMessage{
+			{&parse{Name: "s", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
+			{&bind{PreparedStatement: "s", DestinationPortal: portal}, &execute{Portal: portal[:63]}, &pgproto3.Sync{}},
+			run("s"),
+		}
+	}
 	for _, c := range []struct {
 		name string
 		talk func(role string) [][]pgproto3.FrontendMessage // each ends with Sync
@@ -385,13 +393,14 @@ func TestAuditOfWhatNamesStandFor(t *testing.T) {
 				{&query{String: "COMMIT"}, &pgproto3.Sync{}},
 			}
 		}},
+		{"a message that is too long", tooLong},
 		{"a long name", func(role string) [][]pgproto3.FrontendMessage {
 			return [][]pgproto3.FrontendMessage{{&parse{Name: long + "one", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}}, run(long + "two")}
 		}},
 	} {
 		for _, atOnce := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%v", c.name, atOnce), func(t *testing.T) {
-				e, records := audited(t, permissive(t))
+				e, records := audited(t, permissive(t), func(o *proxy.Options) { o.MaxStatement = 1 << 10 })
 				d := e.open(t, "orders", "postgres")
 				role := fmt.Sprintf("made_%v", atOnce)
 				d.query("DROP ROLE IF EXISTS " + role)
