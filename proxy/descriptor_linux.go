@@ -45,21 +45,11 @@ func (d *descriptor) join(t *story) {
 
 // duplicate returns a copy of the descriptor of a connection of Go's.
 func duplicate(c net.Conn) (fd int, ok bool) {
-	socket, ok := c.(syscall.Conn)
-	if !ok {
-		return -1, false
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return -1, false
-	}
-	var failed error
-	if err := raw.Control(func(original uintptr) {
-		fd, failed = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
-	}); err != nil || failed != nil {
-		return -1, false
-	}
-	return fd, true // it shares O_NONBLOCK with the original
+	err := control(c, func(original int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(original), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	return fd, err == nil // it shares O_NONBLOCK with the original
 }
 
 // polled makes it a connection of Go's. Where that fails there is nobody to talk to.

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,14 +19,6 @@ func happened(fd int, event int16) bool {
 
 // connHungUp is hungUp for a connection; false where it cannot be told.
 func connHungUp(c net.Conn) (gone bool) {
-	s, ok := socket(c).(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return false
-	}
-	err = raw.Control(func(fd uintptr) { gone = hungUp(int(fd)) })
+	err := control(c, func(fd int) error { gone = hungUp(fd); return nil })
 	return err == nil && gone
 }

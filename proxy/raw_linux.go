@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +15,21 @@ import (
 
 // The system calls of a loop's thread. They do not block, or not for long, so the scheduler need not be told about them: it would
 // look at each, and take the processor away from some.
+
+// control calls f with the descriptor of the socket below a connection.
+func control(c net.Conn, f func(fd int) error) error {
+	s, ok := socket(c).(syscall.Conn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = f(int(fd)) })
+	return cmp.Or(err, failed)
+}
 
 // rawSchedBatch makes the kernel take no processor away from anybody for the thread, which is woken for each message: when its
 // turn comes, there are more of them. The policy knows no priority. Where it is not allowed, the loop works as well, only slower.

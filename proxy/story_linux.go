@@ -182,18 +182,12 @@ const (
 // setConnectionOptions sets what Go sets on TCP connections. What is accepted has the options of its listener.
 func setConnectionOptions(fd int, k net.KeepAliveConfig) error {
 	seconds := func(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
-	or := func(n, otherwise int) int {
-		if n == 0 {
-			return otherwise
-		}
-		return n
-	}
 	options := []struct{ level, name, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, or(seconds(k.Idle), keepAlivePause)},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, or(seconds(k.Interval), keepAlivePause)},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, or(k.Count, keepAliveCount)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, cmp.Or(seconds(k.Idle), keepAlivePause)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, cmp.Or(seconds(k.Interval), keepAlivePause)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, cmp.Or(k.Count, keepAliveCount)},
 	}
 	if !k.Enable {
 		options = options[:1]

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/pgscope/pgscope-proxy/rewrite"
@@ -91,8 +90,12 @@ func (r *register) any() bool {
 
 func (r *register) acts() bool {
 	r.settle()
-	return slices.ContainsFunc(slices.Collect(maps.Values(r.known)), (*text).acts) ||
-		slices.ContainsFunc(r.changes, func(c *change) bool { return c.text.acts() })
+	for _, t := range r.known {
+		if t.acts() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(r.changes, func(c *change) bool { return c.text.acts() })
 }
 
 // full reports that no more are to be remembered. Changes are no more than answers that are waited for.

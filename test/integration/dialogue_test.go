@@ -57,13 +57,20 @@ func (d *dialogue) tcp() *net.TCPConn {
 func (e endpoint) open(t testing.TB, database, user string, params ...string) *dialogue {
 	t.Helper()
 	d := e.dial(t)
-	d.say(startup(pgproto3.ProtocolVersion30, append([]string{"database", database, "user", user}, params...)...))
-	if err := d.hear(1); err != nil {
-		t.Fatalf("%v after %q", err, d.lines)
-	}
-	d.take()
+	d.begin(database, user, params...)
 	return d
 }
+
+// begin is open for a connection that is there.
+func (d *dialogue) begin(database, user string, params ...string) {
+	d.t.Helper()
+	d.say(startup(pgproto3.ProtocolVersion30, append([]string{"database", database, "user", user}, params...)...))
+	d.ready(1)
+	d.take()
+}
+
+// drivers are those of a relay: whether goroutines shall be it.
+var drivers = map[string]bool{"event loop": false, "goroutines": true}
 
 func startup(version uint32, params ...string) *pgproto3.StartupMessage {
 	m := &pgproto3.StartupMessage{ProtocolVersion: version, Parameters: map[string]string{}}

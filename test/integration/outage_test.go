@@ -101,7 +101,7 @@ func TestDeadlock(t *testing.T) {
 func TestClientLeavesWhileAsked(t *testing.T) {
 	c := scoped()
 	database(t, c, "orders")
-	for name, goroutines := range map[string]bool{"event loop": false, "goroutines": true} {
+	for name, goroutines := range drivers {
 		t.Run(name, func(t *testing.T) {
 			d := start(t, c, func(o *proxy.Options) { o.Goroutines = goroutines }).open(t, "orders", "postgres")
 			holder := direct(c).connect(t, "orders", "postgres")

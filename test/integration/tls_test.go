@@ -43,7 +43,7 @@ func TestTLSLegs(t *testing.T) {
 		say(d, c)
 		want[name] = d.take()
 	}
-	for driver, goroutines := range map[string]bool{"event loop": false, "goroutines": true} {
+	for driver, goroutines := range drivers {
 		for server, params := range servers {
 			via := start(t, c, withTLS(t, c), upstream(t, c, params), func(o *proxy.Options) { o.Goroutines = goroutines })
 			for client, dial := range clients {
@@ -77,9 +77,7 @@ var tlsStories = map[string]func(*dialogue, *pgtest.Cluster){
 	"slow": func(d *dialogue, c *pgtest.Cluster) {
 		d.t.Helper()
 		name := strings.ReplaceAll(d.t.Name(), "'", "")
-		d.say(startup(pgproto3.ProtocolVersion30, "database", "postgres", "user", "postgres"))
-		d.ready(1)
-		d.take()
+		d.begin("postgres", "postgres")
 		d.say(&pgproto3.Query{String: "SELECT '" + name + "' <> '', repeat('y', 2000) FROM generate_series(1, 20000)"})
 		awaitSome(d.t, c, "wait_event = 'ClientWrite' AND query LIKE '%"+name+"%' AND pid <> pg_backend_pid()")
 		d.say(&pgproto3.Query{String: "SELECT 2"})
@@ -88,17 +86,13 @@ var tlsStories = map[string]func(*dialogue, *pgtest.Cluster){
 	// The server ends the session behind a long answer, of which nothing must be lost.
 	"terminated": func(d *dialogue, _ *pgtest.Cluster) {
 		d.t.Helper()
-		d.say(startup(pgproto3.ProtocolVersion30, "database", "postgres", "user", "postgres"))
-		d.ready(1)
-		d.take()
+		d.begin("postgres", "postgres")
 		d.say(&pgproto3.Query{String: "SELECT repeat('z', 3000000); SELECT pg_terminate_backend(pg_backend_pid())"})
 		d.toTheEnd()
 	},
 	"copy": func(d *dialogue, _ *pgtest.Cluster) {
 		d.t.Helper()
-		d.say(startup(pgproto3.ProtocolVersion30, "database", "postgres", "user", "postgres"))
-		d.ready(1)
-		d.take()
+		d.begin("postgres", "postgres")
 		d.say(&pgproto3.Query{String: "CREATE TEMPORARY TABLE t (a text); COPY t FROM STDIN"})
 		until[*pgproto3.CopyInResponse](d)
 		for range 50 {
@@ -123,7 +117,7 @@ func (d *dialogue) forgetBeginning() {
 func TestPoolTLS(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{TLS: true, HBA: []string{"local all all trust", "host all all 127.0.0.1/32 trust"}})
 	c.CreateDatabase(t, "orders")
-	for driver, goroutines := range map[string]bool{"event loop": false, "goroutines": true} {
+	for driver, goroutines := range drivers {
 		t.Run(driver, func(t *testing.T) {
 			option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
 			via := start(t, c, permissive(t), pooled, upstream(t, c, "sslmode=verify-full"), option, func(o *proxy.Options) { o.Goroutines = goroutines })
