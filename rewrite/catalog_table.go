@@ -141,11 +141,38 @@ var textFunctions = set(
 // textTypes are the types that a cast makes a text to. Arrays of them count too.
 var textTypes = set("text", "varchar", "bpchar", "name", "json", "jsonb")
 
-// resultFunctions return a role's name.
-var resultFunctions = map[string]form{
-	"pg_get_userbyid": shortNames, "current_user": shortName, "session_user": shortName, "user": shortName,
-	"getpgusername": shortName,
+// call says what becomes of a call of a function that takes or returns a role's name.
+type call struct {
+	args    []form // how each argument names a role; asItIs: it does not. A call with more arguments, or fewer, is another function's
+	result  form   // what its result is shown as
+	inText  form   // what its result is shown as where a text is made of it
+	setting bool   // it is about the setting that its first argument names, and is meant only if that is a role
 }
+
+// calls are such functions, each with its numbers of arguments.
+var calls = func() map[string][]call {
+	all := map[string][]call{
+		"pg_get_userbyid": {{args: []form{asItIs}, result: shortNames}},
+		"current_user":    {{result: shortName}},
+		"session_user":    {{result: shortName}},
+		"user":            {{result: shortName}},
+		"getpgusername":   {{result: shortName}},
+		"current_setting": {{args: []form{asItIs}, result: shortText, setting: true}, {args: []form{asItIs, asItIs}, result: shortText, setting: true}},
+		"set_config":      {{args: []form{asItIs, clusterText, asItIs}, result: shortText, setting: true}},
+		"to_regrole":      {{args: []form{clusterRegroleSoft}, inText: regroleText}},
+		"regrole":         {{args: []form{clusterRegrole}, inText: regroleText}},
+		"pg_has_role":     {{args: []form{clusterMember, asItIs}}, {args: []form{clusterMember, clusterMember, asItIs}}},
+
+		"has_column_privilege": {{args: []form{clusterOID, asItIs, asItIs, asItIs}}},
+	}
+	for _, object := range []string{
+		"any_column", "database", "foreign_data_wrapper", "function", "language", "largeobject", "parameter", "schema", "sequence", "server",
+		"table", "tablespace", "type",
+	} {
+		all["has_"+object+"_privilege"] = []call{{args: []form{clusterOID, asItIs, asItIs}}}
+	}
+	return all
+}()
 
 // definitionFunctions return the text of what the server keeps.
 var definitionFunctions = set(
@@ -156,29 +183,19 @@ var definitionFunctions = set(
 // definitionColumns hold the text itself, in catalogs that are no views.
 var definitionColumns = set("typdefault")
 
-// privilegeFunctions ask for privileges of a role, which is their first argument where there are so many.
-var privilegeFunctions = map[string]int{
-	"has_any_column_privilege": 3, "has_column_privilege": 4, "has_database_privilege": 3,
-	"has_foreign_data_wrapper_privilege": 3, "has_function_privilege": 3, "has_language_privilege": 3,
-	"has_largeobject_privilege": 3, "has_parameter_privilege": 3, "has_schema_privilege": 3, "has_sequence_privilege": 3,
-	"has_server_privilege": 3, "has_table_privilege": 3, "has_tablespace_privilege": 3, "has_type_privilege": 3,
-}
-
 // catalogWords are the words of which a query that shows or asks about roles has at least one. Those that need a second
 // word beside them are the business of [MayReadRoles].
 var catalogWords = func() map[string]struct{} {
 	words := set(
-		"current_user", "current_role", "session_user", "regrole", "to_regrole", "pg_has_role", "information_schema",
-		"session_authorization", "aclitem", "makeaclitem", "explain",
+		"current_role", "information_schema", "session_authorization", "aclitem", "makeaclitem", "explain",
 	)
 	for _, more := range []map[string]struct{}{aclColumns, aclFunctions, definitionFunctions, definitionColumns} {
 		maps.Copy(words, more)
 	}
-	for name := range resultFunctions {
-		words[name] = struct{}{}
-	}
-	for name := range privilegeFunctions {
-		words[name] = struct{}{}
+	for name, known := range calls {
+		if !known[0].setting {
+			words[name] = struct{}{}
+		}
 	}
 	for name := range relations {
 		if schema, relation := cutSchema(name); schema == "pg_catalog" {

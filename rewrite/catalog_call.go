@@ -1,0 +1,277 @@
+package rewrite
+
+import (
+	"regexp"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+)
+
+// function reads a call.
+func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
+	at, ok := c.written(n)
+	if !ok {
+		c.children(n, nil)
+		return
+	}
+	known := callOf(n)
+	if known.result == definition || known.result != asItIs && !slices.Contains(c.inRows, proto.Message(n)) {
+		c.wrap(known.result, at.whole, n)
+	}
+	if known.inText != asItIs && text != (stretch{}) {
+		c.wrap(known.inText, at.whole, n)
+	}
+	if kind, ok := settingKind(n); ok && known.setting && len(n.Args) == 3 {
+		c.want(want{kind: kind})
+	}
+	name := funcName(n)
+	joins := name == "array_to_string" || has(textFunctions, name)
+	if form := accessList(n); form == aclSet && text != (stretch{}) {
+		joins = true // unnest: of texts
+	} else if form != asItIs && text != (stretch{}) {
+		c.wrap(form, text, n)
+	}
+	if name == "to_regrole" && known.args != nil { // what stands in for the argument does its work
+		c.refer(reference{start: at.whole.start, end: at.open, form: fixed})
+	}
+	for i, a := range n.Args {
+		if i < len(known.args) && known.args[i] != asItIs && c.say(a, at.args[i], known.args[i], name) {
+			continue
+		}
+		within := stretch{}
+		if joins {
+			within = at.args[i]
+		}
+		c.visit(a, within, false)
+	}
+	c.children(n, func(field string, _ protoreflect.Value) bool { return field == "args" })
+}
+
+// writtenCall is where a call stands: all of it, its parenthesis, and its arguments.
+type writtenCall struct {
+	whole stretch
+	open  int
+	args  []stretch
+}
+
+// written finds a call in the text. It does not if the call is written otherwise, SUBSTRING(x FROM 1), or its arguments have names.
+func (c *catalogReader) written(n *pg.FuncCall) (writtenCall, bool) {
+	first := c.tokens.index(c.base + int(n.Location))
+	open, ok := c.names(first, funcName(n))
+	if n.Location < 0 || !ok || c.tokens.kind(open) != tokenOpen {
+		return writtenCall{}, false
+	}
+	end, args := c.closing(open), c.arguments(open, len(n.Args))
+	if end == none || args == nil || slices.ContainsFunc(n.Args, func(a *pg.Node) bool { return a.GetNamedArgExpr() != nil }) {
+		return writtenCall{}, false
+	}
+	return writtenCall{stretch{c.tokens.list[first].start, end}, c.tokens.list[open].start, args}, true
+}
+
+// callOf returns what is known of the function that is called so; of others nothing.
+func callOf(n *pg.FuncCall) call {
+	name := funcName(n)
+	if has(definitionFunctions, name) {
+		return call{result: definition}
+	}
+	for _, known := range calls[name] {
+		if _, ok := settingKind(n); len(known.args) == len(n.Args) && (ok || !known.setting) {
+			return known
+		}
+	}
+	return call{}
+}
+
+// settingKind tells which statement a call of current_setting or set_config is like, if its setting is a role.
+func settingKind(n *pg.FuncCall) (policy.Kind, bool) {
+	if len(n.Args) == 0 {
+		return "", false
+	}
+	switch setting := []byte(n.Args[0].GetAConst().GetSval().GetSval()); {
+	case is(setting, settingRole):
+		return policy.SetRole, true
+	case is(setting, settingSession):
+		return policy.SetSessionAuth, true
+	default:
+		return "", false
+	}
+}
+
+// say reads an expression that names a role, and calls what stands in for it as. It reports whether nothing is left to read in it.
+func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
+	switch v := n.GetNode().(type) {
+	case *pg.Node_SqlvalueFunction:
+		if f == clusterOID || f == clusterMember || f == clusterText { // the server's own name for it is right
+			return true
+		}
+	case *pg.Node_AConst:
+		if v.AConst.GetSval() == nil { // an OID, or NULL
+			return true
+		}
+	case *pg.Node_ColumnRef:
+		fields := v.ColumnRef.Fields
+		if f != clusterText && len(fields) > 0 && has(oidColumns, fields[len(fields)-1].GetString_().GetSval()) {
+			return false
+		}
+	}
+	ref := reference{start: where.start, end: where.end, form: f, as: as, constant: plainConstant(n)}
+	if n.GetParamRef() != nil {
+		ref.cast = typeName
+		if f != clusterOID && f != clusterMember {
+			ref.cast = typeText
+		}
+	}
+	if containsSet(n) {
+		return false
+	}
+	c.refer(ref)
+	return false
+}
+
+// typeCast reads a cast: one to regrole reads a name, one to a text writes it.
+func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
+	var typ string
+	if names := n.TypeName.GetNames(); len(names) > 0 {
+		typ = names[len(names)-1].GetString_().GetSval()
+	}
+	array := len(n.TypeName.GetArrayBounds()) > 0
+	whole, operand := c.cast(n)
+	switch {
+	case operand == (stretch{}):
+		c.visit(n.Arg, stretch{}, false)
+	case typ == "regrole" && !array:
+		if text != (stretch{}) {
+			c.wrap(regroleText, whole, n)
+		}
+		if n.Location < 0 { // regrole 'x'
+			c.refer(reference{start: whole.start, end: operand.start, form: fixed})
+		}
+		if !c.say(n.Arg, operand, clusterRegrole, columnName(n)) {
+			c.visit(n.Arg, stretch{}, false)
+		}
+	case typ == "aclitem" && text != (stretch{}):
+		c.wrap(accessList(n), whole, n)
+		c.visit(n.Arg, stretch{}, false)
+	case has(textTypes, typ):
+		before := len(c.references)
+		c.visit(n.Arg, operand, false)
+		for i := before; i < len(c.references); i++ { // a weak name gives way to that of the cast
+			if ref := &c.references[i]; ref.start == operand.start && ref.end == operand.end {
+				ref.as = columnName(n)
+			}
+		}
+	default:
+		c.visit(n.Arg, stretch{}, false)
+	}
+}
+
+// plainConstant returns a constant's string if it is a name that means itself however it is read; else an empty one.
+func plainConstant(n *pg.Node) string {
+	if text := n.GetAConst().GetSval().GetSval(); plainName.MatchString(text) && text != "public" {
+		return text
+	}
+	return ""
+}
+
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// funcName returns the name of a function of the server, empty where it is another schema's.
+func funcName(n *pg.FuncCall) string {
+	switch names := n.Funcname; {
+	case len(names) == 1:
+		return names[0].GetString_().GetSval()
+	case len(names) == 2 && names[0].GetString_().GetSval() == "pg_catalog":
+		return names[1].GetString_().GetSval()
+	default:
+		return ""
+	}
+}
+
+// accessList tells whether a node's value is an access list, or an item of one.
+func accessList(m proto.Message) form {
+	switch n := m.(type) {
+	case *pg.Node:
+		f := asItIs
+		n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			f = accessList(v.Message().Interface())
+			return true
+		})
+		return f
+	case *pg.ColumnRef:
+		if last := len(n.Fields) - 1; last >= 0 && has(aclColumns, n.Fields[last].GetString_().GetSval()) {
+			return aclTexts
+		}
+	case *pg.FuncCall:
+		switch name := funcName(n); {
+		case has(aclFunctions, name):
+			return aclTexts
+		case name == "makeaclitem":
+			return aclText
+		case name == "unnest" && len(n.Args) == 1 && accessList(n.Args[0]) == aclTexts:
+			return aclSet
+		}
+	case *pg.TypeCast:
+		if names := n.TypeName.GetNames(); len(names) > 0 && names[len(names)-1].GetString_().GetSval() == "aclitem" {
+			if len(n.TypeName.ArrayBounds) > 0 {
+				return aclTexts
+			}
+			return aclText
+		}
+	case *pg.CoalesceExpr:
+		return anyAccessList(n.Args)
+	case *pg.CaseExpr:
+		results := []*pg.Node{n.Defresult}
+		for _, w := range n.Args {
+			results = append(results, w.GetCaseWhen().GetResult())
+		}
+		return anyAccessList(results)
+	case *pg.A_Indirection:
+		if len(n.Indirection) == 1 && accessList(n.Arg) == aclTexts {
+			if i := n.Indirection[0].GetAIndices(); i != nil && !i.IsSlice {
+				return aclText
+			} else if i != nil {
+				return aclTexts
+			}
+		}
+	}
+	return asItIs
+}
+
+func anyAccessList(list []*pg.Node) form {
+	for _, n := range list {
+		if f := accessList(n); n != nil && f != asItIs {
+			return f
+		}
+	}
+	return asItIs
+}
+
+// containsSet reports whether an expression calls a function that returns a set, outside of subqueries.
+func containsSet(m proto.Message) (found bool) {
+	switch n := m.(type) {
+	case *pg.SubLink:
+		return false
+	case *pg.FuncCall:
+		if has(setFunctions, funcName(n)) {
+			return true
+		}
+	}
+	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil:
+		case f.IsList():
+			for list, i := v.List(), 0; i < list.Len(); i++ {
+				found = found || containsSet(list.Get(i).Message().Interface())
+			}
+		default:
+			found = found || containsSet(v.Message().Interface())
+		}
+		return !found
+	})
+	return found
+}

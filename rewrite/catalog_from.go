@@ -1,0 +1,186 @@
+package rewrite
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// from reads an item of a FROM list.
+func (c *catalogReader) from(m proto.Message) {
+	if n, ok := m.(*pg.Node); ok && n.GetRangeVar() != nil {
+		c.rangeVar(n.GetRangeVar())
+		return
+	}
+	c.visit(m, stretch{}, false)
+}
+
+// rangeFunction reads a function in a FROM list: only its arguments, since a subquery in its own place would be an item
+// of another kind.
+func (c *catalogReader) rangeFunction(n *pg.RangeFunction) {
+	for _, item := range n.Functions {
+		for _, f := range item.GetList().GetItems() {
+			if call := f.GetFuncCall(); call != nil {
+				c.children(call, nil)
+			}
+		}
+	}
+}
+
+// rangeVar reads a table of a FROM list.
+func (c *catalogReader) rangeVar(n *pg.RangeVar) {
+	name := n.Schemaname + "." + n.Relname
+	if n.Schemaname == "" {
+		for _, names := range c.ctes {
+			if slices.Contains(names, n.Relname) {
+				return
+			}
+		}
+		name = "pg_catalog." + n.Relname // which the server searches first
+	}
+	if _, ok := relations[name]; !ok {
+		return
+	}
+	t := c.tokens
+	first := t.index(c.base + int(n.Location))
+	next, ok := c.names(first, n.Relname)
+	if !ok {
+		return
+	}
+	switch {
+	case n.Inh && t.kind(next) == tokenStar:
+		next++
+	case !n.Inh && t.kind(first-1) == tokenOpen && t.kind(first-2) == pg.Token_ONLY:
+		first, next = first-2, next+1
+	case !n.Inh:
+		first--
+	}
+	ref := reference{
+		start: t.list[first].start, end: t.list[next-1].end, form: subselect, relation: name, reads: reads(c.query, n),
+	}
+	if n.Alias == nil {
+		ref.as = n.Relname
+	}
+	if t.kind(first-1) == pg.Token_TABLE {
+		command := t.list[first-1]
+		c.refer(reference{start: command.start, end: command.end, form: fixed, as: "SELECT * FROM"})
+	}
+	c.refer(ref)
+}
+
+// seek notes of a list of roles which name alone the query seeks in it: WHERE rolname = 'reader'.
+func seek(query *pg.SelectStmt, table *pg.RangeVar, ref *reference) {
+	if table == nil || ref.form != subselect || len(table.Alias.GetColnames()) > 0 {
+		return
+	}
+	rel := relations[ref.relation]
+	if len(rel.roles) != 1 || rel.roles[0].name == "" || rel.roles[0].oid == "" {
+		return
+	}
+	conditions := []*pg.Node{query.WhereClause}
+	if and := query.WhereClause.GetBoolExpr(); and != nil && and.Boolop == pg.BoolExprType_AND_EXPR {
+		conditions = and.Args
+	}
+	for _, condition := range conditions {
+		e := condition.GetAExpr()
+		if e == nil || e.Kind != pg.A_Expr_Kind_AEXPR_OP || len(e.Name) != 1 || e.Name[0].GetString_().GetSval() != "=" {
+			continue
+		}
+		fields, constant := e.Lexpr.GetColumnRef().GetFields(), plainConstant(e.Rexpr)
+		if fields == nil {
+			fields, constant = e.Rexpr.GetColumnRef().GetFields(), plainConstant(e.Lexpr)
+		}
+		last := len(fields) - 1
+		if last < 0 || fields[last].GetString_().GetSval() != rel.roles[0].name {
+			continue
+		}
+		if last == 0 && len(query.FromClause) == 1 || last == 1 && fields[0].GetString_().GetSval() == called(table) {
+			ref.constant = constant
+		}
+	}
+}
+
+// called is what a query calls a table.
+func called(table *pg.RangeVar) string {
+	if table.Alias != nil {
+		return table.Alias.Aliasname
+	}
+	return table.Relname
+}
+
+// reads tells which columns of a table a query may read: all, where it reads whole rows, or says a name that is none of the table's, which
+// the server shall judge by all of them.
+func reads(query *pg.SelectStmt, table *pg.RangeVar) func(columns []string) []string {
+	all := len(table.Alias.GetColnames()) > 0
+	if query == nil {
+		return func(columns []string) []string { return columns }
+	}
+	named := make(map[string]struct{})
+	walk(query.ProtoReflect(), func(m proto.Message) {
+		switch n := m.(type) {
+		case *pg.JoinExpr:
+			all = all || n.IsNatural || n.UsingClause != nil
+		case *pg.ColumnRef:
+			last := len(n.Fields) - 1
+			if last > 0 && n.Fields[last-1].GetString_().GetSval() != called(table) {
+				return
+			}
+			name := n.Fields[last].GetString_().GetSval()
+			all = all || name == "" || name == called(table)
+			named[name] = struct{}{}
+		}
+	})
+	return func(columns []string) (read []string) {
+		for _, c := range columns {
+			if has(named, c) {
+				read = append(read, c)
+			}
+		}
+		if all || len(read) < len(named) {
+			return columns
+		}
+		return read
+	}
+}
+
+// copyRelation makes COPY of a catalog one of a query.
+func (c *catalogReader) copyRelation(n *pg.CopyStmt) {
+	before := len(c.references)
+	c.rangeVar(n.Relation)
+	if len(c.references) == before {
+		return
+	}
+	table := c.references[before]
+	next := c.tokens.index(table.end)
+	list, end := "*", table.end
+	if len(n.Attlist) > 0 {
+		if end = c.closing(next); end == none {
+			c.references = c.references[:before]
+			return
+		}
+		open := c.tokens.list[next]
+		list = c.tokens.sql[open.end : end-1]
+		c.refer(reference{start: open.start, end: end, form: fixed})
+	}
+	c.refer(reference{start: end, end: end, form: fixed, as: ")"})
+	c.references = slices.Insert(c.references, before,
+		reference{start: table.start, end: table.start, form: fixed, as: "(SELECT " + list + " FROM "})
+}
+
+// column takes the schema from a column's qualified name, as the subselect that is its table now has none.
+func (c *catalogReader) column(n *pg.ColumnRef) {
+	for i := 0; i+1 < len(n.Fields); i++ {
+		schema, table := n.Fields[i].GetString_().GetSval(), n.Fields[i+1].GetString_().GetSval()
+		if _, ok := relations[schema+"."+table]; !ok || schema == "" {
+			continue
+		}
+		first := c.tokens.index(c.base + int(n.Location))
+		last := first + 2*i + 2 // the table
+		if s, _, err := c.tokens.name(last); err == nil && string(s.name) == table {
+			c.refer(reference{start: c.tokens.list[first].start, end: s.start, form: fixed})
+		}
+		return
+	}
+}

@@ -1,0 +1,162 @@
+package rewrite
+
+import (
+	"regexp"
+
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// form is what stands in for an expression x of the client's.
+type form int
+
+const (
+	asItIs             form = iota // nothing
+	subselect                      // a relation: its subselect
+	fixed                          // other text
+	shortName                      // x is a role's name: its short name
+	shortNames                     // the same, of many rows
+	shortText                      // the same of one, as text
+	clusterOID                     // x names a role of the database, or is an OID: the OID; public is nobody's
+	clusterMember                  // the same, where public is a name like any other
+	clusterRegrole                 // x names one as regrole's input does, or is an OID: the regrole
+	clusterRegroleSoft             // the same, NULL where there is none
+	clusterText                    // x names one: the cluster's name
+	regroleText                    // x is a regrole: its text
+	aclTexts                       // x is an aclitem[]: text[]
+	aclText                        // x is an aclitem: its text
+	aclSet                         // x is a set of aclitems
+	storedName                     // x is CURRENT_USER or its like, and kept by the server: its short name, without a subquery
+	definition                     // x is a text with what was kept so: as the client wrote it
+)
+
+const (
+	argument     = "pgscope_x.x" // the client's expression
+	argumentName = "pgscope_n.n" // the name in it
+
+	concat = " OPERATOR(pg_catalog.||) "
+
+	// nameOfText reads a name as regrole's input does (stringToQualifiedNameList, regproc.c).
+	nameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} '^[[:space:]]*".*"[[:space:]]*$' THEN pg_catalog.replace(pg_catalog.substr(` +
+		`pg_catalog.btrim(pgscope_x.x::pg_catalog.text), 2, pg_catalog.length(pg_catalog.btrim(pgscope_x.x::pg_catalog.text)) ` +
+		`OPERATOR(pg_catalog.-) 2), '""', '"') ELSE pg_catalog.lower(pg_catalog.btrim(pgscope_x.x::pg_catalog.text) COLLATE pg_catalog."C") END`
+
+	// kinNameOfText reads a name with a schema.
+	kinNameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} ` +
+		`'^[[:space:]]*("([^"]|"")+"|[[:alpha:]_][[:alnum:]_$]*)[.]("([^"]|"")+"|[[:alpha:]_][[:alnum:]_$]*)[[:space:]]*$' ` +
+		`THEN pg_catalog.array_to_string(pg_catalog.parse_ident(pgscope_x.x::pg_catalog.text), '.') ELSE ` + nameOfText + ` END`
+
+	// notNameOfText: OIDs, "-", and what is no name.
+	notNameOfText = `(pgscope_x.x::pg_catalog.text {~} '^[[:space:]]*([0-9]+|-)[[:space:]]*$' OR ` +
+		`pgscope_o.own IS NULL AND pgscope_x.x::pg_catalog.text {~} '^[^"]*[.]')`
+
+	// isOID: x is a number or a regrole; names may be of any type, of a domain too.
+	isOID = `pg_catalog.pg_typeof(pgscope_x.x)::pg_catalog.oid {=} ANY (ARRAY[20, 21, 23, 26, 4096]::pg_catalog.oid[])`
+
+	// aclPattern cuts an aclitem's text into grantee, privileges and grantor (aclitemout, acl.c).
+	aclPattern = `^("(?:[^"]|"")*"|[^"=]*)(=[^/]*/)(.*)$`
+)
+
+// wrap returns what goes before and behind an expression to show it in the given form. as is the result's column name.
+func (l lens) wrap(f form, as string) (before, after string) {
+	from := " AS " + scope.QuoteIdent(as) + " FROM (SELECT "
+	switch f {
+	case shortName:
+		return "(SELECT " + l.short(argument, typeName) + from, " AS x) pgscope_x)"
+	case shortNames:
+		return "(SELECT " + l.shorts(argument, typeName, ofFunctions) + from, " AS x) pgscope_x)"
+	case shortText:
+		return "(SELECT " + l.short(argument, typeText) + from, " AS x) pgscope_x)"
+	case storedName:
+		return "(pg_catalog.regexp_replace(", typeText + ", " + l.pattern + ", '')" + typeName + ")"
+	case definition:
+		return "(SELECT " + l.definition(argument) + from, " AS x) pgscope_x)"
+	case regroleText:
+		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
+		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name, ofFunctions) + "), " + argument + typeText + ")" +
+			from, " AS x) pgscope_x)"
+	case aclTexts:
+		if l.spells() {
+			return "(SELECT " + l.sql(aclTextsSQL, "short", l.aclText("pgscope_x.x"), "followed", markerFollowing, "first", markerFirst) + from + "(",
+				")" + typeText + " AS x OFFSET 0) pgscope_x)"
+		}
+		return "(SELECT CASE WHEN " + l.without(argument) + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.text[] ELSE ARRAY(SELECT " +
+			aclItem + " FROM (SELECT " + aclParts + " AS m, pgscope_t.i FROM (SELECT pgscope_u.x::pg_catalog.text AS x, pgscope_u.i" +
+			" FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i) OFFSET 0) pgscope_t OFFSET 0) pgscope_i" +
+			l.besideItems() + " WHERE " + notMarkers + " ORDER BY pgscope_i.i) END" + from, " AS x) pgscope_x)"
+	case aclText:
+		if l.spells() {
+			return "(SELECT pg_catalog.substr(" + l.aclText("','"+concat+argument+typeText) + ", 2)" + from, " AS x) pgscope_x)"
+		}
+		return "(SELECT " + aclItem + from, " AS x) pgscope_x, LATERAL (SELECT " + aclParts + " AS m" +
+			" FROM (SELECT pgscope_x.x::pg_catalog.text AS x OFFSET 0) pgscope_t OFFSET 0) pgscope_i" + l.besideItems() + ")"
+	default:
+		name, result := l.lookup(f)
+		return "(SELECT " + result + from, " AS x) pgscope_x, LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " +
+			l.twin(argumentName) + " AS own OFFSET 0) pgscope_o)"
+	}
+}
+
+// definition takes from a text what storedName has put into the expression that it is of: as pg_get_expr and its like
+// write it (ruleutils.c), with all parentheses or with few.
+func (l lens) definition(text string) string {
+	return "pg_catalog.regexp_replace(" + text + ", " + scope.QuoteLiteral(keptPattern(regexp.QuoteMeta(l.deparsed))) +
+		", " + scope.QuoteLiteral(`\1\2`) + ", 'g')"
+}
+
+// keptPattern finds what storedName has made of a key word, which is one of two groups; lead finds [lens.deparsed].
+func keptPattern(lead string) string {
+	const words = `(CURRENT_USER|CURRENT_ROLE|SESSION_USER|USER)`
+	kept := ", " + lead + ", ''::text"
+	return `\(regexp_replace\(\(` + words + `\)::text` + kept + `\)\)::name|regexp_replace\(` + words + `::text` + kept + `\)::name`
+}
+
+// lookup returns how the client's expression is read as a name, and the expression of the role that it means.
+func (l lens) lookup(f form) (name, result string) {
+	strict := func(s string) string { return "pg_catalog.quote_ident(" + s + ")::pg_catalog.regrole" }
+	nobody := scope.QuoteLiteral(missing) + concat + argumentName + typeText
+	name = argument + typeText + typeName
+	missed, plain := strict(nobody), strict(argumentName+typeText)
+	first, typ := "", "::pg_catalog.regrole"
+	switch f {
+	case clusterText:
+		return argument + typeText, "CASE WHEN pgscope_o.own IS NOT NULL THEN pg_catalog.pg_get_userbyid(pgscope_o.own)" + typeText +
+			" WHEN " + l.hidden(argumentName) + " THEN " + nobody + " ELSE " + argumentName + " END"
+	case clusterRegrole:
+		name = l.nameOfText()
+		first = l.sql("WHEN " + isOID + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
+	case clusterRegroleSoft:
+		name = l.nameOfText()
+		first = l.sql("WHEN " + notNameOfText + " THEN pg_catalog.to_regrole(pgscope_x.x::pg_catalog.text) ")
+		missed, plain = "NULL", "pg_catalog.to_regrole(pg_catalog.quote_ident("+argumentName+typeText+"))"
+	default:
+		first = l.sql("WHEN " + isOID + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
+		if f == clusterOID {
+			first += l.sql("WHEN pgscope_n.n {=} 'public' THEN 0::pg_catalog.oid::pg_catalog.regrole ")
+		}
+		typ = "::pg_catalog.oid"
+	}
+	return name, "(CASE " + first + "WHEN pgscope_o.own IS NOT NULL THEN pgscope_o.own::pg_catalog.regrole" +
+		" WHEN " + l.hidden(argumentName) + " THEN " + missed + " ELSE " + plain + " END)" + typ
+}
+
+func (l lens) nameOfText() string {
+	if l.kin == "" {
+		return "(" + l.sql(nameOfText) + ")" + typeName
+	}
+	return "(" + l.sql(kinNameOfText) + ")" + typeName
+}
+
+// roleMap is wrap for expressions that may not stand in a subquery, those with sets: it looks them up in an object of
+// what all roles of the cluster are called here, by name or by OID, which is made once for the query.
+func (l lens) roleMap(f form) (before, after string) {
+	key, value, nobody := "pgscope_a.oid", "pg_catalog.quote_ident(pgscope_s.n::pg_catalog.text)", `{"0":"-"}`
+	asKey, typ := "::pg_catalog.oid::pg_catalog.text", ""
+	if f == shortName || f == shortNames {
+		key, value, nobody = "pgscope_a.rolname", "pgscope_s.n", `{"unknown (OID=0)":"unknown (OID=0)"}`
+		asKey, typ = typeText, typeName
+	}
+	return "((SELECT pg_catalog.jsonb_object_agg(" + key + ", " + value + ")" + concat + scope.QuoteLiteral(nobody) +
+			"::pg_catalog.jsonb FROM pg_catalog.pg_roles pgscope_a, LATERAL (SELECT " + l.shorts("pgscope_a.rolname", typeName, ofSnapshot) +
+			" AS n) pgscope_s) OPERATOR(pg_catalog.->>) (",
+		")" + asKey + ")" + typ
+}
