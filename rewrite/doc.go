@@ -40,6 +40,13 @@
 //	                                                               parser's ([Analyze] returns an [Error]); else in place
 //	a statement that does not parse and names none                 forwarded: the server gives its own error
 //
+// # Queries of the catalogs
+//
+//	catalog.go, _from, _call, _stored      find the references in the tree; the tables of what is one: catalog_table.go
+//	catalog_place                          find in the text where they stand
+//	catalog_lens, _relation, _wrap, _acl   make the SQL that stands in for them, of the parts in catalog_sql.go
+//	catalog_splice                         puts it there
+//
 // # How texts lie in each other
 //
 // The parser reads UTF-8, and strings as with standard_conforming_strings on. A text that is something else is read as a
