@@ -11,10 +11,10 @@
 //	            out.Client                          Engine.Server(in, out)
 //
 // Reading order: [Engine] and its two entry points, stream.go (bytes to messages), frontend.go (one switch over what
-// clients send), statement.go (what happens to a text that may name a role), question.go (the proxy's own question in
-// the client's session), claim.go and rewriting.go (what goes without one), reading.go (the settings that texts are read and
-// written with), startrole.go (what is to be done
-// before the client may begin), fastpath.go (functions called by OID), rows.go (values with role names), pending.go (whose answer is this), backend.go (one
+// clients send), statement.go (what enters and leaves: a text that may name a role), held.go (what happens to it meanwhile),
+// question.go (the proxy's own question in the client's session), claim.go and rewriting.go (what goes without one), reading.go
+// (the settings that texts are read and written with), startrole.go (what is to be done before the client may begin),
+// fastpath.go (functions called by OID), rows.go (values with role names), pending.go (whose answer is this), backend.go (one
 // switch over what servers send), report.go (errors and notices in the client's words).
 //
 // # Refusing a statement

@@ -1,0 +1,408 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// held is a statement that waits for the answer to a question of the proxy. Most need one, about their names; the steps
+// are those that a statement can need at most:
+//
+//	[leaves] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
+type held struct {
+	statement
+	written  string // its text
+	step     step
+	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
+	inquiry  scope.Inquiry     // about its names
+	needs    policy.Need       // what it asks of the session besides
+	attempts int
+	view     *scope.View // the answer
+	mode     scope.Mode
+	known    *rewriting     // what it becomes, as far as that is known; nil where it is not
+	memory   *Rewritings    // where that is remembered; nil where it is not to be
+	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
+	estates  map[scope.Survey]*scope.Estate
+
+	text  *text           // what it has become, of saysForeword
+	frame []byte          // the Execute message that follows the foreword
+	bare  *rewrite.Result // what it has become, without its claim
+}
+
+// step is what the question is about that a held statement waits for.
+type step uint8
+
+const (
+	asksReading  step = iota // the settings that its text is read with
+	asksColumns              // the columns of the catalogs that it reads
+	asksNames                // whose the names in it are
+	asksScopes               // the databases and schemas that it changes as a whole
+	asksMarker               // that markers be made; then the names must be asked about anew
+	asksActor                // who acts, before an Execute
+	saysForeword             // what must happen in the transaction of an Execute before it
+	awaitsClaim              // nothing: it was sent already, see claim.go
+	awaitsName               // nothing: what a Bind or an Execute is about, earlier answers tell
+	leaves                   // its own first part, which leaves a failed transaction; then the rest begins anew
+)
+
+// maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
+// or a schema has another prefix than was believed, the next that it is not enrolled, and another that the marker's
+// name is taken.
+const maxAttempts = 5
+
+// maxCandidates bounds how many roles are asked about for one text: each of its names may be one of each schema along
+// the search_path.
+const maxCandidates = 100_000
+
+// read analyses the held statement. Where it names no role after all, it goes as it is.
+func (e *Engine) read(out *Out) {
+	h := e.held
+	analysis, refusal := e.cfg.Analyze(h.written, e.options)
+	switch {
+	case refusal != nil:
+		e.refuseHeld(refusal, out)
+	case analysis == nil:
+		e.held = nil
+		e.send(h.statement, nil, string(h.sql), out)
+	default:
+		h.analysis = analysis
+		e.askFor(out)
+	}
+}
+
+// askFor asks what must be known for the held statement. A query of catalogs that are known goes at once: it says in SQL
+// whose a name is.
+func (e *Engine) askFor(out *Out) {
+	h, d := e.held, e.cfg.Directory
+	first, rest, cut := h.analysis.Leave()
+	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
+	switch {
+	case e.status == wire.TxFailed && cut && h.typ == wire.Query:
+		e.leave(first, rest, out)
+	case e.status == wire.TxFailed && !names: // the server would not answer, and it may be a ROLLBACK that comes first
+		e.showWhatIsKnown(out)
+	case h.analysis.ReadsCatalog() && d.Columns(e.options.ServerVersion) == nil:
+		h.step = asksColumns
+		sql, params := rewrite.ColumnsSQL()
+		e.askHeld(sql, params, out)
+	case names && e.claims(out):
+	case names || d.Stale() || e.switching || e.changing && h.analysis.Results().Any():
+		e.askNames(d.Database(), out)
+	default:
+		e.showWhatIsKnown(out)
+	}
+}
+
+// showWhatIsKnown rewrites a held query by what the directory has.
+func (e *Engine) showWhatIsKnown(out *Out) {
+	h := e.held
+	h.mode = e.cfg.Mode
+	if !e.changing {
+		h.memory = e.cfg.Directory.Rewritings()
+		h.known = h.memory.recall(h.analysis, h.mode)
+	}
+	if h.known != nil {
+		h.view = h.known.view
+	} else {
+		db := e.cfg.Directory.Database()
+		db.Schemas = nil // those that another statement asked about
+		h.view = db.View()
+	}
+	e.rewrite(out)
+}
+
+// askNames asks the server about the names of the held statement. db is the database as it is believed to be.
+func (e *Engine) askNames(db scope.Database, out *Out) {
+	h := e.held
+	if len(h.analysis.Names())*(2+len(db.Schemas)) > maxCandidates {
+		e.refuseHeld(&rewrite.Error{Error: tooManyCandidates()}, out)
+		return
+	}
+	h.inquiry = db.Inquire(h.analysis.Names()...)
+	e.doubt(&h.inquiry)
+	h.inquiry.User = h.analysis.AsksUser()
+	h.needs = e.needs()
+	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
+	h.attempts++
+	h.step = asksNames
+	sql, params := h.inquiry.SQL()
+	e.askHeld(sql, params, out)
+}
+
+// doubt adds to an inquiry the roles that this transaction, or others, may have changed, as far as the session's character set has
+// their names.
+func (e *Engine) doubt(q *scope.Inquiry) {
+	asked := len(q.Names)
+	e.cfg.Directory.Doubt(q)
+	q.Own = q.Own || e.changing && e.touched == nil
+	q.Ask(e.touched...)
+	q.Names = append(q.Names[:asked], slices.DeleteFunc(q.Names[asked:], func(c scope.Cluster) bool {
+		_, err := e.encode(string(c))
+		return err != nil
+	})...)
+}
+
+// askHeld asks something for the held statement. What cannot be asked in the session's character set refuses it.
+func (e *Engine) askHeld(sql string, params []string, out *Out) {
+	if err := e.ask(sql, params, out); err != nil {
+		e.refuseHeld(&rewrite.Error{Error: *err}, out)
+	}
+}
+
+// refuseHeld answers the held statement with an error.
+func (e *Engine) refuseHeld(err *rewrite.Error, out *Out) {
+	h := e.held
+	e.held = nil
+	e.refuse(h.statement, err, out)
+}
+
+// resume goes on with the held statement, or with what another has left to do, when the proxy's question was answered.
+func (e *Engine) resume(out *Out) error {
+	h := e.held
+	switch {
+	case e.aftermath != nil && e.aftermath.ready:
+		e.askAftermath(out)
+		return nil
+	case h == nil || !e.answered():
+		return nil
+	case h.step == awaitsClaim:
+		e.claimed(out)
+		return nil
+	case h.step == awaitsName:
+		return e.nameKnown(out)
+	case e.question.skipped: // an error before it, or its own: the server discards what follows, up to Sync
+		e.held = nil
+		if e.question.failure != nil {
+			e.endSkipping(h.typ, out)
+		}
+		return nil
+	case e.question.failure != nil: // it is the answer to the statement
+		e.held = nil
+		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure, trail: e.refused(h.sql)}, out)
+		return nil
+	}
+	switch h.step {
+	case asksReading:
+		if err := e.takeReading(); err != nil {
+			return err
+		}
+		e.read(out)
+		return nil
+	case asksColumns:
+		e.cfg.Directory.LearnColumns(e.options.ServerVersion, rewrite.ReadColumns(e.question.rows))
+		e.askFor(out)
+		return nil
+	case asksMarker:
+		e.askNames(e.cfg.Directory.Database(), out)
+		return nil
+	case asksActor:
+		return e.acted(out)
+	case saysForeword:
+		e.held = nil
+		e.transmit(executed, h.text, h.frame, out)
+		return nil
+	case leaves:
+		e.begins(h.statement, out)
+		return nil
+	case asksScopes:
+		return e.surveyed(out)
+	default:
+		return e.named(out)
+	}
+}
+
+// endSkipping ends, after an error that was the answer to a Query, what the server does up to Sync: none will come.
+func (e *Engine) endSkipping(typ byte, out *Out) {
+	if typ == wire.Query {
+		e.pending.push(readySync, nil)
+		out.Server.write(wire.AppendHeader(nil, wire.Sync, 0))
+	}
+}
+
+// named goes on when the names of the held statement were answered for.
+func (e *Engine) named(out *Out) error {
+	h := e.held
+	view, err := e.inquired(h.inquiry)
+	if err != nil {
+		return err
+	}
+	if !view.Knows(h.analysis.Names()...) {
+		if h.attempts == maxAttempts {
+			e.refuseHeld(&rewrite.Error{Error: unsettled(view.DB)}, out)
+			return nil
+		}
+		e.askNames(view.DB, out)
+		return nil
+	}
+	e.cfg.Directory.Learn(view)
+	mode := e.mode(view, h.needs)
+	if mode == scope.Off {
+		e.held = nil
+		e.send(h.statement, nil, string(h.sql), out)
+		return nil
+	}
+	if view.DB.Contested != nil && len(h.analysis.Names()) > 0 {
+		e.refuseHeld(&rewrite.Error{Error: *view.DB.Contested}, out)
+		return nil
+	}
+	h.view, h.mode = view, mode
+	if h.estates == nil {
+		h.scopes = scopesToAsk(h.analysis.Changes(), view.DB)
+		if len(h.scopes) > maxScopes {
+			e.refuseHeld(&rewrite.Error{Error: tooManyScopes}, out)
+			return nil
+		}
+		h.estates = make(map[scope.Survey]*scope.Estate, len(h.scopes))
+	}
+	e.askScopes(out)
+	return nil
+}
+
+// askScopes asks about the next scope that the held statement changes. When all are known, the statement is rewritten.
+func (e *Engine) askScopes(out *Out) {
+	h := e.held
+	if len(h.scopes) == 0 {
+		e.rewrite(out)
+		return
+	}
+	h.step = asksScopes
+	sql, params := h.scopes[0].SQL()
+	e.askHeld(sql, params, out)
+}
+
+// surveyed goes on when a scope was answered for.
+func (e *Engine) surveyed(out *Out) error {
+	h := e.held
+	estate, err := h.scopes[0].Answer(e.question.rows)
+	if err != nil {
+		return serverViolation(err.Error(), wire.DataRow)
+	}
+	h.estates[h.scopes[0]] = estate
+	h.scopes = h.scopes[1:]
+	e.askScopes(out)
+	return nil
+}
+
+// rewrite sends the held statement with its names mapped.
+func (e *Engine) rewrite(out *Out) {
+	h := e.held
+	j := e.judge(h.view, h.needs)
+	mapped := e.mapped(j.decide)
+	result := mapped.result
+	if result.Enrol && h.attempts < maxAttempts {
+		h.step = asksMarker
+		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
+		return
+	}
+	claims := h.step == awaitsClaim && len(result.Refusals) == 0
+	if claims && mapped.claimed == nil { // which could not be written
+		h.known, h.memory = nil, nil
+		e.askNames(e.cfg.Directory.Database(), out)
+		return
+	}
+	e.held = nil
+	if claims {
+		result = mapped.claimed
+	}
+	if result.Enrol {
+		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
+		return
+	}
+	t := &text{
+		client: h.written, result: result, names: mapped.names, rows: h.lookAt(),
+		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
+	}
+	if t.trail != nil && !e.room() {
+		e.refuse(h.statement, &rewrite.Error{Error: unrecorded}, out)
+		return
+	}
+	e.kept = e.kept || h.analysis.Results().Kept
+	h.follow(t)
+	e.vacate(h.analysis.Changes())
+	if t.foreword != "" && h.typ == wire.Query {
+		if err := h.analysis.Precede(result, t.foreword); err != nil {
+			e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
+			return
+		}
+		t.preceded = true
+	}
+	if claims {
+		t.claims = true
+		h.bare, e.held = mapped.result, h // it may have to be mapped again
+	} else {
+		e.saw(t.client, result)
+	}
+	if slices.ContainsFunc(result.Actions, changesRoles) || t.follows() {
+		e.touch(h.inquiry, h.view.DB, t.follows())
+	}
+	e.send(h.statement, t, result.SQL, out)
+}
+
+// saw tells what became of a statement that named roles.
+func (e *Engine) saw(client string, result *rewrite.Result) {
+	if e.cfg.Saw != nil && len(result.Actions) > 0 {
+		e.cfg.Saw(client, result)
+	}
+}
+
+// maxTouched bounds how many roles of a transaction are remembered.
+const maxTouched = 256
+
+// touch notes that the transaction changes some of the roles of an inquiry; more says that it changes others too. Which schemas
+// have roles only a list of all roles tells.
+func (e *Engine) touch(q scope.Inquiry, db scope.Database, more bool) {
+	if more || e.changing && e.touched == nil || len(q.Schemas)+len(db.Kin) > 0 || len(e.touched)+len(q.Names) > maxTouched {
+		e.touched = nil
+	} else {
+		e.touched = append(e.touched, q.Names...)
+	}
+	e.changing = true
+}
+
+func changesRoles(a policy.Action) bool {
+	switch a.Kind {
+	case policy.CreateRole, policy.AlterRole, policy.RenameRole, policy.DropRole:
+		return true
+	default:
+		return false
+	}
+}
+
+// called tells what a statement's names became, where the server may mention them: roles of the database, and names that
+// no role has.
+func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short {
+	names := make(map[scope.Cluster]scope.Short)
+	for _, name := range a.Names() {
+		resolve := view.ResolveOwn
+		if name.Schema != "" {
+			resolve = func(role scope.Short) (scope.Cluster, scope.Home, *scope.Error) {
+				return view.ResolveIn(name.Schema, role)
+			}
+		}
+		c, home, err := resolve(name.Role)
+		switch {
+		case err != nil:
+		case home == scope.Own:
+			names[c], _ = view.Localize(c)
+		case home == scope.Missing:
+			names[c] = name.Short()
+		}
+	}
+	return names
+}
+
+// mode is the mode that the session is in: the one that it asked for, if it may, else the configured one.
+func (e *Engine) mode(view *scope.View, asked policy.Need) scope.Mode {
+	want, ok := scope.ParseMode(string(view.Mode))
+	if !ok || want == e.cfg.Mode {
+		return e.cfg.Mode
+	}
+	if e.cfg.Decide(e.facts(view, asked), policy.Action{Kind: policy.SetMode, Mode: want}).Err != nil {
+		return e.cfg.Mode
+	}
+	return want
+}
