@@ -1,0 +1,372 @@
+package rewrite
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// mapping maps one statement.
+type mapping struct {
+	*statement
+	sql  string
+	view *scope.View
+	mode scope.Mode
+	body bool // it stands in one
+
+	roles   []policy.Role // what names[i] means
+	actions []policy.Action
+	edits   Edits
+	own     int           // how many of the edits are not in bodies
+	inner   []replacement // in the bodies
+	// commonplace are the texts of edits that may stand elsewhere too: where the server quotes them they stay.
+	commonplace []string
+	enrol       bool
+	schemas     []scope.Schema // that get a role, and have no marker yet
+}
+
+// run is a statement's way: resolve its names, say what it wants, check, ask the policy, splice. An error refuses the
+// statement; then its edits do not count and the view is as it was.
+func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
+	err := m.refusal
+	if err == nil {
+		err = m.resolve()
+	}
+	m.act()
+	if err == nil {
+		err = m.check()
+	}
+	if err == nil && decide != nil {
+		err = m.decide(decide)
+	}
+	if err != nil {
+		return err
+	}
+	m.splice()
+	m.look()
+	m.own = len(m.edits)
+	m.effect()
+	return m.runBodies(decide)
+}
+
+// runBodies maps the statements in the statement's bodies. Where one is refused, the statement is; what those before it
+// have done to the view then does no harm: the server runs nothing more of the text.
+func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
+	for _, b := range m.bodies {
+		var edits Edits
+		for i := range b.statements {
+			inner := mapping{
+				statement: &b.statements[i], sql: b.layers[len(b.layers)-1].text, view: m.view, mode: m.mode, body: true,
+			}
+			err := inner.run(decide)
+			m.actions = append(m.actions, inner.actions...)
+			if err != nil {
+				return b.layers.liftError(err, m.sql)
+			}
+			for _, e := range inner.edits[:inner.own] {
+				if slices.Contains(inner.commonplace, e.text) {
+					continue
+				}
+				m.inner = append(m.inner, replacement{e.text, inner.sql[e.start:e.end]})
+			}
+			m.inner = append(m.inner, inner.inner...)
+			edits = append(edits, inner.edits...)
+			m.enrol = m.enrol || inner.enrol
+		}
+		edits.sort()
+		lifted, err := b.layers.lift(edits)
+		if err != nil {
+			return at(*notWritten(err), m.sql, m.start)
+		}
+		m.edits = append(m.edits, lifted...)
+	}
+	return nil
+}
+
+// resolve finds out what the names mean. The names after one that cannot be resolved are left as they are written.
+func (m *mapping) resolve() *Error {
+	m.roles = make([]policy.Role, 0, len(m.names))
+	for i := range m.names {
+		n := &m.names[i]
+		r, err := m.resolveName(n)
+		if err != nil {
+			return at(*err, m.sql, m.place(err, n))
+		}
+		m.roles = append(m.roles, r)
+	}
+	return nil
+}
+
+// place returns where an error about a name points to. Those that the server has too point nowhere there.
+func (m *mapping) place(err *scope.Error, n *name) int {
+	switch err.Code {
+	case scope.CodeUndefinedObject, scope.CodeUndefinedSchema, scope.CodeDuplicateObject, scope.CodeReservedName:
+		return none
+	default:
+		return n.from
+	}
+}
+
+// scoped reports whether a name is one of this database's roles, not of the cluster's as they are.
+func (m *mapping) scoped(n *name) bool { return n.dbonly || n.schema != "" || m.mode != scope.Explicit }
+
+func (m *mapping) resolveName(n *name) (policy.Role, *scope.Error) {
+	var c scope.Cluster
+	var home scope.Home
+	var err *scope.Error
+	switch {
+	case n.use == creates && n.schema != "":
+		c, err = m.view.CreateIn(n.schema, n.name)
+		home = scope.Own
+	case n.use == creates && m.scoped(n):
+		c, err = m.view.Create(n.name)
+		home = scope.Own
+	case n.use == creates:
+		c, err = m.view.CreatePlain(n.name)
+		home = scope.Global
+	case n.use == becomes:
+		return m.resolveNewName(n)
+	case n.schema != "":
+		c, home, err = m.view.ResolveIn(n.schema, n.name)
+		if n.lax && c != "" && err != nil && err.Code == scope.CodeUndefinedSchema {
+			err = nil
+		}
+	case n.dbonly:
+		c, home, err = m.view.ResolveOwn(n.name)
+	case m.scoped(n):
+		c, home, err = m.view.Resolve(n.name)
+	default:
+		c, home, err = m.view.ResolvePlain(n.name)
+	}
+	return m.role(n.full(), c, home), err
+}
+
+// resolveNewName resolves the new name of a role: it stays where the role is, in its schema, in the database or in the
+// cluster.
+func (m *mapping) resolveNewName(n *name) (policy.Role, *scope.Error) {
+	old := m.roles[0]
+	in := m.names[0].schema
+	if now, ok := m.view.Name(old.Cluster); ok {
+		in = now.Schema // it may have been found along the search_path
+	}
+	if n.schema != "" && n.schema != in {
+		return policy.Role{}, &scope.Error{
+			Code:    scope.CodeFeatureNotSupported,
+			Message: fmt.Sprintf(`role "%s" cannot be moved to schema "%s"`, old.Name, n.schema),
+			Hint:    "Rename it within its scope, or create another role.",
+		}
+	}
+	if in != "" && (m.scoped(n) || m.scoped(&m.names[0])) {
+		c, err := m.view.CreateIn(in, n.name)
+		return m.role(scope.Name{Schema: in, Role: n.name}, c, scope.Own), err
+	}
+	if old.Home != scope.Global && (m.scoped(n) || m.scoped(&m.names[0])) {
+		c, err := m.view.Create(n.name)
+		return m.role(n.full(), c, scope.Own), err
+	}
+	c, err := m.view.CreatePlain(n.name)
+	if err == nil && old.Home == scope.Own {
+		name, ok := m.view.Within(old.Cluster, c)
+		if !ok {
+			now, _ := m.view.Name(old.Cluster)
+			err = &scope.Error{
+				Code:    scope.CodeFeatureNotSupported,
+				Message: fmt.Sprintf(`role "%s" of database "%s" cannot be renamed to "%s"`, old.Cluster, m.view.DB.Name, c),
+				Hint:    fmt.Sprintf("Use ALTER DBONLY ROLE %s RENAME TO ….", now.Ident()),
+			}
+		}
+		return m.role(name, c, scope.Own), err
+	}
+	return m.role(n.full(), c, scope.Global), err
+}
+
+// role is a role as the policy knows it: one of this database has its short name, even where a session in explicit
+// mode writes the other one.
+func (m *mapping) role(name scope.Name, c scope.Cluster, home scope.Home) policy.Role {
+	short := name.Short()
+	if home == scope.Own {
+		if known, ok := m.view.Localize(c); ok {
+			short = known
+		}
+	}
+	return policy.Role{Name: short, Cluster: c, Home: home, Administered: m.view.Administers(c, home)}
+}
+
+// act says what the statement wants.
+func (m *mapping) act() {
+	m.actions = make([]policy.Action, 0, len(m.wants))
+	for _, w := range m.wants {
+		m.actions = append(m.actions, policy.Action{
+			Kind:       w.kind,
+			Role:       m.party(w.role),
+			Grantee:    m.party(w.grantee),
+			Attributes: w.attributes,
+			Object:     w.object,
+			Mode:       w.mode,
+		})
+	}
+}
+
+func (m *mapping) party(p party) policy.Role {
+	switch i := p.name - 1; {
+	case i < 0:
+		return policy.Role{Name: p.word}
+	case i < len(m.roles):
+		return m.roles[i]
+	default: // not resolved
+		return policy.Role{Name: m.names[i].full().Short()}
+	}
+}
+
+// check refuses what would do harm, or nothing, to roles of a database.
+func (m *mapping) check() *Error {
+	if m.allRoles != none && m.mode == scope.Transparent {
+		return at(scope.Error{
+			Code:    scope.CodeInsufficientPriv,
+			Message: "permission denied to alter settings of all roles of the cluster",
+			Hint: fmt.Sprintf("Use ALTER ROLE ALL IN DATABASE %s, or connect to the server directly.",
+				scope.QuoteIdent(m.view.DB.Name)),
+		}, m.sql, m.allRoles)
+	}
+	for i := range m.roles {
+		n, r := &m.names[i], m.roles[i]
+		if r.Home != scope.Own {
+			continue
+		}
+		if m.database != "" && m.database != m.view.DB.Name {
+			return at(scope.Error{
+				Code:    scope.CodeInsufficientPriv,
+				Message: fmt.Sprintf(`role "%s" does not belong to database "%s"`, r.Name, m.database),
+				Detail:  fmt.Sprintf(`It is a role of database "%s", and can have settings in that one only.`, m.view.DB.Name),
+			}, m.sql, n.from)
+		}
+		if i == 0 && m.md5 != none && m.mapped(i) {
+			return at(scope.Error{
+				Code:    scope.CodeFeatureNotSupported,
+				Message: fmt.Sprintf(`an MD5-hashed password cannot be set for role "%s"`, r.Name),
+				Detail:  "It is hashed with the role's name, which is another one on the server.",
+				Hint:    "Give the password in clear text, or hashed with SCRAM-SHA-256.",
+			}, m.sql, m.md5)
+		}
+	}
+	return nil
+}
+
+func (m *mapping) decide(decide func(policy.Action) *scope.Error) *Error {
+	for i, action := range m.actions {
+		err := decide(action)
+		if err == nil {
+			continue
+		}
+		for _, p := range []party{m.wants[i].role, m.wants[i].grantee} {
+			if p.name > 0 {
+				return at(*err, m.sql, m.names[p.name-1].from)
+			}
+		}
+		return at(*err, m.sql, m.start)
+	}
+	return nil
+}
+
+// mapped reports whether name i is another one on the server.
+func (m *mapping) mapped(i int) bool { return m.roles[i].Cluster != scope.Cluster(m.names[i].name) }
+
+func (m *mapping) splice() {
+	for _, x := range m.blanked {
+		for _, k := range x.words {
+			end := k.end
+			for x.kind == dbonly && end < len(m.sql) && blank(m.sql[end]) {
+				end++
+			}
+			m.edits = append(m.edits, edit{k.start, end, ""})
+		}
+	}
+	if short, ok := m.view.Name(m.view.User); ok {
+		for _, s := range m.users {
+			text := scope.QuoteIdent(string(short.Role))
+			if s.constant {
+				text = scope.QuoteLiteral(string(short.Role))
+			}
+			m.edits = append(m.edits, edit{s.start, s.end, text})
+		}
+		if x := m.schemaOf; x.what != noExtra && m.mode == scope.Transparent {
+			m.edits = append(m.edits, edit{x.at, x.at, x.before + scope.QuoteIdent(string(short.Role)) + x.after})
+		}
+		for _, s := range m.standard {
+			if path, found := scope.ReplaceUser(m.view.DefaultPath, short.Role); found {
+				m.edits = append(m.edits, edit{s.start, s.end, scope.PathConstants(path)})
+			}
+		}
+	}
+	for i := range m.names {
+		if !m.mapped(i) {
+			continue
+		}
+		n, c := &m.names[i], m.roles[i].Cluster
+		text := c.Ident()
+		if n.constant {
+			text = c.Literal()
+		}
+		m.edits = append(m.edits, edit{n.start, n.end, text})
+		switch n.extra.what {
+		case extraMarker:
+			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + m.marker(n).Ident() + n.extra.after})
+		case extraShort:
+			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + scope.QuoteIdent(string(n.name)) + n.extra.after})
+		default: // the name alone
+		}
+	}
+}
+
+// marker returns the marker of the scope that a new role belongs to.
+func (m *mapping) marker(n *name) scope.Cluster {
+	if n.schema == "" {
+		return m.view.DB.Marker
+	}
+	return m.view.DB.Schema(n.schema).Marker
+}
+
+// effect makes the view see what the statement does. One in a body may run or not: what it makes can be named from then
+// on, and so can what it drops, or else its name might come to mean a role of the whole cluster.
+func (m *mapping) effect() {
+	for i := range m.names {
+		switch r := m.roles[i]; m.names[i].use {
+		case creates:
+			m.created(&m.names[i], r)
+		case drops:
+			if !m.body {
+				m.view.Dropped(r.Cluster)
+			}
+		case becomes:
+			switch old := m.roles[i-1]; {
+			case old.Home == scope.Missing:
+			case m.body:
+				m.view.Created(r.Cluster, r.Home)
+			default:
+				m.view.Renamed(old.Cluster, r.Cluster)
+			}
+		default: // a reference
+		}
+	}
+	for _, a := range m.actions {
+		if a.Kind == policy.SetRole {
+			m.view.User = a.Role.Cluster // of NONE it is not known
+		}
+	}
+}
+
+// created makes the view see a new role, and notes which markers it needs.
+func (m *mapping) created(n *name, r policy.Role) {
+	m.enrol = m.enrol || r.Home == scope.Own && !m.view.DB.Enrolled
+	if n.schema == "" {
+		m.view.Created(r.Cluster, r.Home)
+		return
+	}
+	m.view.CreatedIn(n.schema, r.Cluster)
+	if s := m.view.DB.Schema(n.schema); !s.Enrolled {
+		m.enrol = true
+		m.schemas = append(m.schemas, s)
+	}
+}
