@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -32,9 +33,9 @@ func (d *descriptor) join(t *story) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fd < 0 {
-		fd, ok := duplicate(d.conn)
+		fd, err := duplicate(d.conn)
 		_ = d.conn.Close() // Go's poller must not look at it any more. The copy lives on
-		if !ok {
+		if err != nil {
 			d.conn = broken()
 			return
 		}
@@ -43,13 +44,17 @@ func (d *descriptor) join(t *story) {
 	d.story = t
 }
 
-// duplicate returns a copy of the descriptor of a connection of Go's.
-func duplicate(c net.Conn) (fd int, ok bool) {
-	err := control(c, func(original int) (err error) {
+// duplicate returns a copy of the descriptor of a connection or a listener of Go's. It shares O_NONBLOCK with the original.
+func duplicate(of any) (fd int, err error) {
+	s, ok := of.(syscall.Conn)
+	if !ok {
+		return -1, errors.ErrUnsupported
+	}
+	err = controlOf(s, func(original int) (err error) {
 		fd, err = unix.FcntlInt(uintptr(original), unix.F_DUPFD_CLOEXEC, 0)
 		return err
 	})
-	return fd, err == nil // it shares O_NONBLOCK with the original
+	return fd, err
 }
 
 // polled makes it a connection of Go's. Where that fails there is nobody to talk to.

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -14,39 +13,40 @@ import (
 type door struct {
 	loops   *loops
 	loop    *loop
-	raw     syscall.RawConn // Go's: whoever uses it sees when the listener is closed
-	fd      int
+	fd      int // -1 once it is closed
 	address net.Addr
 	log     *zap.Logger
 	enter   func(net.Conn) *session
 }
 
-// open has the first loop accept what comes to a listener. enter returns the session of a client; nil if there is to be none. It
-// returns false where goroutines have to accept.
+// open has the first loop accept what comes to a listener, and closes that: Go's poller would wake a thread for each client.
+// enter returns the session of a client; nil if there is to be none. It returns false where goroutines have to accept.
 func (ls *loops) open(l net.Listener, log *zap.Logger, enter func(net.Conn) *session) bool {
-	listener, ok := l.(syscall.Conn)
-	if ls == nil || !ok {
+	if ls == nil {
 		return false
 	}
-	raw, err := listener.SyscallConn()
+	fd, err := duplicate(l)
 	if err != nil {
 		return false
 	}
-	d := &door{loops: ls, loop: ls.list[0], raw: raw, address: l.Addr(), log: log, enter: enter}
-	if raw.Control(func(fd uintptr) { d.fd = int(fd) }) != nil {
+	d := &door{loops: ls, loop: ls.list[0], fd: fd, address: l.Addr(), log: log, enter: enter}
+	if d.address.Network() != "unix" && setConnectionOptions(fd, net.KeepAliveConfig{Enable: true}) != nil {
+		_ = rawClose(fd) // the listener has another
 		return false
 	}
-	if d.address.Network() != "unix" && setConnectionOptions(d.fd, net.KeepAliveConfig{Enable: true}) != nil {
-		return false
-	}
+	_ = l.Close() // the copy lives on
+	ls.doors = append(ls.doors, d)
 	d.loop.post(d.listen)
 	return true
 }
 
-// settle returns when no client is being let in any more. The listeners are closed.
-func (ls *loops) settle() {
+// shutDoors returns when no client is being let in any more.
+func (ls *loops) shutDoors() {
 	if ls == nil {
 		return
+	}
+	for _, d := range ls.doors {
+		d.loop.post(d.close)
 	}
 	for _, l := range ls.list {
 		settled := make(chan struct{})
@@ -56,12 +56,10 @@ func (ls *loops) settle() {
 }
 
 func (d *door) listen() {
-	err := net.ErrClosed
-	_ = d.raw.Control(func(uintptr) { // fails where the listener is closed
-		d.loop.set(d.fd, d)
-		err = d.loop.control(unix.EPOLL_CTL_ADD, d.fd, unix.EPOLLIN)
-	})
-	if err != nil && !errors.Is(err, net.ErrClosed) {
+	if d.fd < 0 {
+		return
+	}
+	if err := d.loop.hear(d.fd, 0, unix.EPOLLIN, d); err != nil {
 		d.pause(err)
 	}
 }
@@ -69,8 +67,14 @@ func (d *door) listen() {
 // pause is for when there are no descriptors, or no memory, for another.
 func (d *door) pause(err error) {
 	d.log.Warn("accept failed", zap.Error(err))
-	_ = d.raw.Control(func(uintptr) { _ = d.loop.control(unix.EPOLL_CTL_DEL, d.fd, 0) })
+	_ = d.loop.hear(d.fd, unix.EPOLLIN, 0, nil) // it may not have been added
 	time.AfterFunc(acceptPause, func() { d.loop.post(d.listen) })
+}
+
+func (d *door) close() {
+	d.loop.set(d.fd, nil)
+	_ = rawClose(d.fd) // epoll forgets what is closed
+	d.fd = -1
 }
 
 // ready lets one client in: when the others have had their turn, the next.
@@ -82,7 +86,6 @@ func (d *door) ready(uint32) {
 			d.loops.begin(d.loop, x)
 		}
 	case unix.EAGAIN, unix.EINTR, unix.ECONNABORTED: // that client is gone already
-	case unix.EBADF: // the listener is
 	default:
 		d.pause(errno)
 	}
@@ -91,17 +94,12 @@ func (d *door) ready(uint32) {
 // late implements listener: it waits for as long as nobody comes.
 func (d *door) late(time.Time) {}
 
-func (d *door) accept() (c *descriptor, errno syscall.Errno) {
-	if d.raw.Control(func(listener uintptr) {
-		c = &descriptor{local: d.address}
-		c.fd, c.remote, errno = rawAccept(int(listener))
-	}) != nil {
-		return nil, unix.EBADF
+func (d *door) accept() (*descriptor, syscall.Errno) {
+	fd, from, errno := rawAccept(d.fd)
+	if from == nil {
+		from = d.address // who comes by a Unix socket has no name
 	}
-	if c.remote == nil {
-		c.remote = d.address // who comes by a Unix socket has no name
-	}
-	return c, errno
+	return &descriptor{fd: fd, local: d.address, remote: from}, errno
 }
 
 // begin begins the story of a session, on the loops in turn; here is the loop on whose thread it is called.

@@ -25,6 +25,10 @@ func (s *Server) Listen(ctx context.Context) error {
 			return fmt.Errorf("listen on %s: %w", address, err)
 		}
 		s.listeners = append(s.listeners, l)
+		if u, ok := l.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false) // an event loop closes it at once, and listens to a copy
+			s.sockets = append(s.sockets, u.Addr().String())
+		}
 	}
 	return nil
 }
@@ -80,6 +84,11 @@ func removeStale(ctx context.Context, path string) error {
 }
 
 func (s *Server) closeListeners() {
+	for _, path := range s.sockets {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.o.Log.Warn("socket was not removed", zap.Error(err))
+		}
+	}
 	for _, l := range s.listeners {
 		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.o.Log.Warn("listener did not close", zap.Error(err))

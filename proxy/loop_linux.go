@@ -41,9 +41,10 @@ func loopCount(processors int) int { return max(1, processors/2) }
 
 // loops are the event loops of a server.
 type loops struct {
-	list []*loop
-	next int // that a session goes to; for the thread of the first, which accepts them
-	wg   sync.WaitGroup
+	list  []*loop
+	doors []*door
+	next  int // that a session goes to; for the thread of the first, which accepts them
+	wg    sync.WaitGroup
 }
 
 // newLoops starts the event loops for a machine with so many processors. close ends them.

@@ -15,7 +15,7 @@ func newLoops(int) (*loops, error) { return &loops{}, nil }
 
 func (*loops) open(net.Listener, *zap.Logger, func(net.Conn) *session) bool { return false }
 
-func (*loops) settle() {}
+func (*loops) shutDoors() {}
 
 func handOver(*relay) bool { return false }
 

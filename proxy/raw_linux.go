@@ -22,6 +22,11 @@ func control(c net.Conn, f func(fd int) error) error {
 	if !ok {
 		return errors.ErrUnsupported
 	}
+	return controlOf(s, f)
+}
+
+// controlOf is control for what is no connection, as a listener.
+func controlOf(s syscall.Conn, f func(fd int) error) error {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return err

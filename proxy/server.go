@@ -32,6 +32,7 @@ type Server struct {
 	pool        *pool // nil where no server connections are kept
 
 	listeners []net.Listener
+	sockets   []string // the files of those that are Unix sockets of its own
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -128,7 +129,7 @@ func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.closeListeners()
 	accepting.Wait()
-	s.loops.settle()
+	s.loops.shutDoors()
 	s.drain(stop)
 	return nil
 }
