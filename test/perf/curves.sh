@@ -5,7 +5,7 @@
 #   roles, spread role statements, a query of the catalogs and a login: so many roles, of one database or of 50
 #   databases     the same in a cluster of so many databases, each with a role
 #   reconciler    roles are given rights on so many tables, and nothing is left to do: see reconcile.sh
-# With no NAME all of them, in about half an hour. The server and the peers must run (server.sh, peers.sh). What is made for a curve is
+# With no NAME all of them, in about 20 minutes. The server and the peers must run (server.sh, peers.sh). What is made for a curve is
 # dropped after it. N bounds what is grown (100000).
 set -eu -o pipefail; shopt -s inherit_errexit
 . "$(dirname "$0")/env.sh"
@@ -28,12 +28,12 @@ both() {
   for p in $B $O; do sort -n "$W/tps.$p" | awk '{ tps[NR] = $1 } END { printf "%.1f\n", 1e6 / tps[int((NR + 1) / 2)] }'; done | paste -sd,
 }
 steps() { for n in "$@"; do [ "$n" -gt "$N" ] || echo "$n"; done; }
-begin() { csv=$CURVEDIR/$1.csv; echo "$2" >"$csv"; echo "$1 $(date +%T)"; }
+begin() { csv=$CURVEDIR/$1.csv; echo "$2" >"$csv"; echo "$(date +%T) $1"; }
 # point X COMMAND...: a row of what the commands print.
 point() {
   local row=$1 cells command
   for command in "${@:2}"; do cells=$($command); row=$row,$cells; done
-  echo "$row" >>"$csv"; echo "  $row"
+  echo "$row" >>"$csv"; echo "  $(date +%T) $row"
 }
 plot() { "$HERE/bin/plot" "$csv" "$1" "${2:-microseconds}" >"${csv%.csv}.svg"; }
 
@@ -41,8 +41,8 @@ connections() {
   begin connections "connections,direct,pgscope"
   printf '%s\n' '\set aid random(1, 100000)' 'SELECT abalance FROM pgbench_accounts WHERE aid = :aid;' >"$W/select.sql"
   for n in $(steps 1 5 20 100 500 1000 2000 5000); do
-    local TURNS=3; [ "$n" -le 1000 ] || TURNS=1 # to connect takes longer than all else
-    point "$n" "both select -U benchtrust -c $n -j 2 -t $((20000 / n + 4))"
+    local TURNS=3; [ "$n" -lt 1000 ] || TURNS=1 # to connect takes longer than all else, and the selects are many
+    point "$n" "both select -U benchtrust -c $n -j 2 -t $((20000 / n + 20))" # a client's first few cost more: the server's caches are empty
   done
   plot "A select, by connections that are all at it" "microseconds per select"
 }
@@ -75,7 +75,7 @@ growth() {
   echo 'SELECT 1;' >"$W/one.sql"
   for n in $(steps "${@:5}"); do
     sed "s/:N/$n/g" <<<"$4" | q
-    q -c 'ANALYZE'
+    q -c 'VACUUM (ANALYZE) pg_authid, pg_auth_members, pg_shdepend, pg_shdescription, pg_database' # autovacuum is off, and the last point made many
     point "$n" "both set" "both grant -U postgres -T 1" "both create -U postgres -T 1" "both catalogs" "both one -U benchtrust -C -T 1"
   done
   plot "$2"

@@ -9,7 +9,8 @@
 #
 # Rows are tab separated: tool, tables, roles, then for the first apply and again for the second, which finds nothing to do: seconds (the
 # process from its start to its end), statements, bytes sent, bytes received, KiB of memory at most; the second is the median of three. Statements
-# and bytes are those that pass a tap in front of the server, without TLS. LIMIT (600) is how many seconds a tool may take.
+# and bytes are those that pass a tap in front of the server, without TLS. LIMIT (600) is how many seconds a tool may take; one that takes
+# longer, or fails, has "failed" in its row. That all have granted the same is checked, or it would be no comparison.
 set -eu -o pipefail; shopt -s inherit_errexit
 . "$(dirname "$0")/env.sh"
 : "${TABLES:=1000 10000}" "${ROLES:=10 100}" "${LIMIT:=600}" "${OUT:=$STATE/reconcile}"
@@ -20,7 +21,7 @@ mkdir -p "$OUT"
 [ -x "$HERE/bin/pgload" ] || build
 q() { "$PGBIN/psql" -h 127.0.0.1 -p "$PGPORT_DIRECT" -U postgres -XAtq -v ON_ERROR_STOP=1 "$@"; }
 drop() {
-  q -d postgres <<<"SELECT 'DROP DATABASE ' || datname FROM pg_database WHERE datname ~ '^rec(_|$)' ORDER BY datname DESC \gexec
+  q -d postgres <<<"SELECT 'DROP DATABASE ' || datname || ' WITH (FORCE)' FROM pg_database WHERE datname ~ '^rec(_|$)' ORDER BY datname DESC \gexec
 SELECT 'DROP ROLE ' || rolname FROM pg_roles WHERE rolname ~ '^(rec_|pgscope_db_rec)' \gexec"
 }
 # What a tool reads. Roles are called rec_1, rec_2 … on the server: through this project, 1, 2 … of database rec.
@@ -77,8 +78,14 @@ tapped() {
   time=$(apply "$1" 2>"$OUT/$1.log")
   kill $tap; wait $tap
   set -- $time $(cat "$OUT/tap")
-  [ "$3" = 0 ] || { echo "it failed, see $OUT: $3" >&2; echo "failed"; return; }
+  [ "$3" = 0 ] || { echo "it failed, see $OUT: $3" >&2; return; }
   printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$5" "$6" "$7" "$2"
+}
+# granted: a sum of what is granted on the schema and its tables
+granted() {
+  q -d rec -c "SELECT count(*), sum(hashtext(concat(name, ' ', item))) FROM (
+    SELECT relname, unnest(relacl) FROM pg_class WHERE relnamespace = 'app'::regnamespace
+    UNION ALL SELECT nspname, unnest(nspacl) FROM pg_namespace WHERE nspname = 'app') a(name, item)"
 }
 trap drop EXIT
 printf 'tool\ttables\troles\tapply_s\tstatements\tsent\treceived\tKiB\tnothing_s\tstatements\tsent\treceived\tKiB\n'
@@ -87,14 +94,18 @@ for tables in $TABLES; do
   q -d postgres -c 'CREATE DATABASE rec_template'
   q -d rec_template -c 'CREATE SCHEMA app'
   q -d rec_template -c "DO \$\$ BEGIN FOR i IN 1..$tables LOOP EXECUTE format('CREATE TABLE app.t%s ()', i); IF i % 1000 = 0 THEN COMMIT; END IF; END LOOP; END \$\$" -c ANALYZE -c CHECKPOINT
-  for roles in $ROLES; do for tool in $TOOLS; do
+  for roles in $ROLES; do same=; for tool in $TOOLS; do
     q -d postgres -c 'CREATE DATABASE rec TEMPLATE rec_template'
     prepare "$tool" "$roles"
-    first=$(tapped "$tool")
-    q -d rec -c VACUUM
-    second=$(for _ in 1 2 3; do tapped "$tool"; done | sort -n | sed -n 2p)
-    printf '%s\t%s\t%s\t%s\t%s\n' "$tool" "$tables" "$roles" "$first" "$second"
-    q -d postgres <<<"DROP DATABASE rec;
+    first=$(tapped "$tool") second=
+    if [ -n "$first" ]; then
+      is=$(granted)
+      [ "${same:=$is}" = "$is" ] || { echo "$tool has granted $is, another $same" >&2; exit 1; }
+      q -d rec -c 'VACUUM pg_class, pg_shdepend, pg_authid, pg_auth_members'
+      second=$(for _ in 1 2 3; do tapped "$tool"; done | sort -n | sed -n 2p)
+    fi
+    printf '%s\t%s\t%s\t%s\t%s\n' "$tool" "$tables" "$roles" "${first:-failed}" "${second:-failed}"
+    q -d postgres <<<"DROP DATABASE rec WITH (FORCE);
 SELECT 'DROP ROLE ' || rolname FROM pg_roles WHERE rolname ~ '^(rec_|pgscope_db_rec)' \gexec"
   done; done
 done
