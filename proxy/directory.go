@@ -101,18 +101,18 @@ func (d *directory) Own(c scope.Cluster) (scope.Short, bool) {
 	return r.Name, ok
 }
 
-func (d *directory) Recall(name scope.Short) (*scope.View, scope.Cluster) {
+func (d *directory) Recall(name scope.Short) (*scope.View, scope.Claim) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	c, err := d.db.Qualify(name)
 	if err != nil || !d.plain || d.roles[c].Name != name || time.Since(d.listed) > fresh || d.doubts(c) {
-		return nil, ""
+		return nil, scope.Claim{}
 	}
 	db := d.db
 	db.Schemas = nil // those that another session asked about
 	v := db.View()
 	v.Created(c, scope.Own)
-	return v, c
+	return v, scope.Claim{Marker: db.Marker, Role: c, Membership: d.roles[c].Membership}
 }
 
 func (d *directory) Census() *scope.Census {
@@ -177,6 +177,9 @@ func (d *directory) Learn(v *scope.View) {
 		clear(d.doubtful)
 	}
 	for c, r := range v.Roles() {
+		if !v.Whole && !d.doubts(c) {
+			r.Membership = d.roles[c].Membership
+		}
 		d.roles[c] = r
 		delete(d.doubtful, c)
 	}
@@ -242,17 +245,17 @@ func (d *directory) login(name scope.Short) (c scope.Cluster, certain bool) {
 // unscoped is the directory of a session without role names: physical replication.
 type unscoped struct{}
 
-func (unscoped) Database() scope.Database                        { return scope.Database{} }
-func (unscoped) Prefix() string                                  { return "" }
-func (unscoped) Own(scope.Cluster) (scope.Short, bool)           { return "", false }
-func (unscoped) Recall(scope.Short) (*scope.View, scope.Cluster) { return nil, "" }
-func (unscoped) Admit(scope.Cluster, scope.Short)                {}
-func (unscoped) Admitted(scope.Cluster, scope.Short) bool        { return true }
-func (unscoped) Census() *scope.Census                           { return nil }
-func (unscoped) Rewritings() *engine.Rewritings                  { return engine.NewRewritings() }
-func (unscoped) Stale() bool                                     { return false }
-func (unscoped) Learn(*scope.View)                               {}
-func (unscoped) Doubt(*scope.Inquiry)                            {}
-func (unscoped) Changed(...scope.Cluster)                        {}
-func (unscoped) Columns(int) rewrite.Columns                     { return rewrite.Columns{} }
-func (unscoped) LearnColumns(int, rewrite.Columns)               {}
+func (unscoped) Database() scope.Database                      { return scope.Database{} }
+func (unscoped) Prefix() string                                { return "" }
+func (unscoped) Own(scope.Cluster) (scope.Short, bool)         { return "", false }
+func (unscoped) Recall(scope.Short) (*scope.View, scope.Claim) { return nil, scope.Claim{} }
+func (unscoped) Admit(scope.Cluster, scope.Short)              {}
+func (unscoped) Admitted(scope.Cluster, scope.Short) bool      { return true }
+func (unscoped) Census() *scope.Census                         { return nil }
+func (unscoped) Rewritings() *engine.Rewritings                { return engine.NewRewritings() }
+func (unscoped) Stale() bool                                   { return false }
+func (unscoped) Learn(*scope.View)                             {}
+func (unscoped) Doubt(*scope.Inquiry)                          {}
+func (unscoped) Changed(...scope.Cluster)                      {}
+func (unscoped) Columns(int) rewrite.Columns                   { return rewrite.Columns{} }
+func (unscoped) LearnColumns(int, rewrite.Columns)             {}

@@ -2,6 +2,7 @@ package scope
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -150,12 +151,13 @@ FROM pg_catalog.pg_roles r
 WHERE r.rolname OPERATOR(pg_catalog.=) ANY (
   pg_catalog.array_append($2::pg_catalog.name[], CASE WHEN $5::pg_catalog.bool THEN current_user END))`
 
-// ownSQL is the part of the question that lists all roles. To plan it takes as long as half of the rest.
+// ownSQL is the part of the question that lists all roles. To plan it takes as long as half of the rest. The oid of a membership is the one from
+// outside of the subselect, and null, before PostgreSQL 16, where pg_auth_members has none.
 const ownSQL = `
 UNION ALL
-SELECT 'own', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text, m.rolname::pg_catalog.text
-FROM (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM kin) m
-JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid
+SELECT 'own', r.rolname::pg_catalog.text, pg_catalog.concat_ws(' ', r.rolcanlogin::pg_catalog.text, r.oid, a.membership), m.rolname::pg_catalog.text
+FROM (SELECT marker.oid AS marker, rolname, NULL::pg_catalog.oid AS oid FROM marker UNION ALL SELECT kin.oid, rolname, NULL FROM kin) m
+JOIN LATERAL (SELECT oid AS membership, roleid, member FROM pg_catalog.pg_auth_members) a ON a.roleid OPERATOR(pg_catalog.=) m.marker
 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member`
 
 // SQL returns the statement that asks, with its parameters in text format.
@@ -239,7 +241,16 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 			own, ok = ownRole(c, v.DB.Prefix, v.DB.Marker, "")
 		}
 		if ok {
-			own.login = r[2] == "true"
+			login, oids, _ := strings.Cut(r[2], " ")
+			own.login = login == "true"
+			if role, membership, found := strings.Cut(oids, " "); found {
+				var bad [2]error
+				own.membership.Role, bad[0] = parseOID(role)
+				own.membership.OID, bad[1] = parseOID(membership)
+				if err := errors.Join(bad[:]...); err != nil {
+					return nil, fmt.Errorf("scope: membership of a role: %w", err)
+				}
+			}
 			v.roles[c] = own
 		}
 	}

@@ -23,6 +23,8 @@ type role struct {
 	name  Name    // Own: what it is called here
 	in    Cluster // Own: the marker that it is a member of
 	login bool
+	// membership is Own's in the marker, where all roles were listed.
+	membership Membership
 }
 
 // ownRole returns a role of the scope that has the prefix and the marker; false where the name lacks the prefix.
@@ -396,7 +398,7 @@ func (v *View) ownLogin(name Short) (Cluster, bool) {
 func (v *View) Roles() iter.Seq2[Cluster, Role] {
 	return func(yield func(Cluster, Role) bool) {
 		for c, r := range v.roles {
-			if r.home == Own && !yield(c, Role{Name: r.name.Short(), Login: r.login && r.name.Schema == ""}) {
+			if r.home == Own && !yield(c, Role{r.name.Short(), r.login && r.name.Schema == "", r.membership}) {
 				return
 			}
 		}
@@ -418,4 +420,6 @@ func (v *View) Missed() iter.Seq[Cluster] {
 type Role struct {
 	Name  Short
 	Login bool // whether it may log in, as far as the answer to the inquiry says; roles of schemas do not
+	// Membership is in the marker; a view that is not Whole does not know it.
+	Membership Membership
 }

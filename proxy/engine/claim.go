@@ -48,7 +48,7 @@ func (e *Engine) claims(out *Out) bool {
 		h.step = awaitsClaim
 	} else {
 		e.pending.push(ownClaim, nil)
-		out.Server.write(known.claim)
+		out.Server.write(known.before)
 	}
 	e.rewrite(out)
 	return true
@@ -56,15 +56,15 @@ func (e *Engine) claims(out *Out) bool {
 
 // newClaim returns what can be claimed of a role, and the view by which its name is to be mapped; nil where nothing can.
 func (e *Engine) newClaim(name scope.Short) *rewriting {
-	view, role := e.cfg.Directory.Recall(name)
+	view, claim := e.cfg.Directory.Recall(name)
 	if view == nil {
 		return nil
 	}
-	sql, err := e.encode(view.DB.ClaimSQL(role))
+	sql, err := e.encode(claim.SQL())
 	if err != nil {
 		return nil
 	}
-	return &rewriting{view: view, role: role, claim: appendStatement(nil, sql, nil)}
+	return &rewriting{view: view, claim: claim, before: appendStatement(nil, sql, nil)}
 }
 
 // takesClaim reports whether a claim can go with a statement without a trace. Outside of a transaction block the server

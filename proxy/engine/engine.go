@@ -19,8 +19,8 @@ type Directory interface {
 	// Own tells the short name of a role of this database.
 	Own(scope.Cluster) (scope.Short, bool)
 	// Recall returns what is known of a role of this database, one of no schema, that a name means under every search_path,
-	// and its name in the cluster; nil where that is not known, or for too long. The view is the caller's.
-	Recall(scope.Short) (*scope.View, scope.Cluster)
+	// and what can be claimed of it; nil where that is not known, or for too long. The view is the caller's.
+	Recall(scope.Short) (*scope.View, scope.Claim)
 	// Census is what the last list of all roles told of others; nil where there was none. It must not be changed.
 	Census() *scope.Census
 	// Rewritings are those that hold by what is known now.

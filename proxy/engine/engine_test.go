@@ -41,14 +41,14 @@ func (b *book) Own(c scope.Cluster) (scope.Short, bool) {
 }
 func (b *book) Stale() bool             { return b.stale }
 func (b *book) Rewritings() *Rewritings { return b.known }
-func (b *book) Recall(name scope.Short) (*scope.View, scope.Cluster) {
+func (b *book) Recall(name scope.Short) (*scope.View, scope.Claim) {
 	c := scope.Cluster(b.db.Prefix + "_" + string(name))
 	if b.roles[c] != name {
-		return nil, ""
+		return nil, scope.Claim{}
 	}
 	v := b.db.View()
 	v.Created(c, scope.Own)
-	return v, c
+	return v, scope.Claim{Marker: b.db.Marker, Role: c}
 }
 func (b *book) Admit(scope.Cluster, scope.Short)         {}
 func (b *book) Admitted(scope.Cluster, scope.Short) bool { return true }

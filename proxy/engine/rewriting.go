@@ -27,10 +27,10 @@ type rewriting struct {
 	names  map[scope.Cluster]scope.Short // see called
 	view   *scope.View                   // by which it did
 	shown  []shown                       // for the record: its parts
-	// Of a SET ROLE: the messages that go before it (claim.go), the query that goes in its place, and the role.
-	claim   []byte
+	// Of a SET ROLE: what is claimed (claim.go), the messages that go before it, and the query that goes in its place.
+	claim   scope.Claim
+	before  []byte
 	claimed *rewrite.Result
-	role    scope.Cluster
 }
 
 // maxRewritings bounds how many texts are remembered for one database.
@@ -64,11 +64,11 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 		}
 		decide = func(policy.Action) *scope.Error { return denied }
 		h.view = r.view.DB.View()
-		h.view.Created(r.role, scope.Own)
+		h.view.Created(r.claim.Role, scope.Own)
 	}
 	mapped := rewriting{view: h.view}
 	if r != nil {
-		mapped.claim, mapped.role = r.claim, r.role
+		mapped.claim, mapped.before = r.claim, r.before
 	}
 	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
 	if h.view.Census == nil {
@@ -78,9 +78,9 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 		h.view.Census = h.view.Census.Forget(h.view.DB)
 	}
 	mapped.result = h.analysis.Rewrite(h.view, h.mode, decide)
-	if mapped.role != "" && len(mapped.result.Refusals) == 0 {
+	if mapped.claim.Role != "" && len(mapped.result.Refusals) == 0 {
 		_, local, _ := h.analysis.SetsRole()
-		if sql, err := e.encode(mapped.view.DB.ClaimedSQL(mapped.role, local)); err == nil {
+		if sql, err := e.encode(mapped.claim.SetSQL(local)); err == nil {
 			claimed := *mapped.result
 			claimed.SQL = sql
 			mapped.claimed = &claimed

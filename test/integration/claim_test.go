@@ -13,7 +13,7 @@ import (
 // direct connections, must show as it does on the server, whether the session is in a transaction or not.
 func TestSetRoleThatIsKnown(t *testing.T) {
 	via := both(t)
-	const make = "CREATE ROLE reader; CREATE ROLE writer; CREATE ROLE clerk; CREATE ROLE boss; CREATE ROLE late"
+	const make = "CREATE ROLE reader; CREATE ROLE writer; CREATE ROLE clerk; CREATE ROLE boss; CREATE ROLE late; CREATE ROLE guest; CREATE ROLE host"
 	direct(plain()).open(t, "orders", "postgres").query(make)
 	via.open(t, "orders", "postgres").query(make)
 
@@ -69,9 +69,15 @@ func TestSetRoleThatIsKnown(t *testing.T) {
 	same("SET ROLE reader", who)
 	both("DROP ROLE writer", "ALTER ROLE orders_writer RENAME TO somebody")
 	same("BEGIN", "SET LOCAL ROLE writer", who, "ROLLBACK")
-	both("SELECT", "REVOKE pgscope_db_orders FROM orders_clerk")
-	if got := b.query("SET ROLE clerk"); !strings.Contains(got[0], `role "clerk" does not exist`) {
-		t.Errorf("a role that was taken out of the database: %q", got)
+	for role, change := range map[string]string{
+		"clerk": "REVOKE pgscope_db_orders FROM orders_clerk",
+		"late":  "ALTER ROLE orders_late RENAME TO gone; CREATE ROLE orders_late",
+		"guest": "GRANT orders_host TO orders_guest; REVOKE pgscope_db_orders FROM orders_guest",
+	} {
+		both("SELECT", change)
+		if got := b.query("SET ROLE " + role); !strings.Contains(got[0], `role "`+role+`" does not exist`) {
+			t.Errorf("a role that is none of the database's any more: %q", got)
+		}
 	}
 	both("SELECT", "DROP ROLE orders_boss; CREATE ROLE boss")
 	same("SET ROLE boss", who, "RESET ROLE")
