@@ -40,7 +40,6 @@ type visitor struct {
 	greeted     bool             // NegotiateProtocolVersion had its time
 	asked       bool             // it was asked to authenticate itself
 	start       engine.StartRole // what the startup packet says of roles beside the user; the server does not get it
-	parent      string           // the traceparent that its session shall be traced under; empty for none
 	penalty     func()           // counts a wrong password, and makes the client wait, before it is told; nil before the login
 
 	handshakeBegan, handshakeEnded time.Time // zero without TLS

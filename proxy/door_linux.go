@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"syscall"
 	"time"
@@ -16,12 +17,13 @@ type door struct {
 	fd      int // -1 once it is closed
 	address net.Addr
 	log     *zap.Logger
-	enter   func(net.Conn) *session
+	enter   func(net.Conn) (*session, context.Context)
 }
 
 // open has the first loop accept what comes to a listener, and closes that: Go's poller would wake a thread for each client.
-// enter returns the session of a client; nil if there is to be none. It returns false where goroutines have to accept.
-func (ls *loops) open(l net.Listener, log *zap.Logger, enter func(net.Conn) *session) bool {
+// enter returns the session of a client, with the context of its login; nil if there is to be none. It returns false where
+// goroutines have to accept.
+func (ls *loops) open(l net.Listener, log *zap.Logger, enter func(net.Conn) (*session, context.Context)) bool {
 	if ls == nil {
 		return false
 	}
@@ -82,8 +84,8 @@ func (d *door) ready(uint32) {
 	c, errno := d.accept()
 	switch errno {
 	case 0:
-		if x := d.enter(c); x != nil {
-			d.loops.begin(d.loop, x)
+		if x, login := d.enter(c); x != nil {
+			d.loops.begin(login, d.loop, x)
 		}
 	case unix.EAGAIN, unix.EINTR, unix.ECONNABORTED: // that client is gone already
 	default:
@@ -103,12 +105,12 @@ func (d *door) accept() (*descriptor, syscall.Errno) {
 }
 
 // begin begins the story of a session, on the loops in turn; here is the loop on whose thread it is called.
-func (ls *loops) begin(here *loop, x *session) {
+func (ls *loops) begin(login context.Context, here *loop, x *session) {
 	l := ls.list[ls.next%len(ls.list)]
 	ls.next++
 	if l == here {
-		l.tell(x.ctx, x.serve)
+		l.tell(login, x.serve)
 		return
 	}
-	l.post(func() { l.tell(x.ctx, x.serve) })
+	l.post(func() { l.tell(login, x.serve) })
 }

@@ -60,8 +60,8 @@ func (x *session) farewell(ctx context.Context, r *relay) {
 	if r.end.side == byServer {
 		return
 	}
-	if key := e.CancelKey(); key != nil && e.Waiting() && !e.Goodbye() {
-		if c, err := wire.DecodeCancel(key); err == nil {
+	if key := e.CancelKey(); key != "" && e.Waiting() && !e.Goodbye() {
+		if c, err := wire.DecodeCancel([]byte(key)); err == nil {
 			if err := x.link.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
 				x.log().Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}

@@ -13,13 +13,17 @@ import (
 // localClient stands for the address of a client on a Unix socket.
 const localClient = "local"
 
-// meet notes who wants a session.
+// meet notes who has come, as a load balancer says, and who wants a session.
 func (x *session) meet(v *visitor) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.who = policy.Session{
-		Database: v.startup.Database(), User: v.startup.User(), Client: x.client, Application: v.startup.Get("application_name"),
-	}
+	x.client = v.client
+	x.database, x.user, x.application = v.startup.Database(), v.startup.User(), v.startup.Get("application_name")
+}
+
+// who is the session to the policy.
+func (x *session) who() policy.Session {
+	return policy.Session{Database: x.database, User: x.user, Client: x.client.Addr(), Application: x.application}
 }
 
 // decide asks the policy that is in force now.
@@ -40,7 +44,7 @@ var connecting = policy.Action{Kind: policy.Connect}
 // mayConnect tells what the policy says now of the session's being.
 func (x *session) mayConnect() policy.Decision {
 	x.mu.Lock()
-	who := x.who
+	who := x.who()
 	x.mu.Unlock()
 	return x.server.decide(who, nil, connecting)
 }

@@ -48,13 +48,11 @@ func newTally() *tally {
 
 // place is what a session is counted as. The zero value is that of one that is not counted.
 type place struct {
-	taken    bool
-	address  netip.Addr // not valid on a Unix socket
-	user     scope.Cluster
-	database string // empty until the session is logged in
+	user  scope.Cluster // empty until the session is logged in
+	taken bool
 }
 
-// enter counts a session that wants to log in, or says by which limit it cannot.
+// enter counts a session that wants to log in, or says by which limit it cannot. The address is not valid on a Unix socket.
 func (t *tally) enter(p *place, address netip.Addr, l Limits) *crowded {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,7 +63,7 @@ func (t *tally) enter(p *place, address netip.Addr, l Limits) *crowded {
 	case address.IsValid() && full(t.addresses[address], l.PerAddress):
 		return &crowded{limitAddress, l.PerAddress, fmt.Sprintf("too many connections from address %s", address)}
 	}
-	*p = place{taken: true, address: address}
+	*p = place{taken: true}
 	t.all++
 	if address.IsValid() {
 		t.addresses[address]++
@@ -84,7 +82,7 @@ func (t *tally) settle(p *place, user scope.Cluster, name scope.Short, database 
 	case full(t.databases[database], l.PerDatabase):
 		return &crowded{limitDatabase, l.PerDatabase, fmt.Sprintf(`too many connections for database "%s"`, database)}
 	}
-	p.user, p.database = user, database
+	p.user = user
 	t.users[user]++
 	t.databases[database]++
 	return nil
@@ -93,19 +91,19 @@ func (t *tally) settle(p *place, user scope.Cluster, name scope.Short, database 
 func full(n, limit int) bool { return limit > 0 && n >= limit }
 
 // leave takes a session out of what it is counted as.
-func (t *tally) leave(p *place) {
+func (t *tally) leave(p *place, address netip.Addr, database string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !p.taken {
 		return
 	}
 	t.all--
-	if p.address.IsValid() {
-		drop(t.addresses, p.address)
+	if address.IsValid() {
+		drop(t.addresses, address)
 	}
-	if p.database != "" {
+	if p.user != "" {
 		drop(t.users, p.user)
-		drop(t.databases, p.database)
+		drop(t.databases, database)
 	}
 	*p = place{}
 }

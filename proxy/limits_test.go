@@ -11,7 +11,13 @@ func TestTally(t *testing.T) {
 	limits := Limits{Connections: 4, PerAddress: 3, PerUser: 2, PerDatabase: 2}
 	tally := newTally()
 	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	places := make(map[string]*place)
+	type counted struct {
+		place
+		address  netip.Addr
+		database string
+	}
+	places := make(map[string]*counted)
+	leave := func(c *counted) { tally.leave(&c.place, c.address, c.database) }
 	for _, step := range []struct {
 		session  string // leaves, where there is no more to it
 		address  netip.Addr
@@ -33,15 +39,15 @@ func TestTally(t *testing.T) {
 		{"7", there, "orders_app", "orders", ""},
 	} {
 		if p := places[step.session]; p != nil {
-			tally.leave(p)
+			leave(p)
 			delete(places, step.session)
 			continue
 		}
-		p := new(place)
+		p := &counted{address: step.address, database: step.database}
 		places[step.session] = p
-		c := tally.enter(p, step.address, limits)
+		c := tally.enter(&p.place, step.address, limits)
 		if c == nil && step.user != "" {
-			c = tally.settle(p, step.user, "app", step.database, limits)
+			c = tally.settle(&p.place, step.user, "app", step.database, limits)
 		}
 		if c == nil {
 			c = &crowded{}
@@ -53,8 +59,8 @@ func TestTally(t *testing.T) {
 		}
 	}
 	for _, p := range places {
-		tally.leave(p)
-		tally.leave(p) // once is enough
+		leave(p)
+		leave(p) // once is enough
 	}
 	if tally.all+len(tally.addresses)+len(tally.users)+len(tally.databases) > 0 {
 		t.Errorf("remembers %+v", tally)

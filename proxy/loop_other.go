@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 
 	"go.uber.org/zap"
@@ -13,7 +14,9 @@ type loops struct{}
 
 func newLoops(int) (*loops, error) { return &loops{}, nil }
 
-func (*loops) open(net.Listener, *zap.Logger, func(net.Conn) *session) bool { return false }
+func (*loops) open(net.Listener, *zap.Logger, func(net.Conn) (*session, context.Context)) bool {
+	return false
+}
 
 func (*loops) shutDoors() {}
 

@@ -72,7 +72,7 @@ type parked struct {
 	link     *serverLink
 	user     scope.Cluster
 	version  wire.Version
-	cancel   []byte   // the body of BackendKeyData; nil where the server sent none
+	cancel   string   // the body of BackendKeyData; empty where the server sent none
 	reported []string // the parameters that the server told in the login
 }
 

@@ -101,7 +101,7 @@ func (p *parked) beginning(values [][]byte) (rest []byte, kind serverKind) {
 		rest = append(append(wire.Begin(rest, wire.ParameterStatus), name...), 0)
 		rest = wire.End(append(append(rest, value...), 0), at)
 	}
-	if p.cancel != nil {
+	if p.cancel != "" {
 		rest = append(wire.AppendHeader(rest, wire.BackendKeyData, len(p.cancel)), p.cancel...)
 	}
 	return append(wire.AppendHeader(rest, wire.ReadyForQuery, 1), wire.TxIdle), kind

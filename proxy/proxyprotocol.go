@@ -98,9 +98,10 @@ func readProxyV2(r io.Reader, first []byte) ([]byte, error) {
 
 // addressOf returns the address of a connection's other end; not valid on a Unix socket.
 func addressOf(c net.Conn) netip.AddrPort {
-	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	at := a.AddrPort()
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }

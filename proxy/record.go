@@ -14,8 +14,8 @@ import (
 // blank is the audit record of something that the session did, without what it was.
 func (x *session) blank(event string) audit.Record {
 	return audit.Record{
-		Time: time.Now(), Event: event, Client: x.peer,
-		Database: x.who.Database, User: x.who.User, Application: x.who.Application,
+		Time: time.Now(), Event: event, Client: x.peer(),
+		Database: x.database, User: x.user, Application: x.application,
 	}
 }
 
@@ -53,7 +53,7 @@ func heavier(a, b policy.Verdict) bool {
 
 // recordLogin keeps a record of a login that failed, where it came so far that there was a user.
 func (x *session) recordLogin(err error, d policy.Decision) {
-	if x.server.o.Audit == nil || x.who.User == "" {
+	if x.server.o.Audit == nil || x.user == "" {
 		return
 	}
 	r := x.blank(audit.Login)

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -25,9 +26,9 @@ type Server struct {
 	metrics     *metrics
 	tally       *tally
 	declared    atomic.Pointer[policy.Declared]
-	loops       *loops // nil where sessions are relayed by goroutines
-	analyses    *analyses
-	guesses     *lru.Cache[guess, int] // what a login is to be tried as that cannot be told
+	loops       *loops                                                            // nil where sessions are relayed by goroutines
+	analyze     func(string, rewrite.Options) (*rewrite.Analysis, *rewrite.Error) // for all sessions
+	guesses     *lru.Cache[guess, int]                                            // what a login is to be tried as that cannot be told
 	failures    *failures
 	pool        *pool // nil where no server connections are kept
 
@@ -65,7 +66,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		o: o, analyses: analyses, guesses: guesses, tally: newTally(), sessions: make(map[*session]struct{}),
+		o: o, analyze: analyses.analyze, guesses: guesses, tally: newTally(), sessions: make(map[*session]struct{}),
 	}
 	s.directories.prefixes = o.Prefixes
 	if o.Admin != nil {
@@ -120,7 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 	watch.Go(func() { s.watch(watching) })
 	defer watch.Wait()
 	defer stopWatching()
-	enter := func(c net.Conn) *session { return s.enter(sessions, c) }
+	enter := func(c net.Conn) (*session, context.Context) { return s.enter(sessions, c) }
 	for _, l := range s.listeners {
 		if !s.loops.open(l, s.o.Log, enter) {
 			accepting.Go(func() { s.accept(sessions, l) })
@@ -152,21 +153,22 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 			}
 			continue
 		}
-		if x := s.enter(ctx, conn); x != nil {
-			go x.serve(x.ctx)
+		if x, login := s.enter(ctx, conn); x != nil {
+			go x.serve(login)
 		}
 	}
 }
 
-// enter returns the session of a client that has just come, which is to be served; nil where there are too many.
-func (s *Server) enter(ctx context.Context, conn net.Conn) *session {
-	x := newSession(ctx, s, conn)
+// enter returns the session of a client that has just come, which is to be served, with the context of its login; nil where there
+// are too many.
+func (s *Server) enter(ctx context.Context, conn net.Conn) (x *session, login context.Context) {
+	x, login = newSession(ctx, s, conn)
 	if x.settings.Limits.overrun(s.remember(x)) {
 		s.metrics.rejections.WithLabelValues(overrun).Inc()
 		x.over()
-		return nil
+		return nil, nil
 	}
-	return x
+	return x, login
 }
 
 // remember returns how many sessions there are with this one.

@@ -19,55 +19,54 @@ import (
 	"github.com/pgscope/pgscope-proxy/trace"
 )
 
-// session is the story of one connection: admit → names → login → relay → close.
+// session is the story of one connection: admit → names → login → relay → close. Most rest: there are as many as there are clients.
 type session struct {
 	server   *Server
-	settings *settings  // those in force when it began
-	counted  bool       // what it has moved is in Server.moved; guarded as that is
-	guessed  bool       // its wrong password is counted
-	conn     net.Conn   // as accepted; nil when an event loop has the session
-	client   netip.Addr // where the client is; not valid on a Unix socket, and before it is known
+	settings *settings      // those in force when it began
+	conn     net.Conn       // as accepted; nil when an event loop has the session
+	client   netip.AddrPort // where the client is; not valid on a Unix socket
 	came     time.Time
-	place    place          // what it is counted as
-	tls      uint16         // the version; 0 without
-	version  wire.Version   // of the protocol
-	method   AuthMethod     // how the client was let in
-	who      policy.Session // once its startup packet is read
-	peer     string         // the client's address for logs and audit records
+	place    place       // what it is counted as
+	link     *serverLink // once the client is logged in
+	lease    *lease      // what link can be kept for; nil where it is to be closed
 
-	link  *serverLink // once the client is logged in
-	lease *lease      // what link can be kept for; nil where it is to be closed
+	database, user, application string     // once its startup packet is read; guarded by mu for others
+	parent                      string     // the traceparent that it shall be traced under; empty for none
+	method                      AuthMethod // how the client was let in
 
-	ctx     context.Context // of the login, until that is over
-	cancel  context.CancelFunc
-	mu      sync.Mutex
-	relay   *relay // once the client is logged in
+	cancel context.CancelFunc // ends the login
+	mu     sync.Mutex
+	relay  *relay // once the client is logged in
+
+	version wire.Version // of the protocol
+	tls     uint16       // the version; 0 without
 	leaving bool
+	counted bool // what it has moved is in Server.moved; guarded as that is
+	guessed bool // its wrong password is counted
 }
 
-func newSession(ctx context.Context, s *Server, conn net.Conn) *session {
-	x := &session{
-		server: s, settings: s.settings.Load(), conn: conn, came: time.Now(), peer: origin(conn),
-	}
-	x.ctx, x.cancel = context.WithCancel(ctx)
-	return x
+// newSession returns a session, and the context of its login.
+func newSession(ctx context.Context, s *Server, conn net.Conn) (*session, context.Context) {
+	x := &session{server: s, settings: s.settings.Load(), conn: conn, came: time.Now(), client: addressOf(conn)}
+	ctx, x.cancel = context.WithCancel(ctx)
+	return x, ctx
 }
 
-// origin is where a connection comes from. The clients of a Unix socket have no address.
-func origin(conn net.Conn) string {
-	if onUnixSocket(conn) {
+// peer is the client's address for logs and audit records.
+func (x *session) peer() string {
+	if !x.client.IsValid() {
 		return localClient
 	}
-	return conn.RemoteAddr().String()
+	return x.client.String()
 }
 
 // log returns the log, with whose session it is. A session at rest keeps none.
 func (x *session) log() *zap.Logger {
-	log := x.server.o.Log.With(zap.String("client", x.peer))
-	if x.who.User == "" {
+	log := x.server.o.Log.With(zap.String("client", x.peer()))
+	if x.user == "" {
 		return log
 	}
-	return log.With(zap.String("database", x.who.Database), zap.String("user", x.who.User))
+	return log.With(zap.String("database", x.database), zap.String("user", x.user))
 }
 
 // serve runs the session, to its end or until whoever relays it has it.
@@ -100,7 +99,7 @@ func (x *session) over() {
 	if x.conn != nil {
 		x.close(x.conn)
 	}
-	x.server.tally.leave(&x.place)
+	x.server.tally.leave(&x.place, x.client.Addr(), x.database)
 	x.server.forget(x)
 	x.server.running.Done()
 }
@@ -114,9 +113,7 @@ func (x *session) begin(ctx context.Context) (handed bool) {
 		x.turnedAway(ctx, err, policy.Decision{})
 		return false
 	}
-	if v.client.IsValid() {
-		x.client, x.peer = v.client.Addr(), v.client.String() // as a load balancer says
-	}
+	x.meet(v)
 	if v.cancel != nil {
 		x.forwardCancel(ctx, *v.cancel)
 		return false
@@ -124,7 +121,6 @@ func (x *session) begin(ctx context.Context) (handed bool) {
 	if v.tls != nil {
 		x.tls = v.tls.Version
 	}
-	x.meet(v)
 	login, span := x.traceLogin(ctx, v)
 	in, d, err := x.letIn(login, v)
 	x.loggedInAs(span, in, err)
@@ -143,7 +139,7 @@ func (x *session) letIn(ctx context.Context, v *visitor) (*loggedIn, policy.Deci
 		return nil, policy.Decision{}, err
 	}
 	tally := x.server.tally
-	if c := tally.enter(&x.place, x.client, x.limits()); c != nil {
+	if c := tally.enter(&x.place, x.client.Addr(), x.limits()); c != nil {
 		return nil, policy.Decision{}, x.crowded(v, c)
 	}
 	d := x.mayConnect()
@@ -184,8 +180,8 @@ func (x *session) noteFailure(err error, d policy.Decision) {
 	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()
 	x.log().Warn("login failed", zap.Error(err))
 	x.recordLogin(err, d)
-	if failed != nil && failed.unauthorized() && !x.guessed {
-		x.server.failures.note(x.client, time.Now())
+	if failed != nil && failed.unauthorized() && x.user != "" && !x.guessed {
+		x.server.failures.note(x.client.Addr(), time.Now())
 	}
 }
 
@@ -196,7 +192,7 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	defer cancel()
 	s := x.server
 	database, user := v.startup.Database(), scope.Short(v.startup.User())
-	if wait := s.failures.wait(x.client, time.Now()); wait > 0 {
+	if wait := s.failures.wait(x.client.Addr(), time.Now()); wait > 0 {
 		s.metrics.rejections.WithLabelValues(byFailures).Inc()
 		return nil, v.refuse(tooManyFailures(wait))
 	}
@@ -206,7 +202,7 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 		return nil, err
 	}
 	v.penalty = func() { // before the client is told, and can try again
-		s.failures.note(x.client, time.Now())
+		s.failures.note(x.client.Addr(), time.Now())
 		x.guessed = true
 		pause(ctx, x.settings.LoginFailureDelay)
 	}
@@ -311,7 +307,7 @@ func (x *session) attach(r *relay) {
 	defer x.mu.Unlock()
 	x.relay = r
 	x.cancel()
-	x.ctx, x.cancel = context.Background(), func() {} // what is kept while it rests is what its memory is
+	x.cancel = func() {} // what is kept while it rests is what its memory is
 	if x.leaving {
 		r.drain()
 	}

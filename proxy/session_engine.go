@@ -63,67 +63,68 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	s := x.server
 	database := v.startup.Database()
 	c := engine.Config{
-		Directory: unscoped{}, Mode: scope.Off, MaxMessage: x.settings.MaxStatement, Analyze: s.analyses.analyze,
+		Host: x, Directory: unscoped{}, Mode: scope.Off, MaxMessage: x.settings.MaxStatement, Analyze: s.analyze,
 		Login: in.user, LoginName: scope.Short(v.startup.User()), Keep: in.lease != nil,
-	}
-	if s.pool != nil {
-		c.Vacate = s.pool.vacate
 	}
 	if !x.scoped(v) {
 		return c
 	}
-	c.Walsender, _ = walsender(v)
-	c.Directory, c.Mode = s.directories.of(database), x.settings.mode(database)
-	if c.Walsender {
+	c.Directory, c.Mode, c.Recorded = s.directories.of(database), x.settings.mode(database), s.o.Audit != nil || s.o.Tracer != nil
+	if c.Walsender, _ = walsender(v); c.Walsender {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}
 	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
-	c.Decide = func(f *policy.Facts, a policy.Action) policy.Decision {
-		d := s.decide(x.who, f, a)
-		x.warn(a, d)
-		return d
-	}
-	c.Needs = func(version int, kinds ...policy.Kind) policy.Need {
-		return s.settings.Load().Policy.Needs(version, kinds...)
-	}
-	c.Forget = s.directories.forget
-	if s.pool != nil || s.o.AccessChanged != nil {
-		c.AccessChanged = func() { s.accessChanged(database) }
-	}
-	x.observe(&c, in.user, v.parent)
-	c.Saw = func(_ string, result *rewrite.Result) {
-		s.expectLogins(database, result.Actions)
-		what := statementForwarded
-		if len(result.Refusals) > 0 {
-			what = statementRefused
-		}
-		s.metrics.statements.WithLabelValues(what).Inc()
-	}
 	return c
 }
 
-// observe has the engine tell of statements those who want to know of them.
-func (x *session) observe(c *engine.Config, role scope.Cluster, parent string) {
-	records, tracer := x.server.o.Audit, x.server.o.Tracer
-	if records != nil {
-		c.Room = records.Room
+// Decide implements [engine.Host], as the methods that follow.
+func (x *session) Decide(f *policy.Facts, a policy.Action) policy.Decision {
+	d := x.server.decide(x.who(), f, a)
+	x.warn(a, d)
+	return d
+}
+
+func (x *session) Needs(serverVersion int, kinds ...policy.Kind) policy.Need {
+	return x.server.settings.Load().Policy.Needs(serverVersion, kinds...)
+}
+
+func (x *session) Saw(_ string, result *rewrite.Result) {
+	x.server.expectLogins(x.database, result.Actions)
+	what := statementForwarded
+	if len(result.Refusals) > 0 {
+		what = statementRefused
 	}
-	if tracer != nil {
-		c.Clock = time.Now
-	}
-	if records == nil && tracer == nil {
-		return
-	}
-	c.Done = func(st engine.Statement) {
-		r := x.record(role, st)
-		if records != nil {
-			records.Put(r)
-		}
-		if tracer != nil {
-			x.traceStatement(r, parent, st)
-		}
+	x.server.metrics.statements.WithLabelValues(what).Inc()
+}
+
+func (x *session) Vacate(database string) {
+	if pool := x.server.pool; pool != nil {
+		pool.vacate(database)
 	}
 }
+
+func (x *session) Forget(database string) { x.server.directories.forget(database) }
+
+func (x *session) Done(st engine.Statement) {
+	r := x.record(x.place.user, st)
+	if records := x.server.o.Audit; records != nil {
+		records.Put(r)
+	}
+	if x.server.o.Tracer != nil {
+		x.traceStatement(r, st)
+	}
+}
+
+func (x *session) Room() bool { return x.server.o.Audit == nil || x.server.o.Audit.Room() }
+
+func (x *session) Now() (now time.Time) {
+	if x.server.o.Tracer != nil {
+		now = time.Now()
+	}
+	return now
+}
+
+func (x *session) AccessChanged() { x.server.accessChanged(x.database) }
 
 // accessChanged passes on that a session has changed roles or access.
 func (s *Server) accessChanged(database string) {

@@ -23,8 +23,8 @@ func (x *session) traceLogin(ctx context.Context, v *visitor) (context.Context, 
 	if t == nil {
 		return ctx, trace.Span{}
 	}
-	v.startup, v.parent = withoutSetting(v.startup, traceSetting)
-	ctx, span := t.Begin(ctx, trace.Work{Name: "login", Client: true, Parent: v.parent, Began: x.came}, x.traced()...)
+	v.startup, x.parent = withoutSetting(v.startup, traceSetting)
+	ctx, span := t.Begin(ctx, trace.Work{Name: "login", Client: true, Parent: x.parent, Began: x.came}, x.traced()...)
 	span.Was("tls", v.handshakeBegan, v.handshakeEnded)
 	return ctx, span
 }
@@ -32,8 +32,8 @@ func (x *session) traceLogin(ctx context.Context, v *visitor) (context.Context, 
 // traced is what all spans of the session say.
 func (x *session) traced() []trace.Field {
 	return []trace.Field{
-		trace.Text("db.system.name", "postgresql"), trace.Text("db.namespace", x.who.Database), trace.Text("user.name", x.who.User),
-		trace.Text("client.address", x.peer), trace.Text("pgscope.application", x.who.Application),
+		trace.Text("db.system.name", "postgresql"), trace.Text("db.namespace", x.database), trace.Text("user.name", x.user),
+		trace.Text("client.address", x.peer()), trace.Text("pgscope.application", x.application),
 	}
 }
 
@@ -53,7 +53,8 @@ func (x *session) loggedInAs(span trace.Span, in *loggedIn, err error) {
 const traceSQLSTATE = "db.response.status_code"
 
 // traceStatement tells of a statement whose result is known. It is part of the trace that it names, else of its session's.
-func (x *session) traceStatement(r audit.Record, parent string, st engine.Statement) {
+func (x *session) traceStatement(r audit.Record, st engine.Statement) {
+	parent := x.parent
 	if own := trace.InComment(st.Written); own != "" {
 		parent = own
 	}

@@ -145,7 +145,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		}
 		part := e.pending.first().awaits == readyPart
 		e.pending.ready(e.status == wire.TxIdle)
-		if e.status == wire.TxIdle && e.pending.n == 0 {
+		if e.rewritten != nil && e.status == wire.TxIdle && e.pending.n == 0 {
 			e.rewritten.portals = register{} // they end with their transaction
 		}
 		if e.changing && e.status == wire.TxIdle {
@@ -154,7 +154,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		}
 		if e.accessed && e.status == wire.TxIdle {
 			e.accessed = false
-			e.cfg.AccessChanged()
+			e.cfg.Host.AccessChanged()
 		}
 		if !e.Started() && e.asksFirst() {
 			if err := e.askFirst(e.cfg.Directory.Database(), out); err != nil {
@@ -177,7 +177,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		}
 		e.userPath.completed(body)
 	case wire.BackendKeyData:
-		e.key = bytes.Clone(body)
+		e.key = string(body)
 	case wire.ParameterStatus:
 		return e.parameterStatus(frame, out)
 	case wire.NoticeResponse:

@@ -142,7 +142,7 @@ func TestErrorBeforeAClaim(t *testing.T) {
 func TestClaimIsDecidedEachTime(t *testing.T) {
 	s := claimed(t, wire.TxActive)
 	asked := 0
-	s.e.cfg.Decide = func(_ *policy.Facts, a policy.Action) policy.Decision {
+	s.host.decide = func(_ *policy.Facts, a policy.Action) policy.Decision {
 		asked++
 		if a.Kind != policy.SetRole || a.Role.Cluster != "orders_reader" {
 			t.Errorf("asked about %+v", a)
@@ -181,7 +181,7 @@ func failedClaim(t *testing.T, status byte, says []pgproto3.BackendMessage) {
 	analysis, _ := s.e.cfg.Analyze("SET ROLE reader", s.e.options)
 	s.e.cfg.Analyze = remembered(analysis)
 	var saw []string
-	s.e.cfg.Saw = func(_ string, r *rewrite.Result) { saw = append(saw, r.SQL) }
+	s.host.saw = func(r *rewrite.Result) { saw = append(saw, r.SQL) }
 	records := s.watch()
 	s.client(&pgproto3.Query{String: "SET ROLE reader"}).wantsClaimed(false)
 	s.server(claimAnswer(2, status)...).wants(&s.toUser, "C SET|", "Z "+string(status))

@@ -100,9 +100,7 @@ func (e *Engine) vacate(changes []rewrite.Change) {
 	for _, c := range changes {
 		switch c.Kind {
 		case rewrite.DropDatabase, rewrite.RenameDatabase, rewrite.CopyDatabase:
-			if e.cfg.Vacate != nil {
-				e.cfg.Vacate(c.Name)
-			}
+			e.cfg.Host.Vacate(c.Name)
 		case rewrite.DropSchema, rewrite.RenameSchema:
 		}
 	}
@@ -185,9 +183,7 @@ func (e *Engine) completed() bool {
 		}
 	}
 	for _, database := range t.forget {
-		if e.cfg.Forget != nil {
-			e.cfg.Forget(database)
-		}
+		e.cfg.Host.Forget(database)
 	}
 	return true
 }

@@ -43,42 +43,43 @@ type Directory interface {
 	Changed(...scope.Cluster)
 }
 
+// Host is what an engine serves: it is asked, and told of what happens. Its methods must not block, Vacate not for long.
+type Host interface {
+	// Decide is asked about each action of a role statement, when it is read, and again when a prepared one is executed.
+	Decide(*policy.Facts, policy.Action) policy.Decision
+	// Needs tells which facts it wants to know for that at a server of that version, of all actions or of some kinds.
+	Needs(serverVersion int, kinds ...policy.Kind) policy.Need
+	// Saw is told of each statement that named roles: what the client wrote and what became of it. It must not keep the result.
+	Saw(client string, result *rewrite.Result)
+	// Vacate is told of each database that the session is about to drop, to rename or to copy, which the server does to none
+	// that others are connected to; Forget of each that it has dropped or renamed.
+	Vacate(database string)
+	Forget(database string)
+	// Done is told of each statement that had to do with roles when its result is known, if the session is recorded. Room
+	// tells whether it can take one more; while it cannot, statements are refused. Now is what tells when it was what.
+	Done(Statement)
+	Room() bool
+	Now() time.Time
+	// AccessChanged is told when statements that change roles or access were run, and their transaction has ended.
+	AccessChanged()
+}
+
 // Config is what an engine works with.
 type Config struct {
+	Host      Host
 	Directory Directory
 	Mode      scope.Mode // unless the session has another by its own wish
-	Switching bool       // it said so when it began
-	Walsender bool       // it is a replication connection
-	// Decide is asked about each action of a role statement, when it is read, and again when a prepared one is executed.
-	Decide func(*policy.Facts, policy.Action) policy.Decision
-	// Needs, if any, tells which facts it wants to know at a server of that version, of all actions or of some kinds.
-	Needs func(serverVersion int, kinds ...policy.Kind) policy.Need
+	// Login is the role that the session logged in as, and what the client calls it.
+	Login     scope.Cluster
+	LoginName scope.Short
 	// Analyze reads a text; nil for rewrite.Analyze. One that remembers serves all sessions.
 	Analyze func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
 	MaxMessage int
-	// Login is the role that the session logged in as, and what the client calls it.
-	Login     scope.Cluster
-	LoginName scope.Short
-	// Saw, if any, is told of each statement that named roles: what the client wrote and what became of it. It must not
-	// block, and not keep the result.
-	Saw func(client string, result *rewrite.Result)
-	// Keep says that the server's connection is for another client afterwards, if it can be: see Kept.
-	Keep bool
-	// Vacate, if any, is told of each database that the session is about to drop, to rename or to copy, which the server does
-	// to none that others are connected to. It must not block for long.
-	Vacate func(database string)
-	// Done, if any, is told of each statement that had to do with roles when its result is known. It must not block.
-	Done func(Statement)
-	// Clock, if any, is what tells in a Statement when it was what.
-	Clock func() time.Time
-	// Room, if any, tells whether Done can take one more; while it cannot, statements are refused.
-	Room func() bool
-	// AccessChanged, if any, is told when statements that change roles or access were run, and their transaction has ended.
-	// It must not block.
-	AccessChanged func()
-	// Forget, if any, is told of each database that the session has dropped or renamed.
-	Forget func(database string)
+	Switching  bool // it spoke of its mode when it began
+	Walsender  bool // it is a replication connection
+	Recorded   bool // Host.Done is to be told
+	Keep       bool // the server's connection is for another client afterwards, if it can be: see Kept
 }
 
 // Engine is the protocol core of one session, from the server's AuthenticationOk on. Its methods must not be called
@@ -97,9 +98,9 @@ type Engine struct {
 	userPath  userPath
 
 	options   rewrite.Options // what of the session changes how a text is read
-	rewritten rewritten       // prepared statements and portals whose texts are not the client's
+	rewritten *rewritten      // prepared statements and portals whose texts are not the client's; nil as long as nobody has named one
 
-	key      []byte          // the body of BackendKeyData
+	key      string          // the body of BackendKeyData
 	touched  []scope.Cluster // the roles that are changed, and others that were named with them; none where they are not known
 	reported []string        // the parameters that the server told before the client might begin
 	came     time.Time       // when the text, or the Execute, came that was looked at last
@@ -214,8 +215,8 @@ func (e *Engine) ClientAtBoundary() bool { return !e.server.passing() }
 // ServerAtBoundary reports whether a message of the proxy may be put behind what the server was sent.
 func (e *Engine) ServerAtBoundary() bool { return !e.client.passing() }
 
-// CancelKey returns the body of BackendKeyData, nil where the server sent none.
-func (e *Engine) CancelKey() []byte { return e.key }
+// CancelKey returns the body of BackendKeyData, empty where the server sent none.
+func (e *Engine) CancelKey() string { return e.key }
 
 // Fatal reports whether the client was told by the server that the session is over.
 func (e *Engine) Fatal() bool { return e.fatal }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -63,10 +64,40 @@ func (b *book) Learn(v *scope.View) {
 	b.known = NewRewritings()
 }
 
+// host allows everything, and lets a test look and decide otherwise.
+type host struct {
+	decide func(*policy.Facts, policy.Action) policy.Decision
+	saw    func(*rewrite.Result)
+	done   func(Statement)
+	full   bool // no record can be kept
+}
+
+func (h *host) Decide(f *policy.Facts, a policy.Action) policy.Decision {
+	if h.decide != nil {
+		return h.decide(f, a)
+	}
+	return policy.Decision{Verdict: policy.Allow}
+}
+
+func (h *host) Saw(_ string, r *rewrite.Result) {
+	if h.saw != nil {
+		h.saw(r)
+	}
+}
+
+func (h *host) Done(st Statement)                       { h.done(st) }
+func (h *host) Room() bool                              { return !h.full }
+func (*host) Needs(int, ...policy.Kind) (n policy.Need) { return n }
+func (*host) Vacate(string)                             {}
+func (*host) Forget(string)                             {}
+func (*host) Now() (never time.Time)                    { return never }
+func (*host) AccessChanged()                            {}
+
 // session is an engine under test, with what it has written.
 type session struct {
 	t                *testing.T
 	e                *Engine
+	host             *host
 	toServer, toUser bytes.Buffer
 	rest             []byte // of the client's input, not taken yet
 	chunk            func(int) int
@@ -74,12 +105,12 @@ type session struct {
 }
 
 func newTestSession(t *testing.T, b *book) *session {
+	h := new(host)
 	e := New(Config{
-		Directory: b, Mode: scope.Transparent, MaxMessage: 1 << 20, Login: "postgres", LoginName: "postgres",
-		Decide: func(*policy.Facts, policy.Action) policy.Decision { return policy.Decision{Verdict: policy.Allow} },
+		Host: h, Directory: b, Mode: scope.Transparent, MaxMessage: 1 << 20, Login: "postgres", LoginName: "postgres",
 	}, StartRole{})
 	e.beginning, e.status = nil, wire.TxIdle
-	return &session{t: t, e: e, chunk: func(n int) int { return n }}
+	return &session{t: t, e: e, host: h, chunk: func(n int) int { return n }}
 }
 
 func (s *session) client(messages ...pgproto3.FrontendMessage) *session {

@@ -68,7 +68,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		}
 		e.pending.push(asks[typ], nil)
 		if typ == wire.Bind {
-			e.alter(&e.rewritten.portals, "", nil) // the one that drivers use
+			e.alter(&e.registers().portals, "", nil) // the one that drivers use
 		}
 		return pass, nil
 	case wire.FunctionCall:
@@ -139,13 +139,13 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		if !ok || !ok2 {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		t, certain := e.rewritten.statements.get(key(name), e.pending.syncs)
+		t, certain := e.registers().statements.get(key(name), e.pending.syncs)
 		if !certain {
 			return e.holdMessage(frame), nil
 		}
 		t = t.bindFormats(body)
 		kept := t
-		if kept != nil && e.rewritten.portals.full() {
+		if kept != nil && e.registers().portals.full() {
 			if t.trail != nil && !e.pending.skipping {
 				e.refuseMessage(bound, t, tooManyPrepared, out)
 				return drop, nil
@@ -153,13 +153,13 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 			kept = nil
 		}
 		e.pending.push(bound, t)
-		e.alter(&e.rewritten.portals, key(portal), kept)
+		e.alter(&e.registers().portals, key(portal), kept)
 	case wire.Execute:
 		portal, _, ok := cutString(body)
 		if !ok {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		t, certain := e.rewritten.portals.get(key(portal), e.pending.syncs)
+		t, certain := e.registers().portals.get(key(portal), e.pending.syncs)
 		if !certain {
 			return e.holdMessage(frame), nil
 		}
@@ -183,9 +183,9 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 			name, _, _ := cutString(body[1:])
 			switch body[0] {
 			case 'S':
-				e.alter(&e.rewritten.statements, key(name), nil)
+				e.alter(&e.registers().statements, key(name), nil)
 			case 'P':
-				e.alter(&e.rewritten.portals, key(name), nil)
+				e.alter(&e.registers().portals, key(name), nil)
 			}
 		}
 	}

@@ -344,8 +344,8 @@ func (e *Engine) rewrite(out *Out) {
 
 // saw tells what became of a statement that named roles.
 func (e *Engine) saw(client string, result *rewrite.Result) {
-	if e.cfg.Saw != nil && len(result.Actions) > 0 {
-		e.cfg.Saw(client, result)
+	if len(result.Actions) > 0 {
+		e.cfg.Host.Saw(client, result)
 	}
 }
 
@@ -401,7 +401,7 @@ func (e *Engine) mode(view *scope.View, asked policy.Need) scope.Mode {
 	if !ok || want == e.cfg.Mode {
 		return e.cfg.Mode
 	}
-	if e.cfg.Decide(e.facts(view, asked), policy.Action{Kind: policy.SetMode, Mode: want}).Err != nil {
+	if e.cfg.Host.Decide(e.facts(view, asked), policy.Action{Kind: policy.SetMode, Mode: want}).Err != nil {
 		return e.cfg.Mode
 	}
 	return want

@@ -14,11 +14,11 @@ type pending struct {
 	changes []*change // of the entries that alter a name, in order
 	syncs   uint64    // how many the server was sent
 
-	own      int  // how many of the entries are ownQuestion or ownClaim
-	unsynced bool // extended-protocol messages were sent since the last Sync, and no transaction has ended since
-	worked   bool // there is an Execute among them
-	skipping bool // the server discards everything until the next Sync
-	copyIn   bool // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
+	own      int32 // how many of the entries are ownQuestion or ownClaim
+	unsynced bool  // extended-protocol messages were sent since the last Sync, and no transaction has ended since
+	worked   bool  // there is an Execute among them
+	skipping bool  // the server discards everything until the next Sync
+	copyIn   bool  // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
 }
 
 // awaited is what the server still owes.

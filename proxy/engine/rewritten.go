@@ -47,7 +47,14 @@ const maxRewritten = 1 << 10
 // at Execute, and their errors have positions then. Most sessions have none.
 type rewritten struct{ statements, portals register }
 
-func (r *rewritten) any() bool { return r.statements.any() || r.portals.any() }
+func (e *Engine) registers() *rewritten {
+	if e.rewritten == nil {
+		e.rewritten = new(rewritten)
+	}
+	return e.rewritten
+}
+
+func (r *rewritten) any() bool { return r != nil && (r.statements.any() || r.portals.any()) }
 
 // acts reports whether one of them is more than shown otherwise: a statement about roles.
 func (r *rewritten) acts() bool { return r.statements.acts() || r.portals.acts() }

@@ -62,9 +62,7 @@ func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 	written := "SET role TO " + scope.QuoteLiteral(e.beginning.role.Role)
 	j := e.judge(view, e.beginning.needs)
 	result := e.beginning.role.analysis.Rewrite(view, mode, j.decide)
-	if e.cfg.Saw != nil {
-		e.cfg.Saw(written, result)
-	}
+	e.cfg.Host.Saw(written, result)
 	e.beginning.role.trail = j.follow(written, result)
 	if !e.room() {
 		return false, notAtStart(unrecorded)

@@ -30,7 +30,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	if e.untouched(s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		if s.typ == wire.Parse {
-			e.alter(&e.rewritten.statements, key(s.name), nil)
+			e.alter(&e.registers().statements, key(s.name), nil)
 		}
 		return pass, nil
 	}
@@ -106,7 +106,7 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 		t = nil
 	}
 	kept := t
-	if s.typ == wire.Parse && t != nil && !t.fails() && e.rewritten.statements.full() {
+	if s.typ == wire.Parse && t != nil && !t.fails() && e.registers().statements.full() {
 		if t.trail != nil {
 			e.refuse(s, &rewrite.Error{Error: tooManyPrepared}, out)
 			return
@@ -120,7 +120,7 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 	frame = append(append(frame, sql...), 0)
 	e.forward(asks[s.typ], t, wire.End(append(frame, s.types...), 0), out)
 	if s.typ == wire.Parse && (t == nil || !t.fails()) {
-		e.alter(&e.rewritten.statements, key(s.name), kept)
+		e.alter(&e.registers().statements, key(s.name), kept)
 	}
 	if s.typ == wire.Parse && t.looked() { // whether or not the client asks
 		e.transmit(ownDescribed, t, appendDescribe(s.name), out)

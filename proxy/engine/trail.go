@@ -60,7 +60,7 @@ func (e *Engine) facts(view *scope.View, asked policy.Need) *policy.Facts {
 }
 
 func (j *judge) decide(a policy.Action) *scope.Error {
-	d := j.engine.cfg.Decide(j.facts, a)
+	d := j.engine.cfg.Host.Decide(j.facts, a)
 	j.wants = append(j.wants, Want{a, d})
 	if a.Kind == policy.SetRole || a.Kind == policy.SetSessionAuth { // who acts from here on in the text was not asked
 		j.facts = &policy.Facts{ServerVersion: j.facts.ServerVersion}
@@ -83,10 +83,7 @@ func (j *judge) warnings() (frames []byte) {
 
 // needs is what the policy asks of a session now, about all actions or about some kinds.
 func (e *Engine) needs(kinds ...policy.Kind) policy.Need {
-	if e.cfg.Needs == nil {
-		return policy.Need{}
-	}
-	return e.cfg.Needs(e.options.ServerVersion, kinds...)
+	return e.cfg.Host.Needs(e.options.ServerVersion, kinds...)
 }
 
 // follow returns the record of a text that was decided about; nil where it has nothing to do with roles.
@@ -152,7 +149,7 @@ func recorded(result *rewrite.Result) []rewrite.Part {
 
 // show returns the parts of a text.
 func (e *Engine) show(client string, result *rewrite.Result) (parts []shown) {
-	if e.cfg.Done == nil {
+	if !e.cfg.Recorded {
 		return nil
 	}
 	list := recorded(result)
@@ -168,7 +165,7 @@ func (e *Engine) show(client string, result *rewrite.Result) (parts []shown) {
 
 // refused is the record of a text that is not sent.
 func (e *Engine) refused(sql []byte) *trail {
-	if e.cfg.Done == nil {
+	if !e.cfg.Recorded {
 		return nil
 	}
 	written := rewrite.Unshown
@@ -180,10 +177,10 @@ func (e *Engine) refused(sql []byte) *trail {
 
 // now is the time, where somebody wants to know it.
 func (e *Engine) now() time.Time {
-	if e.cfg.Clock == nil {
+	if !e.cfg.Recorded {
 		return time.Time{}
 	}
-	return e.cfg.Clock()
+	return e.cfg.Host.Now()
 }
 
 // done gives away the record of a text.
@@ -192,10 +189,10 @@ func (e *Engine) done(t *trail, result string) {
 		return
 	}
 	for _, st := range t.statements {
-		e.accessed = e.accessed || e.cfg.AccessChanged != nil && st.changesAccess()
-		if e.cfg.Done != nil {
+		e.accessed = e.accessed || st.changesAccess()
+		if e.cfg.Recorded {
 			st.Result = result
-			e.cfg.Done(st)
+			e.cfg.Host.Done(st)
 		}
 	}
 }
@@ -251,7 +248,7 @@ func (e *Engine) Abandon() {
 }
 
 // room reports whether a record of one more statement can be kept.
-func (e *Engine) room() bool { return e.cfg.Room == nil || e.cfg.Room() }
+func (e *Engine) room() bool { return !e.cfg.Recorded || e.cfg.Host.Room() }
 
 // unrecorded refuses a statement of which no record could be kept.
 var unrecorded = scope.Error{
@@ -330,7 +327,7 @@ func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out)
 	var denied *scope.Error
 	for i := range st.Wants {
 		w := &st.Wants[i]
-		if w.Decision = e.cfg.Decide(facts, w.Action); w.Decision.Err != nil {
+		if w.Decision = e.cfg.Host.Decide(facts, w.Action); w.Decision.Err != nil {
 			denied = w.Decision.Err
 			break
 		}

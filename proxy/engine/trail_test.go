@@ -20,7 +20,8 @@ var refusedByServer = &pgproto3.ErrorResponse{
 // watch collects the records of a session.
 func (s *session) watch() *[]string {
 	var list []string
-	s.e.cfg.Done = func(st Statement) {
+	s.e.cfg.Recorded = true
+	s.host.done = func(st Statement) {
 		list = append(list, fmt.Sprintf("%s: %s → %s", st.Result, st.Written, st.Sent))
 	}
 	return &list
@@ -28,8 +29,8 @@ func (s *session) watch() *[]string {
 
 func TestNoStatementWithoutARecord(t *testing.T) {
 	s := newTestSession(t, newBook())
-	records, room := s.watch(), false
-	s.e.cfg.Room = func() bool { return room }
+	records := s.watch()
+	s.host.full = true
 	s.client(&pgproto3.Query{String: "DROP ROLE a"}).wantsQuestion(askSync)
 	s.server(append(names(enrolled...), idle)...).wants(&s.toServer, "Q SELECT pg_catalog.pgscope_refused_0()|")
 	s.server(refusedByServer, idle).wants(&s.toUser,
@@ -37,7 +38,7 @@ func TestNoStatementWithoutARecord(t *testing.T) {
 			"HTry again. If it stays so, see the proxy's log: the audit log cannot be written, perhaps.||", "Z I")
 	s.client(&pgproto3.Query{String: "SELECT 1"}).wants(&s.toServer, "Q SELECT 1|")
 	s.server(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, idle)
-	room = true
+	s.host.full = false
 	s.client(&pgproto3.Query{String: "DROP ROLE a"})
 	s.server(append(names(enrolled...), idle)...)
 	s.server(&pgproto3.CommandComplete{CommandTag: []byte("DROP ROLE")}, idle)
@@ -69,7 +70,7 @@ func TestEachStatementOfATextHasARecord(t *testing.T) {
 func TestPreparedIsAskedAboutAgain(t *testing.T) {
 	s := newTestSession(t, newBook())
 	records, denied := s.watch(), false
-	s.e.cfg.Decide = func(*policy.Facts, policy.Action) policy.Decision {
+	s.host.decide = func(*policy.Facts, policy.Action) policy.Decision {
 		if denied {
 			return policy.Decision{Verdict: policy.Deny, Err: &scope.Error{Code: "42501", Message: "no"}}
 		}
