@@ -229,8 +229,8 @@ func TestClaimedRoleIsNotAllowed(t *testing.T) {
 	}
 }
 
-// BenchmarkClaim is a SET ROLE that was seen before, with its answer: 1.7 µs, the least of six runs on one core of
-// a Xeon at 2.6 GHz that others used too.
+// BenchmarkClaim is a SET ROLE that was seen before, with its answer: 1.9 µs, 1,184 B and 13 allocations (median of seven on 2 cores of a Xeon that
+// others used).
 func BenchmarkClaim(b *testing.B) {
 	book := newBook()
 	book.roles["orders_reader"] = "reader"
@@ -239,8 +239,8 @@ func BenchmarkClaim(b *testing.B) {
 	repeated(b, e, "SET LOCAL ROLE reader", claimAnswer(1, wire.TxActive)...)
 }
 
-// BenchmarkRepeatedQuery is a query of the catalogs that was seen before, with its answer: 1.4 to 1.6 µs, as
-// BenchmarkClaim.
+// BenchmarkRepeatedQuery is a query of the catalogs that was seen before, with its answer, as BenchmarkClaim: relation 1.2 µs, 800 B and 6
+// allocations; constant, which becomes 3 KB, 1.3 µs, 808 B and 7; rows, whose values are mapped, 1.7 µs, 1,056 B and 15.
 func BenchmarkRepeatedQuery(b *testing.B) {
 	for name, sql := range map[string]string{
 		"relation": "SELECT oid FROM pg_roles WHERE rolname = 'reader'", "constant": "SELECT has_table_privilege('reader', 't', 'SELECT')",

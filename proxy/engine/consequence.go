@@ -128,11 +128,11 @@ func (c *consequences) rename(change rewrite.Change, foreword func() (string, *s
 	return err
 }
 
-// forward lets a message go to the server; an Execute, behind its foreword if it has one. t is what the message's text
-// became, nil where that is as the client wrote it. The engine keeps the frame.
-func (e *Engine) forward(awaits awaited, t *text, frame []byte, out *Out) {
-	if t == nil || t.foreword == "" || awaits != executed || e.pending.skipping {
-		e.transmit(awaits, t, frame, out)
+// forward lets an Execute go to the server, behind its foreword if it has one. t is what the text became, nil where that is as
+// the client wrote it. The engine keeps the frame.
+func (e *Engine) forward(t *text, frame []byte, out *Out) {
+	if t == nil || t.foreword == "" || e.pending.skipping {
+		e.transmit(executed, t, frame, out)
 		return
 	}
 	e.held = &held{step: saysForeword, text: t, frame: frame}
@@ -140,11 +140,16 @@ func (e *Engine) forward(awaits awaited, t *text, frame []byte, out *Out) {
 }
 
 func (e *Engine) transmit(awaits awaited, t *text, frame []byte, out *Out) {
+	e.expect(awaits, t)
+	out.Server.write(frame)
+}
+
+// expect notes that a message goes to the server.
+func (e *Engine) expect(awaits awaited, t *text) {
 	e.pending.push(awaits, t)
 	if t != nil && t.cleanups != nil && runs(awaits) && e.aftermath == nil {
 		e.aftermath = new(aftermath)
 	}
-	out.Server.write(frame)
 }
 
 // runs reports whether a message that is answered so runs a text.

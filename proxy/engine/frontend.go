@@ -167,7 +167,7 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 			if t.trail != nil {
 				e.execute(t, bytes.Clone(frame), out)
 			} else {
-				e.forward(executed, t, bytes.Clone(frame), out)
+				e.forward(t, bytes.Clone(frame), out)
 			}
 			if e.held != nil {
 				return hold, nil

@@ -1,5 +1,11 @@
 package engine
 
+import (
+	"slices"
+
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+)
+
 // Out collects what a call of the engine wants written to each leg, in order. The slices alias the input of the call
 // or memory of the Out itself: they are good until either is used again. A driver keeps one Out for each direction.
 type Out struct {
@@ -45,6 +51,28 @@ func (l *Lane) pass(in []byte, from, to int) {
 		l.Bufs = append(l.Bufs, in[from:to])
 	}
 	l.tail = to
+}
+
+// message writes one whose body has these parts.
+func (l *Lane) message(typ byte, parts ...string) {
+	size := wire.HeaderSize
+	for _, p := range parts {
+		size += len(p)
+	}
+	dst := l.own
+	if size > keepOwn {
+		dst = make([]byte, 0, size)
+	}
+	n := len(dst)
+	dst = wire.Begin(slices.Grow(dst, size), typ)
+	for _, p := range parts {
+		dst = append(dst, p...)
+	}
+	dst = wire.End(dst, n)
+	if size <= keepOwn {
+		l.own = dst
+	}
+	l.tail, l.Bufs = -1, append(l.Bufs, dst[n:len(dst):len(dst)])
 }
 
 // write forwards a copy of b, or b itself where it is large: the caller must not use b again.

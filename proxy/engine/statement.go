@@ -113,12 +113,12 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 		}
 		kept = nil
 	}
-	frame := wire.Begin(make([]byte, 0, wire.HeaderSize+len(s.name)+len(sql)+len(s.types)+2), s.typ)
+	e.expect(asks[s.typ], t)
 	if s.typ == wire.Parse {
-		frame = append(append(frame, s.name...), 0)
+		out.Server.message(s.typ, string(s.name), "\x00", sql, "\x00", string(s.types))
+	} else {
+		out.Server.message(s.typ, sql, "\x00")
 	}
-	frame = append(append(frame, sql...), 0)
-	e.forward(asks[s.typ], t, wire.End(append(frame, s.types...), 0), out)
 	if s.typ == wire.Parse && (t == nil || !t.fails()) {
 		e.alter(&e.registers().statements, key(s.name), kept)
 	}

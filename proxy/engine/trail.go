@@ -338,7 +338,7 @@ func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out)
 		e.refuseMessage(executed, &now, *denied, out)
 		return
 	}
-	e.forward(executed, &now, frame, out)
+	e.forward(&now, frame, out)
 }
 
 // refuseMessage answers a Bind or an Execute with an error: in its place goes a Parse of a statement that fails.
