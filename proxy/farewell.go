@@ -67,7 +67,7 @@ func (x *session) farewell(ctx context.Context, r *relay) {
 			}
 		}
 	}
-	if e.ServerAtBoundary() {
+	if e.ServerAtBoundary() && (!e.Goodbye() || e.Kept()) { // else it knows
 		_, _ = r.server.Write(wire.AppendHeader(nil, wire.Terminate, 0)) // the server may be gone as well
 	}
 }

@@ -528,7 +528,7 @@ func (s *looped) fromClient(in []byte) {
 	out := &s.loop.out
 	s.mu.Lock()
 	taken, violation := s.speak(in, out)
-	held, goodbye, kept := s.engine.Held(), s.engine.Goodbye(), s.engine.Kept()
+	held, goodbye := s.engine.Held(), s.engine.Goodbye()
 	s.mu.Unlock()
 	s.server.send(out.Server.Bufs)
 	s.held = nil
@@ -540,12 +540,27 @@ func (s *looped) fromClient(in []byte) {
 	case s.over:
 	case violation != nil:
 		s.stop(ending{byClient, violation})
-	case kept:
-		s.part()
-	case goodbye && len(s.client.unsent) == 0:
-		s.remove(&s.client) // it has nothing more to say, and is going to close
+	case goodbye:
+		s.goodbye()
 	default:
 		s.client.listen()
+	}
+}
+
+// goodbye is for a client that has nothing more to say, and is going to close.
+func (s *looped) goodbye() {
+	s.mu.Lock()
+	kept, rests := s.engine.Kept(), s.engine.ServerRests()
+	s.mu.Unlock()
+	switch {
+	case len(s.client.unsent) > 0:
+		s.client.listen() // when it has got that, flush comes here again
+	case kept:
+		s.part()
+	case rests && len(s.server.unsent) == 0: // nor has the server
+		s.stop(ending{side: byClient})
+	default:
+		s.remove(&s.client)
 	}
 }
 
@@ -589,7 +604,7 @@ func (g *leg) write(pieces [][]byte) [][]byte {
 			g.broken(os.NewSyscallError("write", errno))
 			return nil
 		}
-		for n > 0 && n >= len(pieces[0]) {
+		for len(pieces) > 0 && n >= len(pieces[0]) {
 			n -= len(pieces[0])
 			pieces = pieces[1:]
 		}
@@ -622,6 +637,9 @@ func (g *leg) flush() {
 	}
 	g.listen()
 	g.peer.listen()
+	if s := g.session; g == &s.client && !s.over && s.engine.Goodbye() {
+		s.goodbye()
+	}
 }
 
 // hears reports whether what the leg says can be taken.

@@ -2,7 +2,11 @@ package proxy
 
 import (
 	"bytes"
+	"context"
+	"net"
+	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,14 +33,18 @@ func pair(t *testing.T) (near, far int) {
 }
 
 // loopedPair returns a session in a loop that nobody runs, and the other ends of its legs.
-func loopedPair(t *testing.T) (s *looped, user, backend int) {
+func loopedPair(t *testing.T, change ...func(*engine.Config)) (s *looped, user, backend int) {
 	t.Helper()
 	l, err := newLoop()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.closeDescriptors)
-	e := engine.New(engine.Config{Directory: unscoped{}, Mode: scope.Transparent, MaxMessage: 1 << 20}, engine.StartRole{})
+	config := engine.Config{Directory: unscoped{}, Mode: scope.Transparent, MaxMessage: 1 << 20}
+	for _, f := range change {
+		f(&config)
+	}
+	e := engine.New(config, engine.StartRole{})
 	if err := e.Server(isReady, &l.out); err != nil || !e.Started() {
 		t.Fatalf("not started: %v", err)
 	}
@@ -75,5 +83,59 @@ func TestLoopAllocatesNothing(t *testing.T) {
 		pass(backend, user, &s.server, answered)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// alone is the owner of a session that nothing else knows of.
+type alone struct{ over bool }
+
+func (*alone) waited(time.Duration)      {}
+func (*alone) park(net.Conn) *parked     { return &parked{} }
+func (o *alone) relayed(context.Context) { o.over = true }
+
+// TestGoodbyeBeforeReading: a client that leaves before it has read the answer still gets it, and then the server is told at once,
+// or made ready for the next.
+func TestGoodbyeBeforeReading(t *testing.T) {
+	const row = 40 << 10
+	answer := bytes.Join([][]byte{wire.AppendHeader(nil, wire.DataRow, row), make([]byte, row), answered}, nil)
+	goodbye := wire.AppendHeader(nil, wire.Terminate, 0)
+	for _, keep := range []bool{false, true} {
+		o := new(alone)
+		s, user, backend := loopedPair(t, func(c *engine.Config) { c.Keep = keep })
+		s.owner = o
+		s.begin()
+		if err := unix.SetsockoptInt(s.client.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<10); err != nil {
+			t.Fatal(err)
+		}
+		say := func(from int, g *leg, message []byte) {
+			if n, err := unix.Write(from, message); err != nil || n < len(message) {
+				t.Fatal(n, err)
+			}
+			g.ready(unix.EPOLLIN)
+		}
+		say(user, &s.client, asks)
+		say(backend, &s.server, answer)
+		say(user, &s.client, goodbye)
+		if len(s.client.unsent) == 0 || o.over {
+			t.Fatalf("keep %v: %d bytes wait, the session is over: %v", keep, len(s.client.unsent), o.over)
+		}
+		var told []byte
+		for buf := make([]byte, 1<<10); len(told) < len(answer); {
+			n, err := unix.Read(user, buf)
+			if err != nil {
+				t.Fatalf("keep %v: %v after %d bytes of %d", keep, err, len(told), len(answer))
+			}
+			told = append(told, buf[:n]...)
+			s.client.ready(unix.EPOLLOUT)
+		}
+		heard := make([]byte, 1<<10)
+		n, err := unix.Read(backend, heard)
+		want := slices.Concat(asks, goodbye)
+		if keep {
+			want = slices.Concat(asks, new(talk).ask(resetSQL...))
+		}
+		if !bytes.Equal(told, answer) || !o.over || err != nil || !bytes.Equal(heard[:n], want) {
+			t.Errorf("keep %v: the session is over: %v, the server heard %q, %v", keep, o.over, heard[:n], err)
+		}
 	}
 }

@@ -316,7 +316,10 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 			r.finish(ending{byClient, violation})
 			return false
 		case kept: // and the server's connection is free
-			r.finish(ending{side: byClient})
+			if r.conclude(ending{side: byClient}) { // the other goroutine may still have something to tell the client
+				_ = r.client.SetWriteDeadline(time.Now().Add(lastWords)) // these fail where nobody waits
+				_ = r.server.SetReadDeadline(time.Unix(1, 0))
+			}
 			return false
 		case goodbye: // the server closes when it has done what it was told
 			return false

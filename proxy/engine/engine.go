@@ -199,8 +199,8 @@ func (e *Engine) Idle() bool {
 	return e.status == wire.TxIdle && !e.Waiting() && e.client.between() && e.server.between()
 }
 
-// serverRests reports whether the server owes nothing, and is in no transaction and no pipeline.
-func (e *Engine) serverRests() bool {
+// ServerRests reports whether the server owes nothing, and is in no transaction and no pipeline.
+func (e *Engine) ServerRests() bool {
 	return e.status == wire.TxIdle && !e.Waiting() && e.server.between() && !e.pending.unsynced && !e.pending.skipping && !e.pending.copyIn
 }
 

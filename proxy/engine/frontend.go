@@ -90,7 +90,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		return pass, nil
 	case wire.Terminate:
 		e.goodbye = true
-		if e.spared = e.cfg.Keep && e.serverRests(); e.spared {
+		if e.spared = e.cfg.Keep && e.ServerRests(); e.spared {
 			return drop, nil
 		}
 		return pass, nil
