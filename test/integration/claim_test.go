@@ -83,3 +83,22 @@ func TestSetRoleThatIsKnown(t *testing.T) {
 	same("SET ROLE boss", who, "RESET ROLE")
 	both("DROP ROLE boss", "DROP ROLE boss")
 }
+
+// TestClaimsOfAList: what the list told of a role's membership is what its claims go by, also when another statement has asked about the role since.
+func TestClaimsOfAList(t *testing.T) {
+	database(t, scoped(), "orders")
+	start(t, scoped(), permissive(t)).open(t, "orders", "postgres").query("CREATE TABLE t (); CREATE ROLE reader")
+
+	want := "FROM pg_catalog.pg_auth_members"
+	if scoped().Psql(t, "orders", "SELECT count(*) FROM pg_attribute WHERE attrelid = 'pg_auth_members'::regclass AND attname = 'oid'") == "1\n" {
+		want = "pg_catalog.pg_describe_object"
+	}
+	s := start(t, scoped(), permissive(t)).open(t, "orders", "postgres") // the first session of a proxy lists the roles
+	for _, sql := range []string{"SET ROLE reader", "SET SESSION ROLE reader"} { // a text that was seen before is remembered
+		s.query(sql)
+		if sent := scoped().Psql(t, "orders", "SELECT query FROM pg_stat_activity WHERE datname = 'orders' AND query ~ '^SELECT pg_catalog.set_config'"); !strings.Contains(sent, want) {
+			t.Errorf("sent %q, want one with %s", sent, want)
+		}
+		s.query("RESET ROLE; GRANT SELECT ON t TO reader")
+	}
+}
