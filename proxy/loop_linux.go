@@ -317,10 +317,10 @@ type leg struct {
 	peer    *leg
 	fd      int
 	mask    uint32    // what epoll waits for; 0: not attached
-	unsent  []byte    // what the connection would not take yet; meanwhile nothing is read from the peer
-	tls     *tls.Conn // nil without TLS
 	deaf    bool      // nothing is read: the client is held, or has said goodbye
 	last    bool      // crypto/tls has said with its last words that it has ended: they are to be taken first
+	unsent  []byte    // what the connection would not take yet; meanwhile nothing is read from the peer
+	tls     *tls.Conn // nil without TLS
 }
 
 func (s *looped) begin() {

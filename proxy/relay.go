@@ -27,23 +27,24 @@ const readBuffer = 16 << 10
 type relay struct {
 	client, server net.Conn
 
+	owner
+	driver
+
 	mu       sync.Mutex // guards what follows
 	engine   *engine.Engine
+	rest     rest // what the watch has seen of it
+	moved    traffic
+	asked    time.Time // since when the client is held; zero where it is not
 	draining bool
 	waiting  bool // fromClient waits until the client is no longer held
 
-	resumed chan struct{} // it no longer is, or the session is over
+	left    bool // the server's connection is kept: what follows of the session is the client's side alone
+	torn    bool // the client was left within a message: nothing can be said to it any more. fromServer's
 	once    sync.Once
-	ended   atomic.Bool // the session is over
-	left    bool        // the server's connection is kept: what follows of the session is the client's side alone
-	torn    bool        // the client was left within a message: nothing can be said to it any more. fromServer's
-	owner
-	driver
-	end     ending // why; set before ended is
-	rest    rest   // what the watch has seen of it
-	welcome []byte // what the client is to be sent when all of the beginning is there; nil once it was
-	moved   traffic
-	asked   time.Time // since when the client is held; zero where it is not
+	ended   atomic.Bool   // the session is over
+	end     ending        // why; set before ended is
+	welcome *bytes.Buffer // what the client is to be sent when all of the beginning is there; nil once it was
+	resumed chan struct{} // the client is no longer held, or the session is over; for fromClient
 }
 
 // owner is whose bytes a relay moves.
@@ -107,7 +108,7 @@ func (b blocking) miss() {
 // start relays what the server says before the client may speak, and sends it the proxy's own question. welcome is what the
 // client is to be sent first, rest what was read of the server already. It returns false where the session ended with that.
 func (r *relay) start(welcome, rest []byte) bool {
-	r.welcome = welcome
+	r.welcome = bytes.NewBuffer(welcome)
 	var out engine.Out
 	var buf buffer
 	for ok := r.take(rest, nil, &out); !r.engine.Started(); _, ok = r.hear(buf.next(0), &out) {
@@ -265,11 +266,13 @@ func (r *relay) gather(pieces [][]byte, begins bool) [][]byte {
 	if r.welcome == nil {
 		return pieces
 	}
-	r.welcome = append(r.welcome, bytes.Join(pieces, nil)...)
-	if begins && len(r.welcome) < readBuffer {
+	for _, p := range pieces {
+		r.welcome.Write(p)
+	}
+	if begins && r.welcome.Len() < readBuffer {
 		return nil
 	}
-	whole := r.welcome
+	whole := r.welcome.Bytes()
 	r.welcome = nil
 	return [][]byte{whole}
 }

@@ -210,7 +210,10 @@ func (u *Upstream) dialEntry(ctx context.Context, i int) (link *serverLink, err 
 	if err != nil {
 		return nil, err
 	}
-	link = &serverLink{Conn: conn, entry: i, address: conn.RemoteAddr().String(), upstream: u}
+	link = &serverLink{Conn: conn, entry: i, address: e.address, upstream: u}
+	if at := conn.RemoteAddr().String(); at != e.address { // else it is the same for all
+		link.address = at
+	}
 	if e.tls == nil {
 		return link, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite/charset"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -264,9 +265,9 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	}
 	switch string(name) {
 	case "client_encoding":
-		e.options.Encoding = string(value)
+		e.options.Encoding = charset.Name(value)
 	case "server_encoding":
-		e.options.ServerEncoding = string(value)
+		e.options.ServerEncoding = charset.Name(value)
 	case "standard_conforming_strings":
 		e.options.StandardStrings = string(value) == "on"
 	case "server_version":

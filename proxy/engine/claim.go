@@ -32,7 +32,7 @@ func (e *Engine) claims(out *Out) bool {
 	h := e.held
 	name, local, ok := h.analysis.SetsRole()
 	asks := e.needs(policy.SetRole) != policy.Need{}
-	if !ok || asks || e.cfg.Mode != scope.Transparent || e.switching || e.changing || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
+	if !ok || asks || e.cfg.Mode != scope.Transparent || e.cfg.Switching || e.changing || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
 		return false
 	}
 	memory := e.cfg.Directory.Rewritings() // before what goes into it

@@ -76,7 +76,7 @@ type Config struct {
 	Analyze func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
 	MaxMessage int
-	Switching  bool // it spoke of its mode when it began
+	Switching  bool // it spoke of pgscope.*, when it began or later: its mode may not be the configured one
 	Walsender  bool // it is a replication connection
 	Recorded   bool // Host.Done is to be told
 	Keep       bool // the server's connection is for another client afterwards, if it can be: see Kept
@@ -105,15 +105,14 @@ type Engine struct {
 	reported []string        // the parameters that the server told before the client might begin
 	came     time.Time       // when the text, or the Execute, came that was looked at last
 
-	status    byte // of the last ReadyForQuery: I, T or E; 0 before the first
-	crowded   bool // the client is held because it runs too far ahead
-	changing  bool // the transaction under way changes roles
-	accessed  bool // it ran statements that change roles or access
-	kept      bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
-	switching bool // the session spoke of pgscope.*: its mode may not be the configured one
-	goodbye   bool // the client sent Terminate
-	spared    bool // and the server does not know, being at rest
-	fatal     bool // the server ended the session by an error
+	status   byte // of the last ReadyForQuery: I, T or E; 0 before the first
+	crowded  bool // the client is held because it runs too far ahead
+	changing bool // the transaction under way changes roles
+	accessed bool // it ran statements that change roles or access
+	kept     bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
+	goodbye  bool // the client sent Terminate
+	spared   bool // and the server does not know, being at rest
+	fatal    bool // the server ended the session by an error
 }
 
 var (
@@ -129,7 +128,7 @@ var (
 
 // New returns the engine of a session that has just been authenticated, and is to start with those roles.
 func New(cfg Config, start StartRole) *Engine {
-	e := &Engine{cfg: cfg, switching: cfg.Switching, beginning: &beginning{role: start.read()}}
+	e := &Engine{cfg: cfg, beginning: &beginning{role: start.read()}}
 	e.options.StandardStrings = true
 	if e.cfg.Analyze == nil {
 		e.cfg.Analyze = rewrite.Analyze

@@ -72,7 +72,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		}
 		return pass, nil
 	case wire.FunctionCall:
-		if e.cfg.Mode == scope.Off && !e.switching {
+		if e.cfg.Mode == scope.Off && !e.cfg.Switching {
 			e.pending.push(readyCall, nil)
 			return pass, nil
 		}

@@ -90,7 +90,7 @@ func (e *Engine) askFor(out *Out) {
 		sql, params := rewrite.ColumnsSQL()
 		e.askHeld(sql, params, out)
 	case names && e.claims(out):
-	case names || d.Stale() || e.switching || e.changing && h.analysis.Results().Any():
+	case names || d.Stale() || e.cfg.Switching || e.changing && h.analysis.Results().Any():
 		e.askNames(d.Database(), out)
 	default:
 		e.showWhatIsKnown(out)

@@ -34,7 +34,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		}
 		return pass, nil
 	}
-	e.switching = e.switching || mentionsSettings(s.sql)
+	e.cfg.Switching = e.cfg.Switching || mentionsSettings(s.sql)
 	e.begins(s.clone(), out)
 	if e.held == nil {
 		return drop, nil
@@ -78,10 +78,10 @@ func (e *Engine) left(part bool) bool {
 
 // untouched reports whether a text goes as it is, unread.
 func (e *Engine) untouched(sql []byte) bool {
-	if e.cfg.Mode == scope.Off && !e.switching {
-		e.switching = mentionsSettings(sql)
+	if e.cfg.Mode == scope.Off && !e.cfg.Switching {
+		e.cfg.Switching = mentionsSettings(sql)
 	}
-	return e.cfg.Mode == scope.Off && !e.switching || !e.concerns(sql)
+	return e.cfg.Mode == scope.Off && !e.cfg.Switching || !e.concerns(sql)
 }
 
 // concerns reports whether a text is worth an analysis.

@@ -34,6 +34,14 @@ func Of(client, server string) *Charset {
 	return &Charset{name: client}
 }
 
+// Name is the name as a string, which all who have that encoding share.
+func Name(name []byte) string {
+	if c, ok := sets[string(name)]; ok {
+		return c.name
+	}
+	return string(name)
+}
+
 // plain reports whether a text is the same in UTF-8.
 func (c *Charset) plain(text string) bool {
 	switch {
