@@ -53,9 +53,11 @@ func (x *session) farewell(ctx context.Context, r *relay) {
 	until := time.Now().Add(lastWords)
 	_ = r.client.SetDeadline(until) // fails where nothing can be told
 	_ = r.server.SetDeadline(until)
-	if last := lastError(r); last != nil && !r.torn && e.ClientAtBoundary() && !e.Fatal() && !e.Goodbye() {
-		_, _ = r.client.Write(wire.AppendError(nil, *last)) // the client may be gone as well
-		linger(r.client)
+	if !r.torn && e.ClientAtBoundary() && !e.Fatal() && !e.Goodbye() {
+		if last := lastError(r); last != nil {
+			_, _ = r.client.Write(wire.AppendError(nil, *last)) // the client may be gone as well
+			linger(r.client)
+		}
 	}
 	if r.end.side == byServer {
 		return

@@ -117,27 +117,27 @@ func disown(c net.Conn) {
 }
 
 // connect is Go's dialer for an entry, but in a story: there an address needs no goroutine, and the connection no poller.
-func (u *Upstream) connect(ctx context.Context, e upstreamEntry) (c net.Conn, err error) {
+func (u *Upstream) connect(ctx context.Context, e upstreamEntry, by time.Time) (c net.Conn, err error) {
 	if t := storyOf(ctx); t != nil && e.network == "tcp" {
 		if at, err := netip.ParseAddrPort(e.address); err == nil && at.Addr().Zone() == "" {
-			return t.connect(ctx, at, u.keepAlive)
+			return t.connect(ctx, at, by, u.keepAlive)
 		}
 	}
-	apart(ctx, func(ctx context.Context) { c, err = u.dialer().DialContext(ctx, e.network, e.address) })
+	apart(ctx, func(ctx context.Context) { c, err = u.dialer(by).DialContext(ctx, e.network, e.address) })
 	if err != nil {
 		return nil, err
 	}
 	return adopt(ctx, c), nil
 }
 
-func (t *story) connect(ctx context.Context, to netip.AddrPort, keepAlive net.KeepAliveConfig) (_ net.Conn, err error) {
+func (t *story) connect(ctx context.Context, to netip.AddrPort, by time.Time, keepAlive net.KeepAliveConfig) (_ net.Conn, err error) {
 	fd, err := rawSocket(familyOf(to))
 	if err != nil {
 		return nil, err
 	}
 	d := &descriptor{fd: fd, story: t, remote: net.TCPAddrFromAddrPort(to)}
 	if err = setConnectionOptions(fd, keepAlive); err == nil {
-		err = d.connect(ctx, to)
+		err = d.connect(ctx, to, by)
 	}
 	if err != nil {
 		_ = d.Close() // the first error says more
@@ -146,14 +146,14 @@ func (t *story) connect(ctx context.Context, to netip.AddrPort, keepAlive net.Ke
 	return d, nil
 }
 
-func (d *descriptor) connect(ctx context.Context, to netip.AddrPort) error {
+func (d *descriptor) connect(ctx context.Context, to netip.AddrPort, by time.Time) error {
 	for {
 		switch errno := rawConnect(d.fd, to); errno {
 		case 0, unix.EISCONN:
 			return nil
 		case unix.EINPROGRESS, unix.EINTR: // on the same machine it is done by now
 		case unix.EALREADY:
-			if err := d.waitFor(ctx, unix.EPOLLOUT); err != nil {
+			if err := d.waitFor(ctx, by, unix.EPOLLOUT); err != nil {
 				return err
 			}
 		default:
@@ -162,12 +162,13 @@ func (d *descriptor) connect(ctx context.Context, to netip.AddrPort) error {
 	}
 }
 
-// waitFor is wait, at most to the end of ctx.
-func (d *descriptor) waitFor(ctx context.Context, events uint32) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = d.SetDeadline(deadline) // a descriptor takes every deadline
-		defer func() { _ = d.SetDeadline(time.Time{}) }()
-	}
+// waitFor is wait, at most to that time or the end of ctx.
+func (d *descriptor) waitFor(ctx context.Context, by time.Time, events uint32) error {
+	ctx, cancel := context.WithDeadline(ctx, by)
+	defer cancel()
+	by, _ = ctx.Deadline()
+	_ = d.SetDeadline(by) // a descriptor takes every deadline
+	defer func() { _ = d.SetDeadline(time.Time{}) }()
 	defer interruptWith(ctx, d)()
 	err := d.wait(events)
 	return cmp.Or(ctx.Err(), err)

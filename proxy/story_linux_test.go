@@ -156,7 +156,7 @@ func TestStoryConnects(t *testing.T) {
 	_, tell := startLoop(t)
 	var c net.Conn
 	tell(func(ctx context.Context) {
-		if c, err = u.connect(ctx, entry); err != nil {
+		if c, err = u.connect(ctx, entry, time.Now().Add(patience)); err != nil {
 			return
 		}
 		if _, err = c.Write(make([]byte, size)); err == nil {
@@ -180,7 +180,7 @@ func TestStoryConnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	tell(func(ctx context.Context) {
-		if _, err = u.connect(ctx, entry); !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err = u.connect(ctx, entry, time.Now().Add(patience)); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("error %v", err)
 		}
 	})

@@ -39,6 +39,9 @@ func (x *session) traced() []trace.Field {
 
 // loggedInAs ends the span of a login.
 func (x *session) loggedInAs(span trace.Span, in *loggedIn, err error) {
+	if x.server.o.Tracer == nil {
+		return
+	}
 	span.Set(trace.Text("pgscope.auth", string(x.method)), trace.Text("pgscope.tls", x.encryption()))
 	var failed *loginError
 	switch {

@@ -195,18 +195,17 @@ func (u *Upstream) retry(link *serverLink, sqlstate string) (from, to int, ok bo
 }
 
 // dialer is Go's way to a server.
-func (u *Upstream) dialer() *net.Dialer {
-	return &net.Dialer{KeepAliveConfig: u.keepAlive} // TCP_NODELAY is its default
+func (u *Upstream) dialer(by time.Time) *net.Dialer {
+	return &net.Dialer{Deadline: by, KeepAliveConfig: u.keepAlive} // TCP_NODELAY is its default
 }
 
 // dialEntry makes one connection, and its TLS handshake.
 func (u *Upstream) dialEntry(ctx context.Context, i int) (link *serverLink, err error) {
-	ctx, cancel := context.WithTimeout(ctx, u.timeout)
-	defer cancel()
+	by := time.Now().Add(u.timeout)
 	e := u.entries[i]
 	ctx, span := trace.Child(ctx, "connect to server", trace.Text("server.address", e.address))
 	defer func() { span.End(err) }()
-	conn, err := u.connect(ctx, e)
+	conn, err := u.connect(ctx, e, by)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +216,8 @@ func (u *Upstream) dialEntry(ctx context.Context, i int) (link *serverLink, err 
 	if e.tls == nil {
 		return link, nil
 	}
+	ctx, cancel := context.WithDeadline(ctx, by)
+	defer cancel()
 	err = link.encrypt(ctx, e.tls, u.direct)
 	if errors.Is(err, errServerRefusesTLS) && i+1 < u.hostEnd(i) && u.entries[i+1].tls == nil {
 		link.entry++ // sslmode=prefer: the next entry is this connection as it is

@@ -60,18 +60,18 @@ func NewDatabase(oid uint32, name, prefix string) Database {
 // than MaxName, since the server would cut it and two roles might become one, and with reserved_name where the whole
 // begins as PostgreSQL's or this project's own roles do.
 func (d Database) Qualify(name Short) (Cluster, *Error) {
-	return qualify(d.Prefix, fmt.Sprintf(`database "%s"`, d.Name), name)
+	return qualify(d.Prefix, "database", d.Name, name)
 }
 
-// qualify puts the prefix of a scope, which is called so in errors, before the name.
-func qualify(prefix, scope string, name Short) (Cluster, *Error) {
+// qualify puts the prefix of a scope, which is such a thing of that name, before the name.
+func qualify(prefix, thing, scope string, name Short) (Cluster, *Error) {
 	c := Cluster(prefix + Separator + string(name))
 	switch {
 	case len(c) > MaxName:
 		return "", &Error{
 			Code:    CodeNameTooLong,
 			Message: fmt.Sprintf(`role name "%s" is too long`, name),
-			Detail:  fmt.Sprintf(`With the prefix of %s it has %d bytes; the server keeps %d.`, scope, len(c), MaxName),
+			Detail:  fmt.Sprintf(`With the prefix of %s "%s" it has %d bytes; the server keeps %d.`, thing, scope, len(c), MaxName),
 			Hint: fmt.Sprintf("Use a name of at most %d bytes, or configure a shorter prefix for this database.",
 				max(0, MaxName-len(prefix)-len(Separator))),
 		}
@@ -79,7 +79,7 @@ func qualify(prefix, scope string, name Short) (Cluster, *Error) {
 		return "", &Error{
 			Code:    CodeReservedName,
 			Message: fmt.Sprintf(`role name "%s" is reserved`, name),
-			Detail:  fmt.Sprintf(`With the prefix of %s it begins as reserved names do.`, scope),
+			Detail:  fmt.Sprintf(`With the prefix of %s "%s" it begins as reserved names do.`, thing, scope),
 			Hint:    "Configure another prefix for this database.",
 		}
 	}

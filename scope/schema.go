@@ -44,7 +44,7 @@ func (d Database) Schema(name string) Schema {
 
 // Qualify returns the cluster name of a role of this schema. It fails as [Database.Qualify] does.
 func (s Schema) Qualify(name Short) (Cluster, *Error) {
-	return qualify(s.Prefix, fmt.Sprintf(`schema "%s"`, s.Name), name)
+	return qualify(s.Prefix, "schema", s.Name, name)
 }
 
 // schemaComment returns the text of the comment on the marker that a schema gets.
