@@ -50,7 +50,7 @@ func (a *applier) stage(ctx context.Context, s stage, changes []Change) error {
 		return a.transaction(ctx, a.conn, changes, nil)
 	case inNone:
 		for _, c := range changes {
-			if err := a.leave(a.one(ctx, a.conn, c)); err != nil {
+			if err := a.leave(a.alone(ctx, c)); err != nil {
 				return err
 			}
 		}
@@ -133,20 +133,23 @@ func (a *applier) leave(err error) error {
 	return nil
 }
 
-// within makes one change in a transaction. Where another session was in its way, the change is tried again at once: that
+// within makes one change in a transaction, in one round trip. Where another session was in its way, the change is tried again at once: that
 // session has ended its transaction by then, and what the others of this one have done stays. A partial run goes on without the
 // changes that the server refuses.
 func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, c Change) error {
+	sql, err := statement(c)
+	if err != nil {
+		return a.leave(err)
+	}
 	for attempt := 1; ; attempt++ {
-		if err := run(ctx, conn, "SAVEPOINT change"); err != nil {
-			return err
-		}
-		err := a.one(ctx, conn, c)
+		err := run(ctx, conn, "SAVEPOINT change; "+sql+"; RELEASE change")
 		if err == nil {
-			return run(ctx, conn, "RELEASE change")
+			a.made(c)
+			return nil
 		}
-		if err := run(ctx, conn, "ROLLBACK TO change; RELEASE change"); err != nil {
-			return err
+		err = &ChangeError{c, err}
+		if back := run(ctx, conn, "ROLLBACK TO change; RELEASE change"); back != nil {
+			return errors.Join(err, back)
 		}
 		if !crossed(err) || attempt == attempts {
 			return a.leave(err)
@@ -157,23 +160,37 @@ func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, c Change) err
 	}
 }
 
-// one makes one change. A password leaves this process as its verifier only.
-func (a *applier) one(ctx context.Context, conn *pgconn.PgConn, c Change) error {
-	sql := c.SQL
-	if c.password != nil {
-		password, err := secret(c.password)
-		if err != nil {
-			return &ChangeError{c, err}
-		}
-		v, err := newVerifier(password)
-		if err != nil {
-			return &ChangeError{c, err}
-		}
-		sql = alterRole(c.role, "PASSWORD "+scope.QuoteLiteral(v))
+// alone makes one change outside of a transaction.
+func (a *applier) alone(ctx context.Context, c Change) error {
+	sql, err := statement(c)
+	if err != nil {
+		return err
 	}
-	if err := run(ctx, conn, sql); err != nil {
+	if err := run(ctx, a.conn, sql); err != nil {
 		return &ChangeError{c, err}
 	}
+	a.made(c)
+	return nil
+}
+
+// statement is what makes a change. A password leaves this process as its verifier only.
+func statement(c Change) (string, error) {
+	if c.password == nil {
+		return c.SQL, nil
+	}
+	password, err := secret(c.password)
+	if err != nil {
+		return "", &ChangeError{c, err}
+	}
+	v, err := newVerifier(password)
+	if err != nil {
+		return "", &ChangeError{c, err}
+	}
+	return alterRole(c.role, "PASSWORD "+scope.QuoteLiteral(v)), nil
+}
+
+// made counts a change, and notes how to take it back.
+func (a *applier) made(c Change) {
 	a.report.Applied++
 	if c.Undo != "" {
 		a.report.Undo = append(a.report.Undo, c.Undo)
@@ -183,7 +200,6 @@ func (a *applier) one(ctx context.Context, conn *pgconn.PgConn, c Change) error 
 	if a.done++; a.Progress != nil {
 		a.Progress(a.done, len(a.report.Plan.Changes))
 	}
-	return nil
 }
 
 func onlyEnrols(changes []Change) bool {
