@@ -93,7 +93,7 @@ func TestClaimsOfAList(t *testing.T) {
 	if scoped().Psql(t, "orders", "SELECT count(*) FROM pg_attribute WHERE attrelid = 'pg_auth_members'::regclass AND attname = 'oid'") == "1\n" {
 		want = "pg_catalog.pg_describe_object"
 	}
-	s := start(t, scoped(), permissive(t)).open(t, "orders", "postgres") // the first session of a proxy lists the roles
+	s := start(t, scoped(), permissive(t)).open(t, "orders", "postgres")         // the first session of a proxy lists the roles
 	for _, sql := range []string{"SET ROLE reader", "SET SESSION ROLE reader"} { // a text that was seen before is remembered
 		s.query(sql)
 		if sent := scoped().Psql(t, "orders", "SELECT query FROM pg_stat_activity WHERE datname = 'orders' AND query ~ '^SELECT pg_catalog.set_config'"); !strings.Contains(sent, want) {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # curves.sh [NAME...]: what things cost as they grow, through this project and directly: a CSV and a picture of each in $CURVEDIR.
-#   connections   a select, all clients at it at the same time
+#   connections   a select, all clients at it at the same time; 5,000 of them are some 10 GiB of the server's processes
 #   text          a query, a role statement and a script of role statements of so many bytes
 #   roles, spread role statements, a query of the catalogs and a login: so many roles, of one database or of 50
 #   databases     the same in a cluster of so many databases, each with a role
