@@ -216,9 +216,6 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if x.scoped(v) && mode != scope.Off {
 		v.startup, v.start = withoutRoles(v.startup)
 	}
-	if x.scoped(v) {
-		o.params = sessionSettings(v, mode)
-	}
 	if x.settings.AddHost {
 		o.params = append(o.params, withHost(v))
 	}

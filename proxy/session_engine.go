@@ -30,16 +30,6 @@ func (x *session) scoped(v *visitor) bool {
 	return !asked || toDatabase
 }
 
-// sessionSettings are the parameters by which a session can read what the proxy does with its names. A mode that the
-// client asks for at once stays.
-func sessionSettings(v *visitor, mode scope.Mode) []wire.Parameter {
-	params := []wire.Parameter{{Name: scope.DatabaseSetting, Value: v.startup.Database()}}
-	if v.startup.Get(scope.ModeSetting) == "" && !optionSet(v.startup.Get("options"), scope.ModeSetting) {
-		params = append(params, wire.Parameter{Name: scope.ModeSetting, Value: string(mode)})
-	}
-	return params
-}
-
 // withHost returns the application_name that the server shows, with the client's address in it; the name gives way where both
 // are longer than a name can be.
 func withHost(v *visitor) wire.Parameter {

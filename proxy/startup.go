@@ -68,15 +68,6 @@ func withoutSetting(s wire.Startup, name string) (_ wire.Startup, said string) {
 // (src/backend/tcop/postgres.c): the same from 14 to 18. '-' is the switch of --name=value.
 const serverSwitches = "BCDdfhkNprStvWc-"
 
-// optionSet reports whether options set a setting.
-func optionSet(options, setting string) (found bool) {
-	walkOptions(options, func(name, _ string) bool {
-		found = found || strings.EqualFold(name, setting)
-		return false
-	})
-	return found
-}
-
 // walkOptions shows take each setting in options, and returns the options without those that it takes.
 func walkOptions(options string, take func(setting, value string) bool) string {
 	words := splitOptions(options)

@@ -125,7 +125,7 @@ func connectServer(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, 
 	if err != nil {
 		return nil, err
 	}
-	rows, err := provision.Query(ctx, conn, "SELECT pg_catalog.current_setting($1, true)", []string{scope.DatabaseSetting})
+	rows, err := provision.Query(ctx, conn, "SELECT pg_catalog.current_setting('"+scope.DatabaseSetting+"', true)", nil)
 	if err == nil && len(rows) == 1 && rows[0][0] != "" {
 		err = errors.New("the connection leads to the proxy, and must lead to the server behind it")
 	}

@@ -12,7 +12,7 @@ import (
 // held is a statement that waits for the answer to a question of the proxy. Most need one, about their names; the steps
 // are those that a statement can need at most:
 //
-//	[leaves] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
+//	[leaves] ─▶ [saysSettings] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
 type held struct {
 	statement
 	written  string // its text
@@ -37,7 +37,8 @@ type held struct {
 type step uint8
 
 const (
-	asksReading  step = iota // the settings that its text is read with
+	saysSettings step = iota // the session's database and mode, which it is told
+	asksReading              // the settings that its text is read with
 	asksColumns              // the columns of the catalogs that it reads
 	asksNames                // whose the names in it are
 	asksScopes               // the databases and schemas that it changes as a whole
@@ -57,6 +58,16 @@ const maxAttempts = 5
 // maxCandidates bounds how many roles are asked about for one text: each of its names may be one of each schema along
 // the search_path.
 const maxCandidates = 100_000
+
+// readOrAsk reads the held statement, or asks first how.
+func (e *Engine) readOrAsk(out *Out) {
+	if e.mustAsk(e.held.written) {
+		e.held.step = asksReading
+		e.askHeld(readingSQL, nil, out)
+		return
+	}
+	e.read(out)
+}
 
 // read analyses the held statement. Where it names no role after all, it goes as it is.
 func (e *Engine) read(out *Out) {
@@ -186,6 +197,9 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	}
 	switch h.step {
+	case saysSettings:
+		e.readOrAsk(out)
+		return nil
 	case asksReading:
 		if err := e.takeReading(); err != nil {
 			return err

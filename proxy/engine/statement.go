@@ -46,11 +46,12 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 func (e *Engine) begins(s statement, out *Out) {
 	e.came = e.now()
 	e.held = &held{statement: s, written: string(s.sql)}
-	if e.mustAsk(e.held.written) {
-		e.askHeld(readingSQL, nil, out)
-	} else {
-		e.read(out)
+	if db := e.cfg.Directory.Database().Name; db != "" && e.status != wire.TxFailed && mentionsSettings(s.sql) {
+		e.held.step = saysSettings
+		e.askHeld(settingsSQL, []string{db, string(e.cfg.Mode)}, out)
+		return
 	}
+	e.readOrAsk(out)
 }
 
 // leave sends the part of the held Query by which it leaves a failed transaction, in which nothing can be asked.

@@ -1,0 +1,82 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// TestSettings: a session can read its database and its mode at any time, and the mode is what was set as any other setting.
+func TestSettings(t *testing.T) {
+	const both = "SELECT current_setting('pgscope.database'), current_setting('pgscope.mode')"
+	database(t, scoped(), "orders")
+	for _, mode := range scope.Modes {
+		t.Run(string(mode), func(t *testing.T) {
+			e := start(t, scoped(), permissive(t), func(o *proxy.Options) { o.Mode = mode })
+			m := string(mode)
+			for _, c := range []struct {
+				name, script, shown string // a line for each row, its columns with a space between
+			}{
+				{"at once", both, "orders " + m},
+				{"show", "SHOW pgscope.mode; SHOW pgscope.database", m + " orders"},
+				{"as names", `SHOW "pgscope"."mode"`, m},
+				{"set", "SET pgscope.mode = 'explicit'; " + both, "orders explicit"},
+				{"set and reset", "SET pgscope.mode = 'explicit'|RESET pgscope.mode|" + both, "orders " + m},
+				{"reset all", both + "|SET pgscope.mode = 'explicit'|RESET ALL|" + both, "orders " + m + " orders " + m},
+				{"discard all", both + "|DISCARD ALL|" + both, "orders " + m + " orders " + m},
+				{"rolled back", "BEGIN|SET pgscope.mode = 'explicit'|" + both + "|ROLLBACK|" + both, "orders explicit orders " + m},
+				{"told in a transaction that is rolled back", "BEGIN|" + both + "|ROLLBACK|" + both, "orders " + m + " orders " + m},
+				{"local", "BEGIN|SET LOCAL pgscope.mode = 'explicit'|" + both + "|COMMIT|" + both, "orders explicit orders " + m},
+				{"savepoint", "BEGIN|SAVEPOINT s|SET pgscope.mode = 'explicit'|ROLLBACK TO s|" + both + "|COMMIT", "orders " + m},
+				{"in a failed transaction", "BEGIN|SELECT 1/0|SHOW pgscope.mode|ROLLBACK|SHOW pgscope.mode", "ERROR ERROR " + m},
+				{"nothing to reset", "RESET pgscope.mode|SHOW pgscope.mode", m},
+			} {
+				d := e.open(t, "orders", "postgres")
+				if got := rows(d, c.script); got != c.shown {
+					t.Errorf("%s: %s, want %s", c.name, got, c.shown)
+				}
+				d.conn.Close()
+			}
+
+			// By the extended protocol, prepared before it was set.
+			c := e.connect(t, "orders", "postgres")
+			for _, sql := range []string{"", "SET pgscope.mode = 'explicit'", "RESET ALL"} {
+				if _, err := c.Exec(t.Context(), sql); err != nil {
+					t.Fatal(err)
+				}
+				var database, got string
+				if err := c.QueryRow(t.Context(), both).Scan(&database, &got); err != nil {
+					t.Fatal(err)
+				}
+				want := m
+				if strings.HasPrefix(sql, "SET") {
+					want = "explicit"
+				}
+				if sql == "RESET ALL" {
+					want = "" // of a statement that was prepared before
+				}
+				if database != "orders" && want != "" || got != want {
+					t.Errorf("prepared, after %q: %q %q, want %q", sql, database, got, want)
+				}
+			}
+		})
+	}
+}
+
+// rows runs statements, between which '|' stands, and returns what they show.
+func rows(d *dialogue, script string) string {
+	var shown []string
+	for _, sql := range strings.Split(script, "|") {
+		for _, line := range d.query(sql) {
+			switch kind, rest, _ := strings.Cut(line, " "); kind {
+			case "row":
+				shown = append(shown, strings.Fields(strings.ReplaceAll(rest, `"`, ""))...)
+			case "ERROR":
+				shown = append(shown, kind)
+			}
+		}
+	}
+	return strings.Join(shown, " ")
+}
