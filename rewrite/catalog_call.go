@@ -8,8 +8,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-
-	"github.com/pgscope/pgscope-proxy/policy"
 )
 
 // function reads a call.
@@ -26,7 +24,8 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	if known.inText != asItIs && text != (stretch{}) {
 		c.wrap(known.inText, at.whole, n)
 	}
-	if kind, ok := settingKind(n); ok && known.setting && len(n.Args) == 3 {
+	if known.setting && len(n.Args) == 3 { // set_config
+		kind, _ := settingKind(firstConstant(n))
 		c.want(want{kind: kind})
 	}
 	name := funcName(n)
@@ -80,26 +79,19 @@ func callOf(n *pg.FuncCall) call {
 		return call{result: definition}
 	}
 	for _, known := range calls[name] {
-		if _, ok := settingKind(n); len(known.args) == len(n.Args) && (ok || !known.setting) {
+		if _, ok := settingKind(firstConstant(n)); len(known.args) == len(n.Args) && (ok || !known.setting) {
 			return known
 		}
 	}
 	return call{}
 }
 
-// settingKind tells which statement a call of current_setting or set_config is like, if its setting is a role.
-func settingKind(n *pg.FuncCall) (policy.Kind, bool) {
+// firstConstant returns the string that is a call's first argument; an empty one where that is something else.
+func firstConstant(n *pg.FuncCall) string {
 	if len(n.Args) == 0 {
-		return "", false
+		return ""
 	}
-	switch setting := []byte(n.Args[0].GetAConst().GetSval().GetSval()); {
-	case is(setting, settingRole):
-		return policy.SetRole, true
-	case is(setting, settingSession):
-		return policy.SetSessionAuth, true
-	default:
-		return "", false
-	}
+	return n.Args[0].GetAConst().GetSval().GetSval()
 }
 
 // say reads an expression that names a role, and calls what stands in for it as. It reports whether nothing is left to read in it.

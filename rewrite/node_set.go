@@ -17,6 +17,18 @@ const (
 	settingPath    = "search_path"
 )
 
+// settingKind tells what a session does that sets a setting of that name to a role; false where its value is no role.
+func settingKind(name string) (policy.Kind, bool) {
+	switch {
+	case is([]byte(name), settingRole):
+		return policy.SetRole, true
+	case is([]byte(name), settingSession):
+		return policy.SetSessionAuth, true
+	default:
+		return "", false
+	}
+}
+
 // SET name = value, by itself or inside ALTER ROLE|DATABASE|SYSTEM|FUNCTION … SET and CREATE FUNCTION … SET. The server
 // compares a setting's name without regard to case, however it is quoted (guc_name_compare, guc.c).
 func (r *reader) set(n *pg.VariableSetStmt) {

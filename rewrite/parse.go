@@ -246,7 +246,8 @@ var tableKinds = []pg.Token{
 // roleSetting reports whether a setting of that name is about roles.
 func roleSetting(name string) bool {
 	word, _, _ := strings.Cut(name, ".")
-	return is([]byte(word), settingRole) || is([]byte(word), settingSession) || is([]byte(word), "pgscope")
+	_, ok := settingKind(word)
+	return ok || is([]byte(word), "pgscope")
 }
 
 // unreadable says why a text that may name a role is refused. base is where the part that was parsed begins.

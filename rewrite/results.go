@@ -128,7 +128,8 @@ func sorts(order []*pg.Node, place int, target *pg.ResTarget) bool {
 }
 
 func showsRole(n *pg.VariableShowStmt) bool {
-	return is([]byte(n.Name), settingRole) || is([]byte(n.Name), settingSession)
+	_, ok := settingKind(n.Name)
+	return ok
 }
 
 // valueWords are the words of which a text has at least one whose results have access lists and regroles.

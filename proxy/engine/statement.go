@@ -34,7 +34,6 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		}
 		return pass, nil
 	}
-	e.cfg.Switching = e.cfg.Switching || mentionsSettings(s.sql)
 	e.begins(s.clone(), out)
 	if e.held == nil {
 		return drop, nil
@@ -46,10 +45,13 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 func (e *Engine) begins(s statement, out *Out) {
 	e.came = e.now()
 	e.held = &held{statement: s, written: string(s.sql)}
-	if db := e.cfg.Directory.Database().Name; db != "" && e.status != wire.TxFailed && mentionsSettings(s.sql) {
-		e.held.step = saysSettings
-		e.askHeld(settingsSQL, []string{db, string(e.cfg.Mode)}, out)
-		return
+	if mentionsSettings(s.sql) {
+		e.cfg.Switching = true
+		if db := e.cfg.Directory.Database().Name; db != "" && e.status != wire.TxFailed {
+			e.held.step = saysSettings
+			e.askHeld(settingsSQL, []string{db, string(e.cfg.Mode)}, out)
+			return
+		}
 	}
 	e.readOrAsk(out)
 }

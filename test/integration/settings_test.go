@@ -40,25 +40,22 @@ func TestSettings(t *testing.T) {
 				d.conn.Close()
 			}
 
-			// By the extended protocol, prepared before it was set.
+			// By the extended protocol, prepared once.
 			c := e.connect(t, "orders", "postgres")
-			for _, sql := range []string{"", "SET pgscope.mode = 'explicit'", "RESET ALL"} {
-				if _, err := c.Exec(t.Context(), sql); err != nil {
+			for _, step := range []struct{ sql, database, mode string }{
+				{"SELECT 1", "orders", m},
+				{"SET pgscope.mode = 'explicit'", "orders", "explicit"},
+				{"RESET ALL", "", ""}, // for a statement that was prepared before
+			} {
+				if _, err := c.Exec(t.Context(), step.sql); err != nil {
 					t.Fatal(err)
 				}
 				var database, got string
 				if err := c.QueryRow(t.Context(), both).Scan(&database, &got); err != nil {
 					t.Fatal(err)
 				}
-				want := m
-				if strings.HasPrefix(sql, "SET") {
-					want = "explicit"
-				}
-				if sql == "RESET ALL" {
-					want = "" // of a statement that was prepared before
-				}
-				if database != "orders" && want != "" || got != want {
-					t.Errorf("prepared, after %q: %q %q, want %q", sql, database, got, want)
+				if database != step.database || got != step.mode {
+					t.Errorf("prepared, after %s: %q %q, want %q %q", step.sql, database, got, step.database, step.mode)
 				}
 			}
 		})
