@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -117,7 +116,7 @@ func (v *visitor) firstPacket(ctx context.Context, o admitOptions) (uint32, []by
 	}
 	first := head[:n]
 	if first[0] != firstTLSByte {
-		return v.nextPacket(io.MultiReader(bytes.NewReader(first), v.conn))
+		return v.nextPacket(&transport{Conn: v.conn, head: first})
 	}
 	if !v.offersTLS(o) {
 		return 0, nil, unanswered(errors.New("direct SSL connection rejected"))

@@ -86,18 +86,17 @@ type loginRelay struct {
 // ctx. It sets it on the server's connection too, and leaves it there. When it fails, the client has been told what is to be
 // told, and the server's connection is closed; the client's has still to be closed. The error is a *loginError.
 func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o loginOptions) (*loggedIn, error) {
-	defer interruptReading(ctx, v.conn)()
 	l := &loginRelay{
 		visitor: v, upstream: u, names: names, loginOptions: o,
 		ended:   func() bool { return errors.Is(ctx.Err(), context.Canceled) }, // not: is too late
 		version: min(v.startup.Version, wire.Version32),
-		refused: make([]bool, len(names.candidates)),
 	}
-	defer l.forget()
-
 	if a := l.reuse(ctx); a != nil {
 		return l.enter(ctx, a)
 	}
+	defer interruptReading(ctx, v.conn)()
+	defer l.forget()
+	l.refused = make([]bool, len(names.candidates))
 	a, err := l.choose(ctx)
 	if err != nil {
 		return nil, err
@@ -300,15 +299,14 @@ func (l *loginRelay) forget() {
 // startup returns the StartupMessage for the server: the client's, with the name that the user has in the cluster, and
 // without the protocol's options, which would be between the client and the proxy.
 func (l *loginRelay) startup(user scope.Cluster) wire.Startup {
+	said := l.visitor.startup
 	own := map[string]bool{"user": true, "database": true}
 	for _, p := range l.params {
 		own[p.Name] = true
 	}
-	s := wire.Startup{Version: l.version, Parameters: []wire.Parameter{
-		{Name: "user", Value: string(user)},
-		{Name: "database", Value: l.visitor.startup.Database()},
-	}}
-	for _, p := range l.visitor.startup.Parameters {
+	s := wire.Startup{Version: l.version, Parameters: make([]wire.Parameter, 0, len(own)+len(said.Parameters))}
+	s.Parameters = append(s.Parameters, wire.Parameter{Name: "user", Value: string(user)}, wire.Parameter{Name: "database", Value: said.Database()})
+	for _, p := range said.Parameters {
 		if !own[p.Name] && !strings.HasPrefix(p.Name, wire.ProtocolOption) {
 			s.Parameters = append(s.Parameters, p)
 		}

@@ -45,6 +45,7 @@ type lease struct {
 	key      string
 	database string
 	began    time.Time // its login
+	reported []string  // the parameters that the server told in the login; nil before that
 	checked  checked
 }
 
@@ -56,24 +57,23 @@ type checked struct {
 	kind  serverKind
 }
 
-// newLease returns the lease of a connection that begins with a startup packet, for clients let in by the method.
-func newLease(packet []byte, method AuthMethod, database string) *lease {
+// appendLeaseKey appends the key of a connection that begins with the startup packet, for clients let in by the method.
+func appendLeaseKey(dst []byte, s wire.Startup, method AuthMethod) ([]byte, error) {
 	kind := "by the proxy "
 	if method == AuthVerify {
 		kind = "by password "
 	}
-	return &lease{key: kind + string(packet), database: database}
+	return wire.AppendStartup(append(dst, kind...), s)
 }
 
 // parked is a server connection without a client.
 type parked struct {
 	lease
-	pool     *pool
-	link     *serverLink
-	user     scope.Cluster
-	version  wire.Version
-	cancel   string   // the body of BackendKeyData; empty where the server sent none
-	reported []string // the parameters that the server told in the login
+	pool    *pool
+	link    *serverLink
+	user    scope.Cluster
+	version wire.Version
+	cancel  string // the body of BackendKeyData; empty where the server sent none
 }
 
 // pool holds the server connections that wait for a client. It is safe for concurrent use.
@@ -105,11 +105,11 @@ func newPool(o PoolOptions, r prometheus.Registerer, log *zap.Logger) *pool {
 
 // take returns the connection that was parked last, which is the least likely to be broken; nil where there is none. It
 // belongs to the caller.
-func (p *pool) take(key string) *parked {
+func (p *pool) take(key []byte) *parked {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, c := range slices.Backward(p.list) {
-		if c.key == key && time.Since(c.began) < p.o.Lifetime {
+		if c.key == string(key) && time.Since(c.began) < p.o.Lifetime {
 			p.list = slices.Delete(p.list, i, i+1)
 			p.idle.Dec()
 			return c

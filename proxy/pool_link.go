@@ -59,7 +59,7 @@ func (p *parked) checkSQL() string {
 
 // check makes sure that the role may log in, or makes use of what was found out a moment ago, where the server has said nothing
 // since. An error means that the connection is not to be used.
-func (p *parked) check(deadline time.Time) error {
+func (p *parked) check(ctx context.Context, deadline time.Time) error {
 	now, doubt := time.Now(), p.pool.doubts.Load()
 	if now.Sub(p.checked.at) < p.pool.o.Check && p.checked.doubt == doubt {
 		if c, ok := p.link.Conn.(interface{ quiet() bool }); ok && c.quiet() {
@@ -69,6 +69,7 @@ func (p *parked) check(deadline time.Time) error {
 	if err := p.link.SetDeadline(deadline); err != nil {
 		return err
 	}
+	defer interruptWith(ctx, p.link)()
 	rows, err := p.converse(p.checkSQL())
 	if err != nil {
 		return err
@@ -140,8 +141,13 @@ type talk struct {
 }
 
 // ask returns what to send.
-func (t *talk) ask(statements ...string) (out []byte) {
+func (t *talk) ask(statements ...string) []byte {
 	t.owed += len(statements)
+	size := 0
+	for _, sql := range statements {
+		size += wire.HeaderSize + len(sql) + 1
+	}
+	out := make([]byte, 0, size)
 	for _, sql := range statements {
 		at := len(out)
 		out = wire.End(append(append(wire.Begin(out, wire.Query), sql...), 0), at)
@@ -215,16 +221,13 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	if l.pool == nil || l.proof == nil || len(l.names.candidates) != 1 {
 		return nil
 	}
-	packet, err := wire.AppendStartup(nil, l.startup(l.names.candidates[0]))
+	key, err := appendLeaseKey(nil, l.startup(l.names.candidates[0]), l.proof.method)
 	if err != nil { // open says why
 		return nil
 	}
-	l.lease = newLease(packet, l.proof.method, l.visitor.startup.Database())
-	for c := l.pool.take(l.lease.key); c != nil; c = l.pool.take(l.lease.key) {
+	for c := l.pool.take(key); c != nil; c = l.pool.take(key) {
 		c.link.Conn = adopt(ctx, c.link.Conn)
-		stop := interruptWith(ctx, c.link)
-		if err := c.check(l.visitor.deadline); err != nil || l.upstream.target != nil && l.upstream.target.otherwise(c.checked.kind) != "" {
-			stop()
+		if err := c.check(ctx, l.visitor.deadline); err != nil || l.upstream.target != nil && l.upstream.target.otherwise(c.checked.kind) != "" {
 			c.close()
 			continue
 		}
@@ -232,11 +235,11 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 		l.lease = &c.lease
 		ok := binary.BigEndian.AppendUint32(wire.AppendHeader(nil, wire.Authentication, 4), wire.AuthOk)
 		return &loginAttempt{
-			server: c.link, user: l.names.candidates[0], version: c.version, stop: stop,
+			server: c.link, user: l.names.candidates[0], version: c.version, stop: func() bool { return ctx.Err() == nil },
 			answer: loginAnswer{frame: ok, code: wire.AuthOk, after: slices.Clone(c.checked.rest)},
 		}
 	}
-	l.lease.began = time.Now()
+	l.lease = &lease{key: string(key), database: l.visitor.startup.Database(), began: time.Now()}
 	return nil
 }
 
@@ -246,9 +249,10 @@ func (x *session) park(server net.Conn) *parked {
 		x.link.Conn = server // an event loop had it
 	}
 	e := x.relay.engine
+	x.lease.reported = e.Reported()
 	return &parked{
 		lease: *x.lease, pool: x.server.pool, link: x.link, user: x.place.user, version: x.version,
-		cancel: e.CancelKey(), reported: e.Reported(),
+		cancel: e.CancelKey(),
 	}
 }
 

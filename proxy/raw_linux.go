@@ -55,6 +55,13 @@ func rawRead(fd int, b []byte) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// rawQuiet reports whether there is nothing to read, not even the end.
+func rawQuiet(fd int) bool {
+	var one byte
+	_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&one)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0) //nolint:gosec // as package syscall does
+	return errno == unix.EAGAIN
+}
+
 func rawWrite(fd int, b []byte) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0) //nolint:gosec // as package syscall does
 	return int(n), errno

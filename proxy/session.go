@@ -45,10 +45,10 @@ type session struct {
 	guessed bool // its wrong password is counted
 }
 
-// newSession returns a session, and the context of its login.
+// newSession returns a session, and the context of its login, which ends when that takes too long.
 func newSession(ctx context.Context, s *Server, conn net.Conn) (*session, context.Context) {
 	x := &session{server: s, settings: s.settings.Load(), conn: conn, came: time.Now(), client: addressOf(conn)}
-	ctx, x.cancel = context.WithCancel(ctx)
+	ctx, x.cancel = context.WithDeadline(ctx, x.came.Add(x.settings.Timeouts.Login))
 	return x, ctx
 }
 
@@ -188,8 +188,6 @@ func (x *session) noteFailure(err error, d policy.Decision) {
 // login finds the role that the client's user means, checks the client if that is the proxy's to do, and logs in to the
 // server.
 func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
-	ctx, cancel := context.WithDeadline(ctx, v.deadline)
-	defer cancel()
 	s := x.server
 	database, user := v.startup.Database(), scope.Short(v.startup.User())
 	if wait := s.failures.wait(x.client.Addr(), time.Now()); wait > 0 {
@@ -270,8 +268,13 @@ func (x *session) verify(ctx context.Context, v *visitor, names loginNames) (*sc
 func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed bool) {
 	x.link, x.lease, x.version = in.server, in.lease, in.version
 	r := newRelay(x, v.conn, in.server, engine.New(x.engineConfig(v, in), v.start))
+	if x.lease != nil {
+		r.engine.Expect(x.lease.reported)
+	}
 	x.attach(r)
-	x.recheck() // the policy may be another by now
+	if x.server.settings.Load() != x.settings {
+		x.recheck() // the policy is another by now
+	}
 	if !r.start(in.welcome, in.rest) {
 		x.ended(ctx)
 		return false

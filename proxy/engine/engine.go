@@ -224,6 +224,9 @@ func (e *Engine) Fatal() bool { return e.fatal }
 // told that it is over.
 func (e *Engine) Kept() bool { return e.spared }
 
+// Expect tells the names that [Engine.Reported] returned when the server's connection was another client's.
+func (e *Engine) Expect(reported []string) { e.reported = reported }
+
 // Reported returns the names of the parameters that the server has told before the session began, where it may be kept.
 func (e *Engine) Reported() []string { return e.reported }
 

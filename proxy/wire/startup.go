@@ -1,10 +1,12 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -126,10 +128,10 @@ func (s Startup) ProtocolOptions() []string {
 // about the layout, and stricter about a name that is given twice (the server takes the last): what was checked must be
 // what is used. Names of settings compare without regard to case, so here too.
 func DecodeStartup(code uint32, body []byte) (Startup, error) {
-	s := Startup{Version: Version(code)}
 	if len(body) == 0 || body[len(body)-1] != 0 {
 		return Startup{}, ErrStartupLayout
 	}
+	s := Startup{Version: Version(code), Parameters: slices.Grow([]Parameter(nil), bytes.Count(body, []byte{0})/2)}
 	seen := make(map[string]bool)
 	for rest := string(body[:len(body)-1]); rest != ""; {
 		var p Parameter
@@ -152,7 +154,11 @@ func DecodeStartup(code uint32, body []byte) (Startup, error) {
 // that is empty, a NUL in a name or value, or a packet that is longer than [MaxStartup].
 func AppendStartup(dst []byte, s Startup) ([]byte, error) {
 	start := len(dst)
-	dst = append(dst, 0, 0, 0, 0)
+	size := lengthSize + codeSize + 1
+	for _, p := range s.Parameters {
+		size += len(p.Name) + len(p.Value) + 2
+	}
+	dst = append(slices.Grow(dst, size), 0, 0, 0, 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(s.Version))
 	for _, p := range s.Parameters {
 		if p.Name == "" || strings.Contains(p.Name, "\x00") || strings.Contains(p.Value, "\x00") {
