@@ -26,7 +26,6 @@ type descriptor struct {
 	story  *story // nil where it is in none
 	mask   uint32 // what epoll waits for; 0: not attached
 	awaits uint32 // what the story waits for; 0 while it does something else
-	wrote  bool   // since it has read: the answer is hardly there yet
 }
 
 // join makes it part of a story, also where it has become Go's.
@@ -110,12 +109,6 @@ func (d *descriptor) Read(b []byte) (int, error) {
 	if d.story == nil {
 		return d.others().Read(b)
 	}
-	if d.wrote {
-		d.wrote = false
-		if err := d.wait(unix.EPOLLIN); err != nil {
-			return 0, err
-		}
-	}
 	for {
 		if err := d.overdue(unix.EPOLLIN); err != nil {
 			return 0, err
@@ -141,7 +134,6 @@ func (d *descriptor) Write(b []byte) (int, error) {
 	if d.story == nil {
 		return d.writeAlone(b)
 	}
-	d.wrote = true
 	for written := 0; ; {
 		if err := d.overdue(unix.EPOLLOUT); err != nil {
 			return written, err

@@ -104,10 +104,9 @@ func (d *door) accept() (*descriptor, syscall.Errno) {
 	return &descriptor{fd: fd, local: d.address, remote: from}, errno
 }
 
-// begin begins the story of a session, on the loops in turn; here is the loop on whose thread it is called.
+// begin begins the story of a session; here is the loop on whose thread it is called.
 func (ls *loops) begin(login context.Context, here *loop, x *session) {
-	l := ls.list[ls.next%len(ls.list)]
-	ls.next++
+	l := ls.next()
 	if l == here {
 		l.tell(login, x.serve)
 		return

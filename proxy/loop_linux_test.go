@@ -56,6 +56,33 @@ func loopedPair(t *testing.T, change ...func(*engine.Config)) (s *looped, user, 
 	return s, user, backend
 }
 
+// TestNextLoop: the first half of the loops serves until each of them is crowded, then all do, and whoever has the fewest is next.
+func TestNextLoop(t *testing.T) {
+	for _, tt := range []struct {
+		counts []int32
+		want   int
+	}{
+		{[]int32{0}, 0},
+		{[]int32{9 * crowd}, 0},
+		{[]int32{crowd - 1, 0}, 0},
+		{[]int32{crowd, 0}, 1},
+		{[]int32{crowd, crowd + 2}, 0},
+		{[]int32{crowd, 1, 0, 0}, 1},
+		{[]int32{crowd, crowd + 1, 7, 3}, 3},
+		{[]int32{crowd, 0, 0}, 1},
+	} {
+		ls := new(loops)
+		for _, n := range tt.counts {
+			l := new(loop)
+			l.count.Store(n)
+			ls.list = append(ls.list, l)
+		}
+		if got := slices.Index(ls.list, ls.next()); got != tt.want {
+			t.Errorf("loops with %v descriptors: %d is next, want %d", tt.counts, got, tt.want)
+		}
+	}
+}
+
 const someQuery = "SELECT id, total FROM orders WHERE customer = 4711\x00"
 
 var (

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net"
+	"runtime"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +40,9 @@ type Options struct {
 	// Settings are what can change while the server runs.
 	Settings
 
+	// Processors is how many event loops there are: each wants one while it is busy; 0 means GOMAXPROCS. Where that is more, they keep
+	// one each while there is traffic, and wait cheaper.
+	Processors int
 	// Goroutines lets goroutines relay all sessions, as elsewhere than on Linux: for comparison.
 	Goroutines bool
 
@@ -52,6 +56,9 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	if o.Processors == 0 {
+		o.Processors = runtime.GOMAXPROCS(0)
+	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,7 +99,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 
 	if !s.o.Goroutines {
-		l, err := newLoops(runtime.GOMAXPROCS(0))
+		l, err := newLoops(s.o.Processors)
 		if err != nil {
 			s.closeListeners()
 			return err

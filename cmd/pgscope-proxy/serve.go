@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,6 +55,9 @@ func serve(
 	if err != nil {
 		return err
 	}
+	// The event loops keep a processor of Go's each while there is traffic. Half as many are for the rest of the program.
+	o.Processors = runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.Processors + o.Processors/2))
 	if o.Audit, err = openAudit(c.Audit, log, metrics); err != nil {
 		return err
 	}
