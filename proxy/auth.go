@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -118,8 +119,7 @@ func (r AuthRule) identify(ctx context.Context, v *visitor) error {
 		name = commonName(v.tls.PeerCertificates[0])
 	case AuthPeer:
 		var err error
-		apart(ctx, func(context.Context) { name, err = peerName(v.conn) }) // the system's users may be in a directory
-		if err != nil {
+		if name, err = peerApart(ctx, v.conn); err != nil {
 			return err
 		}
 	case AuthReject, AuthPassthrough, AuthVerify:
@@ -129,6 +129,12 @@ func (r AuthRule) identify(ctx context.Context, v *visitor) error {
 		return fmt.Errorf("%s name %q may not log in as user %q", r.Method, name, v.startup.User())
 	}
 	return nil
+}
+
+// peerApart is peerName: the system's users may be in a directory.
+func peerApart(ctx context.Context, c net.Conn) (name string, err error) {
+	apart(ctx, func(context.Context) { name, err = peerName(c) })
+	return name, err
 }
 
 func commonName(c *x509.Certificate) string { return c.Subject.CommonName }

@@ -410,7 +410,9 @@ func (s *looped) answered() {
 // parted gives the connection to the pool, or closes it where it could not be reset.
 func (s *looped) parted(err error) {
 	s.remove(&s.server)
-	s.server.release(nil)
+	if s.server.tls != nil { // what is parked has TLS above it
+		s.server.release(nil)
+	}
 	s.parting.settle(err)
 }
 

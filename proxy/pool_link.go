@@ -216,6 +216,9 @@ func (p *parked) close() {
 	_ = p.link.Close()
 }
 
+// authenticationOk is the server's message. It is not changed.
+var authenticationOk = binary.BigEndian.AppendUint32(wire.AppendHeader(nil, wire.Authentication, 4), wire.AuthOk)
+
 // reuse lets the client go on with a server connection that another has left; nil where there is none.
 func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	if l.pool == nil || l.proof == nil || len(l.names.candidates) != 1 {
@@ -233,10 +236,9 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 		}
 		l.pool.reused.Inc()
 		l.lease = &c.lease
-		ok := binary.BigEndian.AppendUint32(wire.AppendHeader(nil, wire.Authentication, 4), wire.AuthOk)
 		return &loginAttempt{
 			server: c.link, user: l.names.candidates[0], version: c.version, stop: func() bool { return ctx.Err() == nil },
-			answer: loginAnswer{frame: ok, code: wire.AuthOk, after: slices.Clone(c.checked.rest)},
+			answer: loginAnswer{frame: authenticationOk, code: wire.AuthOk, after: slices.Clone(c.checked.rest)},
 		}
 	}
 	l.lease = &lease{key: string(key), database: l.visitor.startup.Database(), began: time.Now()}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,6 +44,9 @@ func newServeCommand() *cobra.Command {
 	return c
 }
 
+// gcPercent is GOGC, where that is not set.
+const gcPercent = 200
+
 // serve runs the proxy until ctx ends. load reads the configuration anew; level is that of the log.
 func serve(
 	ctx context.Context, c *config.Config, load func() (*config.Config, error), log *zap.Logger, level zap.AtomicLevel,
@@ -58,6 +62,10 @@ func serve(
 	// The event loops keep a processor of Go's each while there is traffic. Half as many are for the rest of the program.
 	o.Processors = runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.Processors + o.Processors/2))
+	if os.Getenv("GOGC") == "" {
+		// Garbage is mostly of logins, of which a loop that collects it has less time for the next; what they leave, the proxy tidies up.
+		debug.SetGCPercent(gcPercent)
+	}
 	if o.Audit, err = openAudit(c.Audit, log, metrics); err != nil {
 		return err
 	}
