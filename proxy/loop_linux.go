@@ -386,7 +386,7 @@ func (s *looped) part() {
 	s.over, s.left = true, true
 	s.parting = &parting{parked: s.park(s.server.conn()), until: time.Now().Add(lastWords)}
 	s.loop.wake(s.parting.until)
-	reset := s.server.seal([][]byte{s.parting.talk.ask(resetSQL...)})
+	reset := s.server.seal([][]byte{s.parting.talk.ask(s.parting.resetSQL()...)})
 	if len(s.server.write(reset)) > 0 { // it rests: there is room for so little
 		s.parted(io.ErrShortWrite)
 	}

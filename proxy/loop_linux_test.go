@@ -159,7 +159,7 @@ func TestGoodbyeBeforeReading(t *testing.T) {
 		n, err := unix.Read(backend, heard)
 		want := slices.Concat(asks, goodbye)
 		if keep {
-			want = slices.Concat(asks, new(talk).ask(resetSQL...))
+			want = slices.Concat(asks, new(talk).ask(new(lease).resetSQL()...))
 		}
 		if !bytes.Equal(told, answer) || !o.over || err != nil || !bytes.Equal(heard[:n], want) {
 			t.Errorf("keep %v: the session is over: %v, the server heard %q, %v", keep, o.over, heard[:n], err)

@@ -46,6 +46,7 @@ type lease struct {
 	database string
 	began    time.Time // its login
 	reported []string  // the parameters that the server told in the login; nil before that
+	roleless bool      // the login has set no role; false where nobody has asked
 	checked  checked
 }
 

@@ -20,16 +20,22 @@ import (
 // What is said to a server connection between two clients.
 
 // resetSQL leaves nothing of a client but what it has written, and what it has made the server's process remember outside of
-// SQL. A role that the database or the user sets at each login is no session's own: DISCARD ALL takes it away, and RESET ROLE
-// brings it back.
-var resetSQL = []string{"DISCARD ALL", "RESET ROLE"}
+// SQL. A role that the database or the user sets at each login is no session's own: with servers before 14.14, 15.9, 16.5 and 17.1
+// DISCARD ALL takes it away, and RESET ROLE brings it back, where there may be one.
+func (l *lease) resetSQL() []string {
+	sql := []string{"DISCARD ALL", "RESET ROLE"}
+	if l.roleless {
+		return sql[:1]
+	}
+	return sql
+}
 
 // reset makes the connection as new. It is to be called when the server is at rest outside of a transaction.
 func (p *parked) reset() error {
 	if err := p.link.SetDeadline(time.Now().Add(lastWords)); err != nil {
 		return err
 	}
-	_, err := p.converse(resetSQL...)
+	_, err := p.converse(p.resetSQL()...)
 	return err
 }
 
@@ -43,12 +49,12 @@ func (p *parked) settle(err error) {
 	p.pool.put(p)
 }
 
-// checkSQL asks for the session's user, whether it could log in here now, and what is set of the parameters that the
-// server reports.
+// checkSQL asks for the session's user, whether it could log in here now, the role that was set at the login, and what is set of the
+// parameters that the server reports.
 func (p *parked) checkSQL() string {
 	var b strings.Builder
 	b.WriteString("SELECT session_user, (r.rolcanlogin AND d.datallowconn AND " +
-		"pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'))::pg_catalog.text")
+		"pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'))::pg_catalog.text, pg_catalog.current_setting('role')")
 	for _, name := range p.reported {
 		b.WriteString(", pg_catalog.current_setting(" + scope.QuoteLiteral(name) + ")")
 	}
@@ -74,7 +80,7 @@ func (p *parked) check(ctx context.Context, deadline time.Time) error {
 	if err != nil {
 		return err
 	}
-	const asked = 2 // beside the parameters
+	const asked = 3 // beside the parameters
 	if len(rows) != 1 || len(rows[0]) != asked+len(p.reported) {
 		return errors.New("the role is gone")
 	}
@@ -82,6 +88,7 @@ func (p *parked) check(ctx context.Context, deadline time.Time) error {
 	if scope.Cluster(row[0]) != p.user || string(row[1]) != "true" {
 		return errors.New("the role may not log in any more")
 	}
+	p.roleless = string(row[2]) == "none"
 	p.checked = checked{at: now, doubt: doubt}
 	p.checked.rest, p.checked.kind = p.beginning(row[asked:])
 	return nil

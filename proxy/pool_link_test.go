@@ -34,7 +34,7 @@ func TestTalk(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, piece := range []int{1, maxConverse * 2} {
 				var talk talk
-				talk.ask(resetSQL...)
+				talk.ask(new(lease).resetSQL()...)
 				var err error
 				for said := bytes.Join(tt.said, nil); len(said) > 0 && err == nil; {
 					n := min(piece, len(said))

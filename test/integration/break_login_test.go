@@ -170,7 +170,7 @@ func (s stageOfLogins) logInTwice() error {
 	if err != nil {
 		return err
 	}
-	s.look.await("NOT EXISTS", fmt.Sprintf("pid = %d AND (query <> 'RESET ROLE' OR state <> 'idle')", pid))
+	s.look.await("NOT EXISTS", fmt.Sprintf("pid = %d AND (query NOT IN ('DISCARD ALL', 'RESET ROLE') OR state <> 'idle')", pid))
 	_, err = s.session()
 	return err
 }

@@ -64,7 +64,7 @@ func leave(t *testing.T, c *pgtest.Cluster, conn *pgconn.PgConn) {
 	if err := conn.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	awaitNone(t, c, fmt.Sprintf("pid = %d AND (query <> 'RESET ROLE' OR state <> 'idle')", conn.PID()))
+	awaitNone(t, c, fmt.Sprintf("pid = %d AND (query NOT IN ('DISCARD ALL', 'RESET ROLE') OR state <> 'idle')", conn.PID()))
 }
 
 // TestPoolNothingLeaks leaves everything behind that a session can, and looks for it in the next, which the same process has to
@@ -129,6 +129,33 @@ func TestPoolNothingLeaks(t *testing.T) {
 	}
 }
 
+// TestPoolRoleOfTheLogin: a role that the login sets is there for each client, whatever those before it have set.
+func TestPoolRoleOfTheLogin(t *testing.T) {
+	for _, role := range []string{"clerk", "none"} {
+		for name, change := range map[string]func(*proxy.Options){"asked": pooled, "believed": believing} {
+			t.Run(role+"/"+name, func(t *testing.T) {
+				c := poolCluster(t)
+				want := "app|none"
+				if role != "none" {
+					c.Psql(t, "postgres", "ALTER ROLE orders_app IN DATABASE orders SET role = 'orders_"+role+"'")
+					want = role + "|" + role
+				}
+				option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
+				via := start(t, c, permissive(t), change, option, withAdmin(t, c))
+				for _, sets := range []string{"SELECT 1", "RESET ROLE", "SET ROLE clerk", "SET ROLE none", "SET SESSION AUTHORIZATION app"} {
+					_, pid := via.visit(t, c, "app", sets)
+					kept(1)
+					got, again := via.visit(t, c, "app", "SELECT current_user::text, current_setting('role')")
+					kept(1)
+					if got != want || again != pid {
+						t.Errorf("after %s the next client sees %s in process %d, want %s in %d", sets, got, again, want, pid)
+					}
+				}
+			})
+		}
+	}
+}
+
 // TestPoolTellsWhatTheServerTells: a client cannot see by what it is told in the beginning that others were there before.
 func TestPoolTellsWhatTheServerTells(t *testing.T) {
 	c := poolCluster(t)
@@ -142,7 +169,7 @@ func TestPoolTellsWhatTheServerTells(t *testing.T) {
 		slices.Sort(lines)
 		d.query("SET DateStyle = 'ISO'; SET TimeZone = 'Asia/Tokyo'")
 		d.say(&pgproto3.Terminate{})
-		awaitSome(t, c, fmt.Sprintf("pid = %d AND query = 'RESET ROLE' AND state = 'idle'", d.key.ProcessID))
+		awaitSome(t, c, fmt.Sprintf("pid = %d AND query IN ('DISCARD ALL', 'RESET ROLE') AND state = 'idle'", d.key.ProcessID))
 		return append(lines, fmt.Sprint(d.key.ProcessID))
 	}
 	if diff := cmp.Diff(beginning(via), beginning(via)); diff != "" {
