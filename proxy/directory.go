@@ -217,7 +217,7 @@ func (d *directory) Changed(names ...scope.Cluster) {
 		clear(d.doubtful)
 		return
 	}
-	d.census = d.census.Forget(d.db, names...)
+	d.census.Forget(d.db, names...)
 	for _, c := range names {
 		d.doubtful[c] = struct{}{}
 	}

@@ -26,25 +26,27 @@ SELECT 'actor', r.rolname::pg_catalog.text, pg_catalog.concat_ws(' ',
 FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT
 UNION ALL
 SELECT 'administered', r.rolname::pg_catalog.text, NULL, NULL
-FROM pg_catalog.pg_roles r
-WHERE (r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
-    OR r.oid OPERATOR(pg_catalog.=) ANY (SELECT m.oid FROM marker m UNION ALL SELECT k.oid FROM kin k))
-  AND pg_catalog.pg_has_role(CURRENT, r.oid, 'MEMBER WITH ADMIN OPTION')`
+FROM (
+  SELECT r.oid, r.rolname FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
+  UNION ALL SELECT oid, rolname FROM marker
+  UNION ALL SELECT oid, rolname FROM kin) r
+WHERE pg_catalog.pg_has_role(CURRENT, r.oid, 'MEMBER WITH ADMIN OPTION')`
 
-// membersSQL asks what the session's user is a member of: not what a superuser passes for a member of.
+// membersSQL asks what the session's user is a member of: not what a superuser passes for a member of. How many roles that are the planner
+// cannot know, and would read all memberships: so those of a role stand in subqueries, too.
 const membersSQL = `
 UNION ALL
-SELECT 'member', r.rolname::pg_catalog.text, m.rolname::pg_catalog.text, NULL
+SELECT 'member', pg_catalog.pg_get_userbyid(up.oid)::pg_catalog.text, m.rolname::pg_catalog.text, NULL
 FROM (
   WITH RECURSIVE up(oid) AS (
     SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) SESSION
     UNION
-    SELECT a.roleid FROM up JOIN pg_catalog.pg_auth_members a ON a.member OPERATOR(pg_catalog.=) up.oid
+    SELECT pg_catalog.unnest(ARRAY(SELECT a.roleid FROM pg_catalog.pg_auth_members a WHERE a.member OPERATOR(pg_catalog.=) up.oid)) FROM up
   ) SELECT oid FROM up) up
-JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) up.oid
-LEFT JOIN (pg_catalog.pg_auth_members a
-           JOIN (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM kin) m ON m.oid OPERATOR(pg_catalog.=) a.roleid)
-       ON a.member OPERATOR(pg_catalog.=) r.oid`
+LEFT JOIN LATERAL pg_catalog.unnest(ARRAY(
+  SELECT m.rolname FROM pg_catalog.pg_auth_members a
+  JOIN (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM kin) m ON m.oid OPERATOR(pg_catalog.=) a.roleid
+  WHERE a.member OPERATOR(pg_catalog.=) up.oid)) m(rolname) ON true`
 
 // actorSQL is what the inquiry asks about the session itself.
 func (q Inquiry) actorSQL() (sql string, params []string) {

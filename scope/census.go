@@ -2,12 +2,12 @@ package scope
 
 import (
 	"fmt"
-	"maps"
 	"strings"
+	"sync"
 )
 
 // Census is what a list of all roles told of those that are none of the database's, as far as queries go by it. It may be old: they go by it
-// only where that can hide a role for a while, or miss it, and never show another database's.
+// only where that can hide a role for a while, or miss it, and never show another database's. It is safe for concurrent use.
 type Census struct {
 	// Arrays of OIDs, as PostgreSQL writes them; empty for none.
 	Others string // the markers of other databases and their schemas; empty also where there are too many
@@ -20,7 +20,7 @@ type Census struct {
 	// here depends on it, or pg_has_role says that it is a member of the marker; or it has it twice.
 	Alike bool
 
-	names map[Short]Meaning
+	names *meanings
 }
 
 // Meaning is what a name means in a database: a role of its own, or a global one. The OID is known of those whose short names have a
@@ -30,31 +30,48 @@ type Meaning struct {
 	OID uint32
 }
 
-// Means tells what a name meant, nothing where that is not known: of global roles without a separator, and of roles that may have changed.
-func (c *Census) Means(name Short) Meaning { return c.names[name] }
+// meanings are one for all who have the census: there may be a name for each role, too many to be copied when one changes.
+type meanings struct {
+	mu sync.RWMutex
+	of map[Short]Meaning
+}
 
-// Forget returns the census without the meanings of names that have to do with roles of the database; without any, if none are given.
-func (c *Census) Forget(d Database, roles ...Cluster) *Census {
+// Means tells what a name meant, nothing where that is not known: of global roles without a separator, and of roles that may have changed.
+func (c *Census) Means(name Short) Meaning {
+	c.names.mu.RLock()
+	defer c.names.mu.RUnlock()
+	return c.names.of[name]
+}
+
+// Forget takes from the census the meanings of names that have to do with roles of the database, for all who have it.
+func (c *Census) Forget(d Database, roles ...Cluster) {
+	if c == nil {
+		return
+	}
+	c.names.mu.Lock()
+	defer c.names.mu.Unlock()
+	for _, role := range roles {
+		delete(c.names.of, Short(role))
+		if short, ok := d.Localize(role); ok {
+			delete(c.names.of, short)
+		}
+	}
+}
+
+// Nameless returns the census without the meanings of names, for one who has changed some that others do not see yet.
+func (c *Census) Nameless() *Census {
 	if c == nil {
 		return nil
 	}
 	rest := *c
-	rest.names = make(map[Short]Meaning)
-	if len(roles) > 0 {
-		maps.Copy(rest.names, c.names)
-	}
-	for _, role := range roles {
-		delete(rest.names, Short(role))
-		if short, ok := d.Localize(role); ok {
-			delete(rest.names, short)
-		}
-	}
+	rest.names = new(meanings)
 	return &rest
 }
 
 // count reads the answer to censusSQL, when the roles of the database are known.
 func (v *View) count(census, kin, named [][]string) error {
-	c := &Census{names: make(map[Short]Meaning)}
+	names := make(map[Short]Meaning)
+	c := &Census{names: &meanings{of: names}}
 	for _, r := range census {
 		c.Others, c.Guests = r[1], r[2]
 	}
@@ -62,7 +79,7 @@ func (v *View) count(census, kin, named [][]string) error {
 		c.Kin, c.Alike = r[1], r[2] != ""
 	}
 	for _, r := range v.Roles() {
-		c.names[r.Name] = Meaning{Own: true}
+		names[r.Name] = Meaning{Own: true}
 	}
 	for _, r := range named {
 		oid, err := parseOID(r[2])
@@ -70,9 +87,9 @@ func (v *View) count(census, kin, named [][]string) error {
 			return fmt.Errorf("scope: OID of a role: %w", err)
 		}
 		if own, ok := v.Localize(Cluster(r[1])); ok {
-			c.names[own] = Meaning{true, oid}
-		} else if name := Short(r[1]); !c.names[name].Own {
-			c.names[name] = Meaning{false, oid}
+			names[own] = Meaning{true, oid}
+		} else if name := Short(r[1]); !names[name].Own {
+			names[name] = Meaning{false, oid}
 		}
 	}
 	v.Census = c

@@ -73,14 +73,19 @@ func (q *Inquiry) addSchema(name string) {
 // looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
 //
 // What the question costs is its planning, and that goes with the relations to be joined: so names come from
-// pg_get_userbyid, and what belongs to a row stands in a scalar subquery, where the planner has nothing to choose.
+// pg_get_userbyid, and what belongs to a row stands in a scalar subquery, where the planner has nothing to choose. OFFSET 0 keeps
+// it from asking whom each comment in the cluster is on, before the text is looked at.
 const inquirySQL = `
 WITH db AS MATERIALIZED (
-  SELECT d.oid, d.datname FROM pg_catalog.pg_database d
+  SELECT d.oid, d.datname, pg_catalog.concat('{"oid":', d.oid, ',') AS lead,
+         pg_catalog.concat(',"database":', pg_catalog.to_json(d.datname::pg_catalog.text), ',"prefix":') AS naming
+  FROM pg_catalog.pg_database d
   WHERE d.datname OPERATOR(pg_catalog.=) $1::pg_catalog.name
 ), claim AS MATERIALIZED (
-  SELECT m.*, by_oid AND by_name AS exact,
-         CASE WHEN by_oid THEN
+  SELECT m.oid, pg_catalog.pg_get_userbyid(m.oid) AS rolname, m.description, by_oid AND by_name AS exact,
+         CASE WHEN by_oid AND by_name THEN
+                NULL
+              WHEN by_oid THEN
                 (SELECT true FROM pg_catalog.pg_database o
                  WHERE pg_catalog.strpos(m.description, pg_catalog.concat(
                    ',"database":', pg_catalog.to_json(o.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0 LIMIT 1)
@@ -88,14 +93,11 @@ WITH db AS MATERIALIZED (
                 (SELECT true FROM pg_catalog.pg_database o
                  WHERE pg_catalog.starts_with(m.description, pg_catalog.concat('{"oid":', o.oid, ',')) LIMIT 1) END AS contradicted
   FROM (
-    SELECT s.objoid AS oid, pg_catalog.pg_get_userbyid(s.objoid) AS rolname, s.description,
-           pg_catalog.starts_with(s.description, pg_catalog.concat('{"oid":', db.oid, ',')) AS by_oid,
-           pg_catalog.strpos(s.description, pg_catalog.concat(
-             ',"database":', pg_catalog.to_json(db.datname::pg_catalog.text), ',"prefix":')) OPERATOR(pg_catalog.>) 0 AS by_name
+    SELECT s.objoid AS oid, s.description, pg_catalog.starts_with(s.description, db.lead) AS by_oid,
+           pg_catalog.strpos(s.description, db.naming) OPERATOR(pg_catalog.>) 0 AS by_name
     FROM db CROSS JOIN pg_catalog.pg_shdescription s
-    WHERE s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
-      AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(s.objoid)::pg_catalog.text, 'pgscope_db_')) m
-  WHERE by_oid OR by_name
+    WHERE s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid OFFSET 0) m
+  WHERE (by_oid OR by_name) AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(m.oid)::pg_catalog.text, 'pgscope_db_')
 ), marker AS MATERIALIZED (
   SELECT * FROM claim
   WHERE exact OR contradicted IS NULL AND (SELECT pg_catalog.count(*) FROM claim) OPERATOR(pg_catalog.=) 1
@@ -104,7 +106,7 @@ WITH db AS MATERIALIZED (
          (SELECT n.nspname FROM pg_catalog.pg_namespace n
           WHERE n.oid::pg_catalog.text OPERATOR(pg_catalog.=)
                   pg_catalog.split_part(pg_catalog.split_part(k.description, ',"schemaoid":', 2), ',', 1)
-            AND pg_catalog.starts_with(k.description, pg_catalog.concat('{"oid":', db.oid, ','))
+            AND pg_catalog.starts_with(k.description, db.lead)
             AND pg_catalog.current_database() OPERATOR(pg_catalog.=) db.datname) AS nspname
   FROM db CROSS JOIN (
     SELECT r.oid, r.rolname,

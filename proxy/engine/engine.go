@@ -21,7 +21,7 @@ type Directory interface {
 	// Recall returns what is known of a role of this database, one of no schema, that a name means under every search_path,
 	// and what can be claimed of it; nil where that is not known, or for too long. The view is the caller's.
 	Recall(scope.Short) (*scope.View, scope.Claim)
-	// Census is what the last list of all roles told of others; nil where there was none. It must not be changed.
+	// Census is what the last list of all roles told of others; nil where there was none.
 	Census() *scope.Census
 	// Rewritings are those that hold by what is known now.
 	Rewritings() *Rewritings

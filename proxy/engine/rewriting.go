@@ -75,7 +75,7 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 		h.view.Census = e.cfg.Directory.Census()
 	}
 	if e.changing { // what names mean now, only this session sees
-		h.view.Census = h.view.Census.Forget(h.view.DB)
+		h.view.Census = h.view.Census.Nameless()
 	}
 	mapped.result = h.analysis.Rewrite(h.view, h.mode, decide)
 	if mapped.claim.Role != "" && len(mapped.result.Refusals) == 0 {
