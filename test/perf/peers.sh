@@ -11,6 +11,7 @@ up() { # name port cmd...
   local n=$1 port=$2; shift 2
   local exe; exe=$(command -v "$1"); shift   # the secure path of RUNAS has no sbin
   local pre=(); [ "$(id -u)" != 0 ] || pre=(setpriv "--reuid=$RUNAS" "--regid=$RUNAS" --init-groups)
+  [ -z "${OWN_SESSIONS:-}" ] || pre=(setsid "${pre[@]}") # it does not fork: nothing here leads a process group
   "${pre[@]}" "$exe" "$@" >"$P/$n.log" 2>&1 &   # no function in between: $! is the peer itself
   echo $! >"$P/$n.pid"; echo "$port" >"$P/$n.port"
 }
