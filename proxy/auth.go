@@ -131,7 +131,7 @@ func (r AuthRule) identify(ctx context.Context, v *visitor) error {
 	return nil
 }
 
-// peerApart is peerName: the system's users may be in a directory.
+// peerApart is peerName, apart: the system's users may be in a directory.
 func peerApart(ctx context.Context, c net.Conn) (name string, err error) {
 	apart(ctx, func(context.Context) { name, err = peerName(c) })
 	return name, err
