@@ -120,8 +120,7 @@ func (l *loop) run() {
 	}
 	for _, h := range l.heard { // all sessions have ended: what is left are connections that are not reset yet
 		if g, ok := h.(*leg); ok {
-			g.session.remove(g)
-			g.release(nil)
+			g.session.free()
 			g.session.parting.close()
 		}
 	}

@@ -122,11 +122,16 @@ func (s *looped) answered() {
 
 // parted gives the connection to the pool, or closes it where it could not be reset.
 func (s *looped) parted(err error) {
+	s.free()
+	s.parting.settle(err)
+}
+
+// free takes the connection that is to be parked out of the loop: what has it has its descriptor already, or the TLS above that.
+func (s *looped) free() {
 	s.remove(&s.server)
-	if s.server.tls != nil { // what is parked has TLS above it
+	if s.server.tls != nil {
 		s.server.release(nil)
 	}
-	s.parting.settle(err)
 }
 
 // remove takes a leg out of the loop.

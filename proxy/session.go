@@ -48,7 +48,7 @@ type session struct {
 // newSession returns a session, and the context of its login, which ends when that takes too long.
 func newSession(ctx context.Context, s *Server, conn net.Conn) (*session, context.Context) {
 	x := &session{server: s, settings: s.settings.Load(), conn: conn, came: time.Now(), client: addressOf(conn)}
-	ctx, x.cancel = context.WithDeadline(ctx, x.came.Add(x.settings.Timeouts.Login))
+	ctx, x.cancel = context.WithDeadline(ctx, x.came.Add(x.settings.admission.timeout))
 	return x, ctx
 }
 

@@ -22,12 +22,10 @@ import (
 // What takes long, or waits for something that no loop knows of, is done apart.
 type story struct {
 	loop  *loop
-	alone context.Context       // with the story and nothing else
-	ctx   context.Context       //nolint:containedctx // of what is told
-	told  func(context.Context) // nil while it rests
-	goOn  func()                // on the loop's thread, while the story waits
-	leave func()                // waits, within the story
-	end   func()                // of one that rests
+	tell  func()
+	goOn  func() // on the loop's thread, while the story waits
+	leave func() // waits, within the story
+	end   func() // of one that rests
 }
 
 // restingStories is how many a loop keeps for the next, with the stacks that they have grown.
@@ -53,21 +51,17 @@ func (l *loop) tell(ctx context.Context, f func(context.Context)) {
 	} else {
 		t = newStory(l)
 	}
-	t.ctx, t.told = t.alone, f
-	if ctx != context.Background() {
-		t.ctx = withStory(ctx, t)
-	}
+	t.tell = func() { f(withStory(ctx, t)) }
 	t.goOn()
 }
 
 func newStory(l *loop) *story {
 	t := &story{loop: l}
-	t.alone = withStory(context.Background(), t)
 	next, stop := iter.Pull(func(yield func(struct{}) bool) {
 		t.leave = func() { yield(struct{}{}) }
 		for {
-			t.told(t.ctx)
-			t.ctx, t.told = nil, nil
+			t.tell()
+			t.tell = nil
 			if len(l.rests) == restingStories {
 				return
 			}

@@ -21,8 +21,8 @@ const readingSQL = `SELECT pg_catalog.current_setting('client_encoding'), pg_cat
 
 // settingsSQL tells the session its database and mode, before it speaks of pgscope.* itself. To the server these are placeholders. In the
 // startup packet they would be there for functions too, but up to PostgreSQL 15 it sorts all of its settings for each new one
-// (add_guc_variable, src/backend/utils/misc/guc.c), which costs a login 0.2 ms. A rollback may undo it: it is said each time. In a failed transaction it cannot be said, so that a
-// SHOW behind the ROLLBACK in one string fails where it is the first to speak of a setting.
+// (add_guc_variable, src/backend/utils/misc/guc.c), which costs a login 0.2 ms. A rollback may undo it: it is said each time. In a
+// failed transaction it cannot be said, so that a SHOW behind the ROLLBACK in one string fails where it is the first to speak of a setting.
 const settingsSQL = `SELECT pg_catalog.set_config('` + scope.DatabaseSetting + `', $1, false),` +
 	` CASE WHEN COALESCE(pg_catalog.current_setting('` + scope.ModeSetting + `', true), '') OPERATOR(pg_catalog.=) ''` +
 	` THEN pg_catalog.set_config('` + scope.ModeSetting + `', $2, false) END`
