@@ -40,7 +40,7 @@ demo: deps build ## a throw-away PostgreSQL with two databases, the proxy, and w
 image: ## the container image (IMAGE, VERSION)
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) .
 
-image-check: static ## what the image holds, run without Docker: from a root of its own, as its user (root)
+image-check: ## the image built and run without Docker: in a directory with its files, from a root of its own, as its user (root)
 	go test -tags image -count=1 -run TestImage -v ./packaging
 	@if docker compose version >/dev/null 2>&1; then docker compose config --quiet; \
 		else echo "image-check: docker-compose.yml NOT CHECKED, there is no docker compose"; fi

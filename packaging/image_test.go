@@ -24,20 +24,24 @@ const maxImage = 40 << 20
 // The user of the image, as the Dockerfile says.
 const imageUser = 65532
 
-// TestImage lays out what the Dockerfile puts into the image, and runs it as a container would: in its own root, which it
-// cannot write to, as its user, in front of a server. It must be run by root, after make static.
+// TestImage builds what the Dockerfile builds, lays out what it puts into the image, and runs it as a container would: in its
+// own root, which it cannot write to, as its user, in front of a server. It must be run by root.
 func TestImage(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("only root can change the root directory of a process")
 	}
 	cluster := pgtest.Start(t, pgtest.Options{})
-	root, env, args := layOut(t)
+	stage, image, found := strings.Cut(read(t, "../Dockerfile"), "\nFROM scratch\n")
+	if !found {
+		t.Fatal("the Dockerfile has another base")
+	}
+	root, env, args := layOut(t, image, build(t, stage))
 	for i, v := range env {
 		env[i] = strings.NewReplacer("0.0.0.0:6432", "127.0.0.1:0", "0.0.0.0:9632", "127.0.0.1:0").Replace(v) // other tests run too
 	}
+	env = append(env, "PGSCOPE_UPSTREAM="+cluster.DSN("sslmode=disable"))
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir = "/"
-	cmd.Env = append(env, "PGSCOPE_UPSTREAM="+cluster.DSN("sslmode=disable"))
+	cmd.Dir, cmd.Env = "/", env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: imageUser, Gid: imageUser}}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -73,8 +77,26 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// layOut makes a directory with the content of the image, and returns what the image says of its process.
-func layOut(t *testing.T) (root string, env, args []string) {
+// build runs the commands of the build stage in a directory, which it returns, that has the files they have there.
+func build(t *testing.T, stage string) (src string) {
+	t.Helper()
+	src = buildContext(t)
+	for line := range strings.Lines(stage) {
+		if command, ok := strings.CutPrefix(line, "RUN "); ok {
+			cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+			cmd.Dir = src
+			cmd.Env = append(os.Environ(), "VERSION=test")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s%s%v", command, out, err)
+			}
+		}
+	}
+	return src
+}
+
+// layOut makes a directory with the content of the image, and returns what the image says of its process. src is the
+// build stage's /src.
+func layOut(t *testing.T, image, src string) (root string, env, args []string) {
 	t.Helper()
 	root, err := os.MkdirTemp("", "image") // a test's own directory is closed to others
 	if err != nil {
@@ -84,16 +106,15 @@ func layOut(t *testing.T) (root string, env, args []string) {
 	if err := os.Chmod(root, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	_, image, found := strings.Cut(read(t, "../Dockerfile"), "\nFROM scratch\n")
-	if !found {
-		t.Fatal("the Dockerfile has another base")
-	}
 	size := int64(0)
 	for line := range strings.Lines(image) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch word {
 		case "COPY":
 			from, to, _ := strings.Cut(strings.TrimPrefix(rest, "--from=build "), " ")
+			if ours, ok := strings.CutPrefix(from, "/src/"); ok {
+				from = filepath.Join(src, ours)
+			}
 			size += install(t, from, filepath.Join(root, to), strings.HasSuffix(to, "/"))
 		case "USER":
 			if rest != "65532:65532" {
@@ -116,12 +137,9 @@ func layOut(t *testing.T) (root string, env, args []string) {
 	return root, env, args
 }
 
-// install copies a file of the build stage, whose /src is the repository, and returns its size.
+// install copies a file, and returns its size.
 func install(t *testing.T, from, to string, folder bool) int64 {
 	t.Helper()
-	if ours, ok := strings.CutPrefix(from, "/src/"); ok {
-		from = filepath.Join("..", ours)
-	}
 	if folder {
 		to = filepath.Join(to, filepath.Base(from))
 	}
