@@ -34,17 +34,13 @@ func (e *Estate) Rename(database, to string) (sql string, err *Error) {
 	if !ok {
 		return "", nil
 	}
+	markers, err := e.certain(oid)
+	if err != nil {
+		return "", err
+	}
 	var c carriage
-	for _, m := range e.of(oid) {
-		if _, _, certain := e.database(m); !certain {
-			return "", &Error{
-				Code:    CodeFeatureNotSupported,
-				Message: fmt.Sprintf(`roles of database "%s" cannot be told from those of database "%s"`, database, m.note.Database),
-				Detail:  contradiction(m, database),
-			}
-		}
-		note := m.note
-		note.OID = oid
+	for _, m := range markers {
+		note := e.rightNote(m, oid)
 		if note.Prefix == database {
 			note.Prefix = to
 		}
@@ -59,19 +55,39 @@ func (e *Estate) Rename(database, to string) (sql string, err *Error) {
 
 // RenameSchema is Rename for a schema of the database that the answering session is in.
 func (e *Estate) RenameSchema(schema, to string) (sql string, err *Error) {
+	markers, err := e.certain(e.current)
+	if err != nil {
+		return "", err
+	}
 	var c carriage
-	for _, m := range e.of(e.current) {
-		if !m.ofSchema() || m.schemaName != schema {
+	for _, m := range markers {
+		if m.schema.name != schema {
 			continue
 		}
 		note := m.note
-		note.Schema = to
+		note.OID, note.Schema, note.SchemaOID = e.current, to, m.schema.oid
 		if err := c.take(m, note); err != nil {
 			err.Hint = "Choose another name for the schema, or rename the role first."
 			return "", err
 		}
 	}
 	return c.sql(fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), nil
+}
+
+// certain returns the markers of a database, or an error where it cannot be told of one whether it is.
+func (e *Estate) certain(database uint32) ([]*marker, *Error) {
+	list := e.of(database)
+	for _, m := range list {
+		if _, _, certain := e.database(m); !certain {
+			name := e.databases[database]
+			return nil, &Error{
+				Code:    CodeFeatureNotSupported,
+				Message: fmt.Sprintf(`roles of database "%s" cannot be told from those of database "%s"`, name, m.note.Database),
+				Detail:  contradiction(m, name),
+			}
+		}
+	}
+	return list, nil
 }
 
 // Dropped returns the statements that drop the markers and roles of databases that are gone, each role that can be
@@ -82,14 +98,11 @@ func (e *Estate) Dropped() []string { return e.dropDatabases(false) }
 func (e *Estate) DroppedSchemas() (list []string) {
 	for _, m := range e.markers {
 		oid, found, certain := e.database(m)
-		if !m.ofSchema() || !found || oid != e.current || !certain {
+		if !m.ofSchema() || !found || oid != e.current || !certain || m.schema.oid != 0 {
 			continue
 		}
-		// After a restore from a dump, the schema's OID says nothing.
-		if restored := m.note.OID != oid; !restored && m.schemaName == "" || restored && m.schemaOID == 0 {
-			what := fmt.Sprintf(`the dropped schema "%s"`, m.note.Schema)
-			list = append(list, dropSQL([]*marker{m}, what, false))
-		}
+		what := fmt.Sprintf(`the dropped schema "%s"`, m.note.Schema)
+		list = append(list, dropSQL([]*marker{m}, what, false))
 	}
 	return list
 }
@@ -166,10 +179,8 @@ func (e *Estate) rightNote(m *marker, database uint32) markerComment {
 	switch {
 	case !m.ofSchema():
 		note.OID = database
-	case note.OID == database && database == e.current && m.schemaName != "": // renamed
-		note.Schema = m.schemaName
-	case note.OID != database && database == e.current && m.schemaOID != 0: // restored; only its own database knows its OID
-		note.OID, note.SchemaOID = database, m.schemaOID
+	case database == e.current && m.schema.oid != 0: // only there both OIDs are known, and one without the other would be wrong
+		note.OID, note.Schema, note.SchemaOID = database, m.schema.name, m.schema.oid
 	}
 	return note
 }

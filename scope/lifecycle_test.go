@@ -1,6 +1,7 @@
 package scope_test
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -110,6 +111,15 @@ func TestRename(t *testing.T) {
 			`COMMENT ON ROLE "pgscope_schema_o_sales" IS '{"oid":1,"database":"o","prefix":"o","schema":"sales","schemaoid":7,"version":1}'`,
 			`COMMENT ON ROLE "pgscope_db_o" IS '{"oid":1,"database":"o","prefix":"o","version":1}'`,
 		}},
+		{name: "restored, and a schema's OID is not known here", from: "orders", to: "o", markers: [][]string{
+			{"pgscope_db_orders", strings.Replace(ordersNote, "1", "9", 1), "pgscope_schema_orders_sales"},
+			{"pgscope_schema_orders_sales", strings.Replace(salesNote, "1", "9", 1)},
+		}, want: []string{
+			`ALTER ROLE "pgscope_db_orders" RENAME TO "pgscope_db_o"`,
+			`ALTER ROLE "pgscope_schema_orders_sales" RENAME TO "pgscope_schema_o_sales"`,
+			`COMMENT ON ROLE "pgscope_schema_o_sales" IS '{"oid":9,"database":"o","prefix":"o","schema":"sales","schemaoid":7,"version":1}'`,
+			`COMMENT ON ROLE "pgscope_db_o" IS '{"oid":1,"database":"o","prefix":"o","version":1}'`,
+		}},
 		{name: "ambiguous", from: "orders", to: "x", markers: [][]string{{"pgscope_db_other", `{"oid":1,"database":"other","prefix":"other","version":1}`, "other_x"}}, code: scope.CodeFeatureNotSupported},
 	}
 	for _, tt := range tests {
@@ -130,6 +140,64 @@ func TestRename(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSchemas: whose roles follow ALTER SCHEMA sales RENAME TO shop, and whose go with DROP SCHEMA tmp, in a session of orders.
+func TestSchemas(t *testing.T) {
+	note := func(oid, schema, schemaOID string) string {
+		return `{"oid":` + oid + `,"database":"orders","prefix":"orders","schema":"` + schema + `","schemaoid":` + schemaOID + `,"version":1}`
+	}
+	marker := func(schema, comment string, more ...string) []string {
+		return append([]string{"pgscope_schema_orders_" + schema, comment, "orders_" + schema + "_clerk"}, more...)
+	}
+	all := []string{"pgscope_db_orders", ordersNote, "pgscope_schema_orders_sales", "pgscope_schema_orders_trade", "pgscope_schema_orders_hr"}
+	carried := []string{
+		`ALTER ROLE "orders_sales_clerk" RENAME TO "orders_shop_clerk"`,
+		`ALTER ROLE "pgscope_schema_orders_sales" RENAME TO "pgscope_schema_orders_shop"`,
+		`COMMENT ON ROLE "pgscope_schema_orders_shop" IS '` + note("1", "shop", "8") + `'`,
+	}
+	tests := []struct {
+		name    string
+		markers [][]string
+		renamed []string
+		dropped string
+	}{
+		{name: "as made", markers: [][]string{all, marker("sales", note("1", "sales", "8"), "sales=8")}, renamed: carried},
+		{name: "restored", markers: [][]string{all, marker("sales", note("9", "sales", "7"), "sales=8")}, renamed: carried},
+		{name: "restored, and the OID is another's now", markers: [][]string{all, marker("sales", note("9", "sales", "7"), "sales=8", "hr=7")}, renamed: carried},
+		{name: "restored, and the OID is that of the schema now", markers: [][]string{all, marker("hr", note("9", "hr", "8"), "sales=8", "hr=7")}},
+		{name: "restored, and gone", markers: [][]string{all, marker("hr", note("9", "hr", "8"), "sales=8")}, dropped: "'orders_hr_clerk'"},
+		{name: "gone", markers: [][]string{all, marker("sales", note("1", "sales", "7"))}, dropped: "'orders_sales_clerk'"},
+		{name: "made again", markers: [][]string{all, marker("sales", note("1", "sales", "7"), "sales=8")}, renamed: carried},
+		{name: "gone, and its namesake has a marker", markers: [][]string{
+			all, marker("sales", note("1", "sales", "7"), "sales=8"), marker("trade", note("1", "trade", "8"), "sales=8"),
+		}, renamed: []string{
+			`ALTER ROLE "orders_trade_clerk" RENAME TO "orders_shop_clerk"`,
+			`ALTER ROLE "pgscope_schema_orders_trade" RENAME TO "pgscope_schema_orders_shop"`,
+			`COMMENT ON ROLE "pgscope_schema_orders_shop" IS '` + note("1", "shop", "8") + `'`,
+		}, dropped: "'orders_sales_clerk'"},
+		{name: "renamed on a direct connection", markers: [][]string{all, marker("sales", note("1", "sales", "8"), "trade=8")}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := cluster(t, "orders", map[string]string{"orders": "1", "other": "2"}, tt.markers...)
+			sql, err := e.RenameSchema("sales", "shop")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			if sql != "" {
+				got = strings.Split(strings.TrimSuffix(body(sql), ";"), "; ")
+				slices.Sort(got[:2])
+			}
+			if diff := cmp.Diff(tt.renamed, got); diff != "" {
+				t.Errorf("renamed (-want +got):\n%s", diff)
+			}
+			if dropped := strings.ReplaceAll(strings.Join(e.DroppedSchemas(), ""), "''", "'"); tt.dropped == "" && dropped != "" || !strings.Contains(dropped, tt.dropped) {
+				t.Errorf("dropped %s", dropped)
 			}
 		})
 	}

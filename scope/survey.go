@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -92,10 +93,15 @@ type marker struct {
 	note    markerComment
 	members []member
 	within  *marker // of a schema's: the marker of its database, where that was found
-	// What schemas the answering session's database has: the one with the OID that the marker names, and the OID of the
-	// one with the name that it names. Of markers of other databases they say nothing.
-	schemaName string
-	schemaOID  uint32
+	// schema is the one of the answering session's database that it is for; zero where that is gone. Of a marker of another
+	// database it says nothing.
+	schema namespace
+}
+
+// namespace is a schema of the answering session's database.
+type namespace struct {
+	oid  uint32
+	name string
 }
 
 type member struct {
@@ -132,6 +138,7 @@ func (q Survey) Answer(rows [][]string) (*Estate, error) {
 			}
 		}
 	}
+	var claims []claim
 	for _, r := range rows {
 		m := byName[r[1]]
 		if m == nil {
@@ -145,12 +152,7 @@ func (q Survey) Answer(rows [][]string) (*Estate, error) {
 			if err != nil {
 				return nil, err
 			}
-			if oid == m.note.SchemaOID {
-				m.schemaName = r[2]
-			}
-			if r[2] == m.note.Schema {
-				m.schemaOID = oid
-			}
+			claims = append(claims, claim{m, namespace{oid, r[2]}})
 		}
 	}
 	for _, m := range e.markers {
@@ -160,7 +162,35 @@ func (q Survey) Answer(rows [][]string) (*Estate, error) {
 			}
 		}
 	}
+	e.seeSchemas(claims)
 	return e, nil
+}
+
+// claim says that a marker names a schema of the answering session's database, by its OID or by its name.
+type claim struct {
+	marker *marker
+	schema namespace
+}
+
+// seeSchemas finds out which schemas markers are for, as an [Inquiry] does: each for the one whose OID its comment has, or else for
+// the one that it names, if that has no marker. Of a dump's markers no OID is right.
+func (e *Estate) seeSchemas(claims []claim) {
+	exact := func(c claim) int {
+		if c.marker.note.OID == e.current && c.marker.note.SchemaOID == c.schema.oid {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(claims, func(a, b claim) int {
+		return cmp.Or(cmp.Compare(exact(a), exact(b)), cmp.Compare(a.marker.name, b.marker.name))
+	})
+	taken := make(map[claim]bool) // by which database's
+	for _, c := range claims {
+		m, place := c.marker, claim{c.marker.outer(), c.schema}
+		if (exact(c) == 0 || m.note.Schema == c.schema.name) && m.schema.oid == 0 && !taken[place] {
+			m.schema, taken[place] = c.schema, true
+		}
+	}
 }
 
 // ofSchema reports whether it is the marker of a schema, not of a whole database.

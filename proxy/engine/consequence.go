@@ -47,7 +47,7 @@ func surveyFor(c rewrite.Change, db scope.Database) (scope.Survey, bool) {
 	case rewrite.RenameDatabase:
 		return scope.Survey{Database: c.Name}, true
 	case rewrite.RenameSchema:
-		return scope.Survey{Database: db.Name}, db.Enrolled
+		return scope.Survey{Database: db.Name}, db.Enrolled || db.Contested != nil
 	default:
 		return scope.Survey{}, false
 	}

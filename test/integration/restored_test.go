@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -63,6 +64,9 @@ func TestRestoredIntoSwappedOIDs(t *testing.T) {
 			t.Errorf("%s: heard %q", sql, heard)
 		}
 	}
+	if heard := d.query("ALTER SCHEMA s RENAME TO s2"); !strings.HasPrefix(heard[0], `ERROR 0A000: roles of database "orders" cannot be told from those of database "billing"`) {
+		t.Errorf("heard %q", heard)
+	}
 	if diff := cmp.Diff([]string{"done GRANT", "ready I"}, d.query("GRANT SELECT ON t TO PUBLIC")); diff != "" {
 		t.Error(diff)
 	}
@@ -110,4 +114,56 @@ func TestRestoredIntoSwappedOIDs(t *testing.T) {
 			t.Errorf("%s: granted to %s", database, got)
 		}
 	}
+}
+
+// TestRestoredSchemas restores a cluster with roles of schemas. The markers keep the OIDs that they had, of which one is that of
+// another schema now. Until a sweep runs in their database, what happens to schemas happens to the roles of those that are named so.
+func TestRestoredSchemas(t *testing.T) {
+	source, c := pgtest.Start(t, pgtest.Options{}), pgtest.Start(t, pgtest.Options{})
+	source.CreateDatabase(t, "another") // so that no OID is the same in the other cluster
+	source.CreateDatabase(t, "orders")
+	source.Psql(t, "orders", "SELECT count(lo_create(0)) FROM generate_series(1, 1000)")
+	start(t, source).psql(t, "orders", "postgres", "CREATE SCHEMA sales; CREATE SCHEMA hr;\nCREATE ROLE sales.clerk; CREATE ROLE hr.boss;\n")
+	sales := strings.TrimSpace(source.Psql(t, "orders", "SELECT 'sales'::regnamespace::oid"))
+
+	c.CreateDatabase(t, "orders")
+	c.Psql(t, "orders", fmt.Sprintf(`CREATE SCHEMA sales; CREATE SCHEMA tmp; CREATE SCHEMA temp; CREATE SCHEMA hr;
+		DO $$ BEGIN WHILE 'hr'::regnamespace::oid < %[1]s LOOP DROP SCHEMA hr; CREATE SCHEMA hr; END LOOP; ASSERT 'hr'::regnamespace::oid = %[1]s; END $$`, sales))
+	c.Psql(t, "postgres", source.Psql(t, "postgres", globals))
+	if warnings, err := provision.Sweep(t.Context(), direct(c).connect(t, "postgres", "postgres").PgConn(), true); err != nil || warnings != nil {
+		t.Fatalf("the sweep says %q, %v", warnings, err)
+	}
+	d := start(t, c).open(t, "orders", "postgres")
+	for _, step := range []struct{ sql, roles string }{
+		{"ALTER SCHEMA hr RENAME TO staff", "orders_sales_clerk orders_staff_boss"},
+		{"DROP SCHEMA tmp", "orders_sales_clerk orders_staff_boss"},
+		{"ALTER SCHEMA sales RENAME TO shop", "orders_shop_clerk orders_staff_boss"},
+		{"DROP SCHEMA temp", "orders_shop_clerk orders_staff_boss"},
+		{"CREATE ROLE shop.late; GRANT shop.clerk TO staff.boss", "orders_shop_clerk orders_shop_late orders_staff_boss"},
+		{"DROP SCHEMA shop", "orders_staff_boss"},
+		{"DROP SCHEMA staff", ""},
+	} {
+		heard := d.query(step.sql)
+		if last := heard[len(heard)-2]; !strings.HasPrefix(last, "done ") {
+			t.Errorf("%s: heard %q", step.sql, heard)
+		}
+		if got := strings.TrimSpace(c.Psql(t, "postgres", "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'orders%'")); got != step.roles {
+			t.Errorf("%s: roles %s", step.sql, got)
+		}
+	}
+}
+
+// TestSchemaMadeAgain: a schema that is made again while a role of its namesake had to stay goes on with that one's marker, and its roles
+// are no dropped schema's.
+func TestSchemaMadeAgain(t *testing.T) {
+	via := lifecycle(t)
+	households(t, via, "orders")
+	schemaRoles(t)
+	estate().Psql(t, "orders", "GRANT SELECT ON t TO orders_sales_clerk; CREATE SCHEMA tmp; CREATE SCHEMA temp")
+	s := via.speaker(t, "orders", "postgres")
+	s.run = func(sql string) error { _, err := s.Exec(t.Context(), sql); return err }
+	s.must(t, "DROP SCHEMA sales CASCADE", "CREATE SCHEMA sales", "CREATE ROLE sales.late", "DROP SCHEMA tmp")
+	wantRoles(t, sorted(ordersRoles, salesRoles, shopRoles, []string{"orders_sales_late"})...)
+	s.must(t, "ALTER SCHEMA sales RENAME TO trade", "DROP SCHEMA temp")
+	wantRoles(t, sorted(ordersRoles, shopRoles, []string{"orders_trade_clerk", "orders_trade_late", "pgscope_schema_orders_trade"})...)
 }
