@@ -71,8 +71,8 @@ type kept struct {
 	failures int
 	ended    time.Time     // of the last run
 	took     time.Duration // the last run
-	// sighted: passwords that the server does not show have been set since the manifest was read.
-	sighted bool
+	// passwords that were set since the manifest was read.
+	passwords reconcile.Passwords
 }
 
 // New returns a keeper that keeps nothing yet.
@@ -121,7 +121,7 @@ func (k *Keeper) load() error {
 	before := k.parts
 	k.parts = make([]*kept, len(source.Parts))
 	for i, p := range source.Parts {
-		now := &kept{Part: p, state: State{Database: p.Database, Outcome: Unknown}}
+		now := &kept{Part: p, state: State{Database: p.Database, Outcome: Unknown}, passwords: make(reconcile.Passwords)}
 		for _, old := range before {
 			if old.Database == p.Database && old.Shared == p.Shared {
 				now.state, now.ended, now.took = old.state, old.ended, old.took
@@ -201,7 +201,7 @@ func (k *Keeper) next() time.Duration {
 // keep looks at one database, and makes it as it should be.
 func (k *Keeper) keep(ctx context.Context, p *kept) {
 	o := p.Part.Options
-	o.DryRun, o.Partial, o.Sighted = k.o.Report, true, p.sighted || k.o.Report
+	o.DryRun, o.Partial, o.Known = k.o.Report, true, p.passwords
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, longest)
 	bounded, span := k.o.Tracer.Begin(bounded, trace.Work{Name: "reconcile"}, trace.Text("db.system.name", "postgresql"), trace.Text("db.namespace", p.Database))
@@ -226,7 +226,6 @@ func (k *Keeper) keep(ctx context.Context, p *kept) {
 		p.failures++
 	case Unknown, InStep, Drifted:
 		p.due, p.failures = p.ended.Add(jitter(k.o.Interval)), 0
-		p.sighted = true
 	}
 	k.metrics.ran(s, report, p.took)
 	k.metrics.count(k.parts)
@@ -242,10 +241,8 @@ func jitter(d time.Duration) time.Duration {
 // tell writes to the log what was done, and what is not as it was the last time.
 func (k *Keeper) tell(s State, report reconcile.Report, err error, changed bool) {
 	log := k.o.Log.With(zap.String("database", s.Database))
-	if report.Applied > 0 {
-		for _, c := range report.Plan.Changes {
-			log.Info("repaired", zap.Stringer("step", c.Step), zap.String("subject", c.Subject), zap.String("reason", c.Reason))
-		}
+	for _, c := range report.Made {
+		log.Info("repaired", fieldsOf(c)...)
 	}
 	switch {
 	case s.Outcome == Failed:
@@ -255,9 +252,15 @@ func (k *Keeper) tell(s State, report reconcile.Report, err error, changed bool)
 		log.Error("the database is not as the manifest has it", zap.Error(err))
 	case s.Outcome == Drifted && changed:
 		for _, c := range report.Plan.Changes {
-			log.Warn("differs from the manifest", zap.Stringer("step", c.Step), zap.String("subject", c.Subject), zap.String("reason", c.Reason))
+			if !c.Blind() {
+				log.Warn("differs from the manifest", fieldsOf(c)...)
+			}
 		}
-	case changed || report.Applied > 0:
-		log.Info("reconciled", zap.String("outcome", string(s.Outcome)), zap.Int("statements", report.Applied))
+	case changed || len(report.Made) > 0:
+		log.Info("reconciled", zap.String("outcome", string(s.Outcome)), zap.Int("statements", len(report.Made)))
 	}
+}
+
+func fieldsOf(c reconcile.Change) []zap.Field {
+	return []zap.Field{zap.Stringer("step", c.Step), zap.String("subject", c.Subject), zap.String("reason", c.Reason)}
 }

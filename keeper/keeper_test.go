@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -29,8 +30,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // record is a log record of the keeper's.
 type record struct {
-	Level, Msg, Database, Outcome, Error, Subject string
-	Statements                                    int
+	Level, Msg, Database, Outcome, Error, Step, Subject string
+	Statements                                          int
 }
 
 // stage is a keeper that runs until the test ends. It looks when it is told to, and not by the clock, unless the test
@@ -304,4 +305,73 @@ func TestTakesOver(t *testing.T) {
 	if r := s.outcome("keep_over", keeper.InStep); r.Statements == 0 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// A password that the server does not show is set once after each reading of the manifest, also where something else cannot be
+// made and is tried again and again; and what is told to be repaired is what was.
+func TestSetsPasswordsOnce(t *testing.T) {
+	c := pgtest.Shared(t)
+	databases(t, c, "keep_blind")
+	c.Psql(t, "postgres", `CREATE ROLE keep_admin LOGIN CREATEROLE; GRANT CREATE ON DATABASE keep_blind TO keep_admin`)
+	t.Cleanup(func() { c.Psql(t, "postgres", `DROP OWNED BY keep_admin CASCADE; DROP ROLE keep_admin`) })
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "secret"), "a password\n")
+	path := filepath.Join(dir, "access.yaml")
+	const text = `roles:
+  - {name: reader, config: {nosuch_parameter: "1"}}
+  - {name: api, login: true, password: {from_file: secret}}
+  - {name: late, login: true, password: {from_file: nosuch/secret}}
+grants:
+  - {role: reader, privileges: [SELECT], object: {type: table, schema: public, name: nosuch}}
+`
+	write(t, path, text)
+	load := func() (keeper.Source, error) {
+		source, err := loader(c, path, "keep_blind")()
+		for i := range source.Parts {
+			source.Parts[i].Connect = func(ctx context.Context, _ string) (*pgconn.PgConn, error) {
+				return pgconn.Connect(ctx, c.DSN("dbname=keep_blind user=keep_admin"))
+			}
+		}
+		return source, err
+	}
+	stored := func() string {
+		return c.Psql(t, "postgres", `SELECT rolpassword FROM pg_authid WHERE rolname = 'keep_blind_api'`)
+	}
+	s := start(t, c, load, func(o *keeper.Options) { o.Interval = time.Second })
+	var repaired []string
+	failures := func(n int) { // reads the log until so many runs have failed
+		t.Helper()
+		for range n {
+			s.until(func(r record) bool {
+				if r.Msg == "repaired" {
+					repaired = append(repaired, r.Step+" "+r.Subject)
+				}
+				return r.Level == "error"
+			})
+		}
+	}
+	failures(1)
+	first := stored()
+	failures(3)
+	if got := stored(); got != first {
+		t.Error("the password was set again, though nobody has read the manifest")
+	}
+	want := []string{"enrol keep_blind", "create role reader", "create role api", "create role late", "set password api"}
+	if diff := cmp.Diff(want, repaired); diff != "" {
+		t.Error("what was repaired:\n", diff)
+	}
+
+	repaired = nil
+	write(t, path, text+"# read again\n")
+	s.until(func(r record) bool { return r.Msg == "repaired" && r.Step == "set password" && r.Subject == "api" })
+	failures(2)
+	if repaired != nil || stored() == first {
+		t.Errorf("after another reading: %v", repaired)
+	}
+
+	if err := os.Mkdir(filepath.Join(dir, "nosuch"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "nosuch", "secret"), "another password\n")
+	s.until(func(r record) bool { return r.Msg == "repaired" && r.Step == "set password" && r.Subject == "late" })
 }

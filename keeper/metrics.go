@@ -66,7 +66,7 @@ func (o Outcome) label() string { return strings.ReplaceAll(string(o), " ", "_")
 
 func (m *metrics) ran(s State, report reconcile.Report, took time.Duration) {
 	m.runs.WithLabelValues(s.Outcome.label()).Inc()
-	m.statements.Add(float64(report.Applied))
+	m.statements.Add(float64(len(report.Made)))
 	m.duration.Observe(took.Seconds())
 }
 

@@ -18,7 +18,6 @@ type applier struct {
 	conn   *pgconn.PgConn
 	extent Extent
 	report *Report
-	done   int
 	failed []error // what a partial run has left out
 }
 
@@ -100,14 +99,14 @@ func (a *applier) transaction(ctx context.Context, conn *pgconn.PgConn, changes 
 	if timeout == 0 {
 		timeout = defaultLockTimeout
 	}
-	applied, undo := a.report.Applied, len(a.report.Undo)
+	made, undo := a.report.Made, a.report.Undo
 	begin := "BEGIN; SET LOCAL lock_timeout TO " + scope.QuoteLiteral(strconv.FormatInt(timeout.Milliseconds(), 10)) + "; SET LOCAL search_path TO ''"
 	if err := run(ctx, conn, begin); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			a.report.Applied, a.report.Undo, a.done = applied, a.report.Undo[:undo], applied
+			a.report.Made, a.report.Undo = made, undo
 			err = errors.Join(err, run(context.WithoutCancel(ctx), conn, "ROLLBACK"))
 		}
 	}()
@@ -189,16 +188,16 @@ func statement(c Change) (string, error) {
 	return alterRole(c.role, "PASSWORD "+scope.QuoteLiteral(v)), nil
 }
 
-// made counts a change, and notes how to take it back.
+// made notes a change, and how to take it back.
 func (a *applier) made(c Change) {
-	a.report.Applied++
+	a.report.Made = append(a.report.Made, c)
 	if c.Undo != "" {
 		a.report.Undo = append(a.report.Undo, c.Undo)
 	} else {
 		a.report.Undo = append(a.report.Undo, "-- cannot be taken back: "+c.Step.String()+" "+scope.QuoteIdent(c.Subject))
 	}
-	if a.done++; a.Progress != nil {
-		a.Progress(a.done, len(a.report.Plan.Changes))
+	if a.Progress != nil {
+		a.Progress(len(a.report.Made), len(a.report.Plan.Changes))
 	}
 }
 

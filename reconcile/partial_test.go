@@ -19,8 +19,8 @@ func TestPartial(t *testing.T) {
 	// The server refuses one, and nobody could have known.
 	o.Desired.Roles[0].Settings = []access.Setting{{Name: "nosuch_parameter", Value: "1"}}
 
-	if r, err := Run(t.Context(), o); err == nil || r.Applied > 0 {
-		t.Fatalf("a run that is not partial: %d statements, %v", r.Applied, err)
+	if r, err := Run(t.Context(), o); err == nil || len(r.Made) > 0 {
+		t.Fatalf("a run that is not partial: %d statements, %v", len(r.Made), err)
 	}
 	o.Partial = true
 	for range 2 {
@@ -48,7 +48,7 @@ func TestStandby(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	o.Wait = false
-	if r, err := Run(t.Context(), o); err != nil || !r.Standby || r.Applied > 0 || len(r.Plan.Changes) == 0 {
+	if r, err := Run(t.Context(), o); err != nil || !r.Standby || len(r.Made) > 0 || len(r.Plan.Changes) == 0 {
 		t.Errorf("beside another: %+v, %v", r, err)
 	}
 	if err := release(); err != nil {
@@ -57,7 +57,7 @@ func TestStandby(t *testing.T) {
 	// The server ends the session behind the client's back.
 	b.sql(`DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = 'postgres'))
 LOOP PERFORM pg_sleep(0.01); END LOOP; END $$`)
-	if r, err := Run(t.Context(), o); err != nil || r.Standby || r.Applied == 0 {
+	if r, err := Run(t.Context(), o); err != nil || r.Standby || len(r.Made) == 0 {
 		t.Errorf("alone: %+v, %v", r, err)
 	}
 	b.settled(o)

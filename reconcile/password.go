@@ -17,6 +17,7 @@ import (
 	"github.com/xdg-go/stringprep"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // iterations of the hash, as the server itself has it (SCRAM_SHA_256_DEFAULT_ITERATIONS, src/include/common/scram-common.h).
@@ -25,6 +26,17 @@ const (
 	maxIterations = 1 << 22 // a stored verifier with more is not compared: it would take minutes
 	saltLength    = 16
 )
+
+// Passwords are the roles whose passwords are known to be set.
+type Passwords map[scope.Cluster]bool
+
+func (p Passwords) add(made []Change) {
+	for _, c := range made {
+		if p != nil && c.password != nil {
+			p[c.role] = true
+		}
+	}
+}
 
 // secret reads the password. An empty one is an error: the server would take it for none.
 func secret(p *access.Password) (string, error) {

@@ -33,7 +33,7 @@ func TestPasswords(t *testing.T) {
 		r := role("user")
 		r.Login, r.Password = true, &access.Password{FromFile: file}
 		o := b.options(&access.Desired{Roles: []access.Role{r}})
-		if got := b.apply(o); got.Applied == 0 || strings.Contains(got.Plan.Changes[0].SQL, password) {
+		if got := b.apply(o); len(got.Made) == 0 || strings.Contains(got.Plan.Changes[0].SQL, password) {
 			t.Errorf("%q: %v", password, got.Plan.Changes)
 		}
 		b.settled(o)

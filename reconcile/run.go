@@ -28,9 +28,10 @@ type Options struct {
 
 	DryRun bool   // observe and plan only
 	Expect string // the fingerprint of the plan that was agreed to; empty for any
-	// Sighted leaves passwords alone that the server does not show: without, they are set in every run.
-	Sighted bool
-	Wait    bool // wait while another process applies to the cluster; without, [Report.Standby] tells of it
+	// Known are the passwords that are left alone where the server does not show them. Run adds those that it sets; nil: all are
+	// set in every run.
+	Known Passwords
+	Wait  bool // wait while another process applies to the cluster; without, [Report.Standby] tells of it
 	// Partial makes the changes that can be made where others cannot: the trouble of one role is not that of the rest. The
 	// error then tells what was left out.
 	Partial bool
@@ -44,9 +45,9 @@ type Options struct {
 // Report is what a run found and did.
 type Report struct {
 	Plan        Plan
-	Fingerprint string // of the state and the plan, see [Fingerprint]
-	Standby     bool   // another process was applying: nothing was done
-	Applied     int    // statements that took effect
+	Fingerprint string   // of the state and the plan, see [Fingerprint]
+	Standby     bool     // another process was applying: nothing was done
+	Made        []Change // those of the plan that took effect
 	Undo        []string
 	Proof       *Proof // of a run that only made roles members of markers
 
@@ -106,15 +107,16 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 		a := &applier{Options: o, conn: conn, extent: extent, report: &report}
 		applying, span := trace.Child(ctx, "apply")
 		err = a.apply(applying)
-		span.Set(trace.Count("pgscope.statements", report.Applied))
+		span.Set(trace.Count("pgscope.statements", len(report.Made)))
 		span.End(err)
-		if err == nil || !passing(err) || attempt == attempts || report.Applied > 0 {
+		if err == nil || !passing(err) || attempt == attempts || len(report.Made) > 0 {
 			break
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return report, err
 		}
 	}
+	o.Known.add(report.Made)
 	if err != nil {
 		return report, err
 	}
@@ -154,7 +156,7 @@ func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (
 	plan := NewPlan(o.Desired, state, o.Mode)
 	plan.Problems = append(plan.Problems, extent.unread...)
 	plan.Changes = slices.DeleteFunc(plan.Changes, func(c Change) bool {
-		return o.Sighted && c.Blind() || slices.ContainsFunc(extent.unread, func(p Problem) bool { return c.password != nil && c.password.Place == p.Place })
+		return c.Blind() && o.Known[c.role] || slices.ContainsFunc(extent.unread, func(p Problem) bool { return c.password != nil && c.password.Place == p.Place })
 	})
 	span.Set(trace.Count("pgscope.changes", len(plan.Changes)), trace.Count("pgscope.problems", len(plan.Problems)))
 	span.End(nil)

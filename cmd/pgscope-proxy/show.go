@@ -86,8 +86,8 @@ func count(n int, what string) string {
 func summary(r result) string {
 	text := count(len(r.Plan.Changes), "change")
 	switch {
-	case r.Applied > 0:
-		text += ", " + count(r.Applied, "statement") + " applied"
+	case len(r.Made) > 0:
+		text += ", " + count(len(r.Made), "statement") + " applied"
 	case len(r.Plan.Changes) == 0:
 		text = "nothing to change"
 	}
@@ -156,7 +156,7 @@ type findingJSON struct {
 }
 
 func jsonOf(r result) planJSON {
-	j := planJSON{Database: r.database, Applied: r.Applied, Changes: []changeJSON{}, Problems: []problemJSON{}}
+	j := planJSON{Database: r.database, Applied: len(r.Made), Changes: []changeJSON{}, Problems: []problemJSON{}}
 	for _, c := range r.Plan.Changes {
 		x := changeJSON{Step: c.Step.String(), Database: c.Database, Subject: c.Subject, Reason: c.Reason, SQL: c.SQL}
 		for _, p := range c.Places {
