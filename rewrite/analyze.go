@@ -39,7 +39,7 @@ type Analysis struct {
 	names      []scope.Name
 	asksUser   bool
 	changes    []Change
-	alone      bool // the text is one statement
+	alone      bool // the text is one statement, and nothing else
 	leave      int  // the byte where its part ends that leaves a failed transaction; 0: none, or roles are named before
 	results    Results
 }
@@ -132,16 +132,19 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 			a, refusal = nil, &Error{Error: notRead(p)}
 		}
 	}()
+	var pieces []piece
 	src, refusal := readable(sql, o)
-	if refusal != nil {
-		if !MayNameRole([]byte(sql)) {
-			return nil, nil // a query at most: what it shows of roles is the cluster's, and it changes nothing
+	if refusal == nil {
+		if pieces, refusal = parse(src.text, reading{Options: o, unsure: setsStrings(src.text)}); refusal != nil {
+			refusal = src.clientError(refusal)
 		}
-		return nil, refusal
 	}
-	pieces, refusal := parse(src.text, reading{Options: o, unsure: setsStrings(src.text)})
-	if refusal != nil {
-		return nil, src.clientError(refusal)
+	switch {
+	case refusal == nil:
+	case MayNameRole([]byte(sql)) || setsSettings([]byte(sql)):
+		return nil, refusal
+	default:
+		return nil, nil // a query at most: what it shows of roles is the cluster's, and it changes nothing
 	}
 	a = &Analysis{source: src}
 	for _, p := range pieces {
@@ -157,7 +160,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	}
 	schemas := make(map[string]bool)
 	a.collect(a.statements, make(map[scope.Name]bool), schemas)
-	a.alone = len(pieces) == 1 && pieces[0].tree != nil && len(pieces[0].tree.Stmts) == 1
+	a.alone = len(pieces) == 1 && len(pieces[0].tree.GetStmts()) == 1
 	for i := range a.changes {
 		a.changes[i].Alone = a.alone
 	}
@@ -175,7 +178,9 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
 	for i := range list {
 		a.asksUser = a.asksUser || list[i].users != nil || list[i].schemaOf.what != noExtra || list[i].standard != nil
-		a.changes = append(a.changes, list[i].changes...)
+		if list[i].refusal == nil {
+			a.changes = append(a.changes, list[i].changes...)
+		}
 		for _, n := range list[i].names {
 			if full := n.full(); !seen[full] {
 				seen[full] = true
@@ -232,7 +237,7 @@ func (p piece) statements() (list []statement) {
 		start, end := p.tokens.list[0].start, p.tokens.list[len(p.tokens.list)-1].end
 		return []statement{{start: start, end: end, refusal: p.unread, allRoles: none, md5: none}}
 	}
-	for _, raw := range p.tree.Stmts {
+	for _, raw := range p.tree.GetStmts() {
 		if s := readStatement(p, raw); s != nil {
 			list = append(list, *s)
 		}
@@ -261,7 +266,7 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	r.tokens = t
 	r.start, r.end = t.list[0].start, t.list[len(t.list)-1].end
 	r.allRoles, r.md5 = none, none
-	r.readExtensions()
+	r.readExtensions(start, end)
 	walk(raw.Stmt.ProtoReflect(), r.node)
 	for _, column := range p.named(raw.Stmt) {
 		if targets := raw.Stmt.GetSelectStmt().GetTargetList(); column < len(targets) {

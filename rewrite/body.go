@@ -169,7 +169,7 @@ func readBlock(r *reader, s layers) (body, *Error) {
 	text := s[len(s)-1].text
 	list, err := scan(text)
 	if err != nil {
-		return b, unreadable(err, text, 0, r.Options)
+		return b, unreadable(err, text, text, 0, r.Options)
 	}
 	if _, deep := tooDeep(list); deep {
 		return b, unreadBody(errors.New("it is too complex"))
@@ -193,13 +193,11 @@ func readBlock(r *reader, s layers) (body, *Error) {
 			}
 			continue
 		}
-		p, err := parseFragment(f, inner)
-		switch {
-		case err == nil:
-			b.statements = append(b.statements, p.statements()...)
-		case bearsRole(f.tokens):
-			return b, unreadable(err, text, p.base, r.Options)
+		p, failure := parseFragment(f, inner)
+		if failure != nil && bearsRole(f.tokens) {
+			return b, failure
 		}
+		b.statements = append(b.statements, p.statements()...)
 	}
 	if computed {
 		b.noteStrings(tokens{text, list}, executed)
@@ -214,7 +212,7 @@ func readBlock(r *reader, s layers) (body, *Error) {
 var intoWords = []string{"select", "with", "insert", "update", "delete", "merge", "values", "table"}
 
 // parseFragment parses a part of a block.
-func parseFragment(f fragment, rd reading) (piece, error) {
+func parseFragment(f fragment, rd reading) (piece, *Error) {
 	t := f.tokens
 	start, end := t.list[0].start, t.list[len(t.list)-1].end
 	p := piece{reading: rd, base: start, tokens: t}
@@ -287,12 +285,12 @@ func (r *reader) readExecuted(f fragment, rd reading) (found []statement, read b
 	for t.kind(0) == tokenOpen && t.kind(len(t.list)-1) == tokenClose && len(t.list) > len("()") {
 		t.list = t.list[1 : len(t.list)-1]
 	}
-	p, err := parseFragment(fragment{sqlExpression, t}, rd)
-	if err != nil { // as of ('a') || ('b'), without its parentheses
-		p, err = parseFragment(f, rd)
+	p, failure := parseFragment(fragment{sqlExpression, t}, rd)
+	if failure != nil { // as of ('a') || ('b'), without its parentheses
+		p, failure = parseFragment(f, rd)
 		t = f.tokens
 	}
-	if err != nil {
+	if failure != nil {
 		return nil, false // the server will say so
 	}
 	inner := &reader{piece: p}

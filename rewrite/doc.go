@@ -39,6 +39,7 @@
 //	a statement that does not parse and may name a role            refused: whole, as the server does, where its grammar is the
 //	                                                               parser's ([Analyze] returns an [Error]); else in place
 //	a statement that does not parse and names none                 forwarded: the server gives its own error
+//	a query that cannot be read: too deep, of unknown characters   forwarded, unless it may call set_config
 //
 // # Queries of the catalogs
 //

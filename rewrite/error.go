@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -22,6 +23,11 @@ const (
 type Error struct {
 	scope.Error
 	Position int // 1-based character in the client's text, as the P field of an ErrorResponse; 0 for none
+}
+
+// syntaxErrorAt is what the server says of a token that its grammar stops at (scanner_yyerror, scan.l).
+func syntaxErrorAt(token string) scope.Error {
+	return scope.Error{Code: codeSyntaxError, Message: fmt.Sprintf(`syntax error at or near "%s"`, token)}
 }
 
 // at returns the error with the position of a byte of the text.

@@ -14,13 +14,15 @@ import (
 
 // The grammar is PostgreSQL's own, and two things that may stand before a role's name are not in it. A text is parsed as
 // it is first. Only where that fails, and fails there, they are replaced by blanks of the same length, so that offsets stay;
-// so roles and tables called dbonly go on working.
+// so roles and tables called dbonly go on working. One that then belongs to no role's name is the syntax error that it was.
 
 // extension is one thing in a statement that PostgreSQL's grammar does not know.
 type extension struct {
-	kind   extensionKind
-	words  []token // without comments between them
-	schema string  // of a qualifier
+	kind    extensionKind
+	words   []token // without comments between them
+	schema  string  // of a qualifier
+	stop    int     // the byte where the grammar stopped at it
+	failure scope.Error
 }
 
 type extensionKind int
@@ -92,16 +94,20 @@ func findQualifier(t tokens, i int) (begin, end int) {
 // stopsAtExtension returns the extension that may be why the parser failed, and its first token.
 func (p piece) stopsAtExtension(err error, text string) (extension, int, bool) {
 	var failure *parser.Error
-	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Message, "syntax error") {
+	if !errors.As(err, &failure) || !strings.HasPrefix(failure.Message, "syntax error") || roleless(p.tokens) {
 		return extension{}, 0, false
 	}
-	stop := p.tokens.index(p.base + byteOffset(text, failure.Cursorpos))
+	at := p.base + byteOffset(text, failure.Cursorpos)
+	stop := p.tokens.index(at)
 	for _, row := range extensionTable {
 		begin, end := row.find(p.tokens, stop)
 		if begin == none {
 			continue
 		}
-		x := extension{kind: row.kind, words: slices.Clone(p.tokens.list[begin:end])}
+		x := extension{
+			kind: row.kind, words: slices.Clone(p.tokens.list[begin:end]), stop: at,
+			failure: scope.Error{Code: codeSyntaxError, Message: failure.Message},
+		}
 		if x.kind == qualifier {
 			s, _, err := p.tokens.name(begin)
 			if err != nil {
@@ -116,10 +122,11 @@ func (p piece) stopsAtExtension(err error, text string) (extension, int, bool) {
 
 func (x extension) start() int { return x.words[0].start }
 
-// readExtensions finds the extensions of the statement, and whether DBONLY stands before its ROLE, USER or GROUP.
-func (r *reader) readExtensions() {
+// readExtensions finds the extensions of the statement, which stands in the bytes [start, end), and whether DBONLY stands before its
+// ROLE, USER or GROUP.
+func (r *reader) readExtensions(start, end int) {
 	for _, x := range r.extended {
-		if x.start() < r.tokens.list[0].start || x.start() > r.end {
+		if x.start() < start || x.start() >= end {
 			continue
 		}
 		r.blanked = append(r.blanked, x)
@@ -155,7 +162,7 @@ func (r *reader) extend(n *name) {
 }
 
 // before returns the extensions that belong to the name at the byte: between it and the token before it, or, for DBONLY, the
-// ROLE, USER or GROUP that stands before it and the token before that.
+// ROLE, USER or GROUP [IF EXISTS] that stands before it and the token before that.
 func (r *reader) before(start int) (list []int) {
 	if len(r.blanked) == 0 {
 		return nil
@@ -167,10 +174,14 @@ func (r *reader) before(start int) (list []int) {
 		return r.tokens.list[token].end
 	}
 	last := r.tokens.index(start) - 1
+	keyword := last
+	if r.tokens.kind(last) == pg.Token_EXISTS && r.tokens.kind(last-1) == pg.Token_IF_P {
+		keyword = last - 2
+	}
 	for i, x := range r.blanked {
 		from := end(last)
-		if x.kind == dbonly && r.tokens.isRoleKeyword(last) {
-			from = end(last - 1)
+		if x.kind == dbonly && r.tokens.isRoleKeyword(keyword) {
+			from = end(keyword - 1)
 		}
 		if from <= x.start() && x.start() < start {
 			list = append(list, i)
@@ -179,14 +190,15 @@ func (r *reader) before(start int) (list []int) {
 	return list
 }
 
-// leftOver refuses a statement with a schema where no role's name is: the server knows no such thing either.
+// leftOver refuses a statement with an extension that belongs to no role's name: the server knows no such thing either. Where nothing
+// is put into the statement, and it has no place for a role, it goes to the server as it is, which says so.
 func (r *reader) leftOver() {
-	if len(r.names) == 0 && !bearsRole(r.tokens) {
-		return // it says so
+	if len(r.names) == 0 && r.idle() && !bearsRole(r.tokens) {
+		return
 	}
 	for i, x := range r.blanked {
-		if x.kind == qualifier && !r.taken[i] {
-			r.refuse(x.words[len(x.words)-1].start, scope.Error{Code: codeSyntaxError, Message: `syntax error at or near "."`})
+		if !r.taken[i] {
+			r.refuse(x.stop, x.failure)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -27,8 +28,12 @@ func (a *Analysis) Leave() (first, rest string, ok bool) {
 	return first, strings.Repeat(" ", utf8.RuneCountInString(first)) + sql[a.leave:], true
 }
 
-// leavesAt returns the byte behind the first such statement, and its semicolon; 0 where there is none.
+// leavesAt returns the byte behind the first such statement, and its semicolon; 0 where there is none, or where some of the text
+// does not parse: then the server may take none of it.
 func leavesAt(pieces []piece) int {
+	if slices.ContainsFunc(pieces, func(p piece) bool { return p.tree == nil }) {
+		return 0
+	}
 	for _, p := range pieces {
 		for _, raw := range p.tree.GetStmts() {
 			end := p.base + int(raw.StmtLocation+raw.StmtLen)

@@ -62,8 +62,10 @@ func (r *reader) setRole(n *pg.VariableSetStmt, kind policy.Kind, nobody string)
 	r.local = n.IsLocal
 	for _, a := range n.Args {
 		inTree, offset := constant(a)
-		if offset == none {
-			continue // a parameter, which the parser takes here, and no server
+		if p := a.GetParamRef(); p != nil { // which the parser takes here, and no server
+			i := r.tokens.index(r.base + int(p.Location))
+			r.refuse(r.tokens.list[i].start, syntaxErrorAt(r.tokens.text(i)))
+			return
 		}
 		i := r.tokens.index(r.base + int(offset))
 		if inTree == nobody && nobody != "" && r.before(r.base+int(offset)) == nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"github.com/pganalyze/pg_query_go/v6/parser"
@@ -27,15 +26,15 @@ const (
 // piece is a part of a text that was parsed by itself: the whole text, or where that does not parse, a statement of it.
 type piece struct {
 	reading
-	unread   *Error // why it could not be read; then there is no tree
-	base     int    // where it begins in the text
-	tree     *pg.ParseResult
-	extended []extension // what in it the grammar does not know; it is not among the tokens
+	unread   *Error          // why it is refused: it could not be read, and may name a role
+	base     int             // where it begins in the text; of one that something was put before, to be parsed, that much earlier
+	tree     *pg.ParseResult // nil where it could not be read
+	extended []extension     // what in it the grammar does not know; it is not among the tokens
 	tokens   tokens
 }
 
-// parse reads a text into pieces. The pieces that do not parse and name no role are left out: the server says of
-// them what is wrong. An error where a text cannot be read and may name a role.
+// parse reads a text into pieces, all of it: of those that do not parse and name no role the server says what is wrong.
+// An error where a text cannot be read and may name a role.
 //
 // A server whose grammar is not newer than the parser's refuses a text as a whole where one of its statements does not
 // parse, so the text is refused; of any other server that statement alone is.
@@ -45,7 +44,7 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 		if !roleWords.in([]byte(sql)) {
 			return nil, nil
 		}
-		return nil, unreadable(err, sql, 0, rd.Options)
+		return nil, unreadable(err, sql, sql, 0, rd.Options)
 	}
 	all := tokens{sql, list}
 	if i, deep := tooDeep(list); deep {
@@ -61,16 +60,14 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 	}
 	var pieces []piece
 	for _, part := range split(all) {
-		p, err := parsePiece(part, rd)
-		switch {
-		case err == nil:
-			pieces = append(pieces, p)
-		case bearsRole(part) && rd.newerServer():
-			p.unread = unreadable(err, sql, p.base, rd.Options)
-			pieces = append(pieces, p)
-		case bearsRole(part):
-			return nil, unreadable(err, sql, p.base, rd.Options)
+		p, failure := parsePiece(part, rd)
+		if failure != nil && bearsRole(part) {
+			if !rd.newerServer() {
+				return nil, failure
+			}
+			p.unread = failure
 		}
+		pieces = append(pieces, p)
 	}
 	return pieces, nil
 }
@@ -81,7 +78,7 @@ func (o Options) newerServer() bool {
 }
 
 // parsePiece parses one statement.
-func parsePiece(t tokens, rd reading) (piece, error) {
+func parsePiece(t tokens, rd reading) (piece, *Error) {
 	start, end := t.list[0].start, t.list[len(t.list)-1].end
 	p := piece{reading: rd, base: start, tokens: t}
 	return p.parse(t.sql[start:end])
@@ -89,7 +86,7 @@ func parsePiece(t tokens, rd reading) (piece, error) {
 
 // parse parses the piece, of which text is what the parser shall see. Where the grammar stops at an extension of it, that
 // is taken out, and the text parsed again. Then it tries what stands in for newer grammars.
-func (p piece) parse(text string) (piece, error) {
+func (p piece) parse(text string) (piece, *Error) {
 	whole := p
 	tree, err := pg.Parse(text)
 	for replaced := false; err != nil; tree, err = pg.Parse(text) {
@@ -103,11 +100,14 @@ func (p piece) parse(text string) (piece, error) {
 			continue
 		}
 		if replaced || !p.newerServer() {
-			return whole, err
+			break
 		}
 		if text, replaced = standIn(p.tokens, text, p.base, p.ServerVersion); !replaced {
-			return whole, err
+			break
 		}
+	}
+	if err != nil {
+		return whole, unreadable(err, text, p.tokens.sql, p.base, p.Options)
 	}
 	p.tree = tree
 	return p, nil
@@ -203,13 +203,14 @@ func tooDeep(list []token) (int, bool) {
 }
 
 // bearsRole reports whether a statement that does not parse may name a role. The kinds of statements that have no
-// place for one in any version are let off, whatever their columns are called.
+// place for one in any version are let off, whatever their columns are called, unless they may call set_config.
 func bearsRole(t tokens) bool {
-	if t.find(tokenSemicolon) == len(t.list) && roleless(t) {
-		return false
-	}
+	passes := roleless(t)
 	for i, k := range t.list {
 		switch {
+		case setsSettings([]byte(t.text(i))):
+			return true
+		case passes:
 		case k.kind == pg.Token_UIDENT:
 			return true
 		case k.kind == pg.Token_IDENT && roleSetting(strings.Trim(t.text(i), `"`)):
@@ -221,8 +222,16 @@ func bearsRole(t tokens) bool {
 	return false
 }
 
-// roleless reports whether one statement is of a kind that no role can stand in.
+// setsSettings reports whether a text may call set_config, by which a query sets the role.
+func setsSettings(sql []byte) bool {
+	return hasWord(sql, func(w []byte) bool { return is(w, "set_config") })
+}
+
+// roleless reports whether the tokens are one statement, of a kind that no role can stand in.
 func roleless(t tokens) bool {
+	if t.find(tokenSemicolon) < len(t.list) {
+		return false
+	}
 	switch t.kind(0) {
 	case pg.Token_SELECT, pg.Token_INSERT, pg.Token_UPDATE, pg.Token_DELETE_P, pg.Token_MERGE, pg.Token_WITH,
 		pg.Token_VALUES, pg.Token_TABLE, pg.Token_COPY:
@@ -250,8 +259,8 @@ func roleSetting(name string) bool {
 	return ok || is([]byte(word), "pgscope")
 }
 
-// unreadable says why a text that may name a role is refused. base is where the part that was parsed begins.
-func unreadable(err error, sql string, base int, o Options) *Error {
+// unreadable says why a text that may name a role is refused. parsed is what the parser has seen of it, and begins at base.
+func unreadable(err error, parsed, sql string, base int, o Options) *Error {
 	failure := (*parser.Error)(nil)
 	if !errors.As(err, &failure) {
 		return &Error{Error: notRead(err)}
@@ -264,7 +273,7 @@ func unreadable(err error, sql string, base int, o Options) *Error {
 	if failure.Cursorpos == 0 {
 		return &Error{Error: e}
 	}
-	return &Error{Error: e, Position: utf8.RuneCountInString(sql[:base]) + failure.Cursorpos}
+	return at(e, sql, min(max(base+byteOffset(parsed, failure.Cursorpos), 0), len(sql)))
 }
 
 // notRead is the error for what may be right, but was not understood.

@@ -172,14 +172,14 @@ func templateTrees(p piece, o Options) []*pg.ParseResult {
 	if text == nil {
 		return nil
 	}
-	tree, err := pg.Parse(asRead(text[len(text)-1].text, o))
-	if err != nil {
-		return nil
-	}
 	if parts := operands(column.Val); len(parts) > 1 {
 		column.Val = pg.MakeListNode(slices.DeleteFunc(parts, func(n *pg.Node) bool { return n.GetAConst().GetSval() != nil }))
 	} else {
 		column.Val.GetFuncCall().Args[0] = pg.MakeStrNode("")
+	}
+	tree, err := pg.Parse(asRead(text[len(text)-1].text, o))
+	if err != nil {
+		return nil
 	}
 	return []*pg.ParseResult{tree}
 }

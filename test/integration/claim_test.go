@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -82,6 +83,39 @@ func TestSetRoleThatIsKnown(t *testing.T) {
 	both("SELECT", "DROP ROLE orders_boss; CREATE ROLE boss")
 	same("SET ROLE boss", who, "RESET ROLE")
 	both("DROP ROLE boss", "DROP ROLE boss")
+}
+
+// TestSetRoleAmongOthers: only a text that is nothing but SET ROLE goes as a claim, whatever of the rest can be read.
+func TestSetRoleAmongOthers(t *testing.T) {
+	via := both(t)
+	var ends []*pgconn.PgConn
+	for _, e := range []endpoint{direct(plain()), via} {
+		e.open(t, "orders", "postgres").query("CREATE ROLE reader; GRANT CREATE ON SCHEMA public TO reader; CREATE TABLE t (a int); GRANT ALL ON t TO reader; INSERT INTO t VALUES (1)")
+		c, err := e.connectWith(t, "orders", "postgres", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, c)
+	}
+	for _, sql := range []string{
+		"SET ROLE reader",
+		"SET ROLE reader; SELEC 1",
+		"SET ROLE reader; UPDATE t SET a = 7 RETURNING WITH (OLD AS o) o.a", // SQL from PostgreSQL 18 on
+		"SET ROLE reader; SELECT 1 1; SELECT 2",
+		"SELEC 1; SET ROLE reader",
+		"SET ROLE reader; ; SELECT 1a1",
+		"SET role TO reader, $1",
+		"SET role TO reader, DEFAULT",
+		"SET LOCAL ROLE reader; SELEC 1",
+		"BEGIN; SET LOCAL ROLE reader; SELEC 1",
+		"SET SESSION ROLE reader SELECT",
+	} {
+		for _, sql := range []string{sql, "SELECT current_user::text, a FROM t", "ROLLBACK; RESET ROLE"} {
+			if want, got := told(t, ends[0], sql), told(t, ends[1], sql); want != got && !unread(t, want, got) {
+				t.Errorf("%s: direct %q, through the proxy %q", sql, want, got)
+			}
+		}
+	}
 }
 
 // TestClaimsOfAList: what the list told of a role's membership is what its claims go by, also when another statement has asked about the role since.

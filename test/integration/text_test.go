@@ -215,6 +215,68 @@ func TestNewerSyntax(t *testing.T) {
 	}
 }
 
+// unread reports whether the proxy says of a syntax error that it cannot read the text, as it does of what may name a role where the
+// server's grammar is newer than its own.
+func unread(t testing.TB, direct, proxied string) bool {
+	return major(t, scoped()) >= 18 && strings.Contains(direct, "42601 ") && strings.Contains(proxied, "0A000 this statement could not be read")
+}
+
+// TestSyntaxErrors: what the server takes for no SQL, and what the proxy does not know, runs as it does on the server, or not at all.
+func TestSyntaxErrors(t *testing.T) {
+	via := both(t)
+	const make = `CREATE ROLE reader; CREATE SCHEMA sales; CREATE SCHEMA hr; CREATE TABLE t (id int, owner text);
+		INSERT INTO t SELECT 7, 'postgres' FROM generate_series(1, 3)`
+	connect := func(e endpoint) *pgconn.PgConn {
+		c, err := e.connectWith(t, "orders", "postgres", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, e := range []endpoint{direct(plain()), via} {
+		if got := told(t, connect(e), make); !strings.HasSuffix(got, "INSERT 0 3") {
+			t.Fatal(got)
+		}
+	}
+	if got := told(t, connect(via), "CREATE ROLE sales.buyer"); got != "CREATE ROLE" {
+		t.Fatal(got)
+	}
+	onPlain, onScoped := connect(direct(plain())), connect(via) // which begin with a list of the roles
+	const state = `SELECT current_user::text, string_agg(n, ' ' ORDER BY n) FROM (
+		SELECT nspname::text FROM pg_namespace WHERE nspname !~ '^pg_' UNION ALL SELECT datname FROM pg_database UNION ALL SELECT t::text FROM t) x (n)`
+	many := strings.Repeat("id = 1 OR ", 1000) + "id = 7"
+	for _, sql := range []string{
+		"DROP SCHEMA billing.sales CASCADE",
+		"DROP SCHEMA hr, billing.sales",
+		"DROP SCHEMA IF EXISTS sales.sales, hr",
+		"DROP SCHEMA DBONLY sales",
+		"DROP DATABASE a.orders",
+		"DROP DATABASE DBONLY orders",
+		"ALTER SCHEMA a.sales RENAME TO b",
+		"ALTER SCHEMA sales RENAME TO a.b",
+		"ALTER DATABASE a.orders RENAME TO b",
+		"CREATE DATABASE a.b",
+		"CREATE DATABASE b TEMPLATE a.orders",
+		"DELETE FROM t WHERE user.id = 7 AND owner = current_user",
+		"DELETE FROM t WHERE é.user.id = 7 AND owner = current_user",
+		"SELECT r.rolname r.oid FROM pg_roles r",
+		"SELECT current_user DBONLY x",
+		"SET search_path TO sales.\"$user\"",
+		"SET sales.search_path.x TO DEFAULT",
+		"SET hr.pgscope.mode TO 'off'",
+		"DO $$ BEGIN DELETE FROM t WHERE user.id = 7 AND owner = current_user; END $$",
+		"EXPLAIN (COSTS OFF) SELECT * FROM t WHERE " + many,
+		"SELECT count(*) FROM t WHERE owner = current_user AND (" + many + ")",
+		"SELECT 'current_user",
+	} {
+		for _, sql := range []string{sql, state, "RESET ROLE"} {
+			if want, got := told(t, onPlain, sql), told(t, onScoped, sql); want != got && !unread(t, want, got) {
+				t.Errorf("%.100s: direct %.200q, through the proxy %.200q", sql, want, got)
+			}
+		}
+	}
+}
+
 // TestIdiom runs what every migration says twice in two databases.
 func TestIdiom(t *testing.T) {
 	const script = `DO $$ BEGIN
