@@ -29,7 +29,7 @@ func (r reference) forTexts() bool {
 }
 
 // readCatalog finds the references of a statement. Of those that store expressions for later (views, policies, defaults,
-// functions), only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
+// functions), and where no subquery may stand, only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {
 	c := catalogReader{reader: r}
 	switch n := stmt.GetNode().(type) {
@@ -52,7 +52,7 @@ func (r *reader) readCatalog(stmt *pg.Node) {
 			c.copyRelation(n.CopyStmt)
 		}
 	}
-	if c.references == nil && storesExpressions(stmt) {
+	if c.references == nil && (storesExpressions(stmt) || takesNoSubquery(stmt)) {
 		c.stored(stmt)
 	}
 }
@@ -109,12 +109,10 @@ func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
 		return
 
 	case *pg.SQLValueFunction:
-		switch n.Op {
-		case pg.SQLValueFunctionOp_SVFOP_CURRENT_USER, pg.SQLValueFunctionOp_SVFOP_CURRENT_ROLE,
-			pg.SQLValueFunctionOp_SVFOP_SESSION_USER, pg.SQLValueFunctionOp_SVFOP_USER:
-			if slices.Contains(c.inRows, m) {
-				return
-			}
+		if slices.Contains(c.inRows, m) {
+			return
+		}
+		if saysUser(n) {
 			c.wrap(shortName, c.token(n.Location), n)
 		}
 	case *pg.ColumnRef:

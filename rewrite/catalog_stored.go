@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -8,7 +10,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// storesExpressions tells the statements whose expressions the server keeps, and runs without the proxy.
+// storesExpressions tells the statements whose expressions the server keeps, and runs without the proxy. CREATE STATISTICS is left out, as
+// what it keeps has no results that anybody sees, and so are those whose expressions have to be immutable: of indexes, publications.
 func storesExpressions(stmt *pg.Node) bool {
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_CreateStmt, *pg.Node_CreateForeignTableStmt, *pg.Node_AlterTableStmt, *pg.Node_CreateDomainStmt, *pg.Node_AlterDomainStmt,
@@ -22,46 +25,66 @@ func storesExpressions(stmt *pg.Node) bool {
 	}
 }
 
-// stored finds CURRENT_USER and its like in what the server keeps.
+// takesNoSubquery tells the statements whose expressions run at once, and may not hold a subquery.
+func takesNoSubquery(stmt *pg.Node) bool {
+	switch n := stmt.GetNode().(type) {
+	case *pg.Node_CallStmt, *pg.Node_ExecuteStmt:
+		return true
+	case *pg.Node_CopyStmt:
+		return n.CopyStmt.IsFrom // WHERE
+	default:
+		return false
+	}
+}
+
+// stored finds CURRENT_USER and its like in what the server keeps, or where no subquery may stand in for it.
 func (c *catalogReader) stored(stmt *pg.Node) {
 	walk(stmt.ProtoReflect(), func(m proto.Message) {
 		switch n := m.(type) {
 		case *pg.SQLValueFunction:
-			if name, _ := figureName(n); name != "" {
+			if saysUser(n) {
 				c.wrap(storedName, c.token(n.Location), n)
 			}
 		case *pg.ResTarget: // a view's column without a name has that of the key word
-			if end := c.unnamed(n); end != none {
-				c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(columnName(n.Val))})
+			if f := figureName(n.Val); n.Name == "" && n.Val != nil {
+				if word, ok := f.node.(*pg.SQLValueFunction); ok && saysUser(word) {
+					end := c.columnEnd(n)
+					c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(f.name)})
+				}
 			}
 		}
 	})
 }
 
-// unnamed returns where a column ends that has its name from CURRENT_USER or its like, by itself or cast; none for others,
-// and where that cannot be told.
-func (c *catalogReader) unnamed(n *pg.ResTarget) int {
-	inner := n.Val
-	for inner.GetTypeCast() != nil {
-		inner = inner.GetTypeCast().Arg
-	}
-	word := inner.GetSqlvalueFunction()
-	if word == nil || n.Name != "" {
-		return none
-	}
-	at := c.token(word.Location)
-	if n.Val.GetTypeCast() != nil {
-		at = c.node(n.Val)
-	}
-	first, next := c.tokens.index(at.start), c.tokens.index(at.end)
-	for c.tokens.kind(first-1) == tokenOpen && c.tokens.kind(next) == tokenClose { // its own parentheses
-		first, next = first-1, next+1
-	}
-	switch c.tokens.kind(next) {
-	case pg.Token_NUL, tokenComma, tokenClose, tokenSemicolon, pg.Token_FROM, pg.Token_WHERE, pg.Token_UNION, pg.Token_WITH:
-		if name, _ := figureName(word); name != "" && at != (stretch{}) {
-			return c.tokens.list[next-1].end
+// columnEnd returns where a column without a name ends: before what is no part of an expression.
+func (c *catalogReader) columnEnd(n *pg.ResTarget) int {
+	t := c.tokens
+	for i, depth := t.index(c.base+int(n.Location)), 0; ; i++ {
+		depth += c.nesting(i)
+		ends := slices.Contains(behindColumns, t.kind(i)) && t.kind(i+1) != pg.Token_TIME // WITH TIME ZONE
+		if depth < 0 || depth == 0 && ends || i >= len(t.list) {
+			return t.list[min(i, len(t.list))-1].end
 		}
 	}
-	return none // a type of more words
+}
+
+// nesting tells by how much the text behind a token is deeper in parentheses, or in CASE, than before it.
+func (c *catalogReader) nesting(i int) int {
+	switch c.tokens.kind(i) {
+	case tokenOpen, tokenOpenBracket, pg.Token_CASE:
+		return 1
+	case tokenClose, tokenCloseBracket, pg.Token_END_P:
+		return -1
+	default:
+		return 0
+	}
+}
+
+// behindColumns are what may come behind a column that has no name. As key words they are none that a column may have for a name
+// without AS (AS_LABEL, kwlist.h), and all are reserved.
+var behindColumns = []pg.Token{
+	tokenComma, tokenSemicolon,
+	pg.Token_CREATE, pg.Token_EXCEPT, pg.Token_FETCH, pg.Token_FOR, pg.Token_FROM, pg.Token_GRANT, pg.Token_GROUP_P, pg.Token_HAVING,
+	pg.Token_INTERSECT, pg.Token_INTO, pg.Token_LIMIT, pg.Token_OFFSET, pg.Token_ON, pg.Token_ORDER, pg.Token_RETURNING, pg.Token_UNION,
+	pg.Token_WHERE, pg.Token_WINDOW, pg.Token_WITH,
 }

@@ -96,7 +96,7 @@ var relations = func() map[string]shownRelation {
 	}
 	for view, c := range map[string]string{
 		"check_constraints": "check_clause", "columns": "column_default", "domains": "domain_default",
-		"triggers": "action_condition", "views": "view_definition",
+		"parameters": "parameter_default", "triggers": "action_condition", "views": "view_definition",
 	} {
 		all["information_schema."+view] = shownRelation{columns: map[string]column{c: characterColumn}}
 	}

@@ -25,7 +25,7 @@ const (
 	aclTexts                       // x is an aclitem[]: text[]
 	aclText                        // x is an aclitem: its text
 	aclSet                         // x is a set of aclitems
-	storedName                     // x is CURRENT_USER or its like, and kept by the server: its short name, without a subquery
+	storedName                     // x is CURRENT_USER or its like, and kept by the server, or may be no subquery: its short name
 	definition                     // x is a text with what was kept so: as the client wrote it
 )
 

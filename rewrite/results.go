@@ -88,7 +88,7 @@ func (p piece) named(stmt *pg.Node) (columns []int) {
 func resultNode(n *pg.Node) proto.Message {
 	switch v := n.GetNode().(type) {
 	case *pg.Node_SqlvalueFunction:
-		if name, _ := figureName(v.SqlvalueFunction); name != "" {
+		if saysUser(v.SqlvalueFunction) {
 			return v.SqlvalueFunction
 		}
 	case *pg.Node_FuncCall:
