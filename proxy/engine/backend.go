@@ -40,8 +40,8 @@ var ends = [256]awaited{
 	wire.PortalSuspended:    executed,
 }
 
-// backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives. Every
-// message that a server may send after authentication is named.
+// backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives, if it is not wanted whole:
+// then backendWhole does, for which it must still be the first. Every message that a server may send after authentication is named.
 func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	first := e.pending.first()
 	if (first.awaits == ownQuestion || first.awaits == ownClaim) && !asynchronous(typ) {
@@ -78,16 +78,10 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 			return gather, nil
 		}
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
-		if !e.completed() {
-			return drop, nil
-		}
-		if p := e.pending.first(); p.awaits == executed && p.text != nil {
-			e.done(p.text.trail, Succeeded)
-		}
-		e.pending.answered(executed)
 		if typ == wire.CommandComplete && e.userPath.watches(size) {
 			return gather, nil
 		}
+		return e.ended(), nil
 	case wire.CopyInResponse:
 		e.pending.copying()
 	case wire.CopyData:
@@ -98,6 +92,18 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		return drop, serverViolation("unexpected message", typ)
 	}
 	return pass, nil
+}
+
+// ended accounts for a statement that has been executed, and decides about the message that says so.
+func (e *Engine) ended() verdict {
+	if !e.completed() {
+		return drop
+	}
+	if p := e.pending.first(); p.awaits == executed && p.text != nil {
+		e.done(p.text.trail, Succeeded)
+	}
+	e.pending.answered(executed)
+	return pass
 }
 
 // gatherUpTo bounds what a server may send in one piece.
@@ -177,6 +183,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			return drop, nil
 		}
 		e.userPath.completed(body)
+		return e.ended(), nil
 	case wire.BackendKeyData:
 		e.key = string(body)
 	case wire.ParameterStatus:
@@ -227,7 +234,7 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 			q.skipped, q.done = true, true
 			return drop, e.say(frame, out)
 		}
-		if e.aftermath != nil {
+		if e.aftermath != nil || string(wire.Field(frame, 'V')) != "ERROR" { // nothing follows
 			return drop, e.say(frame, out)
 		}
 	}

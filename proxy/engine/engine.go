@@ -106,7 +106,7 @@ type Engine struct {
 	came     time.Time       // when the text, or the Execute, came that was looked at last
 
 	status   byte // of the last ReadyForQuery: I, T or E; 0 before the first
-	crowded  bool // the client is held because it runs too far ahead
+	crowded  bool // the client is held because it runs too far ahead of the server
 	changing bool // the transaction under way changes roles
 	accessed bool // it ran statements that change roles or access
 	kept     bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
@@ -176,7 +176,7 @@ func (e *Engine) Server(in []byte, out *Out) error {
 func (e *Engine) Started() bool { return e.beginning == nil }
 
 // Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
-// ahead of the server. Only a call of [Engine.Server] ends that.
+// ahead of the server for what it says next. Only a call of [Engine.Server] ends that.
 func (e *Engine) Held() bool {
 	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready || e.userPath.asked
 }

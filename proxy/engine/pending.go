@@ -212,17 +212,24 @@ func (p *pending) failed() (own bool) {
 func (p *pending) copying() {
 	p.copyIn = true
 	kept := 1 // the statement itself
+	ignored := false
 	for i := 1; i < p.n; i++ {
 		a := *p.at(i)
 		switch {
 		case p.copyIn && a == readySync:
+			ignored = true
 			continue
 		case p.copyIn && a == copyEnded:
 			p.copyIn = false
 			continue
+		case a == readySync:
+			ignored = false
 		}
 		*p.at(kept) = a
 		kept++
 	}
 	p.n = min(p.n, kept)
+	if ignored && p.first().awaits == executed { // it was the last
+		p.unsynced, p.worked = true, true
+	}
 }

@@ -30,16 +30,25 @@ func (p *userPath) completed(body []byte) {
 	p.lost = p.lost || bringsDefaults[string(tag)]
 }
 
-// keepUserPath asks the server to replace "$user" again, where that can be done between two messages of the client, and
-// reports whether the client must wait for that.
+// keepUserPath asks the server to replace "$user" again, where that can be done between two messages of the client, and reports
+// whether the client must wait: for that, or until nothing else is awaited. It could be a COPY, which takes nothing but data.
 func (e *Engine) keepUserPath(next byte, out *Out) bool {
 	p := &e.userPath
-	if p.lost && !e.pending.unsynced && !e.pending.skipping && !e.pending.copyIn && e.status != wire.TxFailed && next != wire.Terminate {
-		p.lost = false
-		q := keepPath{userPath: *p, login: e.cfg.Login}
-		sql, params := q.SQL()
-		p.asked = e.ask(sql, params, out) == nil // else the name cannot be written now: it stays as it is
+	if !p.lost || e.pending.unsynced || e.pending.skipping || e.pending.copyIn || e.status == wire.TxFailed {
+		return false
 	}
+	switch next {
+	case wire.CopyData, wire.CopyDone, wire.CopyFail, wire.Terminate:
+		return false
+	}
+	if e.pending.first().awaits != none {
+		e.crowded = true
+		return true
+	}
+	p.lost = false
+	q := keepPath{userPath: *p, login: e.cfg.Login}
+	sql, params := q.SQL()
+	p.asked = e.ask(sql, params, out) == nil // else the name cannot be written now: it stays as it is
 	return p.asked
 }
 

@@ -13,13 +13,22 @@ import (
 // TestSetRoleThatIsKnown: a role that the proxy knows is set without a question. What others have done to it meanwhile, on
 // direct connections, must show as it does on the server, whether the session is in a transaction or not.
 func TestSetRoleThatIsKnown(t *testing.T) {
-	via := both(t)
+	for i, name := range []string{"of no database", "of the database"} {
+		t.Run(name, func(t *testing.T) {
+			via := both(t)
+			setRoleThatIsKnown(t, via, sessionUsers(t, via)[i])
+		})
+	}
+}
+
+func setRoleThatIsKnown(t *testing.T, via endpoint, user string) {
+	t.Helper()
 	const make = "CREATE ROLE reader; CREATE ROLE writer; CREATE ROLE clerk; CREATE ROLE boss; CREATE ROLE late; CREATE ROLE guest; CREATE ROLE host"
 	direct(plain()).open(t, "orders", "postgres").query(make)
 	via.open(t, "orders", "postgres").query(make)
 
 	// The next session lists the roles at its beginning; from then on the proxy knows them.
-	a, b := direct(plain()).open(t, "orders", "postgres"), via.open(t, "orders", "postgres")
+	a, b := direct(plain()).open(t, "orders", user), via.open(t, "orders", user)
 	same := func(texts ...string) {
 		t.Helper()
 		for _, sql := range texts {

@@ -282,8 +282,13 @@ func int4(n int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n))
 // compares what is heard and which roles there are in the end.
 func compare(t *testing.T, via endpoint, talk func(*dialogue)) {
 	t.Helper()
+	compareAs(t, via, "postgres", talk)
+}
+
+func compareAs(t *testing.T, via endpoint, user string, talk func(*dialogue)) {
+	t.Helper()
 	heard := func(e endpoint) []string {
-		d := e.open(t, "orders", "postgres")
+		d := e.open(t, "orders", user)
 		talk(d)
 		d.say(&pgproto3.Terminate{})
 		return d.take()
@@ -295,4 +300,14 @@ func compare(t *testing.T, via endpoint, talk func(*dialogue)) {
 	if diff := cmp.Diff(memberships(t, plain(), ""), memberships(t, scoped(), "orders_")); diff != "" {
 		t.Errorf("roles, direct (-) and through the proxy (+):\n%s", diff)
 	}
+}
+
+// sessionUsers makes a role of database "orders" that may do all, on both clusters, and returns it and the superuser, who is of no
+// database: the session of a role of the database has its search_path kept (see TestUserInSearchPath), and another name on the server.
+func sessionUsers(t *testing.T, via endpoint) []string {
+	t.Helper()
+	for _, e := range []endpoint{direct(plain()), via} {
+		e.open(t, "orders", "postgres").query("CREATE ROLE app SUPERUSER LOGIN")
+	}
+	return []string{"postgres", "app"}
 }

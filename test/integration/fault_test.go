@@ -202,21 +202,35 @@ var states = []struct {
 	{"in copy out", func(d *dialogue) {
 		d.say(&query{String: "COPY (SELECT 1 UNION ALL SELECT length(pg_sleep(600)::text)) TO STDOUT"})
 	}},
+	{held, func(d *dialogue) { d.say(&query{String: "COMMENT ON ROLE r IS 'held'"}) }},
 }
 
-// inEachState opens a session for each state, and waits until they are in it.
-func inEachState(t *testing.T, c *pgtest.Cluster, via endpoint) map[string]*dialogue {
+// held is the state in which the server does not answer, as another session has locked the comments of roles: neither to the
+// statement, nor to the proxy's question about it.
+const held = "held"
+
+// inEachState opens a session of a role for each state, and waits until they are in it. release ends what holds one.
+func inEachState(t *testing.T, c *pgtest.Cluster, via endpoint, user string) (all map[string]*dialogue, release func()) {
 	t.Helper()
-	all := make(map[string]*dialogue)
+	all = make(map[string]*dialogue)
+	first := via.open(t, "orders", "postgres")
+	first.query("CREATE ROLE r") // and with it the marker, whose comment is locked in no transaction then
+	first.say(&pgproto3.Terminate{})
+	first.toTheEnd()
+	holder := direct(c).open(t, "postgres", "postgres")
 	for _, s := range states {
-		d := via.start(t)
+		d := via.open(t, "orders", user)
+		if s.name == held {
+			holder.query("BEGIN; LOCK TABLE pg_catalog.pg_shdescription")
+		}
 		s.enter(d)
 		d.take()
 		all[s.name] = d
 	}
 	awaitSome(t, c, asleep+" AND query LIKE 'SELECT%'")
 	awaitSome(t, c, asleep+" AND query LIKE 'COPY%'")
-	return all
+	awaitSome(t, c, "datname = 'orders' AND wait_event_type = 'Lock'")
+	return all, func() { holder.query("ROLLBACK") }
 }
 
 // start is open for a dialogue that knows its key.
@@ -234,7 +248,7 @@ func TestServerKilled(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{})
 	c.CreateDatabase(t, "orders")
 	via := start(t, c, quiet, permissive(t))
-	all := inEachState(t, c, via)
+	all, _ := inEachState(t, c, via, "postgres")
 	if err := c.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -265,8 +279,9 @@ const shutDown = "FATAL 57P01: terminating connection due to administrator comma
 func TestServerTerminates(t *testing.T) {
 	via := both(t)
 	undisturbed := bystander(t, via, "orders")
-	terminate := func(e endpoint, c *pgtest.Cluster) map[string][]string {
-		all := inEachState(t, c, e)
+	terminate := func(e endpoint, c *pgtest.Cluster, user string) map[string][]string {
+		all, release := inEachState(t, c, e, user)
+		defer release()
 		c.Psql(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "+others)
 		heard := make(map[string][]string)
 		for name, d := range all {
@@ -278,10 +293,29 @@ func TestServerTerminates(t *testing.T) {
 		}
 		return heard
 	}
-	if diff := cmp.Diff(terminate(direct(plain()), plain()), terminate(via, scoped())); diff != "" {
-		t.Errorf("direct (-) and through the proxy (+):\n%s", diff)
+	for _, user := range sessionUsers(t, via) {
+		if diff := cmp.Diff(terminate(direct(plain()), plain(), user), terminate(via, scoped(), user)); diff != "" {
+			t.Errorf("%s, direct (-) and through the proxy (+):\n%s", user, diff)
+		}
 	}
 	undisturbed()
+}
+
+// TestServerTerminatesBeginning has an administrator end a session that the proxy has not let begin yet.
+func TestServerTerminatesBeginning(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), permissive(t))
+	holder := direct(scoped()).open(t, "postgres", "postgres")
+	holder.query("BEGIN; LOCK TABLE pg_catalog.pg_shdescription")
+	d := via.dial(t)
+	d.say(startup(pgproto3.ProtocolVersion30, "user", "postgres", "database", "orders"))
+	awaitSome(t, scoped(), "datname = 'orders' AND wait_event_type = 'Lock'")
+	scoped().Psql(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "+others)
+	d.toTheEnd()
+	if n := len(d.lines); n == 0 || d.lines[n-1] != shutDown {
+		t.Errorf("%q", d.lines)
+	}
+	holder.query("ROLLBACK")
 }
 
 // TestClientVanishes loses the client in each state, in several ways. The server must stop what it does for it.
@@ -298,7 +332,8 @@ func TestClientVanishes(t *testing.T) {
 		"half closed": (*net.TCPConn).CloseWrite,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for state, d := range inEachState(t, scoped(), via) {
+			all, _ := inEachState(t, scoped(), via, "postgres")
+			for state, d := range all {
 				if err := leave(d.tcp()); err != nil {
 					t.Errorf("%s: %v", state, err)
 				}

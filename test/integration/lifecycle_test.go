@@ -90,7 +90,7 @@ func TestStopBusy(t *testing.T) {
 	database(t, scoped(), "orders")
 	via, stop := run(t, scoped(), permissive(t), grace(100*time.Millisecond))
 	t.Cleanup(stop)
-	all := inEachState(t, scoped(), via)
+	all, _ := inEachState(t, scoped(), via, "postgres")
 	stop()
 	for name, d := range all {
 		d.toTheEnd()

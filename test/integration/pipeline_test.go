@@ -206,10 +206,12 @@ func TestPrograms(t *testing.T) {
 	for _, c := range []*pgtest.Cluster{plain(), scoped()} {
 		c.Psql(t, "orders", "CREATE TABLE given (a text); GRANT ALL ON SCHEMA public TO PUBLIC")
 	}
+	users := sessionUsers(t, via)
 	for seed := *firstProgram; seed < *firstProgram+*programs; seed++ {
 		p := newProgram(seed, major(t, scoped()) >= 18)
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			compare(t, via, p.run)
+		user := users[seed%uint64(len(users))]
+		t.Run(fmt.Sprintf("%d as %s", seed, user), func(t *testing.T) {
+			compareAs(t, via, user, p.run)
 			if t.Failed() {
 				t.Logf("the program:\n%s", strings.Join(p.steps, "\n"))
 			}

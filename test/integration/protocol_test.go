@@ -37,8 +37,10 @@ func TestProtocol(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range conversations {
-		t.Run(c.name, func(t *testing.T) { compare(t, via, c.talk) })
+	for _, user := range sessionUsers(t, via) {
+		for _, c := range conversations {
+			t.Run(user+"/"+c.name, func(t *testing.T) { compareAs(t, via, user, c.talk) })
+		}
 	}
 }
 
