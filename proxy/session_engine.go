@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -85,6 +87,10 @@ func (x *session) Saw(_ string, result *rewrite.Result) {
 		what = statementRefused
 	}
 	x.server.metrics.statements.WithLabelValues(what).Inc()
+}
+
+func (x *session) Failed(fault string) {
+	x.log().Error("the proxy failed at a statement, and refused it", zap.String("error", fault))
 }
 
 func (x *session) Vacate(database string) {

@@ -129,7 +129,7 @@ type party struct {
 func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	defer func() {
 		if p := recover(); p != nil {
-			a, refusal = nil, &Error{Error: notRead(p)}
+			a, refusal = nil, faulty(p)
 		}
 	}()
 	var pieces []piece
@@ -176,16 +176,24 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 
 // collect takes in the names in the statements, and in their bodies, that were not seen yet, and their schemas.
 func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
+	ask := func(n scope.Name) {
+		if !seen[n] {
+			seen[n] = true
+			a.names = append(a.names, n)
+			schemas[n.Schema] = true
+		}
+	}
 	for i := range list {
 		a.asksUser = a.asksUser || list[i].users != nil || list[i].schemaOf.what != noExtra || list[i].standard != nil
 		if list[i].refusal == nil {
 			a.changes = append(a.changes, list[i].changes...)
 		}
-		for _, n := range list[i].names {
-			if full := n.full(); !seen[full] {
-				seen[full] = true
-				a.names = append(a.names, full)
-				schemas[full.Schema] = true
+		for j, n := range list[i].names {
+			ask(n.full())
+			if n.use == becomes && j > 0 {
+				for renamed := range list[i].names[j-1].full().Renames(n.name) {
+					ask(renamed)
+				}
 			}
 		}
 		for _, b := range list[i].bodies {

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -22,7 +23,13 @@ const (
 // Error answers a statement, or a whole text, that is refused.
 type Error struct {
 	scope.Error
-	Position int // 1-based character in the client's text, as the P field of an ErrorResponse; 0 for none
+	Position int    // 1-based character in the client's text, as the P field of an ErrorResponse; 0 for none
+	Fault    string // of this package, for which it is refused, with its stack: for the log; else empty
+}
+
+// faulty is the refusal of what the package fails at. It is to be called where a panic is recovered.
+func faulty(panicked any) *Error {
+	return &Error{Error: notRead(panicked), Fault: fmt.Sprintf("panic: %v\n%s", panicked, debug.Stack())}
 }
 
 // syntaxErrorAt is what the server says of a token that its grammar stops at (scanner_yyerror, scan.l).

@@ -27,6 +27,16 @@ type mapping struct {
 	schemas     []scope.Schema // that get a role, and have no marker yet
 }
 
+// tryRun is run, of which a fault refuses the statement too.
+func (m *mapping) tryRun(decide func(policy.Action) *scope.Error) (err *Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = faulty(p)
+		}
+	}()
+	return m.run(decide)
+}
+
 // run is a statement's way: resolve its names, say what it wants, check, ask the policy, splice. An error refuses the
 // statement; then its edits do not count and the view is as it was.
 func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
@@ -159,8 +169,9 @@ func (m *mapping) resolveNewName(n *name) (policy.Role, *scope.Error) {
 		}
 	}
 	if in != "" && (m.scoped(n) || m.scoped(&m.names[0])) {
-		c, err := m.view.CreateIn(in, n.name)
-		return m.role(scope.Name{Schema: in, Role: n.name}, c, scope.Own), err
+		name := scope.InSchema(in, n.name)
+		c, err := m.view.CreateIn(in, name.Role)
+		return m.role(name, c, scope.Own), err
 	}
 	if old.Home != scope.Global && (m.scoped(n) || m.scoped(&m.names[0])) {
 		c, err := m.view.Create(n.name)

@@ -6,6 +6,7 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // The rows of statements that make, change and drop roles, and of memberships.
@@ -120,8 +121,11 @@ func (r *reader) renameRole(n *pg.RenameStmt) {
 	role := r.add(s, err, n.Subname, renames)
 	s, _, err = r.tokens.name(next + len([]string{"RENAME", "TO"}))
 	newName := r.add(s, err, n.Newname, becomes)
-	if role.name > 0 && newName.name > 0 && r.names[newName.name-1].schema == "" { // it stays in its schema
-		r.names[newName.name-1].schema = r.names[role.name-1].schema
+	if role.name > 0 && newName.name > 0 {
+		if old, n := &r.names[role.name-1], &r.names[newName.name-1]; old.schema != "" && n.schema == "" { // it stays in its schema
+			stays := scope.InSchema(old.schema, n.name)
+			n.schema, n.name = stays.Schema, stays.Role
+		}
 	}
 	r.want(want{kind: policy.RenameRole, role: role, grantee: newName})
 }

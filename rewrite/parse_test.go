@@ -46,6 +46,40 @@ func TestDeepStatements(t *testing.T) {
 	}
 }
 
+// TestUnreadQueries: a query that is too deep to be read passes, unless it might set a role.
+func TestUnreadQueries(t *testing.T) {
+	deep := strings.Repeat(" OR a", maxDepth)
+	for sql, code := range map[string]string{
+		"EXPLAIN SELECT 1 FROM t WHERE a" + deep:                                      "",
+		"SELECT current_user FROM information_schema.tables WHERE a" + deep:           "",
+		"PREPARE q AS SELECT current_user, a" + deep + "; EXECUTE q":                  "",
+		"SELECT set_config('role', 'billing_customer', false) WHERE a" + deep:         codeTooComplex,
+		`SELECT U&"set\005fconfig"('role', 'billing_customer', false) WHERE a` + deep: codeTooComplex,
+		"SELECT current_user WHERE a" + deep + "; SET ROLE customer":                  codeTooComplex,
+		"SELECT current_user WHERE a" + deep + "; DROP SCHEMA sales":                  codeTooComplex,
+	} {
+		a, err := Analyze(sql, testOptions)
+		if got := err; a != nil || (got == nil) != (code == "") || got != nil && got.Code != code {
+			t.Errorf("%.60s: read %v, error %v, want %q", sql, a != nil, err, code)
+		}
+	}
+}
+
+// TestFault: what the package fails at is refused by itself.
+func TestFault(t *testing.T) {
+	a, err := Analyze("SELECT 1; GRANT customer TO clerk; SELECT 2", testOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := a.Rewrite(scope.NewDatabase(16384, "orders", "").View(), scope.Transparent, nil) // it knows none of the names
+	if want := "SELECT 1; " + RefusalSQL(0) + "; SELECT 2"; res.SQL != want {
+		t.Errorf("sent %q, want %q", res.SQL, want)
+	}
+	if r := res.Refusals; len(r) != 1 || r[0].Code != scope.CodeFeatureNotSupported || !strings.Contains(r[0].Fault, "was not asked about") {
+		t.Errorf("refused by %+v", r)
+	}
+}
+
 // TestTooManyRoles: what one statement wants is bounded, and what one text names.
 func TestTooManyRoles(t *testing.T) {
 	list := func(n int) string {

@@ -61,7 +61,7 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 		s := &a.statements[i]
 		m := mapping{statement: s, sql: src.text, view: v, mode: mode}
 		before := decided
-		err := m.run(asked)
+		err := m.tryRun(asked)
 		res.Actions = append(res.Actions, m.actions...)
 		var edits Edits
 		if err == nil {

@@ -296,3 +296,11 @@ func TestInquiryAmongLies(t *testing.T) {
 		t.Errorf("not enrolled: %+v", v.DB)
 	}
 }
+
+// TestLongNameWithDots: a name that no role can have stands for none of a schema, however many there might be.
+func TestLongNameWithDots(t *testing.T) {
+	name := scope.Name{Role: scope.Short(strings.Repeat("a.", 1<<20))}
+	if q := scope.NewDatabase(1, "orders", "").Inquire(name); len(q.Names)+len(q.Schemas) > 0 {
+		t.Errorf("asks about %d roles and %d schemas", len(q.Names), len(q.Schemas))
+	}
+}

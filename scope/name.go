@@ -26,11 +26,35 @@ func (n Name) Short() Short {
 	return Short(n.Schema) + "." + n.Role
 }
 
-// qualified yields what a name with dots means if [Name.Short] has made it of a schema and a role.
+// qualified yields what a name with dots means if [Name.Short] has made it of a schema and a role. Of one that is longer than the
+// server's names it has not.
 func (n Name) qualified() iter.Seq[Name] {
 	return func(yield func(Name) bool) {
+		if n.Schema != "" || len(n.Role) > MaxName {
+			return
+		}
 		for i, c := range []byte(n.Role) {
-			if c == '.' && n.Schema == "" && i > 0 && i+1 < len(n.Role) && !yield(Name{string(n.Role[:i]), n.Role[i+1:]}) {
+			if c == '.' && i > 0 && i+1 < len(n.Role) && !yield(Name{string(n.Role[:i]), n.Role[i+1:]}) {
+				return
+			}
+		}
+	}
+}
+
+// InSchema returns what a name means that is said of a role of the schema: by itself, or as texts show it.
+func InSchema(schema string, role Short) Name {
+	if own, ok := strings.CutPrefix(string(role), schema+"."); ok && own != "" {
+		role = Short(own)
+	}
+	return Name{schema, role}
+}
+
+// Renames yields what a new name may mean for the role that n means, beside the name itself: one in the schema of a role that texts
+// show as n.
+func (n Name) Renames(to Short) iter.Seq[Name] {
+	return func(yield func(Name) bool) {
+		for old := range n.qualified() {
+			if !yield(InSchema(old.Schema, to)) {
 				return
 			}
 		}

@@ -51,6 +51,8 @@ type Host interface {
 	Needs(serverVersion int, kinds ...policy.Kind) policy.Need
 	// Saw is told of each statement that named roles: what the client wrote and what became of it. It must not keep the result.
 	Saw(client string, result *rewrite.Result)
+	// Failed is told of faults of the proxy's own for which statements are refused.
+	Failed(fault string)
 	// Vacate is told of each database that the session is about to drop, to rename or to copy, which the server does to none
 	// that others are connected to; Forget of each that it has dropped or renamed.
 	Vacate(database string)

@@ -68,6 +68,7 @@ func (b *book) Learn(v *scope.View) {
 type host struct {
 	decide func(*policy.Facts, policy.Action) policy.Decision
 	saw    func(*rewrite.Result)
+	faults []string
 	done   func(Statement)
 	full   bool // no record can be kept
 }
@@ -88,6 +89,7 @@ func (h *host) Saw(_ string, r *rewrite.Result) {
 func (h *host) Done(st Statement)                       { h.done(st) }
 func (h *host) Room() bool                              { return !h.full }
 func (*host) Needs(int, ...policy.Kind) (n policy.Need) { return n }
+func (h *host) Failed(fault string)                     { h.faults = append(h.faults, fault) }
 func (*host) Vacate(string)                             {}
 func (*host) Forget(string)                             {}
 func (*host) Now() (never time.Time)                    { return never }
@@ -305,6 +307,17 @@ func TestRefusalTakesThePlaceOfTheServersError(t *testing.T) {
 		idle,
 	).wants(&s.toUser, "C SELECT 1|",
 		`E SFEHLER|VERROR|C42939|Mrole name "pg_mine" is reserved|DRole names starting with "pg_" are reserved.||`, "Z I")
+}
+
+func TestFaultRefusesTheStatement(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.host.decide = func(*policy.Facts, policy.Action) policy.Decision { panic("a fault") }
+	s.client(&pgproto3.Query{String: "SELECT 1; CREATE ROLE reader"}).wantsQuestion(askSync)
+	s.server(append(names(enrolled...), idle)...).
+		wants(&s.toServer, "Q SELECT 1; SELECT pg_catalog.pgscope_refused_0()|")
+	if len(s.host.faults) != 1 || !strings.HasPrefix(s.host.faults[0], "panic: a fault\n") {
+		t.Errorf("told of %q", s.host.faults)
+	}
 }
 
 func TestOtherErrorsOfARefusedStatementPass(t *testing.T) {

@@ -168,7 +168,17 @@ func (e *Engine) askHeld(sql string, params []string, out *Out) {
 func (e *Engine) refuseHeld(err *rewrite.Error, out *Out) {
 	h := e.held
 	e.held = nil
+	e.failed(err)
 	e.refuse(h.statement, err, out)
+}
+
+// failed tells of refusals for a fault of the proxy's own.
+func (e *Engine) failed(refusals ...*rewrite.Error) {
+	for _, r := range refusals {
+		if r.Fault != "" {
+			e.cfg.Host.Failed(r.Fault)
+		}
+	}
 }
 
 // resume goes on with the held statement, or with what another has left to do, when the proxy's question was answered.
@@ -307,6 +317,7 @@ func (e *Engine) rewrite(out *Out) {
 	j := e.judge(h.view, h.needs)
 	mapped := e.mapped(j.decide)
 	result := mapped.result
+	e.failed(result.Refusals...)
 	if result.Enrol && h.attempts < maxAttempts {
 		h.step = asksMarker
 		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)

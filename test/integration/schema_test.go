@@ -93,6 +93,8 @@ func TestSchemaRoles(t *testing.T) {
 					{`RESET ROLE`, ``},
 					{`RESET search_path`, ``},
 					{`ALTER ROLE hr.customer RENAME TO client`, ``},
+					{`ALTER ROLE "hr.client" RENAME TO "hr.buyer"`, ``}, // as texts show them
+					{`ALTER ROLE "hr.buyer" RENAME TO client`, ``},
 					{`DROP ROLE hr.customer`, `42704 role "hr.customer" does not exist`},
 					{`ALTER ROLE hr.client RENAME TO sales.client`, `0A000 role "hr.client" cannot be moved to schema "sales"`},
 					{`ALTER TABLE sales.t OWNER TO hr.client`, ``},
