@@ -38,6 +38,7 @@ type group struct {
 	privileges string        // SELECT, UPDATE (a, b)
 	option     bool          // with it, or only it
 	as         scope.Cluster // the grantor, where it is not the object's owner
+	lent       scope.Cluster // see [Change]
 	reason     string
 	grantee    scope.Cluster
 }
@@ -71,12 +72,12 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 		case g.grantee == owner:
 			reason = "the owner's own right, but it was revoked"
 		}
-		b.mayGrant(o, owner, g, want[g.grantee])
+		lent := b.mayGrant(o, owner, g, want[g.grantee])
 		step := Grant
 		if slices.ContainsFunc(whole, func(l loss) bool { return l.grantee == g.grantee && l.privileges&g.privileges != 0 }) {
 			step = GrantColumns
 		}
-		b.put(group{step, 0, word, privilegesSQL(g.privileges, column), g.option, "", reason, g.grantee}, want[g.grantee], every && !g.kept)
+		b.put(group{step, 0, word, privilegesSQL(g.privileges, column), g.option, "", lent, reason, g.grantee}, want[g.grantee], every && !g.kept)
 	}
 	for _, l := range losses {
 		w, as := want[l.grantee], l.grantor
@@ -92,8 +93,8 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 		case l.optionOnly:
 			reason = "the grant option is not declared"
 		}
-		b.mayRevoke(o, owner, l, w)
-		b.put(group{Revoke, -l.level, word, privilegesSQL(l.privileges, column), l.optionOnly, as, reason, l.grantee}, w, false)
+		lent := b.mayRevoke(o, owner, l, w)
+		b.put(group{Revoke, -l.level, word, privilegesSQL(l.privileges, column), l.optionOnly, as, lent, reason, l.grantee}, w, false)
 	}
 }
 
@@ -129,30 +130,33 @@ func privilegesSQL(p access.Privileges, column string) string {
 	return strings.Join(words, ", ")
 }
 
-// mayGrant and mayRevoke find out beforehand what the server would refuse.
-func (b *batch) mayGrant(o *Object, owner scope.Cluster, g gift, w *wish) {
-	s := b.p.state
-	if s.Executor.Superuser || owner == s.Executor.Name {
-		return
-	}
-	if r := s.role(owner); r == nil || r.Acts {
-		return
+// mayGrant and mayRevoke find out beforehand what the server would refuse, and which role must be lent to the executor.
+func (b *batch) mayGrant(o *Object, owner scope.Cluster, g gift, w *wish) (lent scope.Cluster) {
+	if b.p.reaches(owner, uses) {
+		return ""
 	}
 	for _, e := range o.ACL.Entries {
-		if r := s.role(e.Grantee); r != nil && r.Acts && e.Options.Has(g.privileges) {
-			return
+		if r := b.p.state.role(e.Grantee); r != nil && r.Acts && e.Options.Has(g.privileges) {
+			return ""
 		}
 	}
-	b.refuse(o, w, "role %q may not grant on objects of %q", s.Executor.Name, owner)
+	lent, ok := b.p.mayReach(owner, uses)
+	if !ok {
+		b.refuse(o, w, "role %q may not grant on objects of %q", b.p.state.Executor.Name, owner)
+	}
+	return lent
 }
 
-func (b *batch) mayRevoke(o *Object, owner scope.Cluster, l loss, w *wish) {
-	s := b.p.state
-	r := s.role(l.grantor)
-	if s.Executor.Superuser || r == nil || r.Set && l.grantor != owner || r.Acts && l.grantor == owner {
-		return
+func (b *batch) mayRevoke(o *Object, owner scope.Cluster, l loss, w *wish) (lent scope.Cluster) {
+	how := sets // to do it as the grantor
+	if l.grantor == owner {
+		how = uses
 	}
-	b.refuse(o, w, "role %q may not revoke what %q has granted", s.Executor.Name, l.grantor)
+	lent, ok := b.p.mayReach(l.grantor, how)
+	if !ok {
+		b.refuse(o, w, "role %q may not revoke what %q has granted", b.p.state.Executor.Name, l.grantor)
+	}
+	return lent
 }
 
 const examples = 5
@@ -160,7 +164,7 @@ const examples = 5
 func (b *batch) refuse(o *Object, w *wish, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if b.refused[text]++; b.refused[text] <= examples {
-		b.p.problem(firstPlace(w), "make it a member of that role", "%s: %v", text, o)
+		b.p.problem(firstPlace(w), memberHint, "%s: %v", text, o)
 	}
 }
 
@@ -254,7 +258,7 @@ func objectsKey(list []uint32) string {
 }
 
 func compareGroups(a, b group) int {
-	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.word, b.word),
+	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.word, b.word),
 		cmp.Compare(a.privileges, b.privileges), cmp.Compare(fmt.Sprint(a.option), fmt.Sprint(b.option)),
 		cmp.Compare(a.reason, b.reason), cmp.Compare(a.grantee, b.grantee))
 }
@@ -286,7 +290,7 @@ func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Clus
 	c := Change{
 		Step: g.step, Subject: b.subject(objects), Places: from, Rights: len(objects) * len(grantees),
 		Reason: fmt.Sprintf("%s of %s: %s", g.privileges, b.who(grantees), g.reason),
-		SQL:    grant + with, Undo: revoke,
+		SQL:    grant + with, Undo: revoke, lent: []scope.Cluster{g.lent},
 	}
 	if g.step == Revoke {
 		if g.option {

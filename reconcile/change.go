@@ -25,6 +25,7 @@ const (
 	AlterRole
 	SetPassword
 	CommentRole
+	TurnMembership // a membership that the next step gives the other way round
 	GrantMembership
 	SetParameter
 	Grant
@@ -66,6 +67,7 @@ var steps = [...]struct {
 	EnrolSchema:      {name: "enrol schema"},
 	CreateSchemaRole: {name: "create role"},
 	EnrolRole:        {name: "enrol role"},
+	TurnMembership:   {name: "remove member", takes: true},
 	GrantMembership:  {name: "add member"},
 	SetParameter:     {name: "setting", takes: true},
 	Grant:            {name: "grant"},
@@ -99,6 +101,7 @@ type Change struct {
 	Undo     string         // what takes it back; empty where nothing can
 	Rights   int            // how many single rights a grant or revoke gives or takes
 
+	lent     []scope.Cluster  // roles that the executor makes itself a member of for as long as it takes; empty names are none
 	fresh    bool             // part of making a role: in every mode
 	role     scope.Cluster    // of SetPassword
 	password *access.Password // of SetPassword

@@ -91,13 +91,18 @@ func (o *observer) each(ctx context.Context, sql string, take func(row) error, p
 }
 
 func (o *observer) server(ctx context.Context) error {
-	const sql = `SELECT current_setting('server_version_num'), current_database(), r.rolname, r.rolsuper, r.rolcreaterole, pg_current_snapshot()
+	const sql = `SELECT current_setting('server_version_num'), current_database(), r.rolname, r.rolsuper, r.rolcreaterole, pg_current_snapshot(),
+  pg_get_userbyid(10), has_database_privilege(current_database(), 'CREATE'), current_setting('createrole_self_grant', true)
 FROM pg_roles r WHERE r.rolname = current_user`
 	return o.each(ctx, sql, func(r row) error {
 		version, err := r.number(0)
 		o.state.Version = version / 10000
 		o.database, o.state.Snapshot = r.text(1), r.text(5)
-		o.state.Executor = Executor{Name: o.intern.name(r[2]), Superuser: r.flag(3), CreateRole: r.flag(4)}
+		o.state.Executor = Executor{Name: o.intern.name(r[2]), Superuser: r.flag(3), CreateRole: r.flag(4), Schemas: r.flag(7)}
+		if self := strings.ToLower(r.text(8)); !r.flag(3) {
+			o.state.Executor.SelfInherit, o.state.Executor.SelfSet = strings.Contains(self, "inherit"), strings.Contains(self, "set")
+		}
+		o.state.Bootstrap = o.intern.name(r[6])
 		return err
 	})
 }

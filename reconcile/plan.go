@@ -40,6 +40,7 @@ func NewPlan(desired *access.Desired, state *State, mode Mode) Plan {
 	p := newPlanner(desired, state, mode)
 	p.names()
 	p.surface()
+	p.wantedMembers()
 	p.enrolment()
 	p.roles()
 	p.schemata()
@@ -64,11 +65,18 @@ func (p Plan) possible() error {
 }
 
 func newPlanner(desired *access.Desired, state *State, mode Mode) *planner {
-	return &planner{
+	p := &planner{
 		desired: desired, state: state, mode: mode,
 		managed: make(map[scope.Cluster]*access.Role), called: make(map[scope.Cluster]access.Ref), impossible: make(map[access.Ref]bool),
-		schemas: make(map[string]bool),
+		schemas: make(map[string]bool), wanted: make(map[scope.Cluster]*membership), loans: make(map[scope.Cluster]*loan),
+		admins: make(map[scope.Cluster][]scope.Cluster),
 	}
+	for _, e := range state.Members {
+		if e.Admin {
+			p.admins[e.Role] = append(p.admins[e.Role], e.Member)
+		}
+	}
+	return p
 }
 
 // planner is a plan on its way.
@@ -76,18 +84,24 @@ type planner struct {
 	desired    *access.Desired
 	state      *State
 	mode       Mode
-	managed    map[scope.Cluster]*access.Role // whose rights are the manifest's business
-	called     map[scope.Cluster]access.Ref   // what the manifest calls a role
-	impossible map[access.Ref]bool            // already told of
-	schemas    map[string]bool                // whose objects' privileges are the manifest's business
-	kinds      map[access.Kind]bool           // outside of schemas, the same
-	virtual    []*Object                      // schemas that the plan makes
+	managed    map[scope.Cluster]*access.Role    // whose rights are the manifest's business
+	called     map[scope.Cluster]access.Ref      // what the manifest calls a role
+	impossible map[access.Ref]bool               // already told of
+	schemas    map[string]bool                   // whose objects' privileges are the manifest's business
+	kinds      map[access.Kind]bool              // outside of schemas, the same
+	virtual    []*Object                         // schemas that the plan makes
+	wanted     map[scope.Cluster]*membership     // who shall be a member of what
+	admins     map[scope.Cluster][]scope.Cluster // who may make others members of it
+	loans      map[scope.Cluster]*loan
 	changes    []Change
 	problems   []Problem
 }
 
 func (p *planner) change(c Change) {
 	if c.fresh || c.Step.in(p.mode) {
+		for _, role := range c.lent {
+			c.SQL, c.Undo = p.lend(role, c.Step, c.SQL), p.lend(role, c.Step, c.Undo)
+		}
 		p.changes = append(p.changes, c)
 	}
 }

@@ -30,9 +30,6 @@ func (p *planner) defaults() {
 		if !ok || !ok2 {
 			continue
 		}
-		if r := p.state.role(owner); r != nil && !r.Acts && !p.state.Executor.Superuser {
-			p.problem(d.Place, "make it a member of that role", "role %q may not set the default privileges of %q", p.state.Executor.Name, d.Owner)
-		}
 		at := layer{owner, d.Schema, d.Kind}
 		if want[at] == nil {
 			want[at] = make(wishes)
@@ -102,7 +99,7 @@ func (p *planner) giveDefault(at layer, g gift, w *wish) {
 	if w != nil {
 		c.Places = places(w.places...)
 	}
-	p.change(c)
+	p.changeDefault(at, c, w)
 }
 
 func (p *planner) takeDefault(at layer, l loss, w *wish) {
@@ -120,5 +117,12 @@ func (p *planner) takeDefault(at layer, l loss, w *wish) {
 	c.Reason = fmt.Sprintf("%v of %s: %s", l.privileges, p.name(l.grantee), reason)
 	c.SQL = at.sql(verb, l.privileges, "FROM", l.grantee, "")
 	c.Undo = at.sql("GRANT", l.privileges, "TO", l.grantee, option)
+	p.changeDefault(at, c, w)
+}
+
+func (p *planner) changeDefault(at layer, c Change, w *wish) {
+	if c.Step.in(p.mode) {
+		c.lent = []scope.Cluster{p.borrow(at.owner, uses, firstPlace(w), "set the default privileges of")}
+	}
 	p.change(c)
 }

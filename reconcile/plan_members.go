@@ -27,26 +27,92 @@ type membership struct {
 
 // memberships makes the members of roles those that they shall have.
 func (p *planner) memberships() {
-	roles := p.wantedMembers()
-	edges := p.members(roles)
-	for _, role := range slices.Sorted(maps.Keys(roles)) {
-		w := roles[role]
-		gifts, losses := compare(edges[role], w.members, rules{
+	edges := p.members()
+	roles := slices.Sorted(maps.Keys(p.wanted))
+	found := make(map[scope.Cluster]difference, len(roles))
+	for _, role := range roles {
+		w := p.wanted[role]
+		var d difference
+		d.gifts, d.losses = compare(edges[role], w.members, rules{
 			strict: func(member scope.Cluster) bool { // those that belong to a database are its manifest's business
 				return w.members[member] != nil || w.exclusive && !reserved(member) && (!p.desired.Cluster || !p.state.Scoped[member])
 			},
 			take: p.takes(),
 		})
-		for _, l := range losses {
-			p.removeMember(role, l, w.place, w.members[l.grantee] != nil)
+		found[role] = d
+	}
+	every, stay := p.kinships(found)
+	for _, role := range roles {
+		w, d := p.wanted[role], found[role]
+		step := RevokeMembership
+		if slices.ContainsFunc(d.losses, func(l loss) bool { return l.whole() && every.within(role, l.grantee) }) {
+			step = TurnMembership
 		}
-		p.addMembers(role, w.members, gifts, edges[role])
+		for _, l := range d.losses {
+			p.removeMember(step, role, l, edges[role], w)
+		}
+		for _, g := range d.gifts {
+			if stay.within(role, g.grantee) {
+				p.problem(firstPlace(w.members[g.grantee]), "remove one of the memberships",
+					"role %q cannot be a member of role %q: that is a member of it", p.name(g.grantee), p.name(role))
+			}
+		}
+		p.addMembers(role, w.members, d.gifts, edges[role])
 	}
 }
 
-// wantedMembers returns what the manifest says, by role.
-func (p *planner) wantedMembers() map[scope.Cluster]*membership {
-	roles := make(map[scope.Cluster]*membership)
+// kinships returns the memberships that there are and come, and those of them that do not go.
+func (p *planner) kinships(found map[scope.Cluster]difference) (every, stay kinship) {
+	every, stay = make(kinship), make(kinship)
+	gone := make(map[Edge]bool)
+	for role, d := range found {
+		for _, l := range d.losses {
+			if l.whole() {
+				gone[Edge{Role: role, Member: l.grantee, Grantor: l.grantor}] = true
+			}
+		}
+		for _, g := range d.gifts {
+			every.add(role, g.grantee)
+			stay.add(role, g.grantee)
+		}
+	}
+	for _, e := range p.edges() {
+		every.add(e.Role, e.Member)
+		if !gone[Edge{Role: e.Role, Member: e.Member, Grantor: p.grantorOf(e)}] {
+			stay.add(e.Role, e.Member)
+		}
+	}
+	return every, stay
+}
+
+// whole reports whether a membership ends by the loss.
+func (l loss) whole() bool { return l.privileges.Has(memberBit) && !l.optionOnly }
+
+// kinship tells which roles each is a member of.
+type kinship map[scope.Cluster][]scope.Cluster
+
+func (k kinship) add(role, member scope.Cluster) { k[member] = append(k[member], role) }
+
+// within reports whether a role is a member of another, by itself or by way of others.
+func (k kinship) within(member, role scope.Cluster) bool {
+	seen := map[scope.Cluster]bool{member: true}
+	for queue := []scope.Cluster{member}; len(queue) > 0; queue = queue[1:] {
+		for _, r := range k[queue[0]] {
+			if r == role {
+				return true
+			}
+			if !seen[r] {
+				seen[r] = true
+				queue = append(queue, r)
+			}
+		}
+	}
+	return false
+}
+
+// wantedMembers takes in what the manifest says, by role.
+func (p *planner) wantedMembers() {
+	roles := p.wanted
 	of := func(c scope.Cluster, place access.Place) *membership {
 		if roles[c] == nil {
 			roles[c] = &membership{members: make(wishes)}
@@ -77,27 +143,63 @@ func (p *planner) wantedMembers() map[scope.Cluster]*membership {
 			}
 		}
 	}
-	return roles
+}
+
+// edges are the memberships that there are, and those that the server adds to the roles that the plan makes: from PostgreSQL 16
+// on, who makes a role administers it.
+func (p *planner) edges() []Edge {
+	executor := p.state.Executor
+	if p.state.Version < 16 || executor.Superuser {
+		return p.state.Members
+	}
+	list := slices.Clip(p.state.Members)
+	for _, role := range slices.Sorted(maps.Keys(p.wanted)) {
+		if p.state.role(role) != nil {
+			continue
+		}
+		list = append(list, Edge{Role: role, Member: executor.Name, Grantor: p.state.Bootstrap, Admin: true, Creator: true})
+		if executor.SelfInherit || executor.SelfSet {
+			list = append(list, Edge{
+				Role: role, Member: executor.Name, Grantor: executor.Name, Inherit: executor.SelfInherit, Set: executor.SelfSet,
+			})
+		}
+	}
+	return list
 }
 
 // members returns what there is, by role, of those that the manifest speaks of.
-func (p *planner) members(wanted map[scope.Cluster]*membership) map[scope.Cluster][]Entry {
+func (p *planner) members() map[scope.Cluster][]Entry {
 	edges := make(map[scope.Cluster][]Entry)
-	for _, e := range p.state.Members {
-		w := wanted[e.Role]
-		if w == nil || e.Creator && w.members[e.Member] == nil {
+	for _, e := range p.edges() {
+		if w := p.wanted[e.Role]; w == nil || p.unasked(e, w.members[e.Member]) {
 			continue
 		}
-		entry := Entry{Grantee: e.Member, Grantor: e.Grantor, Privileges: p.memberBits(e.Inherit, e.Set)}
-		if p.state.Version < 16 {
-			entry.Grantor = "" // it has no say
-		}
+		entry := Entry{Grantee: e.Member, Grantor: p.grantorOf(e), Privileges: p.memberBits(e.Inherit, e.Set)}
 		if e.Admin {
 			entry.Options = memberBit
 		}
 		edges[e.Role] = append(edges[e.Role], entry)
 	}
 	return edges
+}
+
+// unasked reports whether a membership is none of the manifest's business: what a role has since it made the other, and those of
+// the executor, are so where the manifest does not name them. The executor cannot lose what the server gave it as the
+// role's creator.
+func (p *planner) unasked(e Edge, named *wish) bool {
+	executor := e.Member == p.state.Executor.Name
+	if named == nil {
+		return e.Creator || executor
+	}
+	return e.Creator && executor && named.options == 0
+}
+
+// grantorOf is who gave a membership; nobody before PostgreSQL 16, where that has no say.
+func (p *planner) grantorOf(e Edge) scope.Cluster {
+	if p.state.Version < 16 {
+		return ""
+	}
+	return e.Grantor
 }
 
 // memberBits are those of a membership. Before PostgreSQL 16 it has no options of these names.
@@ -132,105 +234,112 @@ func (p *planner) inexpressible(m access.Member, name scope.Cluster) {
 	}
 }
 
+// addMembers gives memberships and their options. What is to be turned off is taken from each grantor.
 func (p *planner) addMembers(role scope.Cluster, want wishes, gifts []gift, edges []Entry) {
-	seen := make(map[scope.Cluster]bool)
+	all := make(wishes)
 	for _, g := range gifts {
-		if seen[g.grantee] {
-			continue
-		}
-		seen[g.grantee] = true
-		if s := p.state.role(role); s != nil && !p.state.Executor.Superuser && !p.mayAdminister(role) {
-			p.problem(firstPlace(want[g.grantee]), "give it the admin option, or have a superuser apply this",
+		all.of(g.grantee).add(g.privileges, g.option, false, access.Place{})
+	}
+	for _, member := range slices.Sorted(maps.Keys(all)) {
+		give, w := all[member], want[member]
+		if !p.administers(role) {
+			p.problem(firstPlace(w), "give it the admin option, or have a superuser apply this",
 				"role %q may not add members to role %q", p.state.Executor.Name, p.name(role))
 		}
-		w := want[g.grantee]
-		if w == nil { // it was somebody else's gift, and stays
-			w = &wish{privileges: memberBit | inheritBit | setBit}
-		}
-		existing := slices.ContainsFunc(edges, func(e Entry) bool { return e.Grantee == g.grantee })
 		reason := "it is not a member"
-		if existing {
+		if slices.ContainsFunc(edges, func(e Entry) bool { return e.Grantee == member }) {
 			reason = "the options of its membership differ"
 		}
+		bits, from := give.privileges, []access.Place(nil)
+		if w != nil {
+			bits, from = w.privileges, w.places
+		}
+		by := p.grantedBy(role)
+		undo := []string{"REVOKE " + role.Ident() + " FROM " + member.Ident() + by}
+		if mine := p.given(role, member, edges); mine != nil {
+			if w == nil || !p.takes() {
+				bits |= mine.Privileges
+			}
+			if undo = nil; p.state.Version >= 16 {
+				undo = append(undo, p.membershipSQL(role, member, mine.Privileges, false)+by)
+			}
+			if give.options&^mine.Options != 0 {
+				undo = append(undo, "REVOKE ADMIN OPTION FOR "+role.Ident()+" FROM "+member.Ident()+by)
+			}
+		}
 		p.change(Change{
-			Step: GrantMembership, Subject: p.name(role), Places: places(w.places...), Rights: 1,
-			Reason: fmt.Sprintf("%s: %s", p.name(g.grantee), reason),
-			SQL:    "GRANT " + role.Ident() + " TO " + g.grantee.Ident() + p.memberOptions(w, existing),
-			Undo:   "REVOKE " + role.Ident() + " FROM " + g.grantee.Ident(),
+			Step: GrantMembership, Subject: p.name(role), Places: places(from...), Rights: 1,
+			Reason: fmt.Sprintf("%s: %s", p.name(member), reason),
+			SQL:    p.membershipSQL(role, member, bits, give.options != 0) + by,
+			Undo:   strings.Join(undo, "; "),
 		})
 	}
 }
 
-// memberOptions returns the options of a GRANT. Those of a membership that exists are only turned on here: what is to be
-// turned off is taken from each grantor.
-func (p *planner) memberOptions(w *wish, existing bool) string {
-	if p.state.Version < 16 {
-		if w.options != 0 {
-			return " WITH ADMIN OPTION"
-		}
-		return ""
+// given returns the membership that the executor's GRANT would change; nil where it would add one.
+func (p *planner) given(role, member scope.Cluster, edges []Entry) *Entry {
+	giver := p.giver(role)
+	i := slices.IndexFunc(edges, func(e Entry) bool { return e.Grantee == member && (p.state.Version < 16 || e.Grantor == giver) })
+	if i < 0 {
+		return nil
 	}
-	var list []string
-	for _, o := range []struct {
-		word string
-		on   bool
-	}{
-		{"ADMIN", w.options != 0},
-		{"INHERIT", w.privileges.Has(inheritBit)},
-		{"SET", w.privileges.Has(setBit)},
-	} {
-		if o.on || !existing {
-			list = append(list, o.word+" "+strings.ToUpper(fmt.Sprint(o.on)))
-		}
-	}
-	if len(list) == 0 {
-		return ""
-	}
-	return " WITH " + strings.Join(list, ", ")
+	return &edges[i]
 }
 
-func (p *planner) removeMember(role scope.Cluster, l loss, place access.Place, declared bool) {
+// membershipSQL gives a membership. The options are all named: what the server takes for one that is not depends on the member, and
+// on what there was.
+func (p *planner) membershipSQL(role, member scope.Cluster, bits access.Privileges, admin bool) string {
+	sql := "GRANT " + role.Ident() + " TO " + member.Ident()
+	switch {
+	case p.state.Version >= 16:
+		options := fmt.Sprintf("INHERIT %t, SET %t", bits.Has(inheritBit), bits.Has(setBit))
+		if admin {
+			options = "ADMIN TRUE, " + options
+		}
+		return sql + " WITH " + strings.ToUpper(options)
+	case admin:
+		return sql + " WITH ADMIN OPTION"
+	default:
+		return sql
+	}
+}
+
+func (p *planner) removeMember(step Step, role scope.Cluster, l loss, edges []Entry, w *membership) {
 	by := ""
 	if l.grantor != "" {
 		by = " GRANTED BY " + l.grantor.Ident()
 	}
+	if !p.mayUngrant(role, l.grantor) {
+		p.problem(w.place, "have a superuser apply this", "role %q may not take what %q gave from the members of role %q",
+			p.state.Executor.Name, p.name(l.grantor), p.name(role))
+	}
 	take := func(option, reason, undo string) {
 		p.change(Change{
-			Step: RevokeMembership, Subject: p.name(role), Places: places(place), Rights: 1,
+			Step: step, Subject: p.name(role), Places: places(w.place), Rights: 1,
 			Reason: fmt.Sprintf("%s: %s", p.name(l.grantee), reason),
 			SQL:    "REVOKE " + option + role.Ident() + " FROM " + l.grantee.Ident() + by,
-			Undo:   "GRANT " + role.Ident() + " TO " + l.grantee.Ident() + undo,
+			Undo:   undo + by,
 		})
 	}
+	bare := "GRANT " + role.Ident() + " TO " + l.grantee.Ident()
 	switch {
 	case l.optionOnly:
-		take("ADMIN OPTION FOR ", "it shall not have the admin option", " WITH ADMIN OPTION")
-	case l.privileges.Has(memberBit):
+		take("ADMIN OPTION FOR ", "it shall not have the admin option", bare+" WITH ADMIN OPTION")
+	case l.whole():
 		reason := "nothing says that it is a member"
-		if declared {
+		if w.members[l.grantee] != nil {
 			reason = "who made it a member no longer may"
 		}
-		take("", reason, "")
+		i := slices.IndexFunc(edges, func(e Entry) bool { return e.Grantee == l.grantee && e.Grantor == l.grantor })
+		take("", reason, p.membershipSQL(role, l.grantee, edges[i].Privileges, edges[i].Options != 0))
 	default:
 		if l.privileges.Has(inheritBit) {
-			take("INHERIT OPTION FOR ", "it shall not inherit", " WITH INHERIT TRUE")
+			take("INHERIT OPTION FOR ", "it shall not inherit", bare+" WITH INHERIT TRUE")
 		}
 		if l.privileges.Has(setBit) {
-			take("SET OPTION FOR ", "it shall not be able to SET ROLE", " WITH SET TRUE")
+			take("SET OPTION FOR ", "it shall not be able to SET ROLE", bare+" WITH SET TRUE")
 		}
 	}
-}
-
-// mayAdminister reports whether the executor, who is no superuser, may add members to a role that is there: by its admin
-// option, or, before PostgreSQL 16, by CREATEROLE.
-func (p *planner) mayAdminister(role scope.Cluster) bool {
-	if p.state.Version < 16 && p.state.Executor.CreateRole {
-		return true
-	}
-	return slices.ContainsFunc(p.state.Members, func(e Edge) bool {
-		m := p.state.role(e.Member)
-		return e.Role == role && e.Admin && m != nil && m.Acts
-	})
 }
 
 func firstPlace(w *wish) access.Place {

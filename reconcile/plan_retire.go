@@ -34,11 +34,12 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 			return
 		}
 	}
-	add := func(step Step, database, reason, sql, undo string) {
+	add := func(step Step, database, reason, sql, undo string, lent ...scope.Cluster) {
 		p.change(Change{
-			Step: step, Database: database, Subject: r.String(), Reason: reason, Places: places(r.Place), SQL: sql, Undo: undo,
+			Step: step, Database: database, Subject: r.String(), Reason: reason, Places: places(r.Place), SQL: sql, Undo: undo, lent: lent,
 		})
 	}
+	p.administer(have.Name, r.Place)
 	if have.Login {
 		add(DisableRole, "", "it is retired: nobody shall log in any more", alterRole(have.Name, "NOLOGIN"), alterRole(have.Name, "LOGIN"))
 	}
@@ -75,11 +76,12 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 		}
 		if heir != "" {
 			add(ReassignOwned, database, fmt.Sprintf("it owns %d objects in %s", u.Owned, where),
-				"REASSIGN OWNED BY "+have.Name.Ident()+" TO "+heir.Ident(), "")
+				"REASSIGN OWNED BY "+have.Name.Ident()+" TO "+heir.Ident(), "",
+				p.borrow(have.Name, uses, r.Place, "give away what is owned by"), p.borrow(heir, uses, r.Place, "give what others own to"))
 		}
 		if r.DropOwned {
 			add(DropOwned, database, fmt.Sprintf("it has privileges on %d objects in %s", u.Granted, where),
-				"DROP OWNED BY "+have.Name.Ident(), "")
+				"DROP OWNED BY "+have.Name.Ident(), "", p.borrow(have.Name, uses, r.Place, "drop what is owned by"))
 		}
 	}
 	add(DropRole, "", "it is retired", "DROP ROLE "+have.Name.Ident(), "")

@@ -30,6 +30,7 @@ func (p *planner) enrolment() {
 			}
 		}
 		if n.Is == Stranger && p.mode == Adopt {
+			p.administer(n.Marker, r.Place)
 			p.change(Change{
 				Step: EnrolRole, Subject: r.String(), Places: places(r.Place),
 				Reason: fmt.Sprintf("role %s of the cluster becomes a role of database %s", n.Cluster, db.Name),
@@ -87,6 +88,7 @@ func (p *planner) roles() {
 			p.createRole(r, c)
 			continue
 		}
+		before := len(p.changes)
 		p.alterRole(r, have)
 		p.comment(r, have)
 		p.parameters(r, have, false)
@@ -97,6 +99,16 @@ func (p *planner) roles() {
 			}
 			p.password(r, c, false, have.Password == PasswordUnknown, reason)
 		}
+		if len(p.changes) > before && c != p.state.Executor.Name {
+			p.administer(c, r.Place)
+		}
+	}
+}
+
+// administer tells beforehand that the executor may not alter a role, nor give it to others.
+func (p *planner) administer(c scope.Cluster, place access.Place) {
+	if !p.administers(c) {
+		p.problem(place, "give it CREATEROLE and the admin option", "role %q may not administer role %q", p.state.Executor.Name, p.name(c))
 	}
 }
 
@@ -107,6 +119,9 @@ func (p *planner) createRole(r *access.Role, c scope.Cluster) {
 	options := ""
 	if n := p.state.Names[r.Ref]; n.Marker != "" {
 		options = " IN ROLE " + n.Marker.Ident()
+		if p.state.Executor.CreateRole {
+			p.administer(n.Marker, r.Place)
+		}
 	}
 	sets, _ := p.options(r, &fresh)
 	step := CreateRole
@@ -352,13 +367,17 @@ func (p *planner) schemata() {
 		have := p.state.object(access.Schema, "", s.Name)
 		switch ident := scope.QuoteIdent(s.Name); {
 		case have == nil:
-			sql := "CREATE SCHEMA " + ident
+			if !p.state.Executor.Schemas {
+				p.problem(s.Place, "grant it CREATE on the database", "role %q may not create schemas in database %q", p.state.Executor.Name, p.state.Scope.Name)
+			}
+			sql, lent := "CREATE SCHEMA "+ident, scope.Cluster("")
 			if owner != "" {
 				sql += " AUTHORIZATION " + owner.Ident()
+				lent = p.borrow(owner, sets, s.Place, "make schemas for")
 			}
 			p.change(Change{
 				Step: CreateSchema, Subject: s.Name, Places: places(s.Place), Reason: "it does not exist",
-				SQL: sql, Undo: "DROP SCHEMA " + ident,
+				SQL: sql, Undo: "DROP SCHEMA " + ident, lent: []scope.Cluster{lent},
 			})
 			p.virtual = append(p.virtual, &Object{Kind: access.Schema, Name: s.Name, Owner: cmp.Or(owner, p.state.Executor.Name)})
 		case owner != "" && owner != have.Owner:
@@ -367,6 +386,9 @@ func (p *planner) schemata() {
 				Reason: fmt.Sprintf("its owner is %s, and shall be %s", p.name(have.Owner), s.Owner),
 				SQL:    "ALTER SCHEMA " + ident + " OWNER TO " + owner.Ident(),
 				Undo:   "ALTER SCHEMA " + ident + " OWNER TO " + have.Owner.Ident(),
+				lent: []scope.Cluster{
+					p.borrow(have.Owner, uses, s.Place, "give away schemas of"), p.borrow(owner, sets, s.Place, "give schemas to"),
+				},
 			})
 		}
 	}

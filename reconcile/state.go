@@ -14,15 +14,17 @@ type State struct {
 	Snapshot string // which transactions it sees: where that is the same, so is the state
 	Scope    scope.Database
 	Executor Executor
-	Names    map[access.Ref]Named
-	Own      map[scope.Cluster]scope.Name // the database's roles; of an extent of all, every one
-	Scoped   map[scope.Cluster]bool       // roles that belong to databases; of an extent of all or of the cluster
-	Roles    map[scope.Cluster]*RoleState
-	Members  []Edge
-	Objects  map[access.Kind][]*Object // each list by schema and name
-	Defaults []DefaultACL
-	Uses     []Use // by roles that shall be retired
-	Sessions map[scope.Cluster]int
+	// Bootstrap is the superuser that initdb made: what any superuser gives of memberships, it gives (PostgreSQL 16).
+	Bootstrap scope.Cluster
+	Names     map[access.Ref]Named
+	Own       map[scope.Cluster]scope.Name // the database's roles; of an extent of all, every one
+	Scoped    map[scope.Cluster]bool       // roles that belong to databases; of an extent of all or of the cluster
+	Roles     map[scope.Cluster]*RoleState
+	Members   []Edge
+	Objects   map[access.Kind][]*Object // each list by schema and name
+	Defaults  []DefaultACL
+	Uses      []Use // by roles that shall be retired
+	Sessions  map[scope.Cluster]int
 }
 
 // Executor is the role that observes and applies.
@@ -30,6 +32,9 @@ type Executor struct {
 	Name       scope.Cluster
 	Superuser  bool
 	CreateRole bool
+	Schemas    bool // it may create schemas in the database
+	// SelfInherit, SelfSet: what it has of a role that it makes, by createrole_self_grant (PostgreSQL 16).
+	SelfInherit, SelfSet bool
 }
 
 // Named is what a name of the manifest means on the server.
