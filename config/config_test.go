@@ -353,7 +353,7 @@ auth: md5
 auth-rules:
   - {users: [a]}
   - {method: scram}
-  - {method: verify, names: {a: b}, clients: [10.0.0.1/8, here], user: x}
+  - {method: verify, names: {a: b}, clients: [10.0.0.1/8, here, "::ffff:10.0.0.0/104"], user: x}
 login-failures: -1
 proxy-protocol: {mode: require}
 pool: transaction
@@ -368,7 +368,8 @@ trace: {endpoint: "http://key@collector:4318", ratio: 1.5}
 				`pgscope.yaml:7:5: names are of use with the methods cert and peer only`,
 				`pgscope.yaml:7:47: "10.0.0.1/8" is no address and no network like 10.0.0.0/8`,
 				`pgscope.yaml:7:59: "here" is no address and no network like 10.0.0.0/8`,
-				`pgscope.yaml:7:66: unknown key "user": did you mean "users"?`,
+				`pgscope.yaml:7:65: "::ffff:10.0.0.0/104" is a network of IPv4 addresses in IPv6; write it as one of IPv4`,
+				`pgscope.yaml:7:89: unknown key "user": did you mean "users"?`,
 				`pgscope.yaml:8:17: "-1" is no number from 0 to 1000000`,
 				`pgscope.yaml:10:7: "transaction" is none of off, session`,
 				`pgscope.yaml:11:12: "0" is no number from 1 to 100000`,

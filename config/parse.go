@@ -251,6 +251,9 @@ func parseNetwork(text string) (netip.Prefix, error) {
 		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(text)
+	if p.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf(`"%s" is a network of IPv4 addresses in IPv6; write it as one of IPv4`, text)
+	}
 	if err != nil || p != p.Masked() {
 		return netip.Prefix{}, fmt.Errorf(`"%s" is no address and no network like 10.0.0.0/8`, text)
 	}

@@ -28,11 +28,12 @@ import (
 
 // visitor is a client that has said what it wants, and was not let in yet.
 type visitor struct {
-	conn     net.Conn             // the client's connection; *tls.Conn where it uses TLS
-	tls      *tls.ConnectionState // nil without TLS
-	deadline time.Time            // set on conn: by then the login must be done. The session clears it
-	startup  wire.Startup
-	cancel   *wire.CancelRequest // instead of startup
+	conn        net.Conn             // the client's connection; *tls.Conn where it uses TLS
+	tls         *tls.ConnectionState // nil without TLS
+	deadline    time.Time            // set on conn: by then the login must be done. The session clears it
+	startup     wire.Startup
+	replication replication         // that startup asks for
+	cancel      *wire.CancelRequest // instead of startup
 
 	client      netip.AddrPort   // where the client is; not valid on a Unix socket
 	certificate *tls.Certificate // that the client was shown; nil without TLS
@@ -197,6 +198,9 @@ func (v *visitor) understand(code uint32, body []byte, o admitOptions) error {
 	var err error
 	if v.startup, err = wire.DecodeStartup(code, body); err != nil {
 		return v.refuse(&scope.Error{Code: scope.CodeProtocolViolation, Message: err.Error()})
+	}
+	if e := v.readReplication(); e != nil {
+		return v.refuse(e)
 	}
 	if v.startup.User() == "" {
 		return v.refuse(&scope.Error{

@@ -75,23 +75,19 @@ func (r authRules) has(m AuthMethod) bool {
 
 // of returns the rule for a client.
 func (r authRules) of(v *visitor) AuthRule {
-	database := v.startup.Database()
-	if asked, toDatabase := walsender(v); asked && !toDatabase {
-		database = ""
-	}
 	for _, rule := range r.rules {
-		if rule.matches(v, database) {
+		if rule.matches(v) {
 			return rule
 		}
 	}
 	return AuthRule{Method: r.fallback}
 }
 
-func (r AuthRule) matches(v *visitor, database string) bool {
+func (r AuthRule) matches(v *visitor) bool {
 	switch {
 	case r.Method == AuthCert && v.tls == nil, r.Method == AuthPeer && !onUnixSocket(v.conn):
 		return false
-	case len(r.Databases) > 0 && (database == "" || !slices.Contains(r.Databases, database)):
+	case len(r.Databases) > 0 && (v.replication == physical || !slices.Contains(r.Databases, v.database())):
 		return false
 	default:
 		return (len(r.Users) == 0 || slices.Contains(r.Users, v.startup.User())) && r.Clients.contains(v.client.Addr())

@@ -16,6 +16,9 @@ func at(conn net.Conn, address, database, user string, more ...wire.Parameter) *
 	v := &visitor{conn: conn, startup: wire.Startup{Parameters: append([]wire.Parameter{
 		{Name: "user", Value: user}, {Name: "database", Value: database},
 	}, more...)}}
+	if e := v.readReplication(); e != nil {
+		panic(e) // the test says something else
+	}
 	if address != "" {
 		v.client = netip.MustParseAddrPort(address)
 	}
@@ -53,6 +56,8 @@ func TestAuthRules(t *testing.T) {
 		{"a socket", at(local, "", "a", "v"), AuthPassthrough},
 		{"an address where sockets are named", at(tcp, "127.0.0.1:1", "a", "v"), AuthReject},
 		{"physical replication", at(local, "", "a", "v", wire.Parameter{Name: "replication", Value: "true"}), AuthReject},
+		{"physical replication, though a database is named", at(local, "", "a", "v", wire.Parameter{Name: "replication", Value: "t"}), AuthReject},
+		{"no replication", at(local, "", "a", "v", wire.Parameter{Name: "replication", Value: "f"}), AuthPassthrough},
 		{"logical replication", at(local, "", "a", "v", wire.Parameter{Name: "replication", Value: "database"}), AuthPassthrough},
 	} {
 		if got := rules.of(test.v).Method; got != test.want {

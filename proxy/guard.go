@@ -18,7 +18,7 @@ func (x *session) meet(v *visitor) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.client = v.client
-	x.database, x.user, x.application = v.startup.Database(), v.startup.User(), v.startup.Get("application_name")
+	x.database, x.user, x.application = v.database(), v.startup.User(), settingOf(v.startup, applicationName)
 }
 
 // who is the session to the policy.

@@ -72,19 +72,22 @@ func (t *tally) enter(p *place, address netip.Addr, l Limits) *crowded {
 }
 
 // settle counts a session that is logged in, as the server does: who cannot log in takes nobody's place. The words are those
-// of CheckMyDatabase and InitializeSessionUserId (src/backend/utils/init).
+// of CheckMyDatabase and InitializeSessionUserId (src/backend/utils/init). A session in no database, which is named "", is no
+// database's.
 func (t *tally) settle(p *place, user scope.Cluster, name scope.Short, database string, l Limits) *crowded {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case full(t.users[user], l.PerUser):
 		return &crowded{limitUser, l.PerUser, fmt.Sprintf(`too many connections for role "%s"`, name)}
-	case full(t.databases[database], l.PerDatabase):
+	case database != "" && full(t.databases[database], l.PerDatabase):
 		return &crowded{limitDatabase, l.PerDatabase, fmt.Sprintf(`too many connections for database "%s"`, database)}
 	}
 	p.user = user
 	t.users[user]++
-	t.databases[database]++
+	if database != "" {
+		t.databases[database]++
+	}
 	return nil
 }
 
@@ -103,7 +106,7 @@ func (t *tally) leave(p *place, address netip.Addr, database string) {
 	}
 	if p.user != "" {
 		drop(t.users, p.user)
-		drop(t.databases, database)
+		drop(t.databases, database) // of one that is not there, nothing
 	}
 	*p = place{}
 }

@@ -23,9 +23,9 @@ const (
 // loginNames tells what roles of the cluster the user may be: one where that is known.
 func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) (loginNames, error) {
 	s := x.server
-	database := v.startup.Database()
+	database := v.database()
 	plain := scope.Cluster(user)
-	if !x.scoped(v) || x.settings.mode(database) == scope.Off {
+	if v.replication == physical || x.settings.mode(database) == scope.Off {
 		return loginNames{candidates: []scope.Cluster{plain}}, nil
 	}
 	likely := plain

@@ -248,7 +248,7 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 			answer: loginAnswer{frame: authenticationOk, code: wire.AuthOk, after: slices.Clone(c.checked.rest)},
 		}
 	}
-	l.lease = &lease{key: string(key), database: l.visitor.startup.Database(), began: time.Now()}
+	l.lease = &lease{key: string(key), database: l.visitor.database(), began: time.Now()}
 	return nil
 }
 

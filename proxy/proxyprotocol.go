@@ -40,7 +40,7 @@ func (p *Proxies) client(c net.Conn) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, errors.New("PROXY protocol: the client has no IP address")
 	}
-	return netip.AddrPortFrom(source.Addr().Unmap(), source.Port()), nil
+	return plainAddress(source), nil
 }
 
 const (
@@ -102,6 +102,11 @@ func addressOf(c net.Conn) netip.AddrPort {
 	if !ok {
 		return netip.AddrPort{}
 	}
-	at := a.AddrPort()
-	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	return plainAddress(a.AddrPort())
+}
+
+// plainAddress is an address as networks have it: of IPv4 where it is one in IPv6, and without the interface by which a link-local
+// one is reached (netip.Prefix has none with a zone).
+func plainAddress(at netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())
 }

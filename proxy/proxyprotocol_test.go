@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/pires/go-proxyproto"
+
+	"github.com/pgscope/pgscope-proxy/policy"
 )
 
 // proxyHeader is a header of version 2.
@@ -88,6 +90,62 @@ func TestProxyProtocol(t *testing.T) {
 			t.Errorf("%v, %v", at, err)
 		}
 	})
+}
+
+// cameFrom is a connection from somewhere.
+type cameFrom struct {
+	net.Conn
+	address net.Addr
+}
+
+func (c cameFrom) RemoteAddr() net.Addr { return c.address }
+
+// TestClientsOfNetworks: a network has all clients whose addresses are in it, however the system writes them.
+func TestClientsOfNetworks(t *testing.T) {
+	tcp := func(ip, zone string) net.Addr {
+		return &net.TCPAddr{IP: net.ParseIP(ip), Port: 4711, Zone: zone}
+	}
+	for _, test := range []struct {
+		network string
+		client  net.Addr
+		in      bool
+	}{
+		{"::/0", tcp("2001:db8::1", ""), true},
+		{"::/0", tcp("fe80::1", "eth0"), true},
+		{"fe80::/10", tcp("fe80::1", "eth0"), true},
+		{"fe80::2/128", tcp("fe80::1", "eth0"), false},
+		{"192.0.2.0/24", tcp("::ffff:192.0.2.1", ""), true},
+		{"192.0.2.0/24", tcp("192.0.2.1", ""), true},
+		{"::/0", tcp("::ffff:192.0.2.1", ""), false},
+	} {
+		networks := []netip.Prefix{netip.MustParsePrefix(test.network)}
+		conn := cameFrom{address: test.client}
+		rules := authRules{fallback: AuthTrust, rules: []AuthRule{{Clients: AddressSet{Networks: networks}, Method: AuthReject}}}
+		if got := rules.of(&visitor{client: addressOf(conn)}).Method == AuthReject; got != test.in {
+			t.Errorf("%s has %v, to a rule: %v", test.network, test.client, got)
+		}
+		p, err := policy.Parse("p.yaml", []byte(`rules: [{statement: connect, client: "`+test.network+`", action: deny}, {action: allow}]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Decide(policy.Session{Client: addressOf(conn).Addr()}, connecting).Err != nil; got != test.in {
+			t.Errorf("%s has %v, to the policy: %v", test.network, test.client, got)
+		}
+		_, err = (&Proxies{Networks: networks}).client(cameFrom{closed(t), test.client})
+		if got := !strings.Contains(err.Error(), "none of a load balancer's"); got != test.in {
+			t.Errorf("%s has the load balancer %v: %v", test.network, test.client, got)
+		}
+	}
+}
+
+// closed is a connection whose other end says nothing any more.
+func closed(t *testing.T) net.Conn {
+	t.Helper()
+	client, server := connPair(t, "tcp")
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return server
 }
 
 // FuzzProxyHeader looks for headers that the reader stumbles over, or reads more of than it should.

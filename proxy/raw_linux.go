@@ -108,22 +108,10 @@ func addressIn(a *unix.RawSockaddrAny) net.Addr {
 		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(in.Addr), swapped(in.Port)))
 	case unix.AF_INET6:
 		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(a)) //nolint:gosec // as package syscall does
-		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom16(in.Addr).WithZone(zone(in.Scope_id)), swapped(in.Port)))
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom16(in.Addr), swapped(in.Port)))
 	default:
 		return nil
 	}
-}
-
-// zone is the name of a link-local address's interface.
-func zone(id uint32) string {
-	if id == 0 {
-		return ""
-	}
-	i, err := net.InterfaceByIndex(int(id))
-	if err != nil {
-		return ""
-	}
-	return i.Name
 }
 
 // swapped is a port in the order of the network, or one in that of the machine.

@@ -151,7 +151,7 @@ func (x *session) letIn(ctx context.Context, v *visitor) (*loggedIn, policy.Deci
 	if err != nil {
 		return nil, d, err
 	}
-	if c := tally.settle(&x.place, in.user, scope.Short(v.startup.User()), v.startup.Database(), x.limits()); c != nil {
+	if c := tally.settle(&x.place, in.user, scope.Short(v.startup.User()), v.database(), x.limits()); c != nil {
 		in.leave()
 		return nil, d, x.crowded(v, c)
 	}
@@ -189,7 +189,7 @@ func (x *session) noteFailure(err error, d policy.Decision) {
 // server.
 func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	s := x.server
-	database, user := v.startup.Database(), scope.Short(v.startup.User())
+	database, user := v.database(), scope.Short(v.startup.User())
 	if wait := s.failures.wait(x.client.Addr(), time.Now()); wait > 0 {
 		s.metrics.rejections.WithLabelValues(byFailures).Inc()
 		return nil, v.refuse(tooManyFailures(wait))
@@ -211,13 +211,15 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 		return nil, err
 	}
 	mode := x.settings.mode(database)
-	if x.scoped(v) && mode != scope.Off {
+	if v.replication != physical && mode != scope.Off {
 		v.startup, v.start = withoutRoles(v.startup)
 	}
 	if x.settings.AddHost {
-		o.params = append(o.params, withHost(v))
+		shown := withHost(v)
+		v.startup, _ = withoutSetting(v.startup, applicationName)
+		o.params = append(o.params, shown)
 	}
-	if asked, _ := walsender(v); !asked {
+	if v.replication == "" {
 		o.pool = s.pool
 	}
 	entering, span := trace.Child(ctx, "log in to server")

@@ -13,59 +13,41 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// walsender reports whether the client asks for a replication connection, and whether for one to a database
-// (ProcessStartupPacket, src/backend/tcop/backend_startup.c).
-func walsender(v *visitor) (asked, toDatabase bool) {
-	switch strings.ToLower(v.startup.Get("replication")) {
-	case "", "off", "false", "no", "0":
-		return false, false
-	case "database":
-		return true, true
-	default:
-		return true, false
-	}
-}
-
-// scoped reports whether the session has role names: a physical replication connection is in no database.
-func (x *session) scoped(v *visitor) bool {
-	asked, toDatabase := walsender(v)
-	return !asked || toDatabase
-}
+const applicationName = "application_name"
 
 // withHost returns the application_name that the server shows, with the client's address in it; the name gives way where both
 // are longer than a name can be.
 func withHost(v *visitor) wire.Parameter {
-	const name = "application_name"
 	host := "unix"
 	if v.client.IsValid() {
 		host = v.client.String()
 	}
-	application := v.startup.Get(name)
+	application := settingOf(v.startup, applicationName)
 	if application == "" {
-		return wire.Parameter{Name: name, Value: host}
+		return wire.Parameter{Name: applicationName, Value: host}
 	}
 	const between = " - "
 	if room := scope.MaxName - len(between) - len(host); len(application) > room {
 		application = strings.ToValidUTF8(application[:room], "")
 	}
-	return wire.Parameter{Name: name, Value: application + between + host}
+	return wire.Parameter{Name: applicationName, Value: application + between + host}
 }
 
 func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	s := x.server
-	database := v.startup.Database()
 	c := engine.Config{
 		Host: x, Directory: unscoped{}, Mode: scope.Off, MaxMessage: x.settings.MaxStatement, Analyze: s.analyze,
 		Login: in.user, LoginName: scope.Short(v.startup.User()), Keep: in.lease != nil,
 	}
-	if !x.scoped(v) {
+	if v.replication == physical {
 		return c
 	}
+	database := v.database()
 	c.Directory, c.Mode, c.Recorded = s.directories.of(database), x.settings.mode(database), s.o.Audit != nil || s.o.Tracer != nil
-	if c.Walsender, _ = walsender(v); c.Walsender {
+	if c.Walsender = v.replication == logical; c.Walsender {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}
-	c.Switching = v.startup.Get(scope.ModeSetting) != "" || strings.Contains(v.startup.Get("options"), "pgscope")
+	c.Switching = settingOf(v.startup, scope.ModeSetting) != ""
 	return c
 }
 

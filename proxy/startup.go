@@ -1,15 +1,78 @@
 package proxy
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
+
+// replication is what a client asks for by the parameter of that name: one of these two, or nothing.
+type replication string
+
+const (
+	physical replication = "true"     // of the cluster: the session is in no database, and takes no SQL
+	logical  replication = "database" // beside SQL
+)
+
+// readReplication reads the parameter as the server does (ProcessStartupPacket, src/backend/tcop/backend_startup.c), and leaves
+// in the packet what everybody reads alike: with SQL the session is one of a database, whose names are mapped.
+func (v *visitor) readReplication() *scope.Error {
+	const name = "replication"
+	list := v.startup.Parameters
+	at := slices.IndexFunc(list, func(p wire.Parameter) bool { return p.Name == name })
+	if at < 0 {
+		return nil
+	}
+	said := list[at].Value
+	asked, ok := parseBool(said)
+	switch {
+	case said == string(logical):
+		v.replication = logical
+	case !ok:
+		return &scope.Error{
+			Code: scope.CodeInvalidParameter, Message: fmt.Sprintf(`invalid value for parameter "%s": "%s"`, name, said),
+			Hint: `Valid values are: "false", 0, "true", 1, "database".`,
+		}
+	case asked:
+		v.replication = physical
+	default:
+		v.startup.Parameters = slices.Delete(list, at, at+1)
+		return nil
+	}
+	list[at].Value = string(v.replication)
+	return nil
+}
+
+// parseBool is parse_bool (src/backend/utils/adt/bool.c): what begins one of the words and no other, in any case.
+func parseBool(s string) (value, ok bool) {
+	begins := func(word string) bool { return s != "" && len(s) <= len(word) && strings.EqualFold(word[:len(s)], s) }
+	switch {
+	case begins("true"), begins("yes"), begins("on") && len(s) > 1, s == "1":
+		return true, true
+	case begins("false"), begins("no"), begins("off") && len(s) > 1, s == "0":
+		return false, true
+	}
+	return false, false
+}
+
+// database is the one that the session will be in; empty for physical replication.
+func (v *visitor) database() string {
+	if v.replication == physical {
+		return ""
+	}
+	return v.startup.Database()
+}
 
 // A startup packet can name roles beside the user, in settings: as parameters of their own, and as switches in options,
 // "-c role=x", "-crole=x" or "--role=x". The names cannot be mapped before the session has begun, so the settings are
 // taken out of the packet, and the engine makes up for them.
+
+// options is the parameter for switches.
+const options = "options"
 
 // withoutRoles returns the packet without the settings that name roles, and what they said. As on the server, what
 // stands in options gives way to a parameter of its own, and the last switch wins.
@@ -36,7 +99,6 @@ func takeRole(role *engine.StartRole) func(setting, value string) bool {
 
 // withoutSettings returns the packet without the settings that take takes; those in options are shown to it first.
 func withoutSettings(s wire.Startup, take func(setting, value string) bool) wire.Startup {
-	const options = "options"
 	kept := make([]wire.Parameter, 0, len(s.Parameters))
 	rest := walkOptions(s.Get(options), take)
 	for _, p := range s.Parameters {
@@ -50,6 +112,21 @@ func withoutSettings(s wire.Startup, take func(setting, value string) bool) wire
 	}
 	s.Parameters = kept
 	return s
+}
+
+// settingOf returns what the packet sets a setting to; empty where it says nothing of it.
+func settingOf(s wire.Startup, name string) (said string) {
+	see := func(setting, value string) bool {
+		if strings.EqualFold(setting, name) {
+			said = value
+		}
+		return false
+	}
+	walkOptions(s.Get(options), see)
+	for _, p := range s.Parameters {
+		see(p.Name, p.Value)
+	}
+	return said
 }
 
 // withoutSetting returns the packet without one setting, and what that said.
@@ -69,8 +146,8 @@ func withoutSetting(s wire.Startup, name string) (_ wire.Startup, said string) {
 const serverSwitches = "BCDdfhkNprStvWc-"
 
 // walkOptions shows take each setting in options, and returns the options without those that it takes.
-func walkOptions(options string, take func(setting, value string) bool) string {
-	words := splitOptions(options)
+func walkOptions(switches string, take func(setting, value string) bool) string {
+	words := splitOptions(switches)
 	kept := words[:0:0]
 	taken := false
 	for i := 0; i < len(words); i++ {
@@ -105,7 +182,7 @@ func walkOptions(options string, take func(setting, value string) bool) string {
 		i = last
 	}
 	if !taken {
-		return options
+		return switches
 	}
 	return joinOptions(kept)
 }

@@ -21,7 +21,8 @@ import (
 // TestBehindBalancer connects as a load balancer does, for a client elsewhere: that one's address is what counts.
 func TestBehindBalancer(t *testing.T) {
 	c := loginCluster(t)
-	rules, err := policy.Parse("rules.yaml", []byte("rules: [{client: 192.0.2.0/24, action: deny}, {action: allow}]"))
+	rules, err := policy.Parse("rules.yaml", []byte(`rules: [{client: 192.0.2.0/24, action: deny},
+		{client: 198.51.100.8/31, application: shop, action: deny}, {action: allow}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,14 +34,16 @@ func TestBehindBalancer(t *testing.T) {
 		Clients: proxy.AddressSet{Networks: []netip.Prefix{network("192.0.2.0/24"), network("198.51.100.0/24")}},
 		Method:  proxy.AuthPassthrough,
 	}))
-	for _, test := range []struct{ client, began, made string }{
-		{"192.0.2.7", "ready I", "ERROR 42501"},
-		{"198.51.100.7", "ready I", "done CREATE ROLE"},
-		{"203.0.113.7", "FATAL 28000", ""},
+	for _, test := range []struct{ client, name, application, began, made string }{
+		{"192.0.2.7", "application_name", "shop", "ready I", "ERROR 42501"},
+		{"198.51.100.7", "application_name", "shop", "ready I", "done CREATE ROLE"},
+		{"198.51.100.8", "Application_Name", "shop", "ready I", "ERROR 42501"},
+		{"198.51.100.9", "options", "-c geqo=off --application-name=shop", "ready I", "ERROR 42501"},
+		{"203.0.113.7", "application_name", "shop", "FATAL 28000", ""},
 	} {
 		d := via.dial(t)
 		d.write(fmt.Appendf(nil, "PROXY TCP4 %s 198.51.100.1 4711 5432\r\n", test.client))
-		d.say(startup(pgproto3.ProtocolVersion30, "database", "orders", "user", "postgres", "application_name", "shop"))
+		d.say(startup(pgproto3.ProtocolVersion30, "database", "orders", "user", "postgres", test.name, test.application))
 		if test.made == "" {
 			d.toTheEnd()
 		} else {

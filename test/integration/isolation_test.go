@@ -214,6 +214,7 @@ func TestIsolationOfLogins(t *testing.T) {
 				for _, params := range [][]string{
 					nil,
 					{"replication", "database"},
+					{"replication", "f"},
 					{"options", "-c statement_timeout=1"},
 					{"options", "-c pgscope.mode=off"},
 					{"pgscope.mode", "explicit"},

@@ -5,9 +5,74 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
+
+// replicationValues are all beginnings of the words that stand for a truth value, and of database, in three ways of writing, and what
+// is none.
+func replicationValues() []string {
+	values := []string{"", "0", "1", "2", "00", "01", "t ", " t", "truex", "falsee", "databases", "\xc3\xb6n"}
+	for _, word := range []string{"true", "false", "yes", "no", "on", "off", "database"} {
+		for i := 1; i <= len(word); i++ {
+			values = append(values, word[:i], strings.ToUpper(word[:i]), strings.ToUpper(word[:1])+word[1:i])
+		}
+	}
+	return values
+}
+
+// TestReplicationValues begins sessions with each value of the parameter replication, on the server and through the proxy: the
+// session is of the same kind, and where it takes SQL, it is one of the database.
+func TestReplicationValues(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), permissive(t), quiet)
+	via.psql(t, "orders", "postgres", "CREATE ROLE reader LOGIN")
+	begin := func(e endpoint, user string, params ...string) (lines []string, sql bool) {
+		d := e.dial(t)
+		defer d.conn.Close()
+		d.say(startup(pgproto3.ProtocolVersion30, append([]string{"user", user, "database", "orders"}, params...)...))
+		if d.hear(1) != nil {
+			return d.take(), false
+		}
+		d.take()
+		for _, q := range []string{"IDENTIFY_SYSTEM", "SELECT current_database(), session_user::text"} {
+			for i, line := range d.query(q) {
+				sql = sql || strings.HasPrefix(line, `row "orders" `)
+				if i == 0 || strings.HasPrefix(line, `row "orders" `) { // what IDENTIFY_SYSTEM says is another thing each time
+					lines = append(lines, line)
+				}
+			}
+		}
+		return lines, sql
+	}
+	params := [][]string{{"Replication", "database"}, {"options", "-c replication=database"}, {"options", "--replication=1"}}
+	for _, value := range replicationValues() {
+		params = append(params, []string{"replication", value})
+	}
+	for _, p := range params {
+		want, sql := begin(direct(scoped()), "orders_reader", p...)
+		if sql {
+			if got, _ := begin(via, "orders_reader", p...); !slices.Contains(got, `FATAL 28000: role "orders_reader" does not exist`) {
+				t.Errorf("%q: under the cluster's name %q", p, got)
+			}
+			want[len(want)-1] = `row "orders" "reader"`
+			got, _ := begin(via, "reader", p...)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%q (-server +proxy):\n%s", p, diff)
+			}
+			continue
+		}
+		want, _ = begin(direct(scoped()), "postgres", p...)
+		got, _ := begin(via, "postgres", p...)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-server +proxy):\n%s", p, diff)
+		}
+	}
+}
 
 // TestReplicationTools runs PostgreSQL's own tools of the replication protocol as a role of a database. A logical connection is to
 // a database, and knows its roles; a physical one is in none, and knows those of the cluster.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,28 @@ func TestSettings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSettingsAtStart: the mode that a startup packet says is the session's, in each way in which the server takes a setting.
+func TestSettingsAtStart(t *testing.T) {
+	database(t, scoped(), "orders")
+	e := start(t, scoped(), permissive(t), func(o *proxy.Options) { o.Mode = scope.Off })
+	for _, params := range [][]string{
+		{"pgscope.mode", "transparent"},
+		{"PgScope.Mode", "transparent"},
+		{"options", "-c pgscope.mode=transparent"},
+		{"options", "--PGSCOPE.MODE=transparent"},
+		{"options", `-c pgs\cope.mode=transparent`},
+		{"options", "-c pgscope.mode=off", "Pgscope.mode", "transparent"},
+	} {
+		d := e.open(t, "orders", "postgres", params...)
+		d.query("CREATE ROLE reader")
+		if got := roles(t, scoped()); !slices.Contains(got, "orders_reader") {
+			t.Errorf("%q: the server has %q", params, got)
+		}
+		d.query("DROP ROLE reader")
+		d.conn.Close()
 	}
 }
 
