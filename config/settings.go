@@ -63,9 +63,10 @@ var settings = []setting[Config]{
 	},
 	{
 		key: "manifest", arg: "FILE",
+		fixed:   true,
 		example: "manifest: /etc/pgscope/access.yaml",
 		doc: "File with the declared roles and grants, which the proxy keeps the server at: a manifest, a bundle, or an estate with many " +
-			"databases. Needs admin-dsn. It is read again when it changes, and on SIGHUP. Empty: none. docs/reconciler.md has the details.",
+			"databases. Needs admin-dsn. What is in it is read again when it changes, and on SIGHUP. Empty: none. docs/reconciler.md has the details.",
 		set: into(func(c *Config) *string { return &c.Manifest }, parsePath),
 	},
 	{

@@ -28,15 +28,22 @@ type Part struct {
 
 // Options are what a [Keeper] works with.
 type Options struct {
+	Settings
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
+	Tracer  *trace.Tracer // nil for none
+}
+
+// Settings are the options that [Keeper.Configure] can change.
+type Settings struct {
 	// Load reads the manifest. Where it fails, what was read before stays in force.
 	Load func() (Source, error)
 	// Interval is the time between two looks at a database, give or take a tenth.
 	Interval time.Duration
 	// Report leaves everything as it is found, and tells of it.
-	Report  bool
-	Log     *zap.Logger
-	Metrics prometheus.Registerer
-	Tracer  *trace.Tracer // nil for none
+	Report bool
+	// Mode is how far a repair goes.
+	Mode reconcile.Mode
 }
 
 // Times that nobody needs to set.
@@ -56,6 +63,8 @@ type Keeper struct {
 	wake    chan struct{}
 
 	mu     sync.Mutex
+	now    Settings        // in force
+	other  bool            // than when the databases were looked at
 	reload bool            // wanted
 	nudged map[string]bool // databases in which something has changed
 	broken error           // why the manifest that was read last is not in force
@@ -77,7 +86,22 @@ type kept struct {
 
 // New returns a keeper that keeps nothing yet.
 func New(o Options) *Keeper {
-	return &Keeper{o: o, metrics: newMetrics(o.Metrics), wake: make(chan struct{}, 1), nudged: make(map[string]bool)}
+	return &Keeper{o: o, now: o.Settings, metrics: newMetrics(o.Metrics), wake: make(chan struct{}, 1), nudged: make(map[string]bool)}
+}
+
+// Configure puts other settings in force, has the manifest read again, and everything looked at. It does not block; a run that is
+// under way ends as it began.
+func (k *Keeper) Configure(s Settings) {
+	k.mu.Lock()
+	k.now, k.other = s, true
+	k.mu.Unlock()
+	k.Reload()
+}
+
+func (k *Keeper) settings() Settings {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.now
 }
 
 // Nudge tells that roles or access may have changed in a database. It does not block.
@@ -110,7 +134,7 @@ func (k *Keeper) Load() error {
 
 // load reads the manifest. What was known of databases that are in it still is.
 func (k *Keeper) load() error {
-	source, err := k.o.Load()
+	source, err := k.settings().Load()
 	k.metrics.loads.WithLabelValues(resultOf(err)).Inc()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -168,6 +192,12 @@ func (k *Keeper) wanted() (reload bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	reload, k.reload = k.reload, false
+	if k.other {
+		for _, p := range k.parts {
+			p.due = time.Time{}
+		}
+		k.other = false
+	}
 	now := time.Now()
 	if len(k.nudged) > 0 {
 		for _, p := range k.parts {
@@ -191,7 +221,7 @@ func latest(a, b time.Time) time.Time {
 
 // next returns how long nothing is due.
 func (k *Keeper) next() time.Duration {
-	wait := k.o.Interval
+	wait := k.settings().Interval
 	for _, p := range k.parts {
 		wait = min(wait, time.Until(p.due))
 	}
@@ -200,8 +230,9 @@ func (k *Keeper) next() time.Duration {
 
 // keep looks at one database, and makes it as it should be.
 func (k *Keeper) keep(ctx context.Context, p *kept) {
+	now := k.settings()
 	o := p.Part.Options
-	o.DryRun, o.Partial, o.Known = k.o.Report, true, p.passwords
+	o.DryRun, o.Mode, o.Partial, o.Known = now.Report, now.Mode, true, p.passwords
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, longest)
 	bounded, span := k.o.Tracer.Begin(bounded, trace.Work{Name: "reconcile"}, trace.Text("db.system.name", "postgresql"), trace.Text("db.namespace", p.Database))
@@ -210,7 +241,7 @@ func (k *Keeper) keep(ctx context.Context, p *kept) {
 	if ctx.Err() != nil {
 		return // the process ends
 	}
-	s := stateOf(p.Database, report, err, k.o.Report)
+	s := stateOf(p.Database, report, err, now.Report)
 	span.Set(trace.Text("pgscope.outcome", string(s.Outcome)))
 	span.End(err)
 	s.Checked = time.Now()
@@ -222,10 +253,10 @@ func (k *Keeper) keep(ctx context.Context, p *kept) {
 	case Standby:
 		p.due = p.ended.Add(jitter(standby))
 	case Failed:
-		p.due = p.ended.Add(jitter(min(firstPause<<min(p.failures, 20), k.o.Interval)))
+		p.due = p.ended.Add(jitter(min(firstPause<<min(p.failures, 20), now.Interval)))
 		p.failures++
 	case Unknown, InStep, Drifted:
-		p.due, p.failures = p.ended.Add(jitter(k.o.Interval)), 0
+		p.due, p.failures = p.ended.Add(jitter(now.Interval)), 0
 	}
 	k.metrics.ran(s, report, p.took)
 	k.metrics.count(k.parts)

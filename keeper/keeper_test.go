@@ -96,7 +96,7 @@ func start(t *testing.T, c *pgtest.Cluster, load func() (keeper.Source, error), 
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg", LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder}),
 		zapcore.AddSync(w), zapcore.DebugLevel))
 	s := &stage{t: t, cluster: c, log: bufio.NewScanner(r), metrics: prometheus.NewRegistry()}
-	o := keeper.Options{Load: load, Interval: time.Hour, Log: log, Metrics: s.metrics}
+	o := keeper.Options{Settings: keeper.Settings{Load: load, Interval: time.Hour}, Log: log, Metrics: s.metrics}
 	for _, f := range change {
 		f(&o)
 	}
@@ -192,6 +192,10 @@ func TestRepairs(t *testing.T) {
 	c.Psql(t, "postgres", `ALTER ROLE keep_repair_reader LOGIN`)
 	s.Nudge("keep_repair")
 	repaired("with the manifest of before")
+
+	c.Psql(t, "postgres", `ALTER ROLE keep_repair_reader LOGIN`)
+	s.Configure(keeper.Settings{Load: loader(c, path, "keep_repair"), Interval: time.Hour, Report: true})
+	s.until(func(r record) bool { return r.Msg == "differs from the manifest" && r.Subject == "reader" }) // of before, likewise
 }
 
 // Kubernetes puts a new version of mounted files in place by turning one link.

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/access"
@@ -15,47 +14,55 @@ import (
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/reconcile"
 	"github.com/pgscope/pgscope-proxy/scope"
-	"github.com/pgscope/pgscope-proxy/trace"
 )
 
-// newKeeper returns what keeps the server at the manifest; nil where there is none. declare is told what each manifest that
-// comes into force declares.
-func newKeeper(
-	c *config.Config, admin *pgconn.Config, declare func(*policy.Declared), log *zap.Logger, metrics prometheus.Registerer,
-	tracer *trace.Tracer,
-) (*keeper.Keeper, error) {
+// keeping makes settings of a keeper of the configuration, again and again.
+type keeping struct {
+	started *config.Config // what the process began with: the manifest and the prefixes are its
+	admin   *pgconn.Config
+	declare func(*policy.Declared) // is told what each manifest that comes into force declares
+	log     *zap.Logger
+}
+
+// newKeeping returns nil where there is no manifest.
+func newKeeping(c *config.Config, admin *pgconn.Config, declare func(*policy.Declared), log *zap.Logger) *keeping {
 	if c.Manifest == "" {
-		return nil, nil
-	}
-	mode, err := reconcile.ParseMode(c.Reconcile.Mode)
-	if err != nil {
-		return nil, err
+		return nil
 	}
 	admin = admin.Copy()
-	admin.Database = cmp.Or(c.Reconcile.Database, admin.Database, admin.User)
 	admin.ConnectTimeout = cmp.Or(admin.ConnectTimeout, c.ConnectTimeout)
 	if admin.RuntimeParams["application_name"] == "" {
 		admin.RuntimeParams["application_name"] = program + " reconciler"
 	}
-	load := func() (keeper.Source, error) {
-		m, err := manifest.Load(c.Manifest, manifest.Options{Database: admin.Database, Prefix: c.Databases[admin.Database].Prefix})
-		if err != nil {
-			return keeper.Source{}, err
-		}
-		for _, w := range m.Warnings {
-			log.Warn("manifest", zap.Stringer("place", w.Place), zap.String("warning", w.Message))
-		}
-		declare(declared(m, admin.Database))
-		parts := partsOf(m, admin, func(d *access.Desired) reconcile.Options {
-			d.Prefix = cmp.Or(d.Prefix, c.Databases[cmp.Or(d.Database, admin.Database)].Prefix)
-			return reconcile.Options{Desired: d, Mode: mode}
-		})
-		return keeper.Source{Parts: parts, Files: append(m.Files, passwordFiles(m)...)}, nil
+	return &keeping{c, admin, declare, log}
+}
+
+func (k *keeping) settings(r config.Reconcile) (keeper.Settings, error) {
+	mode, err := reconcile.ParseMode(r.Mode)
+	return keeper.Settings{
+		Load:     func() (keeper.Source, error) { return k.load(r.Database) },
+		Interval: r.Interval, Report: r.OnDrift == config.DriftReport, Mode: mode,
+	}, err
+}
+
+// load reads the manifest. database is the one that it is for, if it does not say so itself; empty for that of the admin connection.
+func (k *keeping) load(database string) (keeper.Source, error) {
+	admin := k.admin.Copy()
+	admin.Database = cmp.Or(database, admin.Database, admin.User)
+	prefix := func(database string) string { return k.started.Databases[database].Prefix }
+	m, err := manifest.Load(k.started.Manifest, manifest.Options{Database: admin.Database, Prefix: prefix(admin.Database)})
+	if err != nil {
+		return keeper.Source{}, err
 	}
-	return keeper.New(keeper.Options{
-		Load: load, Interval: c.Reconcile.Interval, Report: c.Reconcile.OnDrift == config.DriftReport, Log: log, Metrics: metrics,
-		Tracer: tracer,
-	}), nil
+	for _, w := range m.Warnings {
+		k.log.Warn("manifest", zap.Stringer("place", w.Place), zap.String("warning", w.Message))
+	}
+	k.declare(declared(m, admin.Database))
+	parts := partsOf(m, admin, func(d *access.Desired) reconcile.Options {
+		d.Prefix = cmp.Or(d.Prefix, prefix(cmp.Or(d.Database, admin.Database)))
+		return reconcile.Options{Desired: d}
+	})
+	return keeper.Source{Parts: parts, Files: append(m.Files, passwordFiles(m)...)}, nil
 }
 
 // all are what a manifest wants: of the cluster, and of each database.

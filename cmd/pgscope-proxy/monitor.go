@@ -24,7 +24,7 @@ type monitor struct {
 	ready func(context.Context) error
 	// keeper is asked how the server is kept at the manifest; nil where there is none. required: not well is not ready.
 	keeper   *keeper.Keeper
-	required bool
+	required atomic.Bool
 	// leaving is set when the proxy stops: load balancers shall send nobody any more.
 	leaving atomic.Bool
 }
@@ -35,13 +35,13 @@ const (
 )
 
 func newMonitor(
-	ctx context.Context, address string, metrics prometheus.Gatherer, ready func(context.Context) error, k *keeper.Keeper, required bool,
+	ctx context.Context, address string, metrics prometheus.Gatherer, ready func(context.Context) error, k *keeper.Keeper,
 ) (*monitor, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	m := &monitor{listener: l, ready: ready, keeper: k, required: required}
+	m := &monitor{listener: l, ready: ready, keeper: k}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", m.livez)
 	mux.HandleFunc("GET /readyz", m.readyz)
@@ -70,7 +70,7 @@ func (m *monitor) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	status, text := http.StatusOK, "ok"
 	if m.keeper != nil {
-		if err := m.keeper.Err(); err != nil && m.required {
+		if err := m.keeper.Err(); err != nil && m.required.Load() {
 			status, text = http.StatusServiceUnavailable, "not as the manifest has it"
 		}
 		text += "\n" + m.keeper.Summary()

@@ -5,16 +5,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/config"
-	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
 // reloader puts a changed configuration in force while the proxy runs.
 type reloader struct {
 	started *config.Config // what the process began with
 	load    func() (*config.Config, error)
-	server  *proxy.Server
+	put     func(*config.Config) error // in force, or nothing of it
 	log     *zap.Logger
-	level   zap.AtomicLevel
 
 	reloads *prometheus.CounterVec // by result
 	last    prometheus.Gauge
@@ -27,10 +25,10 @@ const (
 )
 
 func newReloader(
-	c *config.Config, load func() (*config.Config, error), server *proxy.Server, log *zap.Logger, level zap.AtomicLevel, metrics prometheus.Registerer,
+	c *config.Config, load func() (*config.Config, error), put func(*config.Config) error, log *zap.Logger, metrics prometheus.Registerer,
 ) *reloader {
 	r := &reloader{
-		started: c, load: load, server: server, log: log, level: level,
+		started: c, load: load, put: put, log: log,
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pgscope_reloads_total", Help: "Reloads of the configuration, by result.",
 		}, []string{"result"}),
@@ -47,13 +45,16 @@ func newReloader(
 
 // reload reads the configuration, and the files that it names, again. Everything is put in force or, where something is
 // wrong, nothing. Sessions go on.
-func (r *reloader) reload() {
-	c, err := r.apply()
+func (r *reloader) reload() (done bool) {
+	c, err := r.load()
+	if err == nil {
+		err = r.put(c)
+	}
 	if err != nil {
 		r.reloads.WithLabelValues(reloadFailed).Inc()
 		r.last.Set(0)
 		r.log.Error("not reloaded: everything stays as it was", zap.Error(err))
-		return
+		return false
 	}
 	r.reloads.WithLabelValues(reloadDone).Inc()
 	r.last.Set(1)
@@ -61,20 +62,5 @@ func (r *reloader) reload() {
 		r.log.Warn("some settings have changed that need a restart", zap.Strings("settings", keys))
 	}
 	r.log.Info("reloaded")
-}
-
-func (r *reloader) apply() (*config.Config, error) {
-	c, err := r.load()
-	if err != nil {
-		return nil, err
-	}
-	settings, err := proxySettings(c)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.server.Reload(settings); err != nil {
-		return nil, err
-	}
-	r.level.SetLevel(c.LogLevel)
-	return c, nil
+	return true
 }

@@ -74,41 +74,44 @@ func serve(
 		return err
 	}
 	defer closeTracer(o.Tracer, log)
-	s, err := newService(c, o, metrics)
+	s, err := newService(c, o, level, metrics)
 	if err != nil {
 		return err
 	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	s.reloader = newReloader(c, load, s.proxy, log, level, metrics)
+	reloads := newReloader(c, load, s.put, log, metrics)
 	if err := s.listen(ctx, metrics); err != nil {
 		return err
 	}
-	return s.run(ctx, hangups)
+	return s.run(ctx, hangups, reloads)
 }
 
 // service is what serve runs: the proxy, and beside it the reconciler and the monitor where they are wanted.
 type service struct {
-	config   *config.Config
-	options  proxy.Options
-	log      *zap.Logger
-	proxy    *proxy.Server
-	keeper   *keeper.Keeper // nil without a manifest
-	monitor  *monitor       // nil without an address for it
-	reloader *reloader
+	config  *config.Config // in force
+	options proxy.Options
+	log     *zap.Logger
+	level   zap.AtomicLevel
+	proxy   *proxy.Server
+	keeping *keeping       // nil without a manifest
+	keeper  *keeper.Keeper // likewise
+	monitor *monitor       // nil without an address for it
 }
 
-func newService(c *config.Config, o proxy.Options, metrics prometheus.Registerer) (*service, error) {
-	s := &service{config: c, options: o, log: o.Log}
-	var err error
-	declare := func(d *policy.Declared) { s.proxy.SetDeclared(d) }
-	if s.keeper, err = newKeeper(c, o.Admin, declare, s.log, metrics, o.Tracer); err != nil {
-		return nil, err
-	}
-	if s.keeper != nil {
+func newService(c *config.Config, o proxy.Options, level zap.AtomicLevel, metrics prometheus.Registerer) (*service, error) {
+	s := &service{config: c, options: o, log: o.Log, level: level}
+	s.keeping = newKeeping(c, o.Admin, func(d *policy.Declared) { s.proxy.SetDeclared(d) }, s.log)
+	if s.keeping != nil {
+		settings, err := s.keeping.settings(c.Reconcile)
+		if err != nil {
+			return nil, err
+		}
+		s.keeper = keeper.New(keeper.Options{Settings: settings, Log: s.log, Metrics: metrics, Tracer: o.Tracer})
 		s.options.AccessChanged = s.keeper.Nudge
 	}
+	var err error
 	if s.proxy, err = proxy.New(s.options); err != nil {
 		return nil, err
 	}
@@ -120,13 +123,41 @@ func newService(c *config.Config, o proxy.Options, metrics prometheus.Registerer
 	return s, nil
 }
 
+// put puts all of a configuration in force that can change while the proxy runs or, where something is wrong, nothing. The files
+// that it names are read, but for the manifest, which has its own ways to be wrong.
+func (s *service) put(c *config.Config) error {
+	settings, err := proxySettings(c)
+	if err != nil {
+		return err
+	}
+	var kept keeper.Settings
+	if s.keeping != nil {
+		if kept, err = s.keeping.settings(c.Reconcile); err != nil {
+			return err
+		}
+	}
+	if err := s.proxy.Reload(settings); err != nil {
+		return err
+	}
+	if s.keeper != nil {
+		s.keeper.Configure(kept)
+	}
+	if s.monitor != nil {
+		s.monitor.required.Store(c.Reconcile.Required)
+	}
+	s.level.SetLevel(c.LogLevel)
+	s.config = c
+	return nil
+}
+
 // listen opens every address, or none.
 func (s *service) listen(ctx context.Context, metrics prometheus.Gatherer) (err error) {
 	if address := s.config.HTTPListen; address != "" {
-		s.monitor, err = newMonitor(ctx, address, metrics, s.options.Upstream.Probe, s.keeper, s.config.Reconcile.Required)
+		s.monitor, err = newMonitor(ctx, address, metrics, s.options.Upstream.Probe, s.keeper)
 		if err != nil {
 			return err
 		}
+		s.monitor.required.Store(s.config.Reconcile.Required)
 	}
 	if err := s.proxy.Listen(ctx); err != nil {
 		if s.monitor != nil {
@@ -138,7 +169,7 @@ func (s *service) listen(ctx context.Context, metrics prometheus.Gatherer) (err 
 }
 
 // run serves until ctx ends, or the monitor fails: the proxy is of use without it, but nobody would know how it is.
-func (s *service) run(ctx context.Context, hangups <-chan os.Signal) error {
+func (s *service) run(ctx context.Context, hangups <-chan os.Signal, r *reloader) error {
 	monitored := make(chan error, 1)
 	if s.monitor != nil {
 		go func() { monitored <- s.monitor.run() }()
@@ -152,9 +183,8 @@ func (s *service) run(ctx context.Context, hangups <-chan os.Signal) error {
 		select {
 		case <-hangups:
 			tellManager(s.log, stateReloading())
-			s.reloader.reload()
-			if s.keeper != nil {
-				s.keeper.Reload()
+			if !r.reload() && s.keeper != nil {
+				s.keeper.Reload() // the manifest is read in any case
 			}
 			tellManager(s.log, stateReady)
 		case err := <-monitored:

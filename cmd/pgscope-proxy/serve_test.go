@@ -40,6 +40,7 @@ type record struct {
 	Msg, Level, Listen, HTTP string
 	Settings                 []string
 	Step, Subject, Reason    string // of what the reconciler did
+	Database                 string
 }
 
 // logReader reads the log of a proxy.
