@@ -169,7 +169,10 @@ func (m *mapping) resolveNewName(n *name) (policy.Role, *scope.Error) {
 		}
 	}
 	if in != "" && (m.scoped(n) || m.scoped(&m.names[0])) {
-		name := scope.InSchema(in, n.name)
+		name := n.full()
+		if n.schema == "" {
+			name = scope.InSchema(in, n.name)
+		}
 		c, err := m.view.CreateIn(in, name.Role)
 		return m.role(name, c, scope.Own), err
 	}
