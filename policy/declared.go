@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -23,10 +24,35 @@ type Declarations struct {
 // Membership is a role that is granted, and who gets it.
 type Membership struct{ Role, Member scope.Short }
 
-// Grant is who has privileges, and on what kind of object, as [Action] has it: table, schema …
+// Grant is who has privileges, and on what kind of object, as [Action] has it: table, schema … Everything that has rows is a
+// table, everything that can be called a function. What it is on in particular, a statement does not tell: names are looked for
+// in the search_path, and "all tables" are those that there are by then.
 type Grant struct {
 	Grantee scope.Short
 	Object  string
+}
+
+// reaches has the words of GRANT … ON whose objects may be of other kinds (ExecGrant_Relation, objectNamesToOids in
+// src/backend/catalog/aclchk.c).
+var reaches = map[string][]string{
+	"table":     {"table", "sequence"},
+	"type":      {"type", "domain"},
+	"procedure": {"function"},
+	"routine":   {"function"},
+}
+
+// grant tells where privileges are declared that a statement with that word can change.
+func (d *Declarations) grant(grantee scope.Short, word string) (at string, found bool) {
+	kinds, ok := reaches[word]
+	if !ok {
+		kinds = []string{word}
+	}
+	for _, kind := range kinds {
+		if at, found = d.Grants[Grant{grantee, kind}]; found {
+			break
+		}
+	}
+	return at, found
 }
 
 // declared asks whether the manifest declares what the action changes.
@@ -61,8 +87,7 @@ func (d *Declared) place(database string, a *Action) (at string, found bool) {
 		}
 		return at, found
 	case GrantPrivilege, RevokePrivilege:
-		at, found = own.Grants[Grant{a.Grantee.Name, a.Object}]
-		return at, found
+		return own.grant(a.Grantee.Name, a.Object)
 	default:
 		return "", false
 	}
@@ -84,5 +109,9 @@ func (d *Declared) point(s *Session, a *Action, hint string) string {
 	if !found {
 		return hint
 	}
-	return strings.TrimSpace(hint + " It is declared at " + at + ".")
+	what := "It is"
+	if a.Kind == GrantPrivilege || a.Kind == RevokePrivilege {
+		what = fmt.Sprintf(`Privileges of "%s" on such objects are`, a.Grantee.Name)
+	}
+	return strings.TrimSpace(hint + " " + what + " declared at " + at + ".")
 }

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -181,7 +182,10 @@ func TestDeclared(t *testing.T) {
 		Databases: map[string]policy.Declarations{"orders": {
 			Roles:       map[scope.Short]string{"app": "access.yaml:3"},
 			Memberships: map[policy.Membership]string{{Role: "reader", Member: "app"}: "access.yaml:9"},
-			Grants:      map[policy.Grant]string{{Grantee: "app", Object: "table"}: "access.yaml:14"},
+			Grants: map[policy.Grant]string{
+				{Grantee: "app", Object: "table"}: "access.yaml:14", {Grantee: "app", Object: "function"}: "access.yaml:15",
+				{Grantee: "counter", Object: "sequence"}: "access.yaml:16", {Grantee: "counter", Object: "domain"}: "access.yaml:17",
+			},
 		}},
 		Cluster: policy.Declarations{
 			Roles:       map[scope.Short]string{"alice": "people.yaml:2"},
@@ -199,24 +203,35 @@ func TestDeclared(t *testing.T) {
 		{policy.Action{Kind: policy.RevokeMembership, Role: global("staff"), Grantee: global("alice")}, "people.yaml:5"},
 		{policy.Action{Kind: policy.RevokePrivilege, Object: "table", Grantee: own("app")}, "access.yaml:14"},
 		{policy.Action{Kind: policy.RevokePrivilege, Object: "schema", Grantee: own("app")}, ""},
+		{policy.Action{Kind: policy.RevokePrivilege, Object: "sequence", Grantee: own("app")}, ""},
+		{policy.Action{Kind: policy.GrantPrivilege, Object: "function", Grantee: own("app")}, "access.yaml:15"},
+		{policy.Action{Kind: policy.GrantPrivilege, Object: "procedure", Grantee: own("app")}, "access.yaml:15"},
+		{policy.Action{Kind: policy.RevokePrivilege, Object: "routine", Grantee: own("app")}, "access.yaml:15"},
+		{policy.Action{Kind: policy.RevokePrivilege, Object: "routine", Grantee: own("counter")}, ""},
+		{policy.Action{Kind: policy.RevokePrivilege, Object: "table", Grantee: own("counter")}, "access.yaml:16"},
+		{policy.Action{Kind: policy.RevokePrivilege, Object: "type", Grantee: own("counter")}, "access.yaml:17"},
 		{policy.Action{Kind: policy.GrantMembership, Role: own("reader"), Grantee: own("other")}, ""},
 		{policy.Action{Kind: policy.AlterRole, Role: global("app")}, ""},
 		{policy.Action{Kind: policy.SetRole, Role: own("app")}, ""},
 	} {
+		where := "It is declared at " + c.place + "."
+		if c.action.Object != "" {
+			where = fmt.Sprintf("Privileges of %q on such objects are declared at %s.", c.action.Grantee.Name, c.place)
+		}
 		d := policy.Default().Decide(session, c.action)
 		want := policy.Decision{Verdict: policy.Allow, Rule: "default/server-decides"}
 		if c.place != "" {
 			want = policy.Decision{Verdict: policy.Deny, Rule: "default/manifest-owns", Err: &scope.Error{
 				Code: "42501", Message: "permission denied by policy: " + c.action.String(),
 				Detail: `Rule "default/manifest-owns" of the built-in policy denies it.`,
-				Hint:   "Change it in the manifest, or allow this in the policy. It is declared at " + c.place + ".",
+				Hint:   "Change it in the manifest, or allow this in the policy. " + where,
 			}}
 		}
 		if diff := cmp.Diff(want, d); diff != "" {
 			t.Errorf("%v (-want +got)\n%s", c.action.String(), diff)
 		}
 		warned := parse(t, `rules: [{declared: "yes", action: warn}]`).Decide(session, c.action)
-		if (warned.Verdict == policy.Warn) != (c.place != "") || warned.Warning != nil && warned.Warning.Hint != "It is declared at "+c.place+"." {
+		if (warned.Verdict == policy.Warn) != (c.place != "") || warned.Warning != nil && warned.Warning.Hint != where {
 			t.Errorf("%v: %+v", c.action.String(), warned)
 		}
 		if other := parse(t, `rules: [{database: billing, declared: "yes", action: allow}]`).Decide(session, c.action); (other.Verdict == policy.Deny) != (c.place != "") {

@@ -24,7 +24,7 @@ func TestServeManifest(t *testing.T) {
 WHERE starts_with(rolname, 'serve_kept_') OR rolname = 'pgscope_db_serve_kept' \gexec`)
 	})
 	c.CreateDatabase(t, database)
-	c.Psql(t, database, "CREATE SCHEMA app; CREATE TABLE app.t (id int)")
+	c.Psql(t, database, "CREATE SCHEMA app; CREATE TABLE app.t (id int); CREATE PROCEDURE app.p() LANGUAGE sql AS ''")
 	path := filepath.Join(t.TempDir(), "access.yaml")
 	manifest := `roles:
   - name: reader
@@ -32,6 +32,7 @@ WHERE starts_with(rolname, 'serve_kept_') OR rolname = 'pgscope_db_serve_kept' \
     login: true
 grants:
   - {role: reader, privileges: [SELECT], object: {type: table, schema: app, name: "*"}}
+  - {role: api, privileges: [EXECUTE], object: {type: function, schema: app, name: "*"}}
 memberships:
   - role: reader
     members: [{name: api}]
@@ -61,11 +62,14 @@ memberships:
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	for sql, line := range map[string]string{
-		"ALTER ROLE reader LOGIN":                  "access.yaml:2:5",
-		"DROP ROLE api":                            "access.yaml:3:5",
-		"REVOKE reader FROM api":                   "access.yaml:9:15",
-		"GRANT INSERT ON app.t TO reader":          "access.yaml:6:5",
-		"REVOKE SELECT ON TABLE app.t FROM reader": "access.yaml:6:5",
+		"ALTER ROLE reader LOGIN":                             "access.yaml:2:5",
+		"DROP ROLE api":                                       "access.yaml:3:5",
+		"REVOKE reader FROM api":                              "access.yaml:10:15",
+		"GRANT INSERT ON app.t TO reader":                     "access.yaml:6:5",
+		"REVOKE SELECT ON TABLE app.t FROM reader":            "access.yaml:6:5",
+		"GRANT EXECUTE ON PROCEDURE app.p() TO api":           "access.yaml:7:5",
+		"REVOKE ALL ON ROUTINE app.p() FROM api":              "access.yaml:7:5",
+		"REVOKE ALL ON ALL PROCEDURES IN SCHEMA app FROM api": "access.yaml:7:5",
 	} {
 		var refused *pgconn.PgError
 		if _, err := conn.Exec(t.Context(), sql); !errors.As(err, &refused) || refused.Code != "42501" || !strings.Contains(refused.Hint, line) {
