@@ -138,6 +138,9 @@ func (x *session) letIn(ctx context.Context, v *visitor) (*loggedIn, policy.Deci
 	if err := v.secure(x.settings.admission); err != nil {
 		return nil, policy.Decision{}, err
 	}
+	if err := v.named(); err != nil {
+		return nil, policy.Decision{}, err
+	}
 	tally := x.server.tally
 	if c := tally.enter(&x.place, x.client.Addr(), x.limits()); c != nil {
 		return nil, policy.Decision{}, x.crowded(v, c)

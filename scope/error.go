@@ -15,6 +15,7 @@ func (e *Error) Error() string { return e.Message }
 const (
 	CodeUndefinedObject      = "42704" // undefined_object: a role does not exist
 	CodeDuplicateObject      = "42710" // duplicate_object: a role exists
+	CodeUndefinedDatabase    = "3D000" // invalid_catalog_name: a database does not exist
 	CodeUndefinedSchema      = "3F000" // invalid_schema_name: a schema does not exist
 	CodeNameTooLong          = "42622" // name_too_long
 	CodeReservedName         = "42939" // reserved_name

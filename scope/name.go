@@ -62,7 +62,7 @@ func (n Name) Renames(to Short) iter.Seq[Name] {
 }
 
 const (
-	// MaxName is the longest role name in bytes: NAMEDATALEN - 1, src/include/pg_config_manual.h.
+	// MaxName is the longest name in bytes, of a role or a database: NAMEDATALEN - 1, src/include/pg_config_manual.h.
 	MaxName = 63
 	// Separator stands between prefix and short name.
 	Separator = "_"

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/scope"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
@@ -120,6 +122,33 @@ func TestLoginRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLongNames logs in as, and to, what the server makes of names that are too long by a byte: rules and policies go by other names.
+func TestLongNames(t *testing.T) {
+	long := strings.Repeat("é", scope.MaxName/2) + "x" // 63 bytes
+	database(t, scoped(), long)
+	scoped().Psql(t, "postgres", `CREATE ROLE "`+long+`" LOGIN SUPERUSER`)
+	via := start(t, scoped(), quiet, permissive(t))
+	for _, test := range []struct{ database, user, told string }{
+		{long, long, ""},
+		{long + "y", "postgres", `FATAL 3D000: database "` + long + `y" does not exist | hint: Names have at most 63 bytes.`},
+		{long, long + "y", `FATAL 28000: role "` + long + `y" does not exist | hint: Names have at most 63 bytes.`},
+		{"", long + "y", `FATAL 28000: role "` + long + `y" does not exist | hint: Names have at most 63 bytes.`},
+	} {
+		d := via.dial(t)
+		d.say(startup(pgproto3.ProtocolVersion30, "database", test.database, "user", test.user))
+		if test.told == "" {
+			d.ready(1)
+			if got := d.query("SELECT current_database(), session_user::text"); got[1] != fmt.Sprintf("row %q %[1]q", long) {
+				t.Errorf("%q", got)
+			}
+		} else {
+			d.toTheEnd()
+			d.wants(test.told)
+		}
+		d.conn.Close()
 	}
 }
 
