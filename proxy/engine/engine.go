@@ -149,7 +149,8 @@ func (e *Engine) own(c scope.Cluster) (scope.Short, bool) {
 
 // Client takes bytes that came from the client and says in out what is to be written. It returns how many bytes it
 // took: where that is not all of them, the client is held, and the rest shall be given again, with whatever came after
-// it, when [Engine.Held] says that it no longer is. Until then the driver does not read from the client.
+// it, when [Engine.Held] says that it no longer is. Until then the driver does not read from the client. Behind Terminate
+// nothing is taken: see [Engine.Goodbye].
 //
 // An error ends the session; [Error.Field] tells what to say to the client. The output before it is still to be written.
 func (e *Engine) Client(in []byte, out *Out) (taken int, err error) {
@@ -224,7 +225,7 @@ func (e *Engine) Fatal() bool { return e.fatal }
 
 // Kept reports whether the client has ended the session, and left the server at rest outside of a transaction, which was not
 // told that it is over.
-func (e *Engine) Kept() bool { return e.spared }
+func (e *Engine) Kept() bool { return e.spared && e.ServerRests() }
 
 // Expect tells the names that [Engine.Reported] returned when the server's connection was another client's.
 func (e *Engine) Expect(reported []string) { e.reported = reported }

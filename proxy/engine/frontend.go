@@ -11,7 +11,7 @@ import (
 
 // frontendPlain reports whether a message of the client passes unless its own text is a reason why not.
 func (e *Engine) frontendPlain() bool {
-	return !e.rewritten.any() && !e.pending.skipping && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked
+	return !e.rewritten.any() && !e.pending.skipping && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked && !e.goodbye
 }
 
 // frontendNote notes the answer that such a message will have.
@@ -46,7 +46,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		e.crowded = true
 		return hold, nil
 	}
-	if e.cleaningUp() || e.keepUserPath(typ, out) {
+	if e.goodbye || e.cleaningUp() || e.keepUserPath(typ, out) {
 		return hold, nil
 	}
 	switch typ {

@@ -206,6 +206,28 @@ func TestPoolOnlyTheSame(t *testing.T) {
 	}
 }
 
+// TestPoolNothingBehindTerminate: what a client says when it has ended the session is not for the server, which the next client gets.
+func TestPoolNothingBehindTerminate(t *testing.T) {
+	for name, goroutines := range drivers {
+		t.Run(name, func(t *testing.T) {
+			c := poolCluster(t)
+			option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
+			via := start(t, c, permissive(t), pooled, option, withAdmin(t, c), func(o *proxy.Options) { o.Goroutines = goroutines })
+			via.visit(t, c, "app")
+			kept(1)
+			d := via.open(t, "orders", "app")
+			next := &query{String: "SELECT nextval('public.numbers')"}
+			d.say(&pgproto3.Terminate{}, next, next, next, &query{String: "CREATE ROLE behind"})
+			d.toTheEnd()
+			d.wants()
+			kept(1)
+			if called, _ := via.visit(t, c, "app", "SELECT is_called FROM public.numbers"); called != "f" {
+				t.Error("statements behind Terminate were run")
+			}
+		})
+	}
+}
+
 // TestPoolChecksAgain: whoever could not log in now, does not, though the connection is there.
 func TestPoolChecksAgain(t *testing.T) {
 	for _, change := range []struct{ name, do, undo string }{
