@@ -54,8 +54,9 @@ type statement struct {
 	blanked    []extension // to be taken out
 	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
 	local      bool        // SET LOCAL ROLE
+	lapse      lapse       // what is not known any more of who acts
 	users      []spot      // "$user" in a search_path that is set for the session
-	schemaOf   extra       // CREATE SCHEMA AUTHORIZATION CURRENT_USER: the schema's name; else noExtra
+	schemaOf   extra       // CREATE SCHEMA AUTHORIZATION CURRENT_USER, or SESSION_USER: the schema's name; else noExtra
 	standard   []spot      // DEFAULT in SET search_path TO DEFAULT for the session
 	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
 	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
@@ -107,6 +108,7 @@ const (
 	noExtra extraKind = iota
 	extraMarker
 	extraShort
+	extraSession // extraShort of the session's user
 )
 
 // want is a policy.Action before its names are resolved.
@@ -151,6 +153,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 		a.statements = append(a.statements, p.statements()...)
 	}
 	a.statements = slices.DeleteFunc(a.statements, statement.idle)
+	noteLapses(a.statements, pieces)
 	a.results = readResults(src.text, pieces)
 	if len(a.statements) == 0 && !a.results.Any() {
 		return nil, nil
@@ -184,7 +187,7 @@ func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas m
 		}
 	}
 	for i := range list {
-		a.asksUser = a.asksUser || list[i].users != nil || list[i].schemaOf.what != noExtra || list[i].standard != nil
+		a.asksUser = a.asksUser || list[i].asksUser()
 		if list[i].refusal == nil {
 			a.changes = append(a.changes, list[i].changes...)
 		}
@@ -210,7 +213,7 @@ func setsStrings(sql string) bool {
 // Names returns every name that must be asked about before Rewrite, each once. It belongs to the Analysis.
 func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
 
-// AsksUser reports whether Rewrite must know the session's current role too.
+// AsksUser reports whether Rewrite must know the session's current role, and its user, too.
 func (a *Analysis) AsksUser() bool { return a.asksUser }
 
 // SetsRole tells which role the text sets and whether for the transaction only, where it is nothing but one SET ROLE.

@@ -56,9 +56,9 @@ func answer(tb testing.TB, q scope.Inquiry, enrolled bool, path []string) *scope
 	if err != nil {
 		tb.Fatal(err)
 	}
-	rows := [][]string{{"database", "orders", "16384", ""}, {"session", "orders_customer", `"$user", public`, string(searched)}}
+	rows := [][]string{{"database", "orders", "16384", ""}, {"session", `["orders_customer", "orders_clerk"]`, `"$user", public`, string(searched)}}
 	role := func(name, markers string) {
-		if slices.Contains(q.Names, scope.Cluster(name)) || name == "orders_customer" {
+		if slices.Contains(q.Names, scope.Cluster(name)) || name == "orders_customer" || name == "orders_clerk" {
 			rows = append(rows, []string{"role", name, "false", markers})
 		}
 	}

@@ -40,6 +40,7 @@ func (m *mapping) tryRun(decide func(policy.Action) *scope.Error) (err *Error) {
 // run is a statement's way: resolve its names, say what it wants, check, ask the policy, splice. An error refuses the
 // statement; then its edits do not count and the view is as it was.
 func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
+	m.forget()
 	err := m.refusal
 	if err == nil {
 		err = m.resolve()
@@ -236,6 +237,9 @@ func (m *mapping) party(p party) policy.Role {
 
 // check refuses what would do harm, or nothing, to roles of a database.
 func (m *mapping) check() *Error {
+	if m.missesActor() {
+		return at(unknownActor, m.sql, m.start)
+	}
 	if m.allRoles != none && m.mode == scope.Transparent {
 		return at(scope.Error{
 			Code:    scope.CodeInsufficientPriv,
@@ -297,7 +301,7 @@ func (m *mapping) splice() {
 			m.edits = append(m.edits, edit{k.start, end, ""})
 		}
 	}
-	if short, ok := m.view.Name(m.view.User); ok {
+	if short, ok := m.view.Name(m.actor()); ok {
 		for _, s := range m.users {
 			text := scope.QuoteIdent(string(short.Role))
 			if s.constant {
@@ -365,9 +369,7 @@ func (m *mapping) effect() {
 		}
 	}
 	for _, a := range m.actions {
-		if a.Kind == policy.SetRole {
-			m.view.User = a.Role.Cluster // of NONE it is not known
-		}
+		m.follow(a)
 	}
 }
 

@@ -15,6 +15,8 @@ const (
 	settingRole    = "role"
 	settingSession = "session_authorization"
 	settingPath    = "search_path"
+
+	roleNone = "none" // SET ROLE NONE
 )
 
 // settingKind tells what a session does that sets a setting of that name to a role; false where its value is no role.
@@ -36,7 +38,7 @@ func (r *reader) set(n *pg.VariableSetStmt) {
 	reset := n.Kind == pg.VariableSetKind_VAR_RESET
 	switch {
 	case is(setting, settingRole) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE:
-		r.setRole(n, policy.SetRole, "none")
+		r.setRole(n, policy.SetRole, roleNone)
 	case is(setting, settingSession) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE:
 		r.setRole(n, policy.SetSessionAuth, "")
 	case is(setting, settingPath) && n.Kind == pg.VariableSetKind_VAR_SET_VALUE && r.top:

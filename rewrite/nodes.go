@@ -232,6 +232,9 @@ func (r *reader) createSchema(n *pg.CreateSchemaStmt) {
 		authorization := r.tokens.index(r.names[role.name-1].start) - 1
 		short.at = r.tokens.list[authorization].start
 		r.names[role.name-1].extra = short
+	case role.word == "session_user":
+		short.what = extraSession
+		fallthrough
 	case role.word == "current_user", role.word == "current_role":
 		short.at = r.tokens.list[r.tokens.index(r.base+int(n.Authrole.Location))-1].start
 		r.schemaOf = short

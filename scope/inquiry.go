@@ -18,7 +18,7 @@ type Inquiry struct {
 	Names    []Cluster // the roles in question, none longer than MaxName
 	Schemas  []string  // the schemas in question, beside those along the session's search_path
 	Own      bool      // whether to list all roles of the database too, and what else its queries go by
-	User     bool      // whether to tell the session's current role
+	User     bool      // whether to tell the session's current role, and its user
 	Standing bool      // whether to tell what that role is, and what it administers
 	Members  bool      // whether to tell what the session's user is a member of
 	As       Cluster   // the role to tell that of, instead of the session's own; may be empty
@@ -123,7 +123,7 @@ WITH db AS MATERIALIZED (
 SELECT 'database'::pg_catalog.text, db.datname::pg_catalog.text, db.oid::pg_catalog.text,
        pg_catalog.current_setting('pgscope.mode', true) FROM db
 UNION ALL
-SELECT 'session', CASE WHEN $5::pg_catalog.bool THEN current_user END::pg_catalog.text,
+SELECT 'session', CASE WHEN $5::pg_catalog.bool THEN pg_catalog.to_json(ARRAY[current_user, session_user]) END::pg_catalog.text,
        pg_catalog.current_setting('search_path'), pg_catalog.to_json(pg_catalog.current_schemas(false))::pg_catalog.text
 UNION ALL
 SELECT 'marker', m.rolname::pg_catalog.text, m.oid::pg_catalog.text, m.description FROM marker m
@@ -151,7 +151,7 @@ SELECT 'role', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text,
           AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(a.roleid)::pg_catalog.text, 'pgscope_'))::pg_catalog.text
 FROM pg_catalog.pg_roles r
 WHERE r.rolname OPERATOR(pg_catalog.=) ANY (
-  pg_catalog.array_append($2::pg_catalog.name[], CASE WHEN $5::pg_catalog.bool THEN current_user END))`
+  pg_catalog.array_cat($2::pg_catalog.name[], CASE WHEN $5::pg_catalog.bool THEN ARRAY[current_user, session_user] END))`
 
 // ownSQL is the part of the question that lists all roles. To plan it takes as long as half of the rest. The oid of a membership is the one from
 // outside of the subselect, and null, before PostgreSQL 16, where pg_auth_members has none.
@@ -340,7 +340,12 @@ func (v *View) seeSchemas(q Inquiry, kin map[Cluster]Schema, sessions, namespace
 		v.DB.Schemas = append(v.DB.Schemas, s)
 	}
 	for _, r := range sessions {
-		v.User, v.SearchPath = Cluster(r[1]), r[2]
+		v.SearchPath = r[2]
+		if r[1] != "" {
+			if err := json.Unmarshal([]byte(r[1]), &[2]*Cluster{&v.User, &v.Session}); err != nil {
+				return fmt.Errorf("scope: current role: %w", err)
+			}
+		}
 		var path []string
 		if err := json.Unmarshal([]byte(r[3]), &path); err != nil {
 			return fmt.Errorf("scope: search path: %w", err)

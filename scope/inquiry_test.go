@@ -194,6 +194,9 @@ func TestInquiry(t *testing.T) {
 	if name, _ := v.Name(v.User); name != (scope.Name{Role: "x"}) || v.SearchPath != `"$user", b_c` {
 		t.Errorf("the session is %s along %s", v.User, v.SearchPath)
 	}
+	if _, own := v.Name(v.Session); own || v.Session != "postgres" {
+		t.Errorf("the session is of %s", v.Session)
+	}
 }
 
 // TestInquiryOfARestoredCluster: in a dump's markers no OID is right, and names count.

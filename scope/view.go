@@ -43,7 +43,8 @@ type View struct {
 	// Only a Whole view tells.
 	Plain bool
 
-	User       Cluster // the session's current role, if the inquiry asked for it
+	User       Cluster // the session's current role, if the inquiry asked for it; empty where it is not known any more
+	Session    Cluster // the session's user, in the same way
 	SearchPath string  // the session's search_path as it is set
 	// DefaultPath is the one that SET search_path TO DEFAULT brings, where "$user" stands in it for the short name of a
 	// role; else empty. No inquiry asks about it.

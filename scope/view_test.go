@@ -66,7 +66,7 @@ func (c *cluster) answer(t testing.TB, q Inquiry) *View {
 	rows := [][]string{
 		{"database", c.db.Name, fmt.Sprint(c.db.OID), "explicit"},
 		{"marker", string(c.db.Marker), "1", c.db.Comment()},
-		{"session", "orders_customer", `"$user", public`, string(path)},
+		{"session", `["orders_customer", "orders_customer"]`, `"$user", public`, string(path)},
 	}
 	for name, oid := range c.schemas {
 		rows = append(rows, []string{"namespace", name, fmt.Sprint(oid), ""})

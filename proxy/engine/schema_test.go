@@ -16,7 +16,7 @@ const salesMarker = `{"oid":16384,"database":"orders","prefix":"orders","schema"
 // alongSales is what the server says to a session whose search_path has schema sales in it.
 func alongSales(rows ...[4]string) [][4]string {
 	return append(slices.Concat(enrolled, [][4]string{
-		{"session", "orders_app", `"$user", sales`, `["sales"]`},
+		{"session", `["orders_app", "orders_app"]`, `"$user", sales`, `["sales"]`},
 		{"namespace", "sales", "30000", ""},
 		{"schema", "pgscope_schema_orders_sales", "sales", salesMarker},
 	}), rows...)

@@ -100,3 +100,41 @@ func rows(d *dialogue, script string) string {
 	}
 	return strings.Join(shown, " ")
 }
+
+// TestActorOfAString: a schema that is called as a role is never called as the cluster calls it. Which role is current behind a
+// statement that goes back to an earlier one only the server knows.
+func TestActorOfAString(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), permissive(t))
+	via.psql(t, "orders", "postgres", `CREATE ROLE clerk; CREATE ROLE app LOGIN IN ROLE clerk;
+		GRANT CREATE ON DATABASE orders TO app, clerk; ALTER ROLE app IN DATABASE orders SET role = clerk;`)
+	const unknown = "ERROR 0A000: the role that is current here is not known | detail: It depends on what other statements of the same string go back to." +
+		" | hint: Send the statement by itself, or write the name."
+	for _, c := range []struct{ before, sql, made string }{
+		{"", "CREATE SCHEMA AUTHORIZATION CURRENT_USER", "clerk"}, // its setting
+		{"RESET ROLE|SET ROLE NONE", "CREATE SCHEMA AUTHORIZATION SESSION_USER", "app"},
+		{"", "SET ROLE NONE; CREATE SCHEMA AUTHORIZATION CURRENT_USER", "app"},
+		{"SET ROLE NONE", "CREATE SCHEMA AUTHORIZATION CURRENT_USER", "app"},
+		{"SET ROLE NONE", "RESET ROLE; CREATE SCHEMA AUTHORIZATION CURRENT_USER", ""}, // would be clerk's
+		{"SET ROLE NONE", "RESET ROLE; SET ROLE NONE; CREATE SCHEMA AUTHORIZATION CURRENT_USER", "app"},
+		{"BEGIN; SET LOCAL ROLE NONE", "COMMIT; CREATE SCHEMA AUTHORIZATION CURRENT_USER", ""},
+		{"", "SELECT set_config('role', 'none', false); CREATE SCHEMA AUTHORIZATION CURRENT_USER", ""},
+		{"RESET ROLE", "CREATE SCHEMA AUTHORIZATION CURRENT_USER", "clerk"},
+		{"", "SET ROLE NONE; SET search_path = \"$user\"; RESET ROLE; SET search_path = \"$user\"", ""},
+		{"CREATE SCHEMA clerk", "SET ROLE NONE; RESET ROLE|SET search_path = \"$user\"; CREATE TABLE t ()", "clerk"},
+	} {
+		d := via.open(t, "orders", "app")
+		var heard []string
+		for sql := range strings.SplitSeq(c.before+"|"+c.sql, "|") {
+			heard = d.query(sql)
+		}
+		if refused := slices.ContainsFunc(heard, func(line string) bool { return strings.HasPrefix(line, unknown) }); refused != (c.made == "") {
+			t.Errorf("%s: heard %q", c.sql, heard)
+		}
+		if made := strings.TrimSpace(scoped().Psql(t, "orders", "SELECT nspname FROM pg_namespace WHERE nspname ~ 'app|clerk'")); c.made != "" && made != c.made {
+			t.Errorf("%s: made %s", c.sql, made)
+		}
+		d.conn.Close()
+		scoped().Psql(t, "orders", "DROP SCHEMA IF EXISTS app, clerk, orders_app, orders_clerk CASCADE")
+	}
+}
