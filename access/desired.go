@@ -47,6 +47,7 @@ func (r Ref) String() string {
 type Desired struct {
 	Database    string // empty: the one that the connection is in
 	Cluster     bool   // it is about what belongs to no database, and says nothing of the one that the connection is in
+	Estate      bool   // another is about what belongs to no database, and says what PUBLIC and roles of the cluster have of it
 	Prefix      string // of its own roles' names on the server, until it is enrolled; empty: the database's name
 	Roles       []Role
 	Schemas     []SchemaSpec

@@ -121,6 +121,7 @@ type KindInfo struct {
 	InSchema   bool       // its name is qualified with a schema's
 	Default    byte       // pg_default_acl.defaclobjtype of new ones; 0 where there are no default privileges
 	Everyone   Privileges // what PUBLIC has where no ACL is stored (acldefault, src/backend/utils/adt/acl.c)
+	Cluster    bool       // it belongs to no database, and looks the same from each
 }
 
 const (
@@ -143,8 +144,8 @@ var kinds = [...]KindInfo{
 	ForeignDataWrapper: {Name: "foreign_data_wrapper", Word: "FOREIGN DATA WRAPPER", Privileges: Usage},
 	ForeignServer:      {Name: "foreign_server", Word: "FOREIGN SERVER", Privileges: Usage},
 	LargeObject:        {Name: "large_object", Word: "LARGE OBJECT", Privileges: Select | Update},
-	Parameter:          {Name: "parameter", Word: "PARAMETER", Privileges: Set | AlterSystem},
-	Tablespace:         {Name: "tablespace", Word: "TABLESPACE", Privileges: Create},
+	Parameter:          {Name: "parameter", Word: "PARAMETER", Privileges: Set | AlterSystem, Cluster: true},
+	Tablespace:         {Name: "tablespace", Word: "TABLESPACE", Privileges: Create, Cluster: true},
 }
 
 // Info returns what there is to know of the kind.

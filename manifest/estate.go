@@ -64,7 +64,7 @@ func (l *loader) estate(v yamlfile.Value) {
 		}
 		prefixes[database.Prefix] = d.at
 		desired := l.database(d, &database)
-		desired.Database, desired.Prefix = d.name.s, d.prefix.s
+		desired.Database, desired.Prefix, desired.Estate = d.name.s, d.prefix.s, true
 		addGlobals(&desired, l.manifest.Cluster.Roles)
 		l.manifest.Databases = append(l.manifest.Databases, desired)
 	}
@@ -106,10 +106,10 @@ func (l *loader) collisions(v yamlfile.Value) {
 // global reads what an estate says for the whole cluster.
 func (l *loader) global(e *estateEntry) access.Desired {
 	for _, g := range e.global.grants {
-		if g.object == nil || g.object.kind.s == "" {
+		if g.object == nil {
 			continue
 		}
-		if k := g.object.kind.s; k != access.Parameter.String() && k != access.Tablespace.String() {
+		if k, ok := access.ParseKind(g.object.kind.s); ok && !k.Info().Cluster {
 			g.object.at.Errorf("a %s is in a database: its grants go there; grants for the whole cluster are on parameters and tablespaces", k)
 		}
 	}

@@ -75,6 +75,10 @@ func (c *compiler) grantTo(d *document, e *grantEntry, role access.Ref, bound st
 	if f := d.fragment; f != nil && bound == "" {
 		f.checkBinding(on, e.object.at)
 	}
+	if on.Kind.Info().Cluster && slices.ContainsFunc(c.globals, func(r access.Role) bool { return r.Ref == role }) {
+		e.object.at.Errorf(`a %s is in no database, and role "%s" is the estate's: so are its grants on one`, on.Kind, role)
+		return
+	}
 	option, isAbsent := or(e.grantOption, false), e.ensure.s == absent
 	if option && role.Kind == access.Public {
 		e.at.Errorf("PUBLIC cannot have the grant option")

@@ -200,7 +200,7 @@ func (b *batch) flush() {
 			whole, rest := b.wholeSchemas(g.word, st.bundle)
 			for grantees := range slices.Chunk(st.grantees, maxRoles) {
 				for schemas := range slices.Chunk(whole, maxObjects) {
-					b.emit(g, " ON ALL "+g.word+"S IN SCHEMA "+b.schemasSQL(schemas), slices.Concat(schemas...), grantees, st.places)
+					b.emit(g, " ON ALL "+plurals[g.word]+" IN SCHEMA "+b.schemasSQL(schemas), slices.Concat(schemas...), grantees, st.places)
 				}
 				for objects := range slices.Chunk(rest, maxObjects) {
 					b.emit(g, b.on(g, objects), objects, grantees, st.places)
@@ -210,11 +210,14 @@ func (b *batch) flush() {
 	}
 }
 
+// plurals are the words that GRANT takes after ON ALL (privilege_target, src/backend/parser/gram.y): there is none for types and domains.
+var plurals = map[string]string{"TABLE": "TABLES", "SEQUENCE": "SEQUENCES", "ROUTINE": "ROUTINES"}
+
 // wholeSchemas takes from a bundle those objects that are all that their schemas have of what the word means (TABLE: views,
 // too), by schema. What is made there after the observation gets the right as well: so it must be a wish for every object. A
 // server that may refuse one of them would refuse all.
 func (b *batch) wholeSchemas(word string, of *bundle) (whole [][]uint32, rest []uint32) {
-	if !of.every || len(b.refused) > 0 {
+	if !of.every || len(b.refused) > 0 || plurals[word] == "" {
 		return nil, of.objects
 	}
 	if b.counts == nil {

@@ -60,7 +60,7 @@ var steps = [...]struct {
 	Enrol:            {name: "enrol"},
 	CreateRole:       {name: "create role"},
 	AlterRole:        {name: "alter role", takes: true},
-	SetPassword:      {name: "set password"},
+	SetPassword:      {name: "set password", takes: true},
 	CommentRole:      {name: "comment", takes: true},
 	CreateSchema:     {name: "create schema"},
 	OwnSchema:        {name: "schema owner", takes: true},

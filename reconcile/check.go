@@ -36,22 +36,23 @@ func Check(ctx context.Context, o Options) (report Report, findings []Finding, e
 	if report, err = o.look(ctx, conn, extent); err != nil {
 		return report, nil, err
 	}
-	extent.All = true
-	state, err := Observe(ctx, conn, extent)
+	state, err := Observe(ctx, conn, extent.whole())
 	if err != nil {
 		return report, nil, err
 	}
 	return report, Unmanaged(o.Desired, state), nil
 }
 
-// Unmanaged returns what a state has beside what is desired. The state must have been observed with an extent of all.
+// Unmanaged returns what a state has beside what is desired. The state must have been observed with a whole extent.
 func Unmanaged(desired *access.Desired, state *State) []Finding {
 	p := newPlanner(desired, state, Authoritative)
 	p.names()
 	f := &finder{planner: p}
-	f.roles()
 	f.access()
-	f.creators()
+	if !desired.Cluster { // which has no roles but those that are declared, and makes no objects
+		f.roles()
+		f.creators()
+	}
 	slices.SortStableFunc(f.list, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Message, b.Message))
 	})
@@ -101,7 +102,7 @@ func (f *finder) access() {
 			for _, e := range o.ACL.entries(kind, o.Owner) {
 				_, own := f.state.Own[e.Grantee]
 				switch {
-				case e.Grantee == o.Owner:
+				case e.Grantee == o.Owner, f.elsewhere(kind, own):
 					continue
 				case e.Grantee == "" && (harmless(kind) || f.namesPublic(o, e.Privileges)):
 					continue
@@ -130,6 +131,14 @@ func (f *finder) access() {
 			f.find("access", subject, "declare the role, or revoke it", "has %v on %s, but is not declared", at.privileges, what)
 		}
 	}
+}
+
+// elsewhere reports whether another part of the estate says what the role, one of the database's own or not, has on things of the kind.
+func (f *finder) elsewhere(kind access.Kind, own bool) bool {
+	if ofCluster := kind.Info().Cluster; !ofCluster {
+		return f.desired.Cluster
+	}
+	return f.desired.Estate && !own
 }
 
 // harmless reports whether PUBLIC has the same everywhere on things of the kind, and it gives no access to data.

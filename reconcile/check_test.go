@@ -1,8 +1,11 @@
 package reconcile
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pgscope/pgscope-proxy/manifest"
 )
 
 // Everything that no manifest speaks of is found, with what to do about it.
@@ -45,5 +48,52 @@ GRANT SELECT ON ALL TABLES IN SCHEMA old TO rec_check_reader; GRANT CREATE ON SC
 	}
 	if len(more) != len(findings)+4 {
 		t.Errorf("found:\n%s", text)
+	}
+}
+
+// What belongs to no database is checked for itself: what databases have is not its affair, nor is what the cluster's part says theirs.
+func TestCheckOfCluster(t *testing.T) {
+	b := newBench(t, "rec_estate")
+	m, err := manifest.Parse("estate.yaml", []byte(`
+roles: [{name: rec_estate_dba}]
+grants: [{role: rec_estate_dba, privileges: [CREATE], object: {type: tablespace, name: pg_default}}]
+databases:
+  - name: rec_estate
+    roles: [{name: api}]
+    schemas: [{name: app, owner: api}]
+    grants:
+      - {role: api, privileges: [CREATE], object: {type: tablespace, name: pg_default}}
+      - {role: PUBLIC, ensure: absent, privileges: [ALL], object: {type: database, name: rec_estate}}
+      - {role: PUBLIC, ensure: absent, privileges: [ALL], object: {type: schema, name: public}}
+`), manifest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := []Options{b.options(&m.Cluster), b.options(&m.Databases[0])}
+	check := func() (found []string) {
+		t.Helper()
+		for _, o := range parts {
+			report, findings, err := Check(t.Context(), o)
+			if err != nil || len(report.Plan.Changes) > 0 {
+				t.Fatal(report.Plan.Changes, err)
+			}
+			for _, f := range findings {
+				found = append(found, f.Subject+": "+f.Message)
+			}
+		}
+		return found
+	}
+	for _, o := range parts {
+		b.apply(o)
+	}
+	t.Cleanup(func() { b.sql(`REVOKE ALL ON TABLESPACE pg_default FROM rec_estate_dba, rec_estate_api, PUBLIC`) })
+	if found := check(); len(found) > 0 {
+		t.Errorf("all is declared, and found %q", found)
+	}
+	b.sql(`CREATE TABLE app.t (id int); GRANT SELECT ON app.t TO PUBLIC; GRANT CREATE ON TABLESPACE pg_default TO PUBLIC`)
+	if found := check(); !slices.Equal(found, []string{
+		"PUBLIC: everyone has CREATE on tablespace pg_default", "PUBLIC: everyone has SELECT on table app.t",
+	}) {
+		t.Errorf("found %q", found)
 	}
 }

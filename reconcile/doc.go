@@ -18,7 +18,7 @@
 //	              database; on objects outside of schemas where the manifest speaks of their kind
 //	PUBLIC        where it is named, and nothing else of it
 //	defaults      in those schemas; outside of schemas for the pairs of owner and kind that are named
-//	retirements   roles that shall go
+//	retirements   roles that shall go: each as a whole, or if anything is in its way not at all
 //
 // What an owner may do with its own objects is its own affair. Rights that roles outside of the manifest have stay,
 // even where whoever gave them loses the right to give.
@@ -26,7 +26,7 @@
 // # Modes
 //
 //	authoritative   all of it
-//	additive        nothing is taken away and nothing that exists is altered
+//	additive        nothing is taken away and nothing that exists is altered: a password is set with its role
 //	adopt           as authoritative, but nothing is dropped; roles that carry the database's prefix, and belong to no
 //	                database, become its own
 package reconcile

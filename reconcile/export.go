@@ -14,34 +14,35 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
+// ExportOptions say what of a database is exported.
+type ExportOptions struct {
+	Mode      Mode // in mode adopt, roles that carry the database's prefix and belong to none are its own: the plan of that mode makes them so
+	AsWritten bool // every role of the cluster, under the name that the server has
+	Estate    bool // without what [ExportCluster] says
+}
+
 // Export returns the access in the connection's database as a manifest would have it, so that its plan is empty.
-// Passwords are left out.
-//
-// Roles of the database are its own; others that have to do with it are external. In mode adopt, roles that carry the
-// database's prefix and belong to no database are exported as its own: the plan of that mode makes them so. With asWritten
-// every role of the cluster is exported under the name that the server has.
-func Export(ctx context.Context, conn *pgconn.PgConn, mode Mode, asWritten bool) (*access.Desired, error) {
-	state, err := Observe(ctx, conn, Extent{All: true, AsWritten: asWritten})
+// Passwords are left out. Roles of the database are its own; others that have to do with it are external.
+func Export(ctx context.Context, conn *pgconn.PgConn, o ExportOptions) (*access.Desired, error) {
+	state, err := Observe(ctx, conn, Extent{All: true, AsWritten: o.AsWritten})
 	if err != nil {
 		return nil, err
 	}
-	e := &exporter{state: state, mode: mode, asWritten: asWritten, seen: make(map[scope.Cluster]access.Ref)}
-	e.desired.Database, e.desired.Prefix = state.Scope.Name, state.Scope.Prefix
+	e := &exporter{state: state, ExportOptions: o, seen: make(map[scope.Cluster]access.Ref)}
+	e.desired.Database, e.desired.Prefix, e.desired.Estate = state.Scope.Name, state.Scope.Prefix, o.Estate
 	return e.export(), nil
 }
 
 // ExportCluster returns what an estate says of the cluster, beside its databases: the roles that belong to none, their
 // memberships, and what they may do with parameters and tablespaces.
 func ExportCluster(ctx context.Context, conn *pgconn.PgConn) (*access.Desired, error) {
-	extent := Extent{Cluster: true, Kinds: make(map[access.Kind]bool)}
-	extent.Kinds[access.Parameter], extent.Kinds[access.Tablespace] = true, true
-	state, err := Observe(ctx, conn, extent)
+	state, err := Observe(ctx, conn, Extent{Cluster: true}.whole())
 	if err != nil {
 		return nil, err
 	}
-	e := &exporter{state: state, asWritten: true, cluster: true, seen: make(map[scope.Cluster]access.Ref)}
+	e := &exporter{state: state, ExportOptions: ExportOptions{AsWritten: true}, cluster: true, seen: make(map[scope.Cluster]access.Ref)}
 	for _, kind := range access.Kinds() { // what there is once in each database is its own affair
-		if !extent.Kinds[kind] {
+		if !kind.Info().Cluster {
 			delete(state.Objects, kind)
 		}
 	}
@@ -59,12 +60,11 @@ func Databases(ctx context.Context, conn *pgconn.PgConn) (names []string, err er
 }
 
 type exporter struct {
-	state     *State
-	mode      Mode
-	asWritten bool
-	cluster   bool                         // what belongs to no database
-	seen      map[scope.Cluster]access.Ref // roles that the manifest must declare
-	desired   access.Desired
+	ExportOptions
+	state   *State
+	cluster bool                         // what belongs to no database
+	seen    map[scope.Cluster]access.Ref // roles that the manifest must declare
+	desired access.Desired
 }
 
 func (e *exporter) export() *access.Desired {
@@ -89,17 +89,17 @@ func reserved(c scope.Cluster) bool {
 }
 
 // own reports whether the role is the database's own, or becomes it.
-func (e *exporter) own(c scope.Cluster) bool { return !e.asWritten && e.refOf(c).Kind == access.Own }
+func (e *exporter) own(c scope.Cluster) bool { return !e.AsWritten && e.refOf(c).Kind == access.Own }
 
 func (e *exporter) refOf(c scope.Cluster) access.Ref {
 	if c == "" {
 		return access.Ref{Kind: access.Public}
 	}
-	if !e.asWritten {
+	if !e.AsWritten {
 		if name, ok := e.state.Own[c]; ok {
 			return access.Ref{Kind: access.Own, Name: name}
 		}
-		if short, ok := e.state.Scope.Localize(c); ok && e.mode == Adopt && !e.state.claimed(c) {
+		if short, ok := e.state.Scope.Localize(c); ok && e.Mode == Adopt && !e.state.claimed(c) {
 			return access.Ref{Kind: access.Own, Name: scope.Name{Role: short}}
 		}
 	}
@@ -220,11 +220,11 @@ func (e *exporter) container(kind access.Kind, objects []*Object) {
 
 // elsewhere reports whether the role belongs to another database, whose affair it is: here it has no name.
 func (e *exporter) elsewhere(c scope.Cluster) bool {
-	return e.state.Scoped[c] && (e.cluster || !e.asWritten && !e.own(c))
+	return e.state.Scoped[c] && (e.cluster || !e.AsWritten && !e.own(c))
 }
 
 func (e *exporter) grant(on access.Selector, t terms) {
-	if e.elsewhere(t.grantee) {
+	if e.elsewhere(t.grantee) || e.Estate && on.Kind.Info().Cluster && !e.own(t.grantee) {
 		return
 	}
 	e.desired.Grants = append(e.desired.Grants, access.Grant{
@@ -282,7 +282,7 @@ func (e *exporter) memberships() {
 
 // owns reports whether the manifest creates the role if need be.
 func (e *exporter) owns(c scope.Cluster) bool {
-	return e.own(c) || e.asWritten && !reserved(c) && !e.elsewhere(c)
+	return e.own(c) || e.AsWritten && !reserved(c) && !e.elsewhere(c)
 }
 
 func (e *exporter) roles() {

@@ -18,7 +18,7 @@ func (b *bench) exported(mode Mode, asWritten bool) *access.Desired {
 		b.Fatal(err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	d, err := Export(ctx, conn, mode, asWritten)
+	d, err := Export(ctx, conn, ExportOptions{Mode: mode, AsWritten: asWritten})
 	if err != nil {
 		b.Fatal(err)
 	}

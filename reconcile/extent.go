@@ -26,6 +26,18 @@ type Extent struct {
 	unread []Problem // passwords that could not be read
 }
 
+// whole returns the extent of all there is beside what is asked for: in the database, or of what belongs to none.
+func (e Extent) whole() Extent {
+	if e.All = !e.Cluster; e.All {
+		return e
+	}
+	e.Kinds = make(map[access.Kind]bool)
+	for _, k := range access.Kinds() {
+		e.Kinds[k] = k.Info().Cluster
+	}
+	return e
+}
+
 // ExtentOf returns the extent that must be observed to plan for desired.
 func ExtentOf(d *access.Desired) Extent {
 	names, schemas, columns := make(map[access.Ref]bool), make(map[string]bool), make(map[[2]string]bool)

@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -224,8 +226,14 @@ func TestAdditive(t *testing.T) {
 	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int)`)
 	b.apply(b.options(b.manifest(readers)))
 	b.sql(`GRANT DELETE ON app.t TO rec_add_reader; ALTER ROLE rec_add_reader LOGIN; REVOKE SELECT ON app.t FROM rec_add_writer;
-GRANT rec_add_reader TO rec_add_writer; COMMENT ON ROLE rec_add_reader IS 'x'`)
-	r := b.apply(withMode(b.options(b.manifest(readers)), Additive))
+GRANT rec_add_reader TO rec_add_writer; COMMENT ON ROLE rec_add_reader IS 'x'; ALTER ROLE rec_add_writer PASSWORD 'theirs'`)
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("ours"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := withMode(b.options(b.manifest(readers)), Additive)
+	o.Desired.Roles[1].Password = &access.Password{FromFile: file}
+	r := b.apply(o)
 	if len(r.Plan.Changes) != 1 || r.Plan.Changes[0].Step != Grant {
 		t.Errorf("%v", r.Plan.Changes)
 	}
@@ -255,9 +263,14 @@ grants:
   - {role: a, privileges: [EXECUTE], object: {type: function, schema: app, name: "f(int)"}}
   - {role: a, privileges: [USAGE], object: {type: schema, name: nosuch}}
   - {role: rec_miss_ghost_of_the_cluster, privileges: [USAGE], object: {type: schema, name: app}}
+  - {role: a, privileges: [SELECT], object: {type: table, schema: apq, name: "*"}}
+  - {role: a, privileges: [SELECT], object: {type: table, schema: apq, name: t}}
+  - {role: a, privileges: [SELECT], object: {type: view, schema: appp, name_pattern: "v%"}}
+  - {role: PUBLIC, ensure: absent, privileges: [EXECUTE], object: {type: function, schema: ap, name: "*"}}
+default_privileges: [{owner: a, schema: spp, grant: [{role: a, privileges: [SELECT], on_type: table}]}]
 `)))
 	var problems *ProblemsError
-	if !errors.As(err, &problems) || len(problems.Problems) != 5 {
+	if !errors.As(err, &problems) || len(problems.Problems) != 9 {
 		t.Fatalf("%v", err)
 	}
 	if n := b.sql(`SELECT count(*) FROM pg_roles WHERE rolname LIKE 'rec\_miss%'`); n != "0\n" {
@@ -301,6 +314,32 @@ memberships: [{role: team, members: [{name: a, inherit: false}, {name: b, inheri
 		return
 	}
 	if len(plan.Problems) != 2 || !strings.Contains(plan.Problems[0].Message, `"a" without inherit`) || !strings.Contains(plan.Problems[1].Message, `"c" without set`) {
+		t.Errorf("%v", plan.Problems)
+	}
+}
+
+// A privilege that the server does not have yet is told of where it is asked for by name, and is not missed where ALL is.
+func TestMaintain(t *testing.T) {
+	b := newBench(t, "rec_maintain")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int)`)
+	o := b.options(b.manifest(`
+roles: [{name: a}, {name: b}]
+schemas: [{name: app}]
+grants:
+  - {role: a, privileges: [MAINTAIN], object: {type: table, schema: app, name: t}}
+  - {role: b, privileges: [ALL], object: {type: table, schema: app, name: t}}
+default_privileges:
+  - owner: a
+    schema: app
+    grant: [{role: a, privileges: [MAINTAIN], on_type: table}, {role: b, privileges: [ALL], on_type: table}]
+`))
+	if b.major() >= 17 {
+		b.apply(o)
+		b.settled(o)
+		return
+	}
+	plan := b.plan(o)
+	if len(plan.Problems) != 2 || plan.Problems[0].Place.Line != 5 || plan.Problems[1].Place.Line != 10 {
 		t.Errorf("%v", plan.Problems)
 	}
 }

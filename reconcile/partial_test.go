@@ -39,6 +39,43 @@ func TestPartial(t *testing.T) {
 	}
 }
 
+// A role whose retirement something is in the way of stays as it is, with its sessions and its login: what the manifest does not allow is no
+// less forbidden where the rest is done.
+func TestPartialRetirement(t *testing.T) {
+	b := newBench(t, "rec_stays")
+	b.apply(b.options(b.manifest(`roles: [{name: busy, login: true}, {name: owner, login: true}, {name: idle, login: true}]`)))
+	b.sql(`CREATE TABLE t (id int); ALTER TABLE t OWNER TO rec_stays_owner`)
+	session, err := b.connect("rec_stays_busy")(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = session.Close(t.Context()) }()
+	o := b.options(b.manifest(`retirements: [{role: busy}, {role: owner}, {role: idle}]`))
+	o.Partial = true
+	var problems *ProblemsError
+	if _, err := Run(t.Context(), o); !errors.As(err, &problems) || len(problems.Problems) != 2 {
+		t.Errorf("what is in the way: %v", err)
+	}
+	if err := run(t.Context(), session, "SELECT 1"); err != nil {
+		t.Errorf("the session was ended: %v", err)
+	}
+	if got := b.sql(`SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname LIKE 'rec\_stays\_%' ORDER BY 1`); got != "rec_stays_busy|t\nrec_stays_owner|t\n" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+// Who applies does not retire itself: it could not log in to do the rest.
+func TestRetirementOfOneself(t *testing.T) {
+	b := newBench(t, "rec_oneself")
+	b.sql(`CREATE ROLE rec_oneself_admin LOGIN CREATEROLE SUPERUSER`)
+	b.apply(withMode(b.options(b.manifest(`roles: [{name: admin, login: true, superuser: true, createrole: true}]`)), Adopt))
+	o := b.options(b.manifest(`retirements: [{role: admin, terminate_sessions: true, drop_owned: true}]`))
+	o.Connect, o.Partial = b.connect("rec_oneself_admin"), true
+	if r, err := Run(t.Context(), o); err == nil || len(r.Made) > 0 {
+		t.Errorf("made %v, %v", r.Made, err)
+	}
+}
+
 // One process applies, another that comes meanwhile stands by, and takes over when the first has gone.
 func TestStandby(t *testing.T) {
 	b := newBench(t, "rec_standby")

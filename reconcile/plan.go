@@ -68,7 +68,7 @@ func newPlanner(desired *access.Desired, state *State, mode Mode) *planner {
 	p := &planner{
 		desired: desired, state: state, mode: mode,
 		managed: make(map[scope.Cluster]*access.Role), called: make(map[scope.Cluster]access.Ref), impossible: make(map[access.Ref]bool),
-		schemas: make(map[string]bool), wanted: make(map[scope.Cluster]*membership), loans: make(map[scope.Cluster]*loan),
+		noSchema: make(map[string]bool), schemas: make(map[string]bool), wanted: make(map[scope.Cluster]*membership), loans: make(map[scope.Cluster]*loan),
 		admins: make(map[scope.Cluster][]scope.Cluster),
 	}
 	for _, e := range state.Members {
@@ -87,6 +87,7 @@ type planner struct {
 	managed    map[scope.Cluster]*access.Role    // whose rights are the manifest's business
 	called     map[scope.Cluster]access.Ref      // what the manifest calls a role
 	impossible map[access.Ref]bool               // already told of
+	noSchema   map[string]bool                   // already told of
 	schemas    map[string]bool                   // whose objects' privileges are the manifest's business
 	kinds      map[access.Kind]bool              // outside of schemas, the same
 	virtual    []*Object                         // schemas that the plan makes
@@ -174,6 +175,14 @@ func (p *planner) name(c scope.Cluster) string {
 func (p *planner) strict(c scope.Cluster) bool {
 	r := p.managed[c]
 	return r != nil && !r.PreserveGrants
+}
+
+// strictOn is strict for things of a kind. What roles of the cluster have of what belongs to no database, another part of the estate says.
+func (p *planner) strictOn(kind access.Kind) func(scope.Cluster) bool {
+	if !p.desired.Estate || !kind.Info().Cluster {
+		return p.strict
+	}
+	return func(c scope.Cluster) bool { return p.called[c].Kind == access.Own && p.strict(c) }
 }
 
 // takes reports whether the mode takes anything away.

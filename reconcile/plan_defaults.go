@@ -27,16 +27,13 @@ func (p *planner) defaults() {
 	for _, d := range p.desired.Defaults {
 		owner, ok := p.cluster(d.Owner, d.Place)
 		grantee, ok2 := p.cluster(d.Grantee, d.Place)
-		if !ok || !ok2 {
+		privileges := p.known(d.Privileges, d.Kind, d.Place)
+		if !p.schemaIs(d.Schema, d.Place) || !ok || !ok2 {
 			continue
 		}
 		at := layer{owner, d.Schema, d.Kind}
 		if want[at] == nil {
 			want[at] = make(wishes)
-		}
-		privileges := d.Privileges
-		if p.state.Version < 17 {
-			privileges &^= access.Maintain
 		}
 		want[at].of(grantee).add(privileges, d.GrantOption, d.Absent, d.Place)
 	}

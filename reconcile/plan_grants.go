@@ -12,9 +12,10 @@ import (
 // grantRule is a grant of the manifest, its names resolved.
 type grantRule struct {
 	*access.Grant
-	grantee scope.Cluster
-	void    bool // there is no such grantee: the object is looked for all the same
-	used    bool
+	grantee    scope.Cluster
+	privileges access.Privileges // those that the server's version has
+	void       bool              // there is no such grantee: the object is looked for all the same
+	used       bool
 }
 
 // place where objects are: a kind, and a schema where the kind is in one.
@@ -29,9 +30,12 @@ func (p *planner) privileges() {
 	for i := range p.desired.Grants {
 		g := &p.desired.Grants[i]
 		c, ok := p.cluster(g.Grantee, g.Place)
-		if p.known(g) {
-			at := container{g.On.Kind, g.On.Schema}
-			rules[at] = append(rules[at], &grantRule{Grant: g, grantee: c, void: !ok})
+		if g.On.Kind == access.Parameter && p.state.Version < 15 {
+			p.problem(g.Place, "", "privileges on parameters need PostgreSQL 15; this is %d", p.state.Version)
+			continue
+		}
+		if at := (container{g.On.Kind, g.On.Schema}); p.schemaIs(at.schema, g.Place) {
+			rules[at] = append(rules[at], &grantRule{Grant: g, grantee: c, privileges: p.known(g.Privileges, g.On.Kind, g.Place), void: !ok})
 		}
 	}
 	b := newBatch(p)
@@ -61,18 +65,28 @@ func (p *planner) privileges() {
 	b.flush()
 }
 
-// known reports whether the server's version knows the privileges.
-func (p *planner) known(g *access.Grant) bool {
-	if g.On.Kind == access.Parameter && p.state.Version < 15 {
-		p.problem(g.Place, "", "privileges on parameters need PostgreSQL 15; this is %d", p.state.Version)
-		return false
+// known returns those privileges that the server's version has. That it lacks one is told where the manifest names it, as ALL does not.
+func (p *planner) known(privileges access.Privileges, kind access.Kind, place access.Place) access.Privileges {
+	if p.state.Version >= 17 || !privileges.Has(access.Maintain) {
+		return privileges
 	}
-	if p.state.Version < 17 && g.Privileges.Has(access.Maintain) {
-		if all := g.On.Kind.Info().Privileges; g.Privileges != all { // not ALL
-			p.problem(g.Place, "", "privilege MAINTAIN needs PostgreSQL 17; this is %d", p.state.Version)
-		}
+	if privileges != kind.Info().Privileges {
+		p.problem(place, "", "privilege MAINTAIN needs PostgreSQL 17; this is %d", p.state.Version)
 	}
-	return true
+	return privileges &^ access.Maintain
+}
+
+// schemaIs reports whether there is a schema of that name, or will be; and so for what is in none. That there is none is told
+// once: where it is misspelt, a grant on all that is in it would be one on nothing.
+func (p *planner) schemaIs(name string, place access.Place) bool {
+	if name == "" || p.schemaSpec(name) != nil || p.state.object(access.Schema, "", name) != nil {
+		return true
+	}
+	if !p.noSchema[name] {
+		p.noSchema[name] = true
+		p.problem(place, "create it, or correct the name", "schema %s does not exist", name)
+	}
+	return false
 }
 
 // missing tells of named objects that are not there.
@@ -146,11 +160,7 @@ func (p *planner) wish(ws wishes, r *grantRule) {
 	if r.void {
 		return
 	}
-	privileges := r.Privileges
-	if p.state.Version < 17 {
-		privileges &^= access.Maintain
-	}
-	ws.of(r.grantee).add(privileges, r.GrantOption, r.Absent, r.Place)
+	ws.of(r.grantee).add(r.privileges, r.GrantOption, r.Absent, r.Place)
 }
 
 // within reports whether undeclared privileges on the object are the manifest's business.
@@ -203,7 +213,7 @@ func (p *planner) object(b *batch, o *Object, want wishes, seen map[sameACL]diff
 	}
 	d, ok := seen[same]
 	if !ok || o.Kind == access.Schema {
-		d.gifts, d.losses = compare(acl.entries(o.Kind, owner), want, rules{owner: owner, holds: holds, strict: p.strict, take: p.takes()})
+		d.gifts, d.losses = compare(acl.entries(o.Kind, owner), want, rules{owner: owner, holds: holds, strict: p.strictOn(o.Kind), take: p.takes()})
 		if seen != nil {
 			seen[same] = d
 		}

@@ -26,6 +26,7 @@ func (p *planner) retirements() {
 	}
 }
 
+// retire takes no step of a retirement that anything is in the way of, not even one that could be taken: the role stays as it is.
 func (p *planner) retire(r access.Retirement, have *RoleState) {
 	var heir scope.Cluster
 	if r.ReassignTo != (access.Ref{}) {
@@ -34,10 +35,15 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 			return
 		}
 	}
+	told := len(p.problems)
+	var list []Change
 	add := func(step Step, database, reason, sql, undo string, lent ...scope.Cluster) {
-		p.change(Change{
+		list = append(list, Change{
 			Step: step, Database: database, Subject: r.String(), Reason: reason, Places: places(r.Place), SQL: sql, Undo: undo, lent: lent,
 		})
+	}
+	if have.Name == p.state.Executor.Name {
+		p.problem(r.Place, "have another role apply this", "role %q cannot be retired: it is the one that applies this", r.Ref)
 	}
 	p.administer(have.Name, r.Place)
 	if have.Login {
@@ -85,4 +91,10 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 		}
 	}
 	add(DropRole, "", "it is retired", "DROP ROLE "+have.Name.Ident(), "")
+	if len(p.problems) > told {
+		return
+	}
+	for _, c := range list {
+		p.change(c)
+	}
 }

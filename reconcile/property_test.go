@@ -16,7 +16,7 @@ func TestAnyDesireIsMet(t *testing.T) {
 CREATE TABLE s0.t0 (a int, b int); CREATE TABLE s0.t1 (a int, b int); CREATE TABLE s1.t0 (a int, b int);
 CREATE VIEW s0.v AS SELECT 1 AS a; CREATE SEQUENCE s1.q;
 CREATE FUNCTION s0.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE s0.f(text, numeric) LANGUAGE sql AS 'SELECT 1';
-CREATE TYPE s1.mood AS ENUM ('ok'); CREATE DOMAIN s1.d AS int`)
+CREATE TYPE s1.mood AS ENUM ('ok'); CREATE TYPE s1.pair AS (a int, b int); CREATE DOMAIN s1.d AS int; CREATE DOMAIN s1.e AS text`)
 	rapid.Check(t, func(rt *rapid.T) {
 		o := b.options(desires(rt, b.major() >= 16))
 		r, err := Run(b.Context(), o)
@@ -86,7 +86,9 @@ func desires(rt *rapid.T, options bool) *access.Desired {
 		{Kind: access.Routine, Schema: "s0", Name: "f(int4)"},
 		{Kind: access.Routine, Schema: "s0", Pattern: "%"},
 		{Kind: access.Type, Schema: "s1", Name: "mood"},
+		{Kind: access.Type, Schema: "s1", Pattern: "%"},
 		{Kind: access.Domain, Schema: "s1", Name: "d"},
+		{Kind: access.Domain, Schema: "s1", Pattern: "%"},
 		{Kind: access.Schema, Name: "s0"},
 		{Kind: access.Schema, Name: "s1"},
 		{Kind: access.Database, Name: "rec_any"},

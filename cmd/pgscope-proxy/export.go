@@ -46,7 +46,7 @@ func newExportCommand() *cobra.Command {
 				return exportAll(cmd, dsn, m, out)
 			}
 			return withServer(cmd, dsn, func(ctx context.Context, conn *pgconn.PgConn) error {
-				desired, err := reconcile.Export(ctx, conn, m, s == manifest.None)
+				desired, err := reconcile.Export(ctx, conn, reconcile.ExportOptions{Mode: m, AsWritten: s == manifest.None})
 				if err != nil {
 					return err
 				}
@@ -94,7 +94,7 @@ func exportAll(cmd *cobra.Command, dsn string, mode reconcile.Mode, folder strin
 	for i, name := range names {
 		config.Database = name
 		err := withConn(cmd.Context(), config, func(ctx context.Context, conn *pgconn.PgConn) error {
-			desired, err := reconcile.Export(ctx, conn, mode, false)
+			desired, err := reconcile.Export(ctx, conn, reconcile.ExportOptions{Mode: mode, Estate: true})
 			if err != nil {
 				return err
 			}
