@@ -28,8 +28,8 @@ type held struct {
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	text  *text           // what it has become, of saysForeword
-	frame []byte          // the Execute message that follows the foreword
+	text  *text           // of an Execute: what it runs
+	frame []byte          // the message itself: that, or what awaits a name
 	bare  *rewrite.Result // what it has become, without its claim
 }
 
@@ -200,6 +200,10 @@ func (e *Engine) resume(out *Out) error {
 		if e.question.failure != nil {
 			e.endSkipping(h.typ, out)
 		}
+		return nil
+	case e.question.failure != nil && h.text != nil: // it is the answer to the Execute
+		e.held = nil
+		e.failMessage(executed, h.text, text{instead: e.question.failure}, out)
 		return nil
 	case e.question.failure != nil: // it is the answer to the statement
 		e.held = nil

@@ -341,17 +341,20 @@ func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out)
 	e.forward(&now, frame, out)
 }
 
-// refuseMessage answers a Bind or an Execute with an error: in its place goes a Parse of a statement that fails.
+// refuseMessage answers a Bind or an Execute with an error.
 func (e *Engine) refuseMessage(awaits awaited, t *text, err scope.Error, out *Out) {
-	trail := t.trail
-	if trail != nil {
+	e.failMessage(awaits, t, text{result: &rewrite.Result{Refusals: []*rewrite.Error{{Error: err}}}}, out)
+}
+
+// failMessage puts a Parse of a statement that fails in the place of a Bind or an Execute. What answers that, instead tells.
+func (e *Engine) failMessage(awaits awaited, t *text, instead text, out *Out) {
+	instead.client = t.client
+	if t.trail != nil {
 		var st *Statement
-		trail, st = trail.again()
+		instead.trail, st = t.trail.again()
 		st.Sent = ""
 	}
-	e.pending.push(awaits, &text{
-		client: t.client, trail: trail, result: &rewrite.Result{Refusals: []*rewrite.Error{{Error: err}}},
-	})
+	e.pending.push(awaits, &instead)
 	frame := wire.Begin(nil, wire.Parse)
 	frame = append(append(frame, questionName...), 0)
 	frame = append(append(frame, rewrite.RefusalSQL(0)...), 0)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgscope/pgscope-proxy/provision"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -113,6 +114,22 @@ rules:
 			t.Errorf("%s: %s, want %s", user, got, want)
 		}
 	}
+}
+
+// TestActorInFailedTransaction executes a portal, about whose user the policy wants to know more, when the server answers no question.
+func TestActorInFailedTransaction(t *testing.T) {
+	both(t)
+	via := start(t, scoped(), withPolicy(t, `
+rules:
+  - {name: contractors, member-of: "contract*", statement: create role, action: deny}
+  - {action: allow}`))
+	compare(t, via, func(d *dialogue) {
+		d.say(&query{String: "BEGIN"}, &parse{Name: "s", Query: "CREATE ROLE lost"}, &bind{PreparedStatement: "s", DestinationPortal: "p"}, &pgproto3.Sync{})
+		d.say(&query{String: "SELECT 1/0"})
+		d.ready(3)
+		d.say(&execute{Portal: "p"}, &pgproto3.Sync{}, &query{String: "ROLLBACK"}, &query{String: "SELECT 1"})
+		d.ready(3)
+	})
 }
 
 // TestHarden closes the direct way between two databases, by privileges first and by pg_hba.conf then.
