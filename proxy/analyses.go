@@ -3,17 +3,15 @@ package proxy
 import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/pgscope/pgscope-proxy/proxy/engine"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 )
 
-const (
-	// maxAnalyses bounds how many texts are remembered, maxRemembered how long each may be, in bytes.
-	maxAnalyses   = 1 << 10
-	maxRemembered = 8 << 10
-)
+// maxAnalyses bounds how many texts are remembered.
+const maxAnalyses = 1 << 10
 
 // analyses remembers what queries of the catalogs were found to be about: drivers and tools send the same few again and
-// again, and applications the same SET ROLE. Texts with other role statements are not remembered; a password may be in them.
+// again, and applications the same SET ROLE.
 type analyses struct {
 	cache *lru.Cache[analysed, *rewrite.Analysis]
 }
@@ -35,18 +33,10 @@ func (a *analyses) analyze(sql string, o rewrite.Options) (*rewrite.Analysis, *r
 		return known, nil
 	}
 	analysis, err := rewrite.Analyze(sql, o)
-	if err == nil && len(sql) <= maxRemembered && (setsRole(analysis) || !rewrite.MayNameRole([]byte(sql))) {
+	if err == nil && engine.Recurs(sql, analysis) {
 		a.cache.Add(key, analysis)
 	}
 	return analysis, err
-}
-
-func setsRole(a *rewrite.Analysis) bool {
-	if a == nil {
-		return false
-	}
-	_, _, ok := a.SetsRole()
-	return ok
 }
 
 // analyzeStatements is rewrite.Analyze for role statements only: queries show what the cluster has.

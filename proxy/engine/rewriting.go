@@ -15,7 +15,7 @@ type Rewritings struct {
 	cache *lru.Cache[rewritingKey, *rewriting]
 }
 
-// The analysis stands for the text and for how the session reads it: who makes analyses, keeps them.
+// The analysis stands for the text and for how the session reads it: who makes analyses, keeps those of texts that recur.
 type rewritingKey struct {
 	analysis *rewrite.Analysis
 	mode     scope.Mode
@@ -33,8 +33,27 @@ type rewriting struct {
 	claimed *rewrite.Result
 }
 
-// maxRewritings bounds how many texts are remembered for one database.
-const maxRewritings = 256
+const (
+	// maxRewritings bounds how many texts are remembered for one database.
+	maxRewritings = 256
+	// maxRecurring and maxBecome bound how long a text is that is remembered, and what it becomes, in bytes.
+	maxRecurring = 8 << 10
+	maxBecome    = 64 << 10
+)
+
+// Recurs reports whether a text, whose analysis a is, may be remembered as one that is said again and again: a query of the catalogs, or a
+// SET ROLE. Other role statements are not; a password may be in them.
+func Recurs(sql string, a *rewrite.Analysis) bool {
+	if len(sql) > maxRecurring {
+		return false
+	}
+	if a != nil {
+		if _, _, ok := a.SetsRole(); ok {
+			return true
+		}
+	}
+	return !rewrite.MayNameRole([]byte(sql))
+}
 
 // NewRewritings returns an empty memory.
 func NewRewritings() *Rewritings {
@@ -87,7 +106,7 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 		}
 	}
 	mapped.names, mapped.shown = called(h.analysis, h.view), e.show(h.written, mapped.result)
-	if h.memory != nil && len(mapped.result.Refusals) == 0 {
+	if h.memory != nil && len(mapped.result.Refusals) == 0 && len(mapped.result.SQL) <= maxBecome && Recurs(h.written, h.analysis) {
 		h.memory.cache.Add(rewritingKey{h.analysis, h.mode}, &mapped)
 	}
 	return &mapped
