@@ -2,7 +2,8 @@ package proxy
 
 import (
 	"context"
-	"sync"
+	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -14,10 +15,24 @@ import (
 // its answers are cached, see directory.
 type admin struct {
 	config *pgconn.Config
-
-	mu   sync.Mutex
-	conn *pgconn.PgConn
+	turn   chan struct{} // holds one while somebody asks, to whom the rest belongs
+	conn   *pgconn.PgConn
+	failed failedConnection
 }
+
+// failedConnection is the last connection that could not be made.
+type failedConnection struct {
+	began time.Time
+	err   error
+}
+
+// newAdmin returns what connects when it is asked first.
+func newAdmin(config *pgconn.Config) *admin {
+	return &admin{config: config, turn: make(chan struct{}, 1)}
+}
+
+// answerTime is how long one answer is waited for: it takes milliseconds. Where packets get lost, nothing else ends it.
+const answerTime = 5 * time.Second
 
 // ask puts an inquiry to the server.
 func (a *admin) ask(ctx context.Context, q scope.Inquiry, prefix string) (*scope.View, error) {
@@ -31,10 +46,20 @@ func (a *admin) ask(ctx context.Context, q scope.Inquiry, prefix string) (*scope
 
 // query asks the server. A connection that broke since the last question is made anew, once.
 func (a *admin) query(ctx context.Context, sql string, params []string) (rows [][]string, err error) {
+	came := time.Now()
 	apart(ctx, func(ctx context.Context) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
+		select {
+		case a.turn <- struct{}{}:
+			defer func() { <-a.turn }()
+		case <-ctx.Done():
+			err = fmt.Errorf("the admin connection is in use: %w", ctx.Err())
+			return
+		}
 		reused := a.conn != nil
+		if !reused && a.failed.began.After(came) {
+			err = a.failed.err // somebody has tried in vain since: one after the other would wait for too long
+			return
+		}
 		rows, err = a.try(ctx, sql, params)
 		if err != nil && reused && a.conn == nil {
 			rows, err = a.try(ctx, sql, params)
@@ -45,12 +70,18 @@ func (a *admin) query(ctx context.Context, sql string, params []string) (rows []
 
 func (a *admin) try(ctx context.Context, sql string, params []string) ([][]string, error) {
 	if a.conn == nil {
+		began := time.Now()
 		conn, err := pgconn.ConnectConfig(ctx, a.config)
 		if err != nil {
+			if ctx.Err() == nil { // else others may have the time that this login has not
+				a.failed = failedConnection{began, err}
+			}
 			return nil, err
 		}
 		a.conn = conn
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin(ctx))
+	defer cancel()
 	rows, err := provision.Query(ctx, a.conn, sql, params)
 	if a.conn.IsClosed() {
 		a.conn = nil
@@ -58,9 +89,17 @@ func (a *admin) try(ctx context.Context, sql string, params []string) ([][]strin
 	return rows, err
 }
 
+// answerWithin is answerTime, or half of what is left of ctx: there has to be time for another connection.
+func answerWithin(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return min(answerTime, time.Until(end)/2)
+	}
+	return answerTime
+}
+
 func (a *admin) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.turn <- struct{}{}
+	defer func() { <-a.turn }()
 	if a.conn != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 		defer cancel()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -70,7 +71,8 @@ func New(o Options) (*Server, error) {
 	s.directories.prefixes = o.Prefixes
 	if o.Admin != nil {
 		s.o.Admin = withoutConnectionSettings(o.Admin)
-		s.admin = &admin{config: s.o.Admin}
+		s.o.Admin.ConnectTimeout = cmp.Or(s.o.Admin.ConnectTimeout, o.Upstream.timeout)
+		s.admin = newAdmin(s.o.Admin)
 	}
 	if s.failures, err = newFailures(); err != nil {
 		return nil, err

@@ -2,12 +2,15 @@ package integration
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgscope/pgscope-proxy/proxy"
@@ -63,6 +66,49 @@ func TestConnectionLimit(t *testing.T) {
 	for name, e := range map[string]endpoint{"direct": direct(plain()), "through the proxy": via} {
 		if diff := cmp.Diff(want, heard(e)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestAdminConnectionLost: the admin connection passes nothing any more, and does not end. Clients that come then are let in by
+// another.
+func TestAdminConnectionLost(t *testing.T) {
+	c := authCluster(t)
+	m, tampered := tamperAt(t, direct(c))
+	via := start(t, c, quiet, authBy(proxy.AuthVerify), withAdmin(t, c, fmt.Sprintf("port=%d", tampered.port), "sslmode=disable"),
+		withLimits(proxy.Limits{}, proxy.Timeouts{Login: *patience}))
+	logInAtOnce(t, via, "app", 1) // by what is then lost
+	m.lose()
+	logInAtOnce(t, via, "app", 5)
+}
+
+// TestAdminConnectionHangs: no admin connection can be made, and each time that takes a while to know. So many clients come at once
+// that there is no time for each to find out.
+func TestAdminConnectionHangs(t *testing.T) {
+	c := authCluster(t)
+	m, tampered := tamperAt(t, direct(c))
+	m.set(fault{from: theServer, end: func(_, _ *net.TCPConn) error { return nil }})
+	via := start(t, c, quiet, withAdmin(t, c, fmt.Sprintf("port=%d", tampered.port), "sslmode=disable", "connect_timeout=1"),
+		withLimits(proxy.Limits{}, proxy.Timeouts{Login: 20 * time.Second}))
+	logInAtOnce(t, via, "open", 40)
+}
+
+// logInAtOnce lets so many clients log in to database orders.
+func logInAtOnce(t *testing.T, via endpoint, user string, clients int) {
+	t.Helper()
+	ends := make(chan error, clients)
+	for range clients {
+		go func() {
+			conn, err := pgconn.Connect(t.Context(), via.dsn("orders", user)+" password=secret")
+			if err == nil {
+				err = conn.Close(t.Context())
+			}
+			ends <- err
+		}()
+	}
+	for range clients {
+		if err := <-ends; err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -18,10 +18,12 @@ import (
 type tamperer struct {
 	listener *net.TCPListener
 	running  sync.WaitGroup
+	over     chan struct{} // closed with the test
 
 	mu     sync.Mutex
 	server *net.TCPAddr
 	fault  fault
+	lost   int             // how often all connections were lost
 	stream [sources][]byte // what was sent since set
 }
 
@@ -77,13 +79,14 @@ func tamperAt(t testing.TB, at endpoint) (*tamperer, endpoint) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &tamperer{listener: l}
+	m := &tamperer{listener: l, over: make(chan struct{})}
 	m.toward(at)
 	m.running.Go(m.accept)
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
+		close(m.over)
 		m.running.Wait()
 	})
 	return m, reach(t, l.Addr().String())
@@ -114,6 +117,13 @@ func (m *tamperer) set(f fault) {
 	m.stream = [sources][]byte{}
 }
 
+// lose makes the connections that there are pass nothing any more, and end nowhere: a firewall has forgotten them.
+func (m *tamperer) lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lost++
+}
+
 // sent returns what was sent since set, of all connections.
 func (m *tamperer) sent(s source) []byte {
 	m.mu.Lock()
@@ -125,7 +135,7 @@ func (m *tamperer) sent(s source) []byte {
 func (m *tamperer) serve(conn *net.TCPConn) {
 	defer func() { _ = conn.Close() }()
 	m.mu.Lock()
-	f, to := m.fault, m.server
+	f, to, lost := m.fault, m.server, m.lost
 	m.mu.Unlock()
 	server, err := net.DialTCP("tcp", nil, to)
 	if err != nil {
@@ -133,14 +143,14 @@ func (m *tamperer) serve(conn *net.TCPConn) {
 	}
 	defer func() { _ = server.Close() }()
 	var both sync.WaitGroup
-	both.Go(func() { m.pass(f, theServer, server, conn, func() error { return f.end(conn, server) }) })
-	both.Go(func() { m.pass(f, theProxy, conn, server, func() error { return f.end(conn, server) }) })
+	both.Go(func() { m.pass(f, lost, theServer, server, conn, func() error { return f.end(conn, server) }) })
+	both.Go(func() { m.pass(f, lost, theProxy, conn, server, func() error { return f.end(conn, server) }) })
 	both.Wait()
 }
 
 // pass copies one direction until it ends or the fault comes. What fails here fails because a peer is gone, which is what
 // the tests are about.
-func (m *tamperer) pass(f fault, from source, src, dst *net.TCPConn, end func() error) {
+func (m *tamperer) pass(f fault, lost int, from source, src, dst *net.TCPConn, end func() error) {
 	buf := make([]byte, 8<<10)
 	if f.step > 0 {
 		buf = buf[:f.step]
@@ -151,7 +161,13 @@ func (m *tamperer) pass(f fault, from source, src, dst *net.TCPConn, end func() 
 		n, err := src.Read(buf)
 		m.mu.Lock()
 		m.stream[from] = append(m.stream[from], buf[:n]...)
+		gone := m.lost != lost
 		m.mu.Unlock()
+		if gone {
+			<-m.over
+			_, _ = src.Close(), dst.Close()
+			return
+		}
 		at := f.after
 		if f.snap {
 			at = border.next(buf[:n], f.after) + f.past
