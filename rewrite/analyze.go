@@ -51,6 +51,7 @@ type statement struct {
 	wants      []want
 	references []reference // what in it reads or says names by means of SQL
 	refusal    *Error      // refused, whatever the names mean
+	malformed  bool        // so is the text: it is no SQL, of which the server would run nothing
 	blanked    []extension // to be taken out
 	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
 	local      bool        // SET LOCAL ROLE
@@ -158,12 +159,16 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	if len(a.statements) == 0 && !a.results.Any() {
 		return nil, nil
 	}
-	if leave := leavesAt(pieces); len(a.statements) > 0 && leave <= a.statements[0].start {
+	malformed := slices.ContainsFunc(a.statements, func(s statement) bool { return s.malformed })
+	if leave := leavesAt(pieces); !malformed && len(a.statements) > 0 && leave <= a.statements[0].start {
 		a.leave = leave
 	}
 	schemas := make(map[string]bool)
 	a.collect(a.statements, make(map[scope.Name]bool), schemas)
 	a.alone = len(pieces) == 1 && len(pieces[0].tree.GetStmts()) == 1
+	if malformed {
+		a.changes = nil
+	}
 	for i := range a.changes {
 		a.changes[i].Alone = a.alone
 	}
@@ -246,7 +251,7 @@ type reader struct {
 func (p piece) statements() (list []statement) {
 	if p.unread != nil {
 		start, end := p.tokens.list[0].start, p.tokens.list[len(p.tokens.list)-1].end
-		return []statement{{start: start, end: end, refusal: p.unread, allRoles: none, md5: none}}
+		return []statement{{start: start, end: end, refusal: p.unread, malformed: true, allRoles: none, md5: none}}
 	}
 	for _, raw := range p.tree.GetStmts() {
 		if s := readStatement(p, raw); s != nil {
@@ -330,6 +335,13 @@ func (r *reader) finish() {
 func (r *reader) refuse(offset int, err scope.Error) {
 	if r.refusal == nil {
 		r.refusal = at(err, r.tokens.sql, offset)
+	}
+}
+
+// refuseText refuses the text, for what the server's grammar does not take.
+func (r *reader) refuseText(offset int, err scope.Error) {
+	if !r.malformed {
+		r.refusal, r.malformed = at(err, r.tokens.sql, offset), true
 	}
 }
 

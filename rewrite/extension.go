@@ -151,7 +151,7 @@ func (r *reader) extend(n *name) {
 		case x.kind == dbonly:
 			n.dbonly = true
 		case n.schema != "":
-			r.refuse(n.from, scope.Error{
+			r.refuseText(n.from, scope.Error{
 				Code:    codeSyntaxError,
 				Message: fmt.Sprintf("improper qualified name (too many dotted names): %s.%s.%s", n.schema, x.schema, n.name),
 			})
@@ -198,7 +198,7 @@ func (r *reader) leftOver() {
 	}
 	for i, x := range r.blanked {
 		if !r.taken[i] {
-			r.refuse(x.stop, x.failure)
+			r.refuseText(x.stop, x.failure)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (r *reader) setRole(n *pg.VariableSetStmt, kind policy.Kind, nobody string)
 		inTree, offset := constant(a)
 		if p := a.GetParamRef(); p != nil { // which the parser takes here, and no server
 			i := r.tokens.index(r.base + int(p.Location))
-			r.refuse(r.tokens.list[i].start, syntaxErrorAt(r.tokens.text(i)))
+			r.refuseText(r.tokens.list[i].start, syntaxErrorAt(r.tokens.text(i)))
 			return
 		}
 		i := r.tokens.index(r.base + int(offset))

@@ -37,7 +37,7 @@ type piece struct {
 // An error where a text cannot be read and may name a role.
 //
 // A server whose grammar is not newer than the parser's refuses a text as a whole where one of its statements does not
-// parse, so the text is refused; of any other server that statement alone is.
+// parse, so the text is refused; of any other server it is by [Analysis.Rewrite], unless the session's mode is off.
 func parse(sql string, rd reading) ([]piece, *Error) {
 	list, err := scan(sql)
 	if err != nil {

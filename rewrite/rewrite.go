@@ -45,10 +45,15 @@ func (r *Result) Show(p Part) (written, sent string) {
 
 // Rewrite maps the names of the text for one session: v answers for all of [Analysis.Names], mode is the session's, and
 // decide, if not nil, is the policy. Statement by statement, each sees what those before it do to roles and to the
-// mode; v is changed accordingly. Where mode is off the text stays as it is.
+// mode; v is changed accordingly. Where mode is off the text stays as it is. One that is no SQL is refused as a whole.
 func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Action) *scope.Error) *Result {
 	src := a.source
 	res := &Result{SQL: src.client, source: src}
+	if err := a.malformed(mode); err != nil {
+		res.refuse(0, len(src.client), src.clientError(err))
+		res.SQL, res.Parts = RefusalSQL(0), []Part{{Refused: true, end: len(src.client)}}
+		return res
+	}
 	decided := 0
 	asked := decide
 	if decide != nil {
@@ -101,6 +106,21 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 	res.Edits.sort()
 	res.SQL = res.Edits.apply(src.client)
 	return res
+}
+
+// malformed returns the refusal of the text as a whole; nil where it has none, or not in that mode.
+func (a *Analysis) malformed(mode scope.Mode) *Error {
+	for i := range a.statements {
+		switch s := &a.statements[i]; {
+		case mode == scope.Off:
+			return nil
+		case s.malformed:
+			return s.refusal
+		case s.mode != "":
+			mode = s.mode
+		}
+	}
+	return nil
 }
 
 // refuse replaces a statement of the client's text by one that fails.

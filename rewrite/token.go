@@ -159,7 +159,12 @@ func (t tokens) value(i int, constant string) (s spot, next int, err error) {
 		i++
 	}
 	switch t.kind(i) {
-	case pg.Token_SCONST, pg.Token_ICONST, pg.Token_FCONST:
+	case pg.Token_ICONST, pg.Token_FCONST:
+		if strings.ContainsAny(t.text(i), "_xXoObB") { // which servers before 16 do not know
+			return spot{}, i, errors.New("a number that is not decimal")
+		}
+		next = i + 1
+	case pg.Token_SCONST:
 		next = i + 1
 	case pg.Token_USCONST:
 		if _, next, err = t.uescape(i+1, 0); err != nil {

@@ -112,7 +112,7 @@ func TestSetRoleAmongOthers(t *testing.T) {
 		"SET ROLE reader; UPDATE t SET a = 7 RETURNING WITH (OLD AS o) o.a", // SQL from PostgreSQL 18 on
 		"SET ROLE reader; SELECT 1 1; SELECT 2",
 		"SELEC 1; SET ROLE reader",
-		"SET ROLE reader; ; SELECT 1a1",
+		"SET ROLE reader; ; SELECT 'x",
 		"SET role TO reader, $1",
 		"SET role TO reader, DEFAULT",
 		"SET LOCAL ROLE reader; SELEC 1",
