@@ -24,6 +24,7 @@ type applier struct {
 // apply makes all changes, stage by stage. Of a partial run the error tells which it did not.
 func (a *applier) apply(ctx context.Context) error {
 	plan := a.report.Plan
+	defer func() { slices.Reverse(a.report.Undo) }() // also of what was done before an error
 	if err := a.leave(plan.possible()); err != nil {
 		return err
 	}
@@ -36,7 +37,6 @@ func (a *applier) apply(ctx context.Context) error {
 			return err
 		}
 	}
-	slices.Reverse(a.report.Undo)
 	return errors.Join(a.failed...)
 }
 

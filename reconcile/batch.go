@@ -37,11 +37,16 @@ type group struct {
 	word       string        // TABLE
 	privileges string        // SELECT, UPDATE (a, b)
 	option     bool          // with it, or only it
+	held       bool          // a GRANT of the option alone
+	again      again         // what is given again when it is undone
 	as         scope.Cluster // the grantor, where it is not the object's owner
 	lent       scope.Cluster // see [Change]
 	reason     string
 	grantee    scope.Cluster
 }
+
+// again is privileges by whether they can be granted on.
+type again struct{ plain, option string }
 
 type bundle struct {
 	objects []uint32 // indexes
@@ -71,13 +76,18 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 			reason = "kept: who gave it no longer may"
 		case g.grantee == owner:
 			reason = "the owner's own right, but it was revoked"
+		case g.held:
+			reason = "the grant option is declared, but not there"
 		}
 		lent := b.mayGrant(o, owner, g, want[g.grantee])
 		step := Grant
 		if slices.ContainsFunc(whole, func(l loss) bool { return l.grantee == g.grantee && l.privileges&g.privileges != 0 }) {
 			step = GrantColumns
 		}
-		b.put(group{step, 0, word, privilegesSQL(g.privileges, column), g.option, "", lent, reason, g.grantee}, want[g.grantee], every && !g.kept)
+		b.put(group{
+			step: step, word: word, privileges: privilegesSQL(g.privileges, column), option: g.option, held: g.held,
+			again: againOf(o, column, loss{grantee: g.grantee, grantor: owner}, g.privileges), lent: lent, reason: reason, grantee: g.grantee,
+		}, want[g.grantee], every && !g.kept)
 	}
 	for _, l := range losses {
 		w, as := want[l.grantee], l.grantor
@@ -94,8 +104,46 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 			reason = "the grant option is not declared"
 		}
 		lent := b.mayRevoke(o, owner, l, w)
-		b.put(group{Revoke, -l.level, word, privilegesSQL(l.privileges, column), l.optionOnly, as, lent, reason, l.grantee}, w, false)
+		b.put(group{
+			step: Revoke, level: -l.level, word: word, privileges: privilegesSQL(l.privileges, column), option: l.optionOnly,
+			again: againOf(o, column, l, l.privileges), as: as, lent: lent, reason: reason, grantee: l.grantee,
+		}, w, false)
 	}
+}
+
+// againOf returns what was lost, and what of the same a REVOKE takes from the object's columns beside it.
+func againOf(o *Object, column string, l loss, taken access.Privileges) again {
+	var plain, option []string
+	add := func(privileges, options access.Privileges, column string) {
+		if p := privileges &^ options; p != 0 {
+			plain = append(plain, privilegesSQL(p, column))
+		}
+		if options != 0 {
+			option = append(option, privilegesSQL(options, column))
+		}
+	}
+	add(l.privileges, l.options, column)
+	if column == "" {
+		for _, name := range slices.Sorted(maps.Keys(o.Columns)) {
+			for _, e := range o.Columns[name].Entries {
+				if e.Grantee == l.grantee && e.Grantor == l.grantor {
+					add(e.Privileges&taken, e.Options&taken, name)
+				}
+			}
+		}
+	}
+	return again{strings.Join(plain, ", "), strings.Join(option, ", ")}
+}
+
+// grants gives it again, on what is named.
+func (a again) grants(on, who string) (list []string) {
+	if a.plain != "" {
+		list = append(list, "GRANT "+a.plain+on+" TO "+who)
+	}
+	if a.option != "" {
+		list = append(list, "GRANT "+a.option+on+" TO "+who+" WITH GRANT OPTION")
+	}
+	return list
 }
 
 func (b *batch) put(g group, w *wish, every bool) {
@@ -262,7 +310,8 @@ func objectsKey(list []uint32) string {
 
 func compareGroups(a, b group) int {
 	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.word, b.word),
-		cmp.Compare(a.privileges, b.privileges), cmp.Compare(fmt.Sprint(a.option), fmt.Sprint(b.option)),
+		cmp.Compare(a.privileges, b.privileges), cmp.Compare(fmt.Sprint(a.option, a.held), fmt.Sprint(b.option, b.held)),
+		cmp.Compare(a.again.plain, b.again.plain), cmp.Compare(a.again.option, b.again.option),
 		cmp.Compare(a.reason, b.reason), cmp.Compare(a.grantee, b.grantee))
 }
 
@@ -285,21 +334,27 @@ func (b *batch) schemasSQL(whole [][]uint32) string {
 
 // emit makes one statement, on what it says; to undo it the objects are named.
 func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Cluster, from []access.Place) {
-	grant, revoke := "GRANT "+g.privileges+on+" TO "+idents(grantees), "REVOKE "+g.privileges+b.on(g, objects)+" FROM "+idents(grantees)
-	with := ""
+	who, named := idents(grantees), b.on(g, objects)
+	with, only := "", ""
 	if g.option {
 		with = " WITH GRANT OPTION"
 	}
+	if g.held || g.step == Revoke && g.option {
+		only = "GRANT OPTION FOR "
+	}
+	revoke := "REVOKE " + only + g.privileges + named + " FROM " + who
+	var undo []string
+	if g.step != Revoke {
+		undo = append(undo, revoke)
+	}
+	undo = append(undo, g.again.grants(named, who)...)
 	c := Change{
 		Step: g.step, Subject: b.subject(objects), Places: from, Rights: len(objects) * len(grantees),
 		Reason: fmt.Sprintf("%s of %s: %s", g.privileges, b.who(grantees), g.reason),
-		SQL:    grant + with, Undo: revoke, lent: []scope.Cluster{g.lent},
+		SQL:    "GRANT " + g.privileges + on + " TO " + who + with, Undo: strings.Join(undo, "; "), lent: []scope.Cluster{g.lent},
 	}
 	if g.step == Revoke {
-		if g.option {
-			revoke = strings.Replace(revoke, "REVOKE ", "REVOKE GRANT OPTION FOR ", 1)
-		}
-		c.SQL, c.Undo = acting(g.as, revoke), acting(g.as, grant+with)
+		c.SQL, c.Undo = acting(g.as, revoke), acting(g.as, c.Undo)
 	}
 	b.p.change(c)
 }

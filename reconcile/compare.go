@@ -65,6 +65,7 @@ type gift struct {
 	grantee    scope.Cluster
 	privileges access.Privileges
 	option     bool
+	held       bool // the privileges are there: only the option is given
 	kept       bool // it makes up for a loss: whoever gave them before can no more
 }
 
@@ -72,6 +73,7 @@ type gift struct {
 type loss struct {
 	grantee, grantor scope.Cluster
 	privileges       access.Privileges
+	options          access.Privileges // those that could be granted on
 	optionOnly       bool
 	level            int // the greater, the earlier: what was granted by virtue of an option goes before the option
 }
@@ -178,10 +180,10 @@ func (c *comparison) losses() []loss {
 	for i, e := range c.entries {
 		lost := c.lost[i]
 		if lost.privileges != 0 {
-			losses = append(losses, loss{e.Grantee, e.Grantor, lost.privileges, false, lost.level})
+			losses = append(losses, loss{e.Grantee, e.Grantor, lost.privileges, lost.privileges & lost.options, false, lost.level})
 		}
 		if only := lost.options &^ lost.privileges; only != 0 {
-			losses = append(losses, loss{e.Grantee, e.Grantor, only, true, lost.level})
+			losses = append(losses, loss{e.Grantee, e.Grantor, only, only, true, lost.level})
 		}
 	}
 	slices.SortStableFunc(losses, func(a, b loss) int { return cmp.Compare(b.level, a.level) })
@@ -203,10 +205,13 @@ func (c *comparison) gifts() (gifts []gift) {
 	give := func(grantee scope.Cluster, need, needOptions access.Privileges, kept bool) {
 		without := needOptions &^ options[grantee]
 		if missing := need &^ have[grantee] &^ without; missing != 0 {
-			gifts = append(gifts, gift{grantee, missing, false, kept})
+			gifts = append(gifts, gift{grantee: grantee, privileges: missing, kept: kept})
 		}
-		if without != 0 {
-			gifts = append(gifts, gift{grantee, without, true, kept})
+		if fresh := without &^ have[grantee]; fresh != 0 {
+			gifts = append(gifts, gift{grantee: grantee, privileges: fresh, option: true, kept: kept})
+		}
+		if held := without & have[grantee]; held != 0 {
+			gifts = append(gifts, gift{grantee: grantee, privileges: held, option: true, held: true, kept: kept})
 		}
 	}
 	for _, g := range slices.Sorted(maps.Keys(c.want)) {

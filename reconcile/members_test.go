@@ -1,9 +1,12 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // administrator makes a login that is no superuser: with CREATEROLE, and the right to make schemas in the database.
@@ -235,5 +238,34 @@ func TestOptionsBesideAnotherGrantors(t *testing.T) {
 	b.undo("postgres", r)
 	if got := b.edges(); got != before {
 		t.Errorf("undone: %s, was: %s", got, before)
+	}
+}
+
+// What was done before a later transaction failed can be undone as well.
+func TestUndoAfterError(t *testing.T) {
+	b := newBench(t, "rec_late")
+	b.CreateDatabase(t, "rec_late_two")
+	b.apply(b.options(b.manifest(`roles: [{name: old}]`)))
+	b.Psql(t, "rec_late_two", `CREATE TABLE t (id int); GRANT SELECT ON t TO rec_late_old`)
+	o := b.options(b.manifest(`
+roles: [{name: new, comment: new}, {name: member}]
+schemas: [{name: app, owner: new}]
+memberships: [{role: new, members: [{name: member}]}]
+retirements: [{role: old, drop_owned: true}]
+`))
+	connect := o.Connect
+	o.Connect = func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		if database == "rec_late_two" {
+			return nil, errors.New("no way to it")
+		}
+		return connect(ctx, database)
+	}
+	r, err := Run(t.Context(), o)
+	if err == nil || len(r.Made) == 0 {
+		t.Fatalf("%v made, %v", r.Made, err)
+	}
+	b.undo("postgres", r)
+	if got := b.sql(`SELECT count(*) FROM pg_roles WHERE rolname IN ('rec_late_new', 'rec_late_member')`); got != "0\n" {
+		t.Errorf("not undone: %s", got)
 	}
 }

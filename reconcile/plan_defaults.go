@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pgscope/pgscope-proxy/access"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -83,15 +84,18 @@ func (p *planner) defaultSubject(at layer) string {
 }
 
 func (p *planner) giveDefault(at layer, g gift, w *wish) {
-	option := ""
+	option, revoke, reason := "", "REVOKE", "declared, but not there"
 	if g.option {
 		option = " WITH GRANT OPTION"
 	}
+	if g.held {
+		revoke, reason = "REVOKE GRANT OPTION FOR", "the grant option is declared, but not there"
+	}
 	c := Change{
 		Step: GrantDefault, Subject: p.defaultSubject(at), Rights: 1,
-		Reason: fmt.Sprintf("%v of %s: declared, but not there", g.privileges, p.name(g.grantee)),
+		Reason: fmt.Sprintf("%v of %s: %s", g.privileges, p.name(g.grantee), reason),
 		SQL:    at.sql("GRANT", g.privileges, "TO", g.grantee, option),
-		Undo:   at.sql("REVOKE", g.privileges, "FROM", g.grantee, ""),
+		Undo:   at.sql(revoke, g.privileges, "FROM", g.grantee, ""),
 	}
 	if w != nil {
 		c.Places = places(w.places...)
@@ -100,9 +104,16 @@ func (p *planner) giveDefault(at layer, g gift, w *wish) {
 }
 
 func (p *planner) takeDefault(at layer, l loss, w *wish) {
-	reason, verb, option := "there, but not declared", "REVOKE", ""
+	reason, verb := "there, but not declared", "REVOKE"
 	if l.optionOnly {
-		verb, option = "REVOKE GRANT OPTION FOR", " WITH GRANT OPTION"
+		verb = "REVOKE GRANT OPTION FOR"
+	}
+	var undo []string
+	if plain := l.privileges &^ l.options; plain != 0 {
+		undo = append(undo, at.sql("GRANT", plain, "TO", l.grantee, ""))
+	}
+	if l.options != 0 {
+		undo = append(undo, at.sql("GRANT", l.options, "TO", l.grantee, " WITH GRANT OPTION"))
 	}
 	c := Change{Step: RevokeDefault, Subject: p.defaultSubject(at), Rights: 1}
 	if w != nil {
@@ -113,7 +124,7 @@ func (p *planner) takeDefault(at layer, l loss, w *wish) {
 	}
 	c.Reason = fmt.Sprintf("%v of %s: %s", l.privileges, p.name(l.grantee), reason)
 	c.SQL = at.sql(verb, l.privileges, "FROM", l.grantee, "")
-	c.Undo = at.sql("GRANT", l.privileges, "TO", l.grantee, option)
+	c.Undo = strings.Join(undo, "; ")
 	p.changeDefault(at, c, w)
 }
 

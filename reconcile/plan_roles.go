@@ -381,11 +381,19 @@ func (p *planner) schemata() {
 			})
 			p.virtual = append(p.virtual, &Object{Kind: access.Schema, Name: s.Name, Owner: cmp.Or(owner, p.state.Executor.Name)})
 		case owner != "" && owner != have.Owner:
+			had := loss{grantee: owner, grantor: have.Owner} // becomes the owner's own, and its successor's
+			for _, e := range have.ACL.Entries {
+				if e.Grantee == owner {
+					had.privileges |= e.Privileges
+					had.options |= e.Options
+				}
+			}
+			undo := []string{"ALTER SCHEMA " + ident + " OWNER TO " + have.Owner.Ident()}
 			p.change(Change{
 				Step: OwnSchema, Subject: s.Name, Places: places(s.Place),
 				Reason: fmt.Sprintf("its owner is %s, and shall be %s", p.name(have.Owner), s.Owner),
 				SQL:    "ALTER SCHEMA " + ident + " OWNER TO " + owner.Ident(),
-				Undo:   "ALTER SCHEMA " + ident + " OWNER TO " + have.Owner.Ident(),
+				Undo:   strings.Join(append(undo, againOf(have, "", had, 0).grants(" ON SCHEMA "+ident, owner.Ident())...), "; "),
 				lent: []scope.Cluster{
 					p.borrow(have.Owner, uses, s.Place, "give away schemas of"), p.borrow(owner, sets, s.Place, "give schemas to"),
 				},

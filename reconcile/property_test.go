@@ -1,15 +1,18 @@
 package reconcile
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/provision"
 )
 
-// Whatever is desired, and whatever was there before: after a run nothing is left to be done. And what a run did, its
-// undo takes back, as far as it can be.
+// Whatever is desired, and whatever was there before: after a run nothing is left to be done. And what a run did, its undo
+// takes back.
 func TestAnyDesireIsMet(t *testing.T) {
 	b := newBench(t, "rec_any")
 	b.sql(`CREATE SCHEMA s0; CREATE SCHEMA s1;
@@ -17,18 +20,61 @@ CREATE TABLE s0.t0 (a int, b int); CREATE TABLE s0.t1 (a int, b int); CREATE TAB
 CREATE VIEW s0.v AS SELECT 1 AS a; CREATE SEQUENCE s1.q;
 CREATE FUNCTION s0.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE s0.f(text, numeric) LANGUAGE sql AS 'SELECT 1';
 CREATE TYPE s1.mood AS ENUM ('ok'); CREATE TYPE s1.pair AS (a int, b int); CREATE DOMAIN s1.d AS int; CREATE DOMAIN s1.e AS text`)
+	conn, err := b.connect("postgres")(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	look := func() [][]string {
+		t.Helper()
+		rows, err := provision.Query(t.Context(), conn, everything, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		o := b.options(desires(rt, b.major() >= 16))
-		r, err := Run(b.Context(), o)
+		before := look()
+		done, err := Run(b.Context(), o)
 		if err != nil {
 			rt.Fatalf("%v\n%+v", err, o.Desired)
 		}
 		o.DryRun = true
-		if r, err = Run(b.Context(), o); err != nil || len(r.Plan.Changes) > 0 {
+		if r, err := Run(b.Context(), o); err != nil || len(r.Plan.Changes) > 0 {
 			rt.Fatalf("%v\n%v", err, r.Plan.Changes)
+		}
+		after := look()
+		b.undo("postgres", done)
+		if d := cmp.Diff(before, look()); d != "" {
+			rt.Fatalf("undone:\n%s\n%v\n%s", d, done.Plan.Changes, strings.Join(done.Undo, ";\n"))
+		}
+		o.DryRun = false
+		if _, err := Run(b.Context(), o); err != nil {
+			rt.Fatal(err)
+		}
+		if d := cmp.Diff(after, look()); d != "" {
+			rt.Fatalf("done again:\n%s", d)
 		}
 	})
 }
+
+// everything is the access that the test is about, one right in a line.
+const everything = `WITH acl(what, owner, acl) AS (
+  SELECT 'relation ' || oid::regclass, relowner, coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) FROM pg_class WHERE relnamespace IN ('s0'::regnamespace, 's1'::regnamespace)
+  UNION ALL SELECT 'column ' || attrelid::regclass || '.' || attname, relowner, attacl FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid WHERE relnamespace IN ('s0'::regnamespace, 's1'::regnamespace)
+  UNION ALL SELECT 'routine ' || oid::regprocedure, proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc WHERE pronamespace = 's0'::regnamespace
+  UNION ALL SELECT 'type ' || oid::regtype, typowner, coalesce(typacl, acldefault('T', typowner)) FROM pg_type WHERE typname IN ('mood', 'pair', 'd', 'e')
+  UNION ALL SELECT 'schema ' || nspname, nspowner, coalesce(nspacl, acldefault('n', nspowner)) FROM pg_namespace WHERE nspname IN ('s0', 's1')
+  UNION ALL SELECT 'database', datdba, coalesce(datacl, acldefault('d', datdba)) FROM pg_database WHERE datname = current_database()
+  UNION ALL SELECT 'language ' || lanname, lanowner, coalesce(lanacl, acldefault('l', lanowner)) FROM pg_language WHERE lanname = 'plpgsql'
+  UNION ALL SELECT 'default ' || defaclrole::regrole || defaclnamespace || defaclobjtype::text, defaclrole, defaclacl FROM pg_default_acl
+)
+SELECT what || ' of ' || owner::regrole, x.grantor::regrole || ' gives ' || x.grantee::regrole || ' ' || x.privilege_type || (x.is_grantable AND x.grantee <> owner) FROM acl, aclexplode(acl) x
+UNION ALL SELECT 'member', (to_jsonb(m) - 'oid' || jsonb_build_object('roleid', roleid::regrole, 'member', member::regrole))::text FROM pg_auth_members m WHERE starts_with(member::regrole::text, 'rec_any')
+UNION ALL SELECT 'role', (to_jsonb(r) - 'oid' - 'rolconfig' - 'rolvaliduntil' || jsonb_build_object('until', coalesce(rolvaliduntil, 'infinity'), 'comment', shobj_description(oid, 'pg_authid')))::text FROM pg_roles r WHERE starts_with(rolname, 'rec_any')
+UNION ALL SELECT 'setting', setdatabase || setrole::regrole::text || s FROM pg_db_role_setting, unnest(setconfig) s
+ORDER BY 1, 2`
 
 var roleNames = []string{"r0", "r1", "r2", "r3"}
 
