@@ -86,7 +86,8 @@ func newAuditVerifyCommand() *cobra.Command {
 		Long: "verify reads files of audit records in the order given, the oldest first, - for standard input, and checks that each\n" +
 			"record follows the one before. The end of a chain cannot prove itself: compare the number and hash that are shown with those\n" +
 			"that the proxy logged when it stopped or started again, or give them as --head. The exit code is 1 where something is wrong.",
-		Args: arguments(1, math.MaxInt, "one file or more"),
+		Example: "  pgscope-proxy audit verify audit.log",
+		Args:    arguments(1, math.MaxInt, "one file or more"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, name := range args {
 				if err := readChain(&chain, name, cmd.InOrStdin()); err != nil {

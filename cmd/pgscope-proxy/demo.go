@@ -122,7 +122,8 @@ func newDemoCommand() *cobra.Command {
 		Short: "Show the story on a throw-away PostgreSQL server",
 		Long: "demo starts a PostgreSQL server of its own with two databases, and the proxy in front of it, and shows what happens to roles. " +
 			"On a terminal it then stays up for your own psql until Ctrl-C.",
-		Args: noArguments,
+		Example: "  pgscope-proxy demo --once",
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo(cmd.Context(), cmd.OutOrStdout(), !once && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())))
 		},

@@ -36,7 +36,8 @@ func newDumpRolesCommand() *cobra.Command {
 		Short: "Write the statements that make a database's roles again",
 		Long: "dump-roles writes the roles that belong to a database, with attributes, memberships, settings and comments, as SQL for psql, " +
 			"which makes them in whatever database it is connected to through the proxy.",
-		Args: noArguments,
+		Example: "  pgscope-proxy dump-roles > roles.sql",
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd, func(_ context.Context, _ *pgconn.Config, _ string, roles *dump.Roles) error {
 				if o.all {
@@ -60,6 +61,9 @@ func newDumpCommand() *cobra.Command {
 		Long: "dump writes what dump-roles does, and then what pg_dump does, as seen through the proxy: one file that carries a database with its " +
 			"roles. Both are of the same moment. psql restores it through the proxy, into any database.\n" +
 			"With --all the file makes the databases too, and the global roles before them.",
+		Example: "  pgscope-proxy dump > orders.sql\n" +
+			"  pgscope-proxy dump -- --schema-only > schema.sql\n" +
+			"  pgscope-proxy dump --all > cluster.sql",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if before := cmd.ArgsLenAtDash(); len(args) > 0 && before != 0 {
 				return usageError(fmt.Errorf("unexpected argument %q: what is for pg_dump stands behind --", args[0]))

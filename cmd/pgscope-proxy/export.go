@@ -28,6 +28,8 @@ func newExportCommand() *cobra.Command {
 		Long: "export writes a manifest of the access that a database has now: its plan is empty. Passwords are left out.\n" +
 			"With --mode adopt, roles that carry the database's prefix and belong to no database are written as its own; apply --mode adopt makes them so.\n" +
 			"With --all it makes a folder: estate.yaml has what belongs to the whole cluster, databases/NAME.yaml what is in each database.",
+		Example: "  pgscope-proxy export --out now.yaml\n" +
+			"  pgscope-proxy export --all --out cluster",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := reconcile.ParseMode(mode)
@@ -60,7 +62,7 @@ func newExportCommand() *cobra.Command {
 	}
 	addDSN(c, &dsn)
 	addScope(c, &names)
-	c.Flags().StringVar(&mode, "mode", reconcile.Authoritative.String(), "authoritative, or adopt for roles that carry the database's prefix")
+	c.Flags().StringVar(&mode, "mode", reconcile.Authoritative.String(), "the `mode`: authoritative, or adopt for roles that carry the database's prefix")
 	c.Flags().StringVar(&out, "out", "", "write it to this `file`, which must not exist; with --all a folder")
 	c.Flags().BoolVar(&all, "all", false, "all databases, and what belongs to none: an estate")
 	return c

@@ -23,6 +23,8 @@ func newHardenCommand() *cobra.Command {
 			"other databases, whether they come through the proxy or not: statements for the server, and lines for pg_hba.conf.\n" +
 			"With --apply it runs the statements; pg_hba.conf is yours to change. It can be run again, and should be when roles with NOINHERIT\n" +
 			"were made: those do not get CONNECT from the marker.",
+		Example: "  pgscope-proxy harden\n" +
+			"  pgscope-proxy harden --apply",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withServer(cmd, dsn, func(ctx context.Context, conn *pgconn.PgConn) error {

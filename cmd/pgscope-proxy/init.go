@@ -27,6 +27,9 @@ func newInitCommand() *cobra.Command {
 			"it is that of the connection's database.\n" +
 			"With --sweep it repairs what direct connections, crashes and restores have left behind in the whole cluster: " +
 			"roles of databases that are gone, and roles and markers of databases that were renamed.",
+		Example: "  pgscope-proxy init\n" +
+			"  pgscope-proxy init --admin dba\n" +
+			"  pgscope-proxy init --sweep",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withServer(cmd, o.dsn, func(ctx context.Context, conn *pgconn.PgConn) error {
@@ -35,7 +38,7 @@ func newInitCommand() *cobra.Command {
 		},
 	}
 	addDSN(c, &o.dsn)
-	c.Flags().StringVar(&o.prefix, "prefix", "", "what the database's roles are prefixed with (default: its name)")
+	c.Flags().StringVar(&o.prefix, "prefix", "", "the `prefix` of the database's roles (default: its name)")
 	c.Flags().StringVar(&o.admin, "admin", "", "the `role` that shall administer the roles of the database")
 	c.Flags().StringVar(&o.claim, "claim", "", "the marker `role` that is this database's, where that cannot be told")
 	c.Flags().BoolVar(&o.sweep, "sweep", false, "repair what was left behind in the whole cluster")
@@ -81,7 +84,7 @@ func (o initOptions) run(ctx context.Context, conn *pgconn.PgConn, out, diagnost
 
 // addDSN adds the flag that names the server and the database.
 func addDSN(c *cobra.Command, dsn *string) {
-	c.Flags().StringVar(dsn, "dsn", "", "the server and the database, as a libpq URI or key/value string (default: $DATABASE_URL, then PGHOST, PGDATABASE …)")
+	c.Flags().StringVar(dsn, "dsn", "", "the server and the database, a libpq URI or key/value `string` (default: $DATABASE_URL, then PGHOST, PGDATABASE …)")
 }
 
 // withServer runs f with a connection to the server itself, and shows what the server says beside.

@@ -24,13 +24,13 @@ type source struct {
 }
 
 func (s *source) flags(c *cobra.Command) {
-	c.Flags().StringVarP(&s.File, "file", "f", "", "the manifest, bundle or estate")
-	c.Flags().StringVar(&s.Bundle, "bundle", "", "the root file of a bundle")
+	c.Flags().StringVarP(&s.File, "file", "f", "", "the `file` of the manifest, bundle or estate")
+	c.Flags().StringVar(&s.Bundle, "bundle", "", "the root `file` of a bundle")
 	addScope(c, &s.Scope)
 }
 
 func addScope(c *cobra.Command, scope *string) {
-	c.Flags().StringVar(scope, "scope", string(manifest.Database), "database: names are short, and the database's own; none: names are the cluster's, as written")
+	c.Flags().StringVar(scope, "scope", string(manifest.Database), "the `scope` of names: database (short names, the database's own) or none (the cluster's names, as written)")
 }
 
 // load reads the manifest. database is the one that it is for if it does not say so itself; empty where that is not known.
@@ -69,8 +69,8 @@ type target struct {
 func (t *target) flags(c *cobra.Command, outputs string) {
 	t.source.flags(c)
 	addDSN(c, &t.dsn)
-	c.Flags().StringVarP(&t.output, "output", "o", "text", outputs)
-	c.Flags().StringVar(&t.Mode, "mode", reconcile.Authoritative.String(), "authoritative, additive or adopt")
+	c.Flags().StringVarP(&t.output, "output", "o", "text", "the `format` of what is shown: "+outputs)
+	c.Flags().StringVar(&t.Mode, "mode", reconcile.Authoritative.String(), "the `mode` of the plan: authoritative, additive or adopt")
 }
 
 // parts loads the manifest and returns what is to be done: for an estate the whole cluster first.

@@ -35,6 +35,8 @@ func newPolicyTestCommand() *cobra.Command {
 			"Without --dsn no server is asked: every name is taken for a role of the database, but those of --global, and the server for\n" +
 			"PostgreSQL 18. With --dsn the server of that database tells whose the names are, and what the user is.\n" +
 			"The exit code is 0 where all is allowed, with warnings or not, and 3 where something is denied.",
+		Example: "  pgscope-proxy policy test --user alice --database orders 'CREATE ROLE reader'\n" +
+			"  pgscope-proxy policy test --user alice --database orders 'CREATE ROLE reader SUPERUSER'  # ends with 3: denied",
 		Args: arguments(0, 1, "one statement"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			show, ok := policyFormats[t.format]
@@ -58,18 +60,18 @@ func newPolicyTestCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&t.user, "user", "", "the role that logs in, as clients call it")
-	f.StringVar(&t.database, "database", "", "the database")
+	f.StringVar(&t.user, "user", "", "the `role` that logs in, as clients call it")
+	f.StringVar(&t.database, "database", "", "the `database`")
 	f.StringVar(&t.client, "client-address", "", "the client's `address` (default: a Unix socket)")
-	f.StringVar(&t.application, "application-name", "", "the client's application_name")
+	f.StringVar(&t.application, "application-name", "", "the `name` that the client calls itself, application_name")
 	f.StringSliceVar(&t.memberOf, "member-of", nil, "`roles` that the user is a member of, as clients call them")
 	f.StringSliceVar(&t.attributes, "user-attribute", nil, "`attributes` of the user: CREATEROLE …")
 	f.StringSliceVar(&t.global, "global", nil, "`roles` that belong to no database")
 	f.StringVar(&t.at, "at", "", "the `time`, as 2026-11-22T09:00:00Z (default: now)")
 	f.StringVar(&t.policy, "policy", "", "the policy `file` (default: the built-in rules alone)")
 	f.StringVar((*string)(&t.mode), "mode", string(scope.Transparent), "the proxy's `mode`: transparent or explicit")
-	f.StringVar(&t.dsn, "dsn", "", "ask the server, as a libpq URI or key/value string")
-	f.StringVarP(&t.format, "output", "o", "text", "text or json")
+	f.StringVar(&t.dsn, "dsn", "", "ask the server: a libpq URI or key/value `string`")
+	f.StringVarP(&t.format, "output", "o", "text", "the `format` of what is shown: text or json")
 	return c
 }
 

@@ -22,7 +22,10 @@ func newRolesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "roles",
 		Short: "List a database's roles: what clients call them, and what the server does",
-		Args:  noArguments,
+		Long:  "roles lists the roles that belong to a database: what clients call them, what the server does, and their attributes.",
+		Example: "  pgscope-proxy roles\n" +
+			"  pgscope-proxy roles --all -o json",
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show, ok := roleFormats[format]
 			if !ok {
@@ -38,7 +41,7 @@ func newRolesCommand() *cobra.Command {
 		},
 	}
 	addDSN(c, &dsn)
-	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
+	c.Flags().StringVarP(&format, "output", "o", "text", "the `format` of what is shown: text or json")
 	c.Flags().BoolVar(&all, "all", false, "list the roles of all databases of the cluster")
 	return c
 }

@@ -36,24 +36,27 @@ func TestServerScript(t *testing.T) {
 		Dir:                 "testdata/server",
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "psql": psql},
-		Setup: func(env *testscript.Env) error {
-			c, err := pgtest.Launch(context.Background(), "", pgtest.Options{})
-			if err != nil {
-				return err
-			}
-			env.Defer(func() {
-				if err := c.Close(); err != nil {
-					env.T().Fatal(err)
-				}
-			})
-			env.Setenv("PGHOST", c.Host)
-			env.Setenv("PGPORT", strconv.Itoa(c.Port))
-			env.Setenv("PGUSER", "postgres")
-			env.Setenv("PGSSLMODE", "disable")
-			env.Values[clusterKey{}] = c
-			return nil
-		},
+		Setup:               withServerOfItsOwn,
 	})
+}
+
+// withServerOfItsOwn starts a server for a script.
+func withServerOfItsOwn(env *testscript.Env) error {
+	c, err := pgtest.Launch(context.Background(), "", pgtest.Options{})
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		if err := c.Close(); err != nil {
+			env.T().Fatal(err)
+		}
+	})
+	env.Setenv("PGHOST", c.Host)
+	env.Setenv("PGPORT", strconv.Itoa(c.Port))
+	env.Setenv("PGUSER", "postgres")
+	env.Setenv("PGSSLMODE", "disable")
+	env.Values[clusterKey{}] = c
+	return nil
 }
 
 type clusterKey struct{}

@@ -29,6 +29,8 @@ func newServeCommand() *cobra.Command {
 		Long: "serve accepts PostgreSQL clients and relays them to a server, giving each database roles of its own.\n" +
 			"SIGHUP reads the configuration again, with the policy, the certificates and the manifest; sessions go on. SIGTERM\n" +
 			"stops: open transactions may end within the grace period.",
+		Example: "  pgscope-proxy serve --upstream 'host=db.internal sslmode=verify-full' --listen 127.0.0.1:6432\n" +
+			"  pgscope-proxy serve --config /etc/pgscope/pgscope.yaml",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, error) { return config.Load(cmd.Flags()) }

@@ -10,10 +10,11 @@ import (
 func newValidateCommand() *cobra.Command {
 	var s source
 	c := &cobra.Command{
-		Use:   "validate",
-		Short: "Check a manifest without a server",
-		Long:  "validate reads a manifest, and all files that it names, and tells all mistakes at once, with their places.",
-		Args:  noArguments,
+		Use:     "validate",
+		Short:   "Check a manifest without a server",
+		Long:    "validate reads a manifest, and all files that it names, and tells all mistakes at once, with their places.",
+		Example: "  pgscope-proxy validate -f access.yaml",
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := s.load("", cmd.ErrOrStderr())
 			if err != nil {
