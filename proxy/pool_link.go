@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -237,7 +238,14 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	}
 	for c := l.pool.take(key); c != nil; c = l.pool.take(key) {
 		c.link.Conn = adopt(ctx, c.link.Conn)
-		if err := c.check(ctx, l.visitor.deadline); err != nil || l.upstream.target != nil && l.upstream.target.otherwise(c.checked.kind) != "" {
+		err := c.check(ctx, time.Now().Add(answerWithin(ctx)))
+		if errors.Is(err, os.ErrDeadlineExceeded) { // packets get lost: those of the connections that wait for longer, too
+			l.pool.drop(func(*parked) bool { return true })
+		}
+		if err == nil {
+			err = c.link.SetDeadline(l.visitor.deadline)
+		}
+		if err != nil || l.upstream.target != nil && l.upstream.target.otherwise(c.checked.kind) != "" {
 			c.close()
 			continue
 		}

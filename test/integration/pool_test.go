@@ -228,6 +228,32 @@ func TestPoolNothingBehindTerminate(t *testing.T) {
 	}
 }
 
+// TestPoolConnectionsLost: the connections that wait pass nothing any more, and do not end. Who comes next has a new one.
+func TestPoolConnectionsLost(t *testing.T) {
+	c := poolCluster(t)
+	m, tampered := tamper(t, c)
+	via := start(t, c, permissive(t), pooled, tampered, withLimits(proxy.Limits{}, proxy.Timeouts{Login: *patience}))
+	waiting := []*pgconn.PgConn{connectApp(t, via), connectApp(t, via)}
+	for _, conn := range waiting {
+		leave(t, c, conn)
+	}
+	m.lose()
+	for range 2 {
+		if err := connectApp(t, via).Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func connectApp(t *testing.T, via endpoint) *pgconn.PgConn {
+	t.Helper()
+	conn, err := pgconn.Connect(t.Context(), via.dsn("orders", "app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 // TestPoolChecksAgain: whoever could not log in now, does not, though the connection is there.
 func TestPoolChecksAgain(t *testing.T) {
 	for _, change := range []struct{ name, do, undo string }{
