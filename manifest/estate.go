@@ -72,6 +72,7 @@ func (l *loader) estate(v yamlfile.Value) {
 		e.at.Errorf("an estate has at least one database")
 	}
 	l.collisions(v)
+	l.disputes()
 }
 
 // collisions tells of roles that the server would have under one name: role b_c of database a and role c of a_b.

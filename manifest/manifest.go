@@ -107,6 +107,7 @@ type loader struct {
 	files    []*yamlfile.File
 	manifest Manifest
 	counts   Counts
+	parts    []*compiler // of an estate the root's first
 }
 
 // open reads a file. Mistakes in it, syntax or other, are told by err.
@@ -227,12 +228,14 @@ func (l *loader) oneDatabase(v yamlfile.Value, what string, database *scope.Data
 }
 
 func (l *loader) compiler(database *scope.Database, globals []access.Role) *compiler {
-	return &compiler{
+	c := &compiler{
 		scope: l.options.Scope, database: database, globals: globals,
 		warn: func(at yamlfile.Value, message string) {
 			l.manifest.Warnings = append(l.manifest.Warnings, Warning{place(at), message})
 		},
 	}
+	l.parts = append(l.parts, c)
+	return c
 }
 
 func (l *loader) document(c *compiler, d *document) access.Desired {

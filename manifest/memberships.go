@@ -1,9 +1,11 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // edge is a membership as fragments claim it.
@@ -49,6 +51,52 @@ func (c *compiler) membership(d *document, e *membershipEntry) {
 			Place: place(entry.at),
 		})
 	}
+}
+
+// disputes tells of members of the cluster's roles that parts of an estate would give and take in turns: where one part lists all
+// members, and another has one more, or the same with other options. Members that belong to databases are no business of the root's.
+func (l *loader) disputes() {
+	type list struct {
+		access.Membership
+		by *compiler
+	}
+	lists := make(map[access.Ref][]list)
+	root := l.parts[0]
+	for _, r := range root.desired.Roles {
+		if _, said := root.members[r.Ref]; !said && !r.External {
+			lists[r.Ref] = []list{{access.Membership{Role: r.Ref, Exclusive: true, Place: r.Place}, root}}
+		}
+	}
+	for _, c := range l.parts {
+		for _, m := range c.desired.Memberships {
+			if m.Role.Kind == access.Global {
+				lists[m.Role] = append(lists[m.Role], list{m, c})
+			}
+		}
+	}
+	for role, all := range lists {
+		for i, one := range all {
+			for j, other := range all {
+				if i == j {
+					continue
+				}
+				for _, m := range other.Members {
+					at := other.by.claims[edge{role, m.Ref}].at
+					k := slices.IndexFunc(one.Members, func(o access.Member) bool { return o.Ref == m.Ref && m.Kind == access.Global })
+					switch {
+					case k < 0 && one.Exclusive && (one.by != root || m.Kind == access.Global) && !scope.Predefined(m.Name.Role):
+						at.Errorf(`"%s" cannot be a member of "%s": who is, is said at %s`, m.Ref, role, one.Place)
+					case k >= 0 && i < j && !sameOptions(one.Members[k], m):
+						at.Errorf(`"%s" is a member of "%s" with other options%s`, m.Ref, role, alsoAt(one.by.claims[edge{role, m.Ref}].at))
+					}
+				}
+			}
+		}
+	}
+}
+
+func sameOptions(a, b access.Member) bool {
+	return a.Admin == b.Admin && a.Inherit == b.Inherit && a.Set == b.Set
 }
 
 // managed reports whether a role is the manifest's to create and drop.
