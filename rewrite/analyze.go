@@ -138,7 +138,9 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	var pieces []piece
 	src, refusal := readable(sql, o)
 	if refusal == nil {
-		if pieces, refusal = parse(src.text, reading{Options: o, unsure: setsStrings(src.text)}); refusal != nil {
+		rd := o.reading()
+		rd.unsure = setsStrings(src.text)
+		if pieces, refusal = parse(src.text, rd); refusal != nil {
 			refusal = src.clientError(refusal)
 		}
 	}

@@ -17,6 +17,13 @@ type reading struct {
 	Options
 	depth  int  // how many bodies it stands in
 	unsure bool // the client's text sets standard_conforming_strings: how strings in bodies will be read is not known
+	again  *int // how many bytes of it may still be parsed again, see maxAgain
+}
+
+// reading returns what a client's text is read with.
+func (o Options) reading() reading {
+	again := maxAgain
+	return reading{Options: o, again: &again}
 }
 
 // body is text inside a string of a statement that runs with the statement: the block of a DO, or what an EXECUTE

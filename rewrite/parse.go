@@ -17,8 +17,9 @@ const (
 	// check, takes the square of the depth in time, and needs up to 400 bytes of a C stack for a token: with 5,000 of
 	// them 1 MiB was too little (v6.2.5, amd64).
 	maxDepth = 2000
-	// maxExtensions bounds how often a statement is parsed again because of what the grammar does not know.
-	maxExtensions = 256
+	// maxAgain bounds how many bytes of a text are parsed again because of what the grammar does not know: a statement is once for
+	// each DBONLY, and for each schema of a role. One of 64 KiB may have 256 of them.
+	maxAgain = 16 << 20
 	// firstForeignServer is the server_version_num of the first version whose grammar the parser's is not a superset of.
 	firstForeignServer = 180000
 )
@@ -41,19 +42,14 @@ type piece struct {
 func parse(sql string, rd reading) ([]piece, *Error) {
 	list, err := scan(sql)
 	if err != nil {
-		if !roleWords.in([]byte(sql)) {
+		if !roleOrScopeWords.in([]byte(sql)) {
 			return nil, nil
 		}
 		return nil, unreadable(err, sql, sql, 0, rd.Options)
 	}
 	all := tokens{sql, list}
 	if i, deep := tooDeep(list); deep {
-		return nil, at(scope.Error{
-			Code:    codeTooComplex,
-			Message: "statement is too complex to be read",
-			Detail:  fmt.Sprintf("It nests or chains more than %d words.", maxDepth),
-			Hint:    "Send statements that name roles apart from others.",
-		}, sql, list[i].start)
+		return nil, at(tooComplex(fmt.Sprintf("It nests or chains more than %d words.", maxDepth)), sql, list[i].start)
 	}
 	if tree, err := pg.Parse(sql); err == nil {
 		return []piece{{reading: rd, tree: tree, tokens: all}}, nil
@@ -70,6 +66,14 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 		pieces = append(pieces, p)
 	}
 	return pieces, nil
+}
+
+// tooComplex refuses what would take too long to read.
+func tooComplex(why string) scope.Error {
+	return scope.Error{
+		Code: codeTooComplex, Message: "statement is too complex to be read", Detail: why,
+		Hint: "Send statements that name roles apart from others.",
+	}
 }
 
 // newerServer reports whether the server may know statements that the parser does not.
@@ -91,7 +95,10 @@ func (p piece) parse(text string) (piece, *Error) {
 	tree, err := pg.Parse(text)
 	for replaced := false; err != nil; tree, err = pg.Parse(text) {
 		x, i, ok := p.stopsAtExtension(err, text)
-		if ok && len(p.extended) < maxExtensions {
+		if ok {
+			if *p.again -= len(text); *p.again < 0 {
+				return whole, at(tooComplex("It says DBONLY, and schemas before names of roles, too often for its length."), p.tokens.sql, x.start())
+			}
 			p.extended = append(p.extended, x)
 			p.tokens.list = slices.Concat(p.tokens.list[:i], p.tokens.list[i+len(x.words):])
 			for _, word := range x.words {

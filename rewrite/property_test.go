@@ -146,7 +146,7 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 		return nil
 	}
 	for _, f := range parts {
-		p, err := parseFragment(f, reading{Options: o})
+		p, err := parseFragment(f, o.reading())
 		if err != nil {
 			continue
 		}

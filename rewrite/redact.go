@@ -34,7 +34,7 @@ func Redact(sql string, o Options) string {
 	if r.loose {
 		r, _ = redact(src.text, 0, true)
 	}
-	if ok = r.hideUnread(src.text, reading{Options: o}); !ok {
+	if ok = r.hideUnread(src.text, o.reading()); !ok {
 		return Unshown
 	}
 	return r.edits.apply(src.text)
