@@ -18,6 +18,7 @@ type reference struct {
 	relation   string                          // subselect: which
 	cast       string                          // what gives a parameter the type that it would have had
 	set        bool                            // it holds a function that returns a set
+	shown      bool                            // it is a name as catalogs show it, which means the same under every search_path
 	constant   string                          // the name that is said there, or that alone is sought in the relation; empty where it is not so plain
 	reads      func(columns []string) []string // subselect: the columns that the query may read
 }

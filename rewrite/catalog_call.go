@@ -35,7 +35,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	} else if form != asItIs && text != (stretch{}) {
 		c.wrap(form, text, n)
 	}
-	if name == "to_regrole" && known.args != nil { // what stands in for the argument does its work
+	if name == "to_regrole" && known.args != nil && !saysServersName(n.Args[0], known.args[0]) { // else what stands in for the argument does its work
 		c.refer(reference{start: at.whole.start, end: at.open, form: fixed})
 	}
 	for i, a := range n.Args {
@@ -96,11 +96,12 @@ func firstConstant(n *pg.FuncCall) string {
 
 // say reads an expression that names a role, and calls what stands in for it as. It reports whether nothing is left to read in it.
 func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
+	if saysServersName(n, f) {
+		c.sayServersName(n, where, f, as)
+		return true
+	}
+	shown := false
 	switch v := n.GetNode().(type) {
-	case *pg.Node_SqlvalueFunction:
-		if f == clusterOID || f == clusterMember || f == clusterText { // the server's own name for it is right
-			return true
-		}
 	case *pg.Node_AConst:
 		if v.AConst.GetSval() == nil { // an OID, or NULL
 			return true
@@ -110,8 +111,9 @@ func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 		if f != clusterText && len(fields) > 0 && has(oidColumns, fields[len(fields)-1].GetString_().GetSval()) {
 			return false
 		}
+		shown = len(fields) > 0 && has(nameColumns, fields[len(fields)-1].GetString_().GetSval())
 	}
-	ref := reference{start: where.start, end: where.end, form: f, as: as, constant: plainConstant(n)}
+	ref := reference{start: where.start, end: where.end, form: f, as: as, constant: plainConstant(n), shown: shown}
 	if n.GetParamRef() != nil {
 		ref.cast = typeName
 		if f != clusterOID && f != clusterMember {
@@ -123,6 +125,48 @@ func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 	}
 	c.refer(ref)
 	return false
+}
+
+// serversName returns the key word, or the call, that an expression consists of and by which the server says a role's name: the name that it
+// has in the cluster, which needs no look-up. Casts to texts may be around it, and for regrole's input quote_ident. Nil for others.
+func serversName(n *pg.Node, f form) (name proto.Message, quoted bool) {
+	switch v := n.GetNode().(type) {
+	case *pg.Node_SqlvalueFunction:
+		if saysUser(v.SqlvalueFunction) {
+			return v.SqlvalueFunction, false
+		}
+	case *pg.Node_FuncCall:
+		call := v.FuncCall
+		shown := callOf(call).result
+		if f != clusterText && (shown == shortName || shown == shortNames) { // a role is set by a name of this database
+			return call, false
+		}
+		if regroleInput(f) && funcName(call) == "quote_ident" && len(call.Args) == 1 {
+			name, _ = serversName(call.Args[0], f)
+			return name, true
+		}
+	case *pg.Node_TypeCast:
+		if typ := v.TypeCast.TypeName; len(typ.GetTypmods())+len(typ.GetArrayBounds()) == 0 && has(textTypes, lastName(typ.GetNames())) {
+			return serversName(v.TypeCast.Arg, f)
+		}
+	}
+	return nil, false
+}
+
+func saysServersName(n *pg.Node, f form) bool {
+	name, _ := serversName(n, f)
+	return name != nil
+}
+
+func regroleInput(f form) bool { return f == clusterRegrole || f == clusterRegroleSoft }
+
+// sayServersName leaves such a name as the server says it. Regrole's input wants it as an identifier.
+func (c *catalogReader) sayServersName(n *pg.Node, where stretch, f form, as string) {
+	name, quoted := serversName(n, f)
+	if regroleInput(f) && !quoted && !containsSet(n) {
+		c.refer(reference{start: where.start, end: where.end, form: quotedName, as: as})
+	}
+	c.children(name, nil)
 }
 
 // typeCast reads a cast: one to regrole reads a name, one to a text writes it.

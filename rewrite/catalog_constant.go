@@ -89,7 +89,7 @@ func (l lens) said(f form, constant string) string {
 	if !ok {
 		return ""
 	}
-	regrole := f == clusterRegrole || f == clusterRegroleSoft
+	regrole := regroleInput(f)
 	literal := func(name scope.Cluster) string {
 		if regrole {
 			return scope.QuoteLiteral(name.Ident()) + typeText

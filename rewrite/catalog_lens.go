@@ -15,6 +15,7 @@ type lens struct {
 	lead, ours string // the same, and its marker's OID: SQL expressions
 	behindLead string // the place behind lead, in characters as the server counts them
 	inComments string // what tells this database's markers by their comments: an SQL expression
+	path       string // the schemas whose roles are found by their names alone: an SQL expression
 	kin        string // the schemas with roles: a relation pgscope_k of their markers m, leads l and names s; empty where there are none
 	pattern    string // an SQL expression: the regular expression of lead at the beginning, in what the server keeps
 	deparsed   string // the same as the server writes it
@@ -39,6 +40,7 @@ func newLens(db scope.Database, census *scope.Census) lens {
 		prefix: db.Prefix + scope.Separator,
 		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
 		kin:    kinRelation(db.Kin),
+		path:   pathSQL,
 
 		inComments: scope.QuoteLiteral(db.InComments()),
 	}
@@ -118,7 +120,7 @@ func (l lens) value(key string, pairs []string) string {
 	case "room":
 		return strconv.Itoa(scope.MaxName - len(l.prefix))
 	case "path":
-		return pathSQL
+		return l.path
 	case "others":
 		return l.sql(othersSQL)
 	case "otherLead":

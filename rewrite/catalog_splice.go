@@ -60,6 +60,10 @@ func (m *mapping) look() {
 				m.edits = append(m.edits, edit{ref.start, ref.end, text})
 				continue
 			}
+			l := l
+			if ref.shown {
+				l.path = noPath
+			}
 			before, after := l.wrap(ref.form, ref.as)
 			if ref.set {
 				before, after = l.roleMap(ref.form)

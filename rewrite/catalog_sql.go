@@ -94,6 +94,7 @@ const (
 		` THEN pg_catalog.quote_ident(pgscope_k.l {||} pgscope_c.n) END)::pg_catalog.oid` +
 		` ORDER BY pg_catalog.array_position({path}, pgscope_k.s COLLATE pg_catalog."C") LIMIT 1)`
 	pathSQL = `pg_catalog.current_schemas(false)::pg_catalog.text[]`
+	noPath  = `'{}'::pg_catalog.text[]`
 
 	reservedSQL = `pg_catalog.starts_with({name}::pg_catalog.text, 'pgscope_')`
 

@@ -103,6 +103,19 @@ var relations = func() map[string]shownRelation {
 	return all
 }()
 
+// nameColumns are the columns of these relations that hold a role's name.
+var nameColumns = func() map[string]struct{} {
+	names := set()
+	for _, r := range relations {
+		for name, c := range r.columns {
+			if c == nameColumn || c == identifierColumn {
+				names[name] = struct{}{}
+			}
+		}
+	}
+	return names
+}()
+
 // aclColumns are the catalogs' columns of type aclitem[]. The server writes an access list with the roles' names where
 // it becomes a text: when it is sent to the client, cast, or joined by array_to_string.
 var aclColumns = set(

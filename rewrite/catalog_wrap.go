@@ -25,6 +25,7 @@ const (
 	aclTexts                       // x is an aclitem[]: text[]
 	aclText                        // x is an aclitem: its text
 	aclSet                         // x is a set of aclitems
+	quotedName                     // x is a role's name in the cluster: the same as an identifier
 	storedName                     // x is CURRENT_USER or its like, and kept by the server, or may be no subquery: its short name
 	definition                     // x is a text with what was kept so: as the client wrote it
 )
@@ -66,6 +67,8 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT " + l.shorts(argument, typeName, ofFunctions) + from, " AS x) pgscope_x)"
 	case shortText:
 		return "(SELECT " + l.short(argument, typeText) + from, " AS x) pgscope_x)"
+	case quotedName:
+		return "(SELECT pg_catalog.quote_ident(", typeText + ") AS " + scope.QuoteIdent(as) + ")"
 	case storedName:
 		return "(pg_catalog.regexp_replace(", typeText + ", " + l.pattern + ", '')" + typeName + ")"
 	case definition:

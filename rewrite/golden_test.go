@@ -308,7 +308,7 @@ var formNames = map[form]string{
 	subselect: "relation", fixed: "instead", shortName: "short name", shortNames: "short name", shortText: "short text",
 	clusterOID: "OID of name", clusterMember: "OID of member", clusterRegrole: "regrole of text", clusterRegroleSoft: "regrole of text or NULL",
 	clusterText: "name on the server", regroleText: "text of regrole", aclTexts: "texts of access list", aclText: "text of item",
-	storedName: "short name, kept", definition: "definition",
+	quotedName: "identifier of name", storedName: "short name, kept", definition: "definition",
 }
 
 // long tells of a statement that it has more references than a few relations in a body.
@@ -337,6 +337,9 @@ func describeReferencesIn(list []statement, text string) string {
 			}
 			if r.set {
 				b.WriteString(", a set")
+			}
+			if r.shown {
+				b.WriteString(", shown")
 			}
 			if r.form == subselect && r.constant != "" {
 				fmt.Fprintf(&b, ", only %s", r.constant)

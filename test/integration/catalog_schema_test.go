@@ -37,6 +37,41 @@ func TestCatalogSchemaRoles(t *testing.T) {
 	}
 }
 
+// TestNamesakeOfASchema: what the server says, and what catalogs show, means the role that it is of, though a role of a schema on the
+// search_path would be found by that name.
+func TestNamesakeOfASchema(t *testing.T) {
+	via := both(t)
+	direct(plain()).psql(t, "orders", "postgres", `CREATE SCHEMA sales; CREATE ROLE app LOGIN; CREATE ROLE "sales.app"`)
+	for _, sql := range []string{"CREATE SCHEMA sales; CREATE ROLE app LOGIN", "CREATE ROLE sales.app"} {
+		via.psql(t, "orders", "postgres", sql)
+	}
+	const script = `
+CREATE TABLE sales.theirs (a int); ALTER TABLE sales.theirs OWNER TO "sales.app";
+CREATE TABLE mine (a int); ALTER TABLE mine OWNER TO app;
+GRANT USAGE ON SCHEMA sales TO app;
+SET SESSION AUTHORIZATION app;
+SET search_path = sales, public;
+SELECT relname FROM pg_class WHERE relowner = current_user::regrole;
+SELECT relname FROM pg_class WHERE relowner = CAST(session_user AS regrole) OR relowner = to_regrole(user::text) OR relowner = regrole(current_role);
+SELECT current_user::regrole, current_user::text::regrole::text, CAST(user AS regrole), regrole(session_user), to_regrole(current_user)::text, quote_ident(current_user)::regrole;
+SELECT "current_user"()::regrole, to_regrole(quote_ident(user)), quote_ident(session_user::text)::regrole::text;
+SELECT pg_get_userbyid(relowner)::regrole, to_regrole(pg_get_userbyid(relowner)), pg_get_userbyid(relowner)::text::regrole::oid = relowner FROM pg_class WHERE relname = 'mine';
+SELECT pg_get_userbyid((SELECT oid FROM pg_roles WHERE rolname = 'app'))::regrole, pg_get_userbyid(unnest(ARRAY[c.relowner]))::regrole FROM pg_class c WHERE relname = 'mine';
+SELECT has_table_privilege(pg_get_userbyid(relowner), 'theirs', 'SELECT'), pg_has_role(pg_get_userbyid(relowner), 'sales.app', 'USAGE') FROM pg_class WHERE relname = 'mine';
+SELECT has_table_privilege(current_user::text, 'theirs', 'SELECT'), has_table_privilege("session_user"(), 'theirs', 'SELECT'), pg_has_role(user, 'sales.app', 'USAGE');
+SELECT rolname, has_table_privilege(rolname, 'theirs', 'SELECT'), has_table_privilege(rolname, 'mine', 'SELECT') FROM pg_roles WHERE rolname ~ 'app' ORDER BY 1;
+SELECT rolname::regrole = oid FROM pg_roles WHERE rolname = 'app';
+SELECT tableowner::regrole, to_regrole(t.tableowner), pg_has_role(tableowner, 'sales.app', 'MEMBER') FROM pg_tables t WHERE tablename = 'mine';
+SELECT set_config('role', current_user, false);
+SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = 'app';
+RESET SESSION AUTHORIZATION;
+`
+	want := direct(plain()).psql(t, "orders", "postgres", script)
+	if diff := cmp.Diff(want, via.psql(t, "orders", "postgres", script)); diff != "" {
+		t.Errorf("direct (-) and through the proxy (+):\n%s", diff)
+	}
+}
+
 // asSchemaRole takes a script's role reader for one of a schema that is there already.
 func asSchemaRole(script string) string {
 	script = regexp.MustCompile(`(?m)^(CREATE|DROP) ROLE reader\b.*\n`).ReplaceAllString(script, "")
