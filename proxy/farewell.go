@@ -35,12 +35,10 @@ func (x *session) ended(ctx context.Context) {
 	if !x.server.o.Log.Core().Enabled(level) {
 		return
 	}
-	said := []zap.Field{
+	x.log().Log(level, "session ended",
 		zap.String("role", string(x.place.user)), zap.String("tls", x.encryption()), zap.String("auth", string(x.method)),
 		zap.Duration("duration", time.Since(x.came)), zap.Uint64("from_client_bytes", r.moved.heard), zap.Uint64("from_server_bytes", r.moved.said),
-		zap.String("ended_by", string(r.endedBy())), reason,
-	}
-	apart(ctx, func(context.Context) { x.log().Log(level, "session ended", said...) }) // as above
+		zap.String("ended_by", string(r.endedBy())), reason)
 }
 
 // orderly reports whether an end is one that needs no attention.

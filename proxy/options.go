@@ -50,6 +50,7 @@ type Options struct {
 	// transaction has ended. It must not block. nil for nobody.
 	AccessChanged func(database string)
 
+	// Log is told of each session. It must not block: the event loops write to it.
 	Log *zap.Logger
 	// Metrics is where the proxy's metrics are registered; nil for nowhere.
 	Metrics prometheus.Registerer

@@ -110,7 +110,7 @@ func (x *session) begin(ctx context.Context) (handed bool) {
 	x.conn = adopt(ctx, x.conn)
 	v, err := admit(ctx, x.conn, x.settings.admission)
 	if err != nil {
-		x.turnedAway(ctx, err, policy.Decision{})
+		x.turnedAway(err, policy.Decision{})
 		return false
 	}
 	x.meet(v)
@@ -125,7 +125,7 @@ func (x *session) begin(ctx context.Context) (handed bool) {
 	in, d, err := x.letIn(login, v)
 	x.loggedInAs(span, in, err)
 	if err != nil {
-		x.turnedAway(ctx, err, d)
+		x.turnedAway(err, d)
 		return false
 	}
 	s.metrics.logins.WithLabelValues(loginAccepted).Inc()
@@ -168,11 +168,7 @@ func (x *session) close(c net.Conn) {
 }
 
 // turnedAway notes why a connection did not become a session, and what the policy said of it. The client knows already.
-func (x *session) turnedAway(ctx context.Context, err error, d policy.Decision) {
-	apart(ctx, func(context.Context) { x.noteFailure(err, d) }) // whoever reads the log may be slow
-}
-
-func (x *session) noteFailure(err error, d policy.Decision) {
+func (x *session) turnedAway(err error, d policy.Decision) {
 	var failed *loginError
 	errors.As(err, &failed)
 	if failed != nil && failed.left {

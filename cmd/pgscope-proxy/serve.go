@@ -38,8 +38,9 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			level := zap.NewAtomicLevelAt(c.LogLevel)
-			return serve(cmd.Context(), c, load, newLogger(cmd.ErrOrStderr(), c.LogFormat, level), level)
+			log := newLogger(cmd.ErrOrStderr(), c.LogFormat, c.LogLevel)
+			defer log.lines.Close()
+			return serve(cmd.Context(), c, load, log)
 		},
 	}
 	config.AddFlags(c.Flags())
@@ -49,13 +50,12 @@ func newServeCommand() *cobra.Command {
 // gcPercent is GOGC, where that is not set.
 const gcPercent = 200
 
-// serve runs the proxy until ctx ends. load reads the configuration anew; level is that of the log.
-func serve(
-	ctx context.Context, c *config.Config, load func() (*config.Config, error), log *zap.Logger, level zap.AtomicLevel,
-) (err error) {
+// serve runs the proxy until ctx ends. load reads the configuration anew.
+func serve(ctx context.Context, c *config.Config, load func() (*config.Config, error), said *logger) (err error) {
+	log := said.Logger
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(), said.lines.metric(),
 	)
 	o, err := proxyOptions(c, log, metrics)
 	if err != nil {
@@ -76,7 +76,7 @@ func serve(
 		return err
 	}
 	defer closeTracer(o.Tracer, log)
-	s, err := newService(c, o, level, metrics)
+	s, err := newService(c, o, said.level, metrics)
 	if err != nil {
 		return err
 	}

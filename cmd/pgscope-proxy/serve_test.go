@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -89,6 +90,37 @@ func serveCommand(t *testing.T, args ...string) logReader {
 	})}
 	t.Cleanup(r.drain) // registered last, so run first: what is logged at the end must find a reader
 	return r
+}
+
+// TestServeLogNotRead: sessions go on while nobody reads what is logged of them.
+func TestServeLogNotRead(t *testing.T) {
+	c := pgtest.Shared(t)
+	c.CreateDatabase(t, "serve_unread")
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(policy, []byte("rules: [{action: warn, statement: [create role]}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := serveCommand(t, "--upstream", c.DSN(), "--policy", policy, "--listen", "127.0.0.1:0")
+	through := "postgres://postgres@" + log.until("ready").Listen + "/serve_unread?sslmode=disable"
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a session that hangs
+	defer cancel()
+	const sessions = 3
+	for range sessions {
+		conn, err := pgx.Connect(ctx, through)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec(ctx, "BEGIN; CREATE ROLE reader; ROLLBACK"); err != nil {
+			t.Error(err)
+		}
+		if err := conn.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	for range sessions {
+		log.until("the policy warns")
+		log.until("session ended")
+	}
 }
 
 func TestServe(t *testing.T) {
