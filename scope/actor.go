@@ -104,16 +104,17 @@ func (v *View) meetActor(q Inquiry, actors, administered, members [][]string, ki
 }
 
 // Administers reports whether the session's current role administers a role that it may name: it has ADMIN on it, or on
-// the marker of its scope, or is it. One of the whole cluster that does not exist yet, everybody may make, and so may the
-// first role of a database: who makes its marker administers it. Only an inquiry with Standing tells.
+// the marker of its scope, or is it. One that does not exist is the database's: what the server says of it, its administrators hear.
+// One of the whole cluster that does not exist yet, everybody may make, and so may the first role of a database: who makes its
+// marker administers it. Only an inquiry with Standing tells.
 func (v *View) Administers(c Cluster, home Home) bool {
 	r := v.roles[c]
 	switch {
 	case v.administered == nil:
 		return false
-	case v.administered[c], home == Global && r.home == Missing, home == Own && !v.DB.Enrolled, slices.Contains(v.Actor.Attributes, "SUPERUSER"):
+	case v.administered[c], home == Global && r.home == Missing, home != Global && !v.DB.Enrolled, slices.Contains(v.Actor.Attributes, "SUPERUSER"):
 		return true
 	default:
-		return home == Own && (v.administered[v.DB.Marker] || v.administered[r.in])
+		return home != Global && (v.administered[v.DB.Marker] || v.administered[r.in])
 	}
 }

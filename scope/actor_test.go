@@ -59,6 +59,9 @@ func TestActor(t *testing.T) {
 					t.Errorf("%s: %s: administers %s: %v", want.user, how, role, got)
 				}
 			}
+			if got := view.Administers("a_new", scope.Missing); got != slices.Contains(want.administered, "a_new") {
+				t.Errorf("%s: %s: administers what is not there: %v", want.user, how, got)
+			}
 			if !view.Administers("b", scope.Global) {
 				t.Errorf("%s: cannot make what does not exist", want.user)
 			}

@@ -58,6 +58,10 @@ func TestAdministratorsOnly(t *testing.T) {
 		{"orders", "dba", "CREATE ROLE sales_new IN ROLE new", fine},
 		{"orders", "dba", "ALTER ROLE new PASSWORD 'x'", fine},
 		{"orders", "dba", "DROP ROLE sales_new", fine},
+		{"orders", "dba", "DROP ROLE IF EXISTS nobody", fine},
+		{"orders", "dba", "DROP ROLE nobody", "42704"},
+		{"orders", "dba", "ALTER ROLE nobody LOGIN", "42704"},
+		{"orders", "dba", "GRANT nobody TO reader", "42704"},
 		{"orders", "dba", "ALTER ROLE dba PASSWORD 'x'", fine}, // itself
 		{"orders", "dba", "ALTER ROLE alice PASSWORD 'x'", denied},
 		{"orders", "dba", "GRANT alice TO dba", denied},
