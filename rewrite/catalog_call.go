@@ -13,7 +13,7 @@ import (
 // function reads a call.
 func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	at, ok := c.written(n)
-	if !ok {
+	if !ok || funcName(n) == systemUser && c.ServerVersion < firstSystemUser {
 		c.children(n, nil)
 		return
 	}
@@ -60,6 +60,9 @@ type writtenCall struct {
 
 // written finds a call in the text. It does not if the call is written otherwise, SUBSTRING(x FROM 1), or its arguments have names.
 func (c *catalogReader) written(n *pg.FuncCall) (writtenCall, bool) {
+	if n.Funcformat == pg.CoercionForm_COERCE_SQL_SYNTAX && funcName(n) == systemUser { // a key word
+		return writtenCall{whole: c.token(n.Location)}, true
+	}
 	first := c.tokens.index(c.base + int(n.Location))
 	open, ok := c.names(first, funcName(n))
 	if n.Location < 0 || !ok || c.tokens.kind(open) != tokenOpen {

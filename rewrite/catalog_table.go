@@ -162,6 +162,12 @@ type call struct {
 	setting bool   // it is about the setting that its first argument names, and is meant only if that is a role
 }
 
+// systemUser tells how the session's user was authenticated, and as whom. Servers before firstSystemUser do not know it.
+const (
+	systemUser      = "system_user"
+	firstSystemUser = 160000
+)
+
 // calls are such functions, each with its numbers of arguments.
 var calls = func() map[string][]call {
 	all := map[string][]call{
@@ -170,6 +176,7 @@ var calls = func() map[string][]call {
 		"session_user":    {{result: shortName}},
 		"user":            {{result: shortName}},
 		"getpgusername":   {{result: shortName}},
+		systemUser:        {{result: shortSystem}},
 		"current_setting": {{args: []form{asItIs}, result: shortText, setting: true}, {args: []form{asItIs, asItIs}, result: shortText, setting: true}},
 		"set_config":      {{args: []form{asItIs, clusterText, asItIs}, result: shortText, setting: true}},
 		"to_regrole":      {{args: []form{clusterRegroleSoft}, inText: regroleText}},

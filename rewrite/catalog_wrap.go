@@ -16,6 +16,7 @@ const (
 	shortName                      // x is a role's name: its short name
 	shortNames                     // the same, of many rows
 	shortText                      // the same of one, as text
+	shortSystem                    // x is a method, a colon, and a name: the same with the short name
 	clusterOID                     // x names a role of the database, or is an OID: the OID; public is nobody's
 	clusterMember                  // the same, where public is a name like any other
 	clusterRegrole                 // x names one as regrole's input does, or is an OID: the regrole
@@ -67,6 +68,9 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT " + l.shorts(argument, typeName, ofFunctions) + from, " AS x) pgscope_x)"
 	case shortText:
 		return "(SELECT " + l.short(argument, typeText) + from, " AS x) pgscope_x)"
+	case shortSystem:
+		return l.sql("(SELECT pg_catalog.split_part(pgscope_x.x, ':', 1) {||} ':' {||} ") + l.short(argumentName, typeText) + from,
+			" AS x) pgscope_x, LATERAL (SELECT " + l.sql("pg_catalog.substr(pgscope_x.x, pg_catalog.strpos(pgscope_x.x, ':') {+} 1)") + " AS n) pgscope_n)"
 	case quotedName:
 		return "(SELECT pg_catalog.quote_ident(", typeText + ") AS " + scope.QuoteIdent(as) + ")"
 	case storedName:

@@ -305,7 +305,7 @@ func (c goldenCase) run(t *testing.T) string {
 
 var formNames = map[form]string{
 	asItIs: "as it is", aclSet: "set of items",
-	subselect: "relation", fixed: "instead", shortName: "short name", shortNames: "short name", shortText: "short text",
+	subselect: "relation", fixed: "instead", shortName: "short name", shortNames: "short name", shortText: "short text", shortSystem: "short name of system_user",
 	clusterOID: "OID of name", clusterMember: "OID of member", clusterRegrole: "regrole of text", clusterRegroleSoft: "regrole of text or NULL",
 	clusterText: "name on the server", regroleText: "text of regrole", aclTexts: "texts of access list", aclText: "text of item",
 	quotedName: "identifier of name", storedName: "short name, kept", definition: "definition",

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -93,6 +94,33 @@ func TestLogin(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSystemUser: how a session was authenticated is told with the name that the client gave.
+func TestSystemUser(t *testing.T) {
+	c := loginCluster(t)
+	via := start(t, c, withAdmin(t, c))
+	for user, want := range map[string]string{"trusted": "", "clear": "password:clear", "scram": "scram-sha-256:scram", "global_scram": "scram-sha-256:global_scram"} {
+		conn, err := pgx.Connect(t.Context(), via.dsn("orders", user)+" password=secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		const sql = "SELECT COALESCE(system_user, ''), (SELECT system_user IS NOT NULL)"
+		if major(t, c) < 16 {
+			if _, err := conn.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), `column "system_user" does not exist (SQLSTATE 42703)`) {
+				t.Errorf("%s: %v", user, err)
+			}
+		} else {
+			var got string
+			var known bool
+			if err := conn.QueryRow(t.Context(), sql).Scan(&got, &known); err != nil || got != want || known != (want != "") {
+				t.Errorf("%s: %q, %v", user, got, err)
+			}
+		}
+		if err := conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
