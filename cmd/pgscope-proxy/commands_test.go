@@ -31,7 +31,7 @@ func TestCommandsReference(t *testing.T) {
 		return
 	}
 	if diff := gocmp.Diff(want, have); diff != "" {
-		t.Errorf("docs/commands.md is not what the program has: go test ./cmd/pgscope-proxy -update\n%s", diff)
+		t.Errorf("docs/commands.md is not what the program has: go test ./cmd/pgscope-proxy -run Reference -update\n%s", diff)
 	}
 }
 
@@ -42,7 +42,7 @@ func commandsPage(t *testing.T) (written, made string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const mark = "\n<!-- Made of what the program has: go test ./cmd/pgscope-proxy -update -->\n"
+	const mark = "\n<!-- Made of what the program has: go test ./cmd/pgscope-proxy -run Reference -update -->\n"
 	written, made, found := strings.Cut(string(page), mark)
 	if !found {
 		t.Fatalf("no line%s", mark)
