@@ -36,7 +36,7 @@ fi
 
 # What a tool takes for a mistake and is meant so is named here, with the reason.
 #   statically-linked-binary      the program is one file
-#   no-changelog, no-copyright-file      not a package of the distribution: the repository has both
+#   no-changelog, no-copyright-file      not a package of the distribution: who releases it adds both
 #   rpmlint's                            packaging/rpmlint.toml
 if command -v lintian >/dev/null; then
 	step lintian lintian --fail-on error --suppress-tags \
