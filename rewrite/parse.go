@@ -51,17 +51,21 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 	if i, deep := tooDeep(list); deep {
 		return nil, at(tooComplex(fmt.Sprintf("It nests or chains more than %d words.", maxDepth)), sql, list[i].start)
 	}
-	if tree, err := pg.Parse(sql); err == nil {
-		return []piece{{reading: rd, tree: tree, tokens: all}}, nil
+	whole := piece{reading: rd, tokens: all}
+	if whole.tree, err = pg.Parse(sql); err == nil {
+		return []piece{whole}, nil
 	}
 	var pieces []piece
 	for _, part := range split(all) {
 		p, failure := parsePiece(part, rd)
 		if failure != nil && bearsRole(part) {
-			if !rd.newerServer() {
+			if rd.newerServer() {
+				p.unread = failure
+			} else if _, _, extended := whole.stopsAtExtension(err, sql); extended {
 				return nil, failure
+			} else { // what the server says of the text
+				return nil, unreadable(err, sql, sql, 0, rd.Options)
 			}
-			p.unread = failure
 		}
 		pieces = append(pieces, p)
 	}

@@ -265,6 +265,8 @@ func TestSyntaxErrors(t *testing.T) {
 		"SET sales.search_path.x TO DEFAULT",
 		"SET hr.pgscope.mode TO 'off'",
 		"DO $$ BEGIN DELETE FROM t WHERE user.id = 7 AND owner = current_user; END $$",
+		"SELEC 1; GRANT reader TO",
+		"COMMENT ON ROLE reader IS ; SELECT 1",
 		"INSERT INTO t VALUES (8); COMMIT; DROP SCHEMA a.sales",
 		"INSERT INTO t VALUES (8); COMMIT; GRANT reader TO",
 		"INSERT INTO t VALUES (8); COMMIT; SET role TO reader, $1",
