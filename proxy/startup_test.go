@@ -1,14 +1,17 @@
 package proxy
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
 func TestOptionsWithoutRoles(t *testing.T) {
@@ -43,6 +46,56 @@ func TestOptionsWithoutRoles(t *testing.T) {
 		var role engine.StartRole
 		if got := walkOptions(c.options, takeRole(&role)); got != c.kept || role != c.role {
 			t.Errorf("%q: %q, %+v; want %q, %+v", c.options, got, role, c.kept, c.role)
+		}
+	}
+}
+
+// TestOptionsOnTheServer: what the proxy takes for a role is the role that the server sets, and of what is left the server makes the
+// same. The words are put together in all ways of two, and some of three.
+func TestOptionsOnTheServer(t *testing.T) {
+	c := pgtest.Shared(t)
+	c.Psql(t, "postgres", "CREATE ROLE options_a; CREATE ROLE options_b")
+	begin := func(options string) string {
+		config, err := pgconn.ParseConfig(c.DSN())
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.RuntimeParams["options"] = options
+		conn, err := pgconn.ConnectConfig(t.Context(), config)
+		if err != nil {
+			return "refused"
+		}
+		defer func() { _ = conn.Close(t.Context()) }() // the answer is there
+		const sql = "SELECT current_setting('role') || ' ' || current_setting('geqo') || ' ' || coalesce(current_setting('my.x', true), '')"
+		rows, err := conn.Exec(t.Context(), sql).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(rows[0].Rows[0][0])
+	}
+	words := []string{
+		"-c", "-crole=options_a", "--role=options_b", "--ROLE=options_a", "role=options_a", `ro\le=options_b`, "-c role=options_a", "-ic", "-iecrole=options_b",
+		"-c-", "-", "--", "---role=options_a", "x", "-cgeqo=off", "--my.x=role=options_a", "-S", "-S 100", "-c my.x=-crole=options_a", "-B", `-c\ role=options_b`, `\-crole=options_a`,
+	}
+	var texts []string
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, a := range words {
+		texts = append(texts, a)
+		for _, b := range words {
+			texts = append(texts, a+" "+b)
+		}
+		texts = append(texts, a+"\t "+words[random.IntN(len(words))]+" "+words[random.IntN(len(words))])
+	}
+	for _, text := range texts {
+		var role engine.StartRole
+		kept := walkOptions(text, takeRole(&role))
+		whole, rest := begin(text), begin(kept)
+		none, others, _ := strings.Cut(rest, " ")
+		if none == "none" && role.Set {
+			rest = role.Role + " " + others
+		}
+		if whole != rest || none != "none" && none != "refused" {
+			t.Errorf("%q: the server makes %q of it, of what is left, %q, with %+v, %q", text, whole, kept, role, rest)
 		}
 	}
 }
