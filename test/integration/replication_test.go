@@ -2,6 +2,7 @@ package integration
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
 // replicationValues are all beginnings of the words that stand for a truth value, and of database, in three ways of writing, and what
@@ -70,6 +74,46 @@ func TestReplicationValues(t *testing.T) {
 		got, _ := begin(via, "postgres", p...)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q (-server +proxy):\n%s", p, diff)
+		}
+	}
+}
+
+// TestReplicationIsInNoDatabase: what a client of physical replication says of a database counts for no rule and no limit.
+func TestReplicationIsInNoDatabase(t *testing.T) {
+	database(t, scoped(), "orders")
+	database(t, scoped(), "billing")
+	rules, err := policy.Parse("rules.yaml", []byte("rules: [{statement: connect, database: orders, action: allow}, {statement: connect, action: deny}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := withLimits(proxy.Limits{PerDatabase: 1}, proxy.Timeouts{})
+	heard := func(e endpoint, params ...string) string {
+		d := e.dial(t)
+		d.say(startup(pgproto3.ProtocolVersion30, append([]string{"user", "postgres"}, params...)...))
+		if err := d.hear(1); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatal(err)
+		}
+		last := d.take()
+		code, _, _ := strings.Cut(last[len(last)-1], ":")
+		return code
+	}
+	strict, open := start(t, scoped(), quiet, limits, func(o *proxy.Options) { o.Policy = rules }), start(t, scoped(), quiet, limits)
+	for _, test := range []struct {
+		name   string
+		e      endpoint
+		params []string
+		want   string
+	}{
+		{"a session in a database that is allowed", strict, []string{"database", "orders"}, "ready I"},
+		{"in another", strict, []string{"database", "billing"}, "FATAL 28000"},
+		{"in none", strict, []string{"database", "orders", "replication", "true"}, "FATAL 28000"},
+		{"a session", open, []string{"database", "orders"}, "ready I"},
+		{"one too many", open, []string{"database", "orders"}, "FATAL 53300"},
+		{"one that is in none", open, []string{"database", "orders", "replication", "true"}, "ready I"},
+		{"another", open, []string{"database", "orders", "replication", "true"}, "ready I"},
+	} {
+		if got := heard(test.e, test.params...); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}
 }
