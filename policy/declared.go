@@ -11,7 +11,7 @@ import (
 // not change once it is in use; another takes its place as a whole. The nil Declared declares nothing.
 type Declared struct {
 	Databases map[string]Declarations // by database: with its own roles
-	Cluster   Declarations            // global roles, and memberships of one in another
+	Cluster   Declarations            // global roles, memberships of one in another, what they have on what is the cluster's
 }
 
 // Declarations are what is declared in one place of names.
@@ -67,6 +67,16 @@ func declared(value string) (condition, error) {
 	}, nil
 }
 
+// grants tells where privileges of a role are declared: where it has several, always the same.
+func (d *Declarations) grants(grantee scope.Short) (at string, found bool) {
+	for g, place := range d.Grants {
+		if g.Grantee == grantee && (!found || place < at) {
+			at, found = place, true
+		}
+	}
+	return at, found
+}
+
 // place tells where the manifest declares what the action changes.
 func (d *Declared) place(database string, a *Action) (at string, found bool) {
 	if d == nil {
@@ -87,7 +97,15 @@ func (d *Declared) place(database string, a *Action) (at string, found bool) {
 		}
 		return at, found
 	case GrantPrivilege, RevokePrivilege:
-		return own.grant(a.Grantee.Name, a.Object)
+		if at, found = own.grant(a.Grantee.Name, a.Object); !found && a.Grantee.Home != scope.Own { // PUBLIC too
+			at, found = d.Cluster.grant(a.Grantee.Name, a.Object)
+		}
+		return at, found
+	case DropOwned: // it takes all that the role was granted
+		if at, found = own.grants(a.Role.Name); !found && a.Role.Home != scope.Own {
+			at, found = d.Cluster.grants(a.Role.Name)
+		}
+		return at, found
 	default:
 		return "", false
 	}
@@ -110,8 +128,12 @@ func (d *Declared) point(s *Session, a *Action, hint string) string {
 		return hint
 	}
 	what := "It is"
-	if a.Kind == GrantPrivilege || a.Kind == RevokePrivilege {
+	switch a.Kind {
+	case GrantPrivilege, RevokePrivilege:
 		what = fmt.Sprintf(`Privileges of "%s" on such objects are`, a.Grantee.Name)
+	case DropOwned:
+		what = fmt.Sprintf(`Privileges of "%s" are`, a.Role.Name)
+	default:
 	}
 	return strings.TrimSpace(hint + " " + what + " declared at " + at + ".")
 }

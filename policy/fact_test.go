@@ -190,6 +190,9 @@ func TestDeclared(t *testing.T) {
 		Cluster: policy.Declarations{
 			Roles:       map[scope.Short]string{"alice": "people.yaml:2"},
 			Memberships: map[policy.Membership]string{{Role: "staff", Member: "alice"}: "people.yaml:5"},
+			Grants: map[policy.Grant]string{
+				{Grantee: "alice", Object: "tablespace"}: "people.yaml:7", {Grantee: "public", Object: "parameter"}: "people.yaml:8",
+			},
 		},
 	}
 	for _, c := range []struct {
@@ -211,11 +214,20 @@ func TestDeclared(t *testing.T) {
 		{policy.Action{Kind: policy.RevokePrivilege, Object: "table", Grantee: own("counter")}, "access.yaml:16"},
 		{policy.Action{Kind: policy.RevokePrivilege, Object: "type", Grantee: own("counter")}, "access.yaml:17"},
 		{policy.Action{Kind: policy.GrantMembership, Role: own("reader"), Grantee: own("other")}, ""},
+		{policy.Action{Kind: policy.DropOwned, Role: own("app")}, "access.yaml:14"},
+		{policy.Action{Kind: policy.DropOwned, Role: own("reader")}, ""},
+		{policy.Action{Kind: policy.DropOwned, Role: global("alice")}, "people.yaml:7"},
+		{policy.Action{Kind: policy.GrantPrivilege, Object: "tablespace", Grantee: global("alice")}, "people.yaml:7"},
+		{policy.Action{Kind: policy.GrantPrivilege, Object: "parameter", Grantee: policy.Role{Name: "public"}}, "people.yaml:8"},
+		{policy.Action{Kind: policy.GrantPrivilege, Object: "tablespace", Grantee: own("alice")}, ""},
 		{policy.Action{Kind: policy.AlterRole, Role: global("app")}, ""},
 		{policy.Action{Kind: policy.SetRole, Role: own("app")}, ""},
 	} {
 		where := "It is declared at " + c.place + "."
-		if c.action.Object != "" {
+		switch {
+		case c.action.Kind == policy.DropOwned:
+			where = fmt.Sprintf("Privileges of %q are declared at %s.", c.action.Role.Name, c.place)
+		case c.action.Object != "":
 			where = fmt.Sprintf("Privileges of %q on such objects are declared at %s.", c.action.Grantee.Name, c.place)
 		}
 		d := policy.Default().Decide(session, c.action)

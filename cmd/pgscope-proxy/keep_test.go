@@ -68,6 +68,7 @@ memberships:
 		"GRANT INSERT ON app.t TO reader":                     "access.yaml:6:5",
 		"REVOKE SELECT ON TABLE app.t FROM reader":            "access.yaml:6:5",
 		"GRANT EXECUTE ON PROCEDURE app.p() TO api":           "access.yaml:7:5",
+		"DROP OWNED BY reader":                                "access.yaml:6:5",
 		"REVOKE ALL ON ROUTINE app.p() FROM api":              "access.yaml:7:5",
 		"REVOKE ALL ON ALL PROCEDURES IN SCHEMA app FROM api": "access.yaml:7:5",
 	} {
@@ -100,6 +101,43 @@ memberships:
 		t.Errorf("not declared any more: %v", err)
 	}
 	log.until("repaired")
+}
+
+// TestServeEstate: what an estate declares of the whole cluster cannot be changed in any of its databases either.
+func TestServeEstate(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.CreateDatabase(t, "serve_estate")
+	path := filepath.Join(t.TempDir(), "estate.yaml")
+	if err := os.WriteFile(path, []byte(`estate: 1
+roles: [{name: watcher}]
+grants:
+  - {role: watcher, privileges: [CREATE], object: {type: tablespace, name: pg_default}}
+databases:
+  - {name: serve_estate, roles: [{name: reader}]}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := serveCommand(t, "--upstream", c.DSN(), "--admin-dsn", c.DSN(), "--manifest", path, "--listen", "127.0.0.1:0", "--http-listen", "")
+	ready := log.until("ready")
+	for range 2 { // the cluster, and the database
+		log.until("reconciled")
+	}
+	conn, err := pgx.Connect(t.Context(), "postgres://postgres@"+ready.Listen+"/serve_estate?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	for sql, line := range map[string]string{
+		"REVOKE CREATE ON TABLESPACE pg_default FROM watcher": "estate.yaml:4:5",
+		"DROP OWNED BY watcher":                               "estate.yaml:4:5",
+		"ALTER ROLE watcher LOGIN":                            "estate.yaml:2:9",
+		"DROP ROLE reader":                                    "estate.yaml:6:",
+	} {
+		var refused *pgconn.PgError
+		if _, err := conn.Exec(t.Context(), sql); !errors.As(err, &refused) || refused.Code != "42501" || !strings.Contains(refused.Hint, line) {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
 }
 
 // TestServeBrokenManifest does not begin with a manifest that cannot be read.
