@@ -145,7 +145,7 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		}
 		t = t.bindFormats(body)
 		kept := t
-		if kept != nil && e.registers().portals.full() {
+		if kept != nil && e.registers().portals.full(key(portal)) {
 			if t.trail != nil && !e.pending.skipping {
 				e.refuseMessage(bound, t, tooManyPrepared, out)
 				return drop, nil

@@ -79,7 +79,7 @@ func (e *Engine) put(sql string, params []string, sync bool, out *Out) {
 	e.question = &question{sync: sync || simply}
 	e.pending.push(ownQuestion, nil)
 	if simply {
-		out.Server.write(appendSimpleQuestion(nil, inline(sql, params)))
+		out.Server.write(appendQuery(nil, inline(sql, params)))
 	} else {
 		out.Server.write(appendQuestion(nil, sql, params, sync))
 	}
@@ -143,13 +143,10 @@ func appendClose(dst []byte, what byte) []byte {
 	return wire.End(append(dst, questionName+"\x00"...), at)
 }
 
-// appendSimpleQuestion is appendQuestion for the simple protocol; ReadyForQuery ends the answer.
-func appendSimpleQuestion(dst []byte, sql string) []byte {
-	dst, err := (&pgproto3.Query{String: sql}).Encode(dst)
-	if err != nil {
-		panic(err) // as above
-	}
-	return dst
+// appendQuery is appendQuestion for the simple protocol; ReadyForQuery ends the answer.
+func appendQuery(dst []byte, sql string) []byte {
+	at := len(dst)
+	return wire.End(append(append(wire.Begin(dst, wire.Query), sql...), 0), at)
 }
 
 // inline makes constants of a statement's parameters. The text must be encoded afterwards: in some character sets a

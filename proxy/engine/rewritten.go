@@ -38,10 +38,30 @@ func (t *text) notify(out *Out) {
 // acts reports whether its execution is recorded, or has consequences.
 func (t *text) acts() bool { return t != nil && (t.trail != nil || t.follows()) }
 
-// maxRewritten bounds how many prepared statements and portals are remembered; of more, positions in errors that come
-// after Parse point into the text that the server has, and rows pass as they are. Of those that have a trail there cannot
-// be more.
-const maxRewritten = 1 << 10
+// size is about what it takes, in bytes.
+func (t *text) size() (n int) {
+	if t == nil {
+		return 0
+	}
+	n = len(t.client)
+	if t.result != nil {
+		n += len(t.result.SQL)
+	}
+	if t.trail != nil {
+		for i := range t.trail.statements {
+			n += len(t.trail.statements[i].Written) + len(t.trail.statements[i].Sent)
+		}
+	}
+	return n
+}
+
+// maxRewritten bounds how many prepared statements and portals are remembered, and maxRewrittenSize what those take that are there when one
+// more comes, in bytes. Of what goes beyond, positions in errors that come after Parse point into the text that the server has, and rows
+// pass as they are. What has a trail cannot go beyond.
+const (
+	maxRewritten     = 1 << 10
+	maxRewrittenSize = 1 << 20
+)
 
 // rewritten remembers prepared statements and portals whose texts are not the client's: utility statements are analysed
 // at Execute, and their errors have positions then. Most sessions have none.
@@ -69,6 +89,7 @@ func (r *rewritten) settled(syncs uint64) bool {
 type register struct {
 	known   map[string]*text
 	changes []*change // that the server has not answered, in order
+	size    int       // of the texts of both
 }
 
 // change is what a message makes of a name.
@@ -105,10 +126,14 @@ func (r *register) acts() bool {
 	return slices.ContainsFunc(r.changes, func(c *change) bool { return c.text.acts() })
 }
 
-// full reports that no more are to be remembered. Changes are no more than answers that are waited for.
-func (r *register) full() bool {
+// full reports that no more are to be remembered, beside what that name stands for now. Changes are no more than answers that are waited for.
+func (r *register) full(name string) bool {
 	r.settle()
-	return len(r.known) >= maxRewritten
+	n, size := len(r.known), r.size
+	if t := r.known[name]; t != nil {
+		n, size = n-1, size-t.size()
+	}
+	return n >= maxRewritten || size >= maxRewrittenSize
 }
 
 // settle makes what was answered known.
@@ -116,12 +141,15 @@ func (r *register) settle() {
 	for len(r.changes) > 0 && r.changes[0].outcome != open {
 		switch c := r.changes[0]; {
 		case c.outcome == undone:
+			r.size -= c.text.size()
 		case c.text == nil:
+			r.size -= r.known[c.name].size()
 			delete(r.known, c.name)
 		default:
 			if r.known == nil {
 				r.known = make(map[string]*text)
 			}
+			r.size -= r.known[c.name].size()
 			r.known[c.name] = c.text
 		}
 		r.changes[0] = nil
@@ -165,4 +193,5 @@ func (e *Engine) alter(r *register, name string, t *text) {
 	c := &change{name: name, text: t, syncs: e.pending.syncs}
 	e.pending.alters(c)
 	r.changes = append(r.changes, c)
+	r.size += t.size()
 }

@@ -62,7 +62,7 @@ func (e *Engine) leave(first, rest string, out *Out) {
 	h.step, h.sql = leaves, []byte(rest)
 	e.question = new(question)
 	e.pending.push(readyPart, nil)
-	out.Server.write(wire.End(append(append(wire.Begin(nil, wire.Query), first...), 0), 0))
+	out.Server.write(appendQuery(nil, first))
 }
 
 // left reports whether a ReadyForQuery is that of the part which leaves the failed transaction, and the client does not get
@@ -109,7 +109,7 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 		t = nil
 	}
 	kept := t
-	if s.typ == wire.Parse && t != nil && !t.fails() && e.registers().statements.full() {
+	if s.typ == wire.Parse && t != nil && !t.fails() && e.registers().statements.full(key(s.name)) {
 		if t.trail != nil {
 			e.refuse(s, &rewrite.Error{Error: tooManyPrepared}, out)
 			return

@@ -97,16 +97,42 @@ func TestPreparedIsAskedAboutAgain(t *testing.T) {
 
 // TestTooManyPrepared: a statement that could not be remembered could be executed without a decision and a record.
 func TestTooManyPrepared(t *testing.T) {
-	s := newTestSession(t, newBook())
-	for i := range maxRewritten + 1 {
-		s.client(&pgproto3.Parse{Name: fmt.Sprint(i), Query: "DROP ROLE a"}, &pgproto3.Sync{})
-		s.toServer.Reset()
-		s.server(append(names(enrolled...), idle)...)
-		if i < maxRewritten {
-			s.server(&pgproto3.ParseComplete{}, idle)
+	for _, c := range []struct {
+		sql  string
+		most int // such statements
+	}{
+		{"DROP ROLE a", maxRewritten},
+		{"DROP ROLE a -- " + strings.Repeat("x", maxRewrittenSize/8), 4}, // as it was written, and as it is sent
+	} {
+		s := newTestSession(t, newBook())
+		prepare := func(name string) *session {
+			s.client(&pgproto3.Parse{Name: name, Query: c.sql}, &pgproto3.Sync{})
+			s.toServer.Reset()
+			s.server(append(names(enrolled...), idle)...)
+			return s
+		}
+		refused := func(name string) {
+			t.Helper()
+			prepare(name).wants(&s.toServer, "P "+name+"|SELECT pg_catalog.pgscope_refused_0()|||", "S").server(refusedByServer, idle)
+		}
+		for i := range c.most - 1 {
+			prepare(fmt.Sprint(i)).server(&pgproto3.ParseComplete{}, idle)
+		}
+		for range 2 { // the unnamed one takes the place of the one before it
+			prepare("").server(&pgproto3.ParseComplete{}, idle)
+		}
+		refused("more")
+		s.client(&pgproto3.Close{ObjectType: 'S', Name: "0"}, &pgproto3.Sync{})
+		s.server(&pgproto3.CloseComplete{}, idle)
+		prepare("more").server(&pgproto3.ParseComplete{}, idle)
+		if got := describe(t, s.toServer.Bytes()); !strings.HasPrefix(got[0], `P more|DROP ROLE "orders_a"`) {
+			t.Errorf("after a Close: %q", got)
+		}
+		refused("again")
+		if n := len(s.e.rewritten.statements.known); n != c.most {
+			t.Errorf("%d are remembered, want %d", n, c.most)
 		}
 	}
-	s.wants(&s.toServer, fmt.Sprintf("P %d|SELECT pg_catalog.pgscope_refused_0()|||", maxRewritten), "S")
 }
 
 // TestAbandonedStatements: what was sent and not answered has a record without a result; what was only prepared has none.
