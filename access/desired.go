@@ -59,6 +59,32 @@ type Desired struct {
 	Surface *Surface
 }
 
+// MayBecome reports whether the sessions of a role may SET ROLE to another. Who is a member of a role that d does not create, others
+// may know better: those are taken for members.
+func (d *Desired) MayBecome(role, other Ref) bool {
+	created := make(map[Ref]bool, len(d.Roles))
+	for _, r := range d.Roles {
+		if created[r.Ref] = !r.External; r.Ref == role && r.Superuser {
+			return true
+		}
+	}
+	within := map[Ref]bool{other: true}
+	for queue := []Ref{other}; len(queue) > 0; queue = queue[1:] {
+		if to := queue[0]; to == role || !created[to] {
+			return true
+		}
+		for _, m := range d.Memberships {
+			for _, member := range m.Members {
+				if m.Role == queue[0] && member.Set && !within[member.Ref] {
+					within[member.Ref] = true
+					queue = append(queue, member.Ref)
+				}
+			}
+		}
+	}
+	return false
+}
+
 // Surface is what the fragments of a bundle have claimed: a change to anything else is an error.
 type Surface struct {
 	Roles        map[Ref]bool

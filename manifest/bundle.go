@@ -74,7 +74,7 @@ var fragmentForm = object("fragment", append(within(append([]key[document]{
 		field("schemas", "Schemas, and what of them.", listOf(object("fragment_schema",
 			field("name", "Name of the schema.", identifier, func(s *claimedSchema) *text { return &s.name }).must(),
 			field("facets", "owner: that it exists, and whose it is. bindings: profiles and privileges in it.",
-				listOf(oneOf(facetOwner, facetBindings)), func(s *claimedSchema) *[]text { return &s.facets }).must(),
+				someOf(oneOf(facetOwner, facetBindings)), func(s *claimedSchema) *[]text { return &s.facets }).must(),
 		)), func(c *claimEntry) *[]claimedSchema { return &c.schemas }),
 	), func(f *fragment) *claimEntry { return &f.scope }).must(),
 )...)

@@ -90,7 +90,14 @@ func (c *compiler) compile(documents []*document) access.Desired {
 	c.reassignments(documents)
 	c.conflicts()
 	c.cycles()
-	each(documents, (*document).ofRoles, c.roleSetting)
+	each(documents, (*document).ofRoles, func(_ *document, e *roleEntry) {
+		if d, ok := c.roles[dotted(e.schema, e.name)]; ok {
+			c.startAs(d.Ref, slices.Concat(e.config, e.databaseConfig))
+		}
+	})
+	for _, b := range bindings {
+		c.startAs(b.role, b.config)
+	}
 	return c.desired
 }
 
@@ -189,6 +196,7 @@ const (
 	asMember   use = "a member"
 	asOwner    use = "an owner"
 	asAssignee use = "the new owner"
+	asStart    use = "what sessions start as"
 )
 
 // ref finds the role that a name means.

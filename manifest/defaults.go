@@ -25,14 +25,13 @@ func (c *compiler) defaultPrivileges(d *document, e *defaultEntry) {
 	var owner access.Ref
 	if e.owner.s != "" {
 		owner, ok = c.ref(e.owner, asOwner)
-	} else if owner = c.ownerIn("", d); owner.Kind == 0 {
-		ok = false // told where the default_owner stands
+	} else if owner = c.ownerIn(schema, d, e.at); owner.Kind == 0 {
+		ok = false // told where the owner stands
+	} else if s := c.schemas[schema]; s != nil && d.defaultOwner.s != "" && s.owner.s != d.defaultOwner.s {
+		c.warn(e.at, `default privileges that name no owner are for what "`+s.owner.s+`" makes, whose schema it is, not the default_owner`)
 	}
 	if f := d.fragment; f != nil && ok {
 		f.checkDefault(schema, owner, e.at)
-	}
-	if len(e.grants) == 0 {
-		e.at.Errorf("grant is empty")
 	}
 	for i := range e.grants {
 		g := &e.grants[i]
@@ -71,6 +70,9 @@ func (c *compiler) defaultGrant(d *document, e *defaultGrant, owner access.Ref, 
 		e.at.Errorf("PUBLIC cannot have the grant option")
 		return
 	}
+	if isAbsent && schema != "" && grantee.Kind == access.Public && p&kind.Info().Everyone != 0 {
+		c.warn(e.at, "what everyone has on every new "+kind.String()+" cannot be taken in one schema; scope: {type: global} can")
+	}
 	target := defaultTarget{owner, grantee, schema, kind}
 	state := c.settled[target]
 	if state == nil {
@@ -103,6 +105,6 @@ func (e *defaultGrant) grantable(schema string) (access.Kind, access.Privileges,
 		e.kind.at.Errorf("a schema is in no schema: default privileges on new ones have scope: {type: global}")
 		return 0, 0, false
 	}
-	p, ok := privileges(e.privileges, kind.Info().Privileges, what(kind, false), e.at)
+	p, ok := privileges(e.privileges, kind.Info().Privileges, what(kind, false))
 	return kind, p, ok
 }

@@ -20,6 +20,7 @@ type form[T any] struct {
 type key[T any] struct {
 	name, doc string
 	required  bool
+	narrows   bool
 	read      func(*T, yamlfile.Value)
 	schema    func(defs map[string]any) map[string]any
 }
@@ -38,12 +39,18 @@ func (k key[T]) must() key[T] {
 	return k
 }
 
+// narrow makes the key one that says less where it is there than where it is not: what would be made of an empty one is not what was meant.
+func (k key[T]) narrow() key[T] {
+	k.narrows = true
+	return k
+}
+
 // within makes keys of a part of T keys of T.
 func within[T, U any](keys []key[U], part func(*T) *U) []key[T] {
 	lifted := make([]key[T], len(keys))
 	for i, k := range keys {
 		lifted[i] = key[T]{
-			name: k.name, doc: k.doc, required: k.required, schema: k.schema,
+			name: k.name, doc: k.doc, required: k.required, narrows: k.narrows, schema: k.schema,
 			read: func(t *T, v yamlfile.Value) { k.read(part(t), v) },
 		}
 	}
@@ -69,12 +76,14 @@ func object[T any](name string, keys ...key[T]) form[T] {
 		}
 		seen := make(map[string]bool, len(keys))
 		ok := v.Entries(func(name string, value yamlfile.Value) {
-			seen[name] = true
 			switch k, known := index[name]; {
 			case !known:
 				value.KeyErrorf(`unknown key "%s"%s`, name, yamlfile.Suggest(name, names))
-			case k.required || !value.Empty():
+			case !value.Empty():
+				seen[name] = true
 				k.read(&t, value)
+			case k.narrows:
+				value.KeyErrorf("nothing stands after %s", name)
 			}
 		})
 		for _, k := range keys {
@@ -87,11 +96,14 @@ func object[T any](name string, keys ...key[T]) form[T] {
 	return form[T]{read, func(defs map[string]any) map[string]any { return objectSchema(defs, name, keys) }}
 }
 
-// listOf is a list, which may be empty.
+// listOf is a list, which may be empty; nil where none stands.
 func listOf[T any](item form[T]) form[[]T] {
 	return form[[]T]{
 		read: func(v yamlfile.Value) []T {
 			items := v.Items()
+			if items == nil {
+				return nil
+			}
 			list := make([]T, len(items))
 			for i, v := range items {
 				list[i] = item.read(v)
@@ -100,6 +112,25 @@ func listOf[T any](item form[T]) form[[]T] {
 		},
 		schema: func(defs map[string]any) map[string]any {
 			return map[string]any{"type": "array", "items": item.schema(defs)}
+		},
+	}
+}
+
+// someOf is a list that is not empty.
+func someOf[T any](item form[T]) form[[]T] {
+	list := listOf(item)
+	return form[[]T]{
+		read: func(v yamlfile.Value) []T {
+			items := list.read(v)
+			if items != nil && len(items) == 0 {
+				v.KeyErrorf("the list is empty")
+			}
+			return items
+		},
+		schema: func(defs map[string]any) map[string]any {
+			schema := list.schema(defs)
+			schema["minItems"] = 1
+			return schema
 		},
 	}
 }

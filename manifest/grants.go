@@ -37,6 +37,10 @@ type ensured struct {
 
 // say adds what an entry says. It returns false, and an error, where it was said otherwise before.
 func (e *ensured) say(at yamlfile.Value, p access.Privileges, option, isAbsent bool) bool {
+	if option && isAbsent {
+		at.Errorf("ensure: absent takes the privilege with its grant option; leave grant_option out")
+		return false
+	}
 	said, same, otherwise, otherAt := &e.present, &e.presentAt, e.absent, e.absentAt
 	if isAbsent {
 		said, same, otherwise, otherAt = &e.absent, &e.absentAt, e.present, e.presentAt
@@ -121,7 +125,7 @@ func (c *compiler) grantable(e *grantEntry, bound string) (access.Selector, []te
 	if len(columns) > 0 {
 		may = on.Kind.Info().Columns
 	}
-	p, ok := privileges(e.privileges, may, what(on.Kind, len(columns) > 0), e.at)
+	p, ok := privileges(e.privileges, may, what(on.Kind, len(columns) > 0))
 	return on, columns, p, ok
 }
 
@@ -133,7 +137,7 @@ func what(k access.Kind, columns bool) string {
 }
 
 // privileges reads a list of privileges on something that has those in may.
-func privileges(list []text, may access.Privileges, on string, at yamlfile.Value) (access.Privileges, bool) {
+func privileges(list []text, may access.Privileges, on string) (access.Privileges, bool) {
 	var p access.Privileges
 	ok := true
 	for _, t := range list {
@@ -150,10 +154,7 @@ func privileges(list []text, may access.Privileges, on string, at yamlfile.Value
 			p |= one
 		}
 	}
-	if len(list) == 0 {
-		at.Errorf("privileges is empty")
-	}
-	return p, ok && len(list) > 0
+	return p, ok && len(list) > 0 // told by the form
 }
 
 // selector says which objects an entry is about, and which columns of them.

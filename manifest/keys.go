@@ -135,7 +135,7 @@ var roleForm = object("role",
 	field("bypassrls", "BYPASSRLS.", boolean(false), func(r *roleEntry) **bool { return &r.bypass }),
 	field("inherit", "INHERIT.", boolean(true), func(r *roleEntry) **bool { return &r.inherit }),
 	field("connection_limit", "CONNECTION LIMIT; -1 is none.", connections, func(r *roleEntry) **int { return &r.connectionLimit }),
-	field("comment", "COMMENT ON ROLE; where nothing is said the role has none.", bounded(maxText, true), func(r *roleEntry) *text { return &r.comment }),
+	field("comment", "COMMENT ON ROLE; where nothing is said the role has none.", anyText, func(r *roleEntry) *text { return &r.comment }),
 	field("password", "Where the password is read from.", passwordForm, func(r *roleEntry) **passwordEntry { return &r.password }),
 	field("password_valid_until", "VALID UNTIL, such as 2027-01-31T00:00:00Z; where nothing is said for ever.", timestamp, func(r *roleEntry) *text { return &r.validUntil }),
 	field("config", "Parameters that the role's sessions start with, in every database.", settings, func(r *roleEntry) *[]named[text] { return &r.config }),
@@ -177,7 +177,7 @@ var (
 		field("type", "Kind of the object.", kindWord, func(o *objectEntry) *text { return &o.kind }).must(),
 		field("name", "Name of the object, of a function with the types of its arguments; \"*\" for all that there are in the schema.", objectName, func(o *objectEntry) *text { return &o.name }),
 		field("name_pattern", "All objects of the schema whose name is LIKE this.", likePattern, func(o *objectEntry) *text { return &o.pattern }),
-		field("columns", "Columns, where the privileges are on them and not on the whole.", listOf(identifier), func(o *objectEntry) *[]text { return &o.columns }),
+		field("columns", "Columns, where the privileges are on them and not on the whole.", someOf(identifier), func(o *objectEntry) *[]text { return &o.columns }).narrow(),
 	}
 
 	grantForm = object("grant", append(grantKeys(objectForm),
@@ -192,10 +192,22 @@ const (
 )
 
 func grantKeys(object form[*objectEntry]) []key[grantEntry] {
+	target := func(name, doc string) key[grantEntry] {
+		k := field(name, doc, object, func(g *grantEntry) **objectEntry { return &g.object })
+		read := k.read
+		k.read = func(g *grantEntry, v yamlfile.Value) {
+			if g.object != nil {
+				v.KeyErrorf("object and on: one of the two")
+				return
+			}
+			read(g, v)
+		}
+		return k
+	}
 	return []key[grantEntry]{
-		field("privileges", privilegesDoc, listOf(privilegeWord), func(g *grantEntry) *[]text { return &g.privileges }).must(),
-		field("object", "What the privileges are on.", object, func(g *grantEntry) **objectEntry { return &g.object }),
-		field("on", "Older name of object.", object, func(g *grantEntry) **objectEntry { return &g.object }),
+		field("privileges", privilegesDoc, someOf(privilegeWord), func(g *grantEntry) *[]text { return &g.privileges }).must(),
+		target("object", "What the privileges are on."),
+		target("on", "Older name of object."),
 		field("grant_option", "WITH GRANT OPTION.", boolean(false), func(g *grantEntry) **bool { return &g.grantOption }),
 		field("ensure", "present, which is meant where nothing is said, or absent: revoked where they are held.", ensureWord, func(g *grantEntry) *text { return &g.ensure }),
 	}
@@ -224,19 +236,19 @@ type defaultGrant struct {
 
 var (
 	defaultForm = object("default_privileges",
-		field("owner", "Who makes the objects; where nothing is said the default_owner.", reference, func(d *defaultEntry) *text { return &d.owner }),
+		field("owner", "Who makes the objects; where nothing is said the schema's owner, else the default_owner, else postgres, with a warning.", reference, func(d *defaultEntry) *text { return &d.owner }),
 		field("schema", "Schema that the objects are made in.", identifier, func(d *defaultEntry) *text { return &d.schema }),
 		field("scope", "Instead of schema: in one schema, or in all.", pointer(object("default_scope",
 			field("type", "schema or global.", oneOf(inSchema, everywhere), func(s *scopeEntry) *text { return &s.kind }).must(),
 			field("schema", "The schema, with type schema.", identifier, func(s *scopeEntry) *text { return &s.schema }),
 		)), func(d *defaultEntry) **scopeEntry { return &d.scope }),
-		field("grant", "Who gets what.", listOf(defaultGrantForm), func(d *defaultEntry) *[]defaultGrant { return &d.grants }).must(),
+		field("grant", "Who gets what.", someOf(defaultGrantForm), func(d *defaultEntry) *[]defaultGrant { return &d.grants }).must(),
 	)
 	defaultGrantForm = object("default_grant", append(slices.Clone(defaultGrantKeys),
 		field("role", "Who gets the privileges; PUBLIC is everyone.", reference, func(g *defaultGrant) *text { return &g.role }).must())...)
 	profileDefaultForm = object("profile_default", defaultGrantKeys...)
 	defaultGrantKeys   = []key[defaultGrant]{
-		field("privileges", privilegesDoc, listOf(privilegeWord), func(g *defaultGrant) *[]text { return &g.privileges }).must(),
+		field("privileges", privilegesDoc, someOf(privilegeWord), func(g *defaultGrant) *[]text { return &g.privileges }).must(),
 		field("on_type", "Kind of the objects; schema with global scope only.", defaultWord, func(g *defaultGrant) *text { return &g.kind }).must(),
 		field("grant_option", "WITH GRANT OPTION.", boolean(false), func(g *defaultGrant) **bool { return &g.grantOption }),
 		field("ensure", "present, which is meant where nothing is said, or absent.", ensureWord, func(g *defaultGrant) *text { return &g.ensure }),

@@ -18,6 +18,7 @@ type binding struct {
 	schema   string
 	role     access.Ref
 	profile  *profileEntry
+	config   []named[text] // of the profile, with the names filled in
 }
 
 // schema makes a schema of an entry; fragments of a bundle may each say a part of one.
@@ -72,10 +73,11 @@ func (c *compiler) bind(d *document, e *schemaEntry) []*binding {
 		if !ok {
 			continue
 		}
-		settings := settingsOf(profile.config, false)
-		for i := range settings {
-			settings[i].Value = fill(settings[i].Value)
+		config := slices.Clone(profile.config)
+		for i := range config {
+			config[i].value.s = fill(config[i].value.s)
 		}
+		settings := settingsOf(config, false)
 		slices.SortFunc(settings, func(a, b access.Setting) int { return strings.Compare(a.Name, b.Name) })
 		c.desired.Roles = append(c.desired.Roles, access.Role{
 			Ref: ref, Login: or(profile.login, false), Inherit: or(profile.inherit, true), ConnectionLimit: -1,
@@ -85,7 +87,7 @@ func (c *compiler) bind(d *document, e *schemaEntry) []*binding {
 		if f := d.fragment; f != nil {
 			f.generated = append(f.generated, ref)
 		}
-		bindings = append(bindings, &binding{d, e.name.s, ref, profile})
+		bindings = append(bindings, &binding{d, e.name.s, ref, profile, config})
 	}
 	return bindings
 }
@@ -108,7 +110,10 @@ func (c *compiler) expand(b *binding) {
 			c.grantTo(b.document, e, b.role, b.schema)
 		}
 	}
-	owner := c.ownerIn(b.schema, b.document)
+	if len(b.profile.defaults) == 0 {
+		return
+	}
+	owner := c.ownerIn(b.schema, b.document, c.schemas[b.schema].at)
 	for i := range b.profile.defaults {
 		e := &b.profile.defaults[i]
 		if owner.Kind != 0 && e.ensure.s != absent {
@@ -142,7 +147,7 @@ func checkProfiles(profiles []named[profileEntry]) {
 	}
 }
 
-// superuser is who owns what nobody is named for: the name that initdb and most distributions give to the first role.
+// superuser is who makes what nobody is named for, as with pgroles: the name that initdb and most distributions give to the first role.
 const superuser = "postgres"
 
 // defaultOwner finds the role that a document's default_owner means. One that is not declared is taken for one that
@@ -183,8 +188,9 @@ func (c *compiler) schemaOwners() {
 	}
 }
 
-// ownerIn is who makes the objects of a schema where nobody is named. Its Kind is 0 where that cannot be known.
-func (c *compiler) ownerIn(schema string, d *document) access.Ref {
+// ownerIn is who makes the objects of a schema, or of any if it is empty, where default privileges at that place name nobody. Its
+// Kind is 0 where that cannot be known.
+func (c *compiler) ownerIn(schema string, d *document, at yamlfile.Value) access.Ref {
 	if s, ok := c.schemas[schema]; ok && s.owner.s != "" {
 		return c.desired.Schemas[s.index].Owner
 	}
@@ -192,10 +198,11 @@ func (c *compiler) ownerIn(schema string, d *document) access.Ref {
 		owner, _ := c.lookup(d.defaultOwner.s)
 		return owner
 	}
+	c.warn(at, fmt.Sprintf(`default privileges that name no owner, where no schema's owner nor a default_owner is named, are for what "%s" makes`, superuser))
 	if owner, ok := c.lookup(superuser); ok {
 		return owner
 	}
-	return c.assume(superuser, access.Place{})
+	return c.assume(superuser, place(at))
 }
 
 func (c *compiler) lookup(name string) (access.Ref, bool) {

@@ -80,23 +80,23 @@ func settingsOf(list []named[text], inDatabase bool) []access.Setting {
 	return out
 }
 
-// roleSetting checks what a session starts with SET ROLE to: it must be allowed to.
-func (c *compiler) roleSetting(_ *document, e *roleEntry) {
-	for _, s := range slices.Concat(e.config, e.databaseConfig) {
-		target, ok := c.roles[s.value.s]
-		if !strings.EqualFold(s.name, "role") || !ok {
+// startAs checks what the sessions of a role start with SET ROLE to: a role that is known, and that it may become.
+func (c *compiler) startAs(role access.Ref, settings []named[text]) {
+	for _, s := range settings {
+		if !strings.EqualFold(s.name, roleParameter) || s.value.s == noRole {
 			continue
 		}
-		if member, ok := c.roles[dotted(e.schema, e.name)]; ok && !c.isMember(target.Ref, member.Ref) {
-			s.at.Errorf(`sessions of "%s" start as "%s", but it is no member of that role`, dotted(e.schema, e.name), s.value.s)
+		if target, ok := c.ref(s.value, asStart); ok && !c.desired.MayBecome(role, target) {
+			s.at.Errorf(`sessions of "%s" start as "%s", but it is no member of that role`, role, s.value.s)
 		}
 	}
 }
 
-func (c *compiler) isMember(of, member access.Ref) bool {
-	i, ok := c.members[of]
-	return ok && slices.ContainsFunc(c.desired.Memberships[i].Members, func(m access.Member) bool { return m.Ref == member })
-}
+// The parameter that is set to the name of a role, and what it is set to for none.
+const (
+	roleParameter = "role"
+	noRole        = "none"
+)
 
 // retirement makes a role go.
 func (c *compiler) retirement(d *document, e *retirementEntry) {

@@ -12,11 +12,16 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// maxText bounds comments, values of settings, and names of objects with their argument types, in characters.
+// Bounds of texts, in characters. Comments, and values of settings, are bounded by the file alone, as at the server.
 const (
 	maxText    = 256
 	maxPattern = 128
 	maxWord    = 64
+	// maxType is the longest type of an argument: schema and name in quotes, each of their characters one that is doubled there. A
+	// function has at most maxArguments (FUNC_MAX_ARGS, src/include/pg_config_manual.h).
+	maxType      = 2*(2*scope.MaxName+2) + len(".[], ")
+	maxArguments = 100
+	maxObject    = scope.MaxName + len("()") + maxArguments*maxType
 )
 
 // identifier is the name of a role, schema or column: an identifier as SQL has it between quotes.
@@ -48,11 +53,19 @@ var reference = textOf(map[string]any{"type": "string", "minLength": 1, "maxLeng
 
 // objectName is the name of an object; of a routine with the types of its arguments.
 var objectName = form[text]{
-	read: bounded(maxText, false).read,
+	read: bounded(maxObject, false).read,
 	schema: func(map[string]any) map[string]any { // a large object's name is a number
-		return map[string]any{"type": []string{"string", "integer"}, "minLength": 1, "maxLength": maxText}
+		return map[string]any{"type": []string{"string", "integer"}, "minLength": 1, "maxLength": maxObject}
 	},
 }
+
+// anyText is a text as long as it likes, which may be empty.
+var anyText = textOf(map[string]any{"type": "string"}, func(s string) string {
+	if strings.ContainsRune(s, 0) {
+		return "a text has the character NUL in it"
+	}
+	return ""
+})
 
 // likePattern is a pattern of LIKE; one that ends within an escape is an error at the server too.
 var likePattern = textOf(map[string]any{"type": "string", "minLength": 1, "maxLength": maxText}, func(s string) string {
@@ -162,11 +175,17 @@ var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-
 // settings are configuration parameters. Their values are taken as they are written: off is off.
 var settings = form[[]named[text]]{
 	read: func(v yamlfile.Value) []named[text] {
-		list := dictOf(bounded(maxText, true)).read(v)
+		list := dictOf(anyText).read(v)
+		seen := make(map[string]bool, len(list))
 		for _, s := range list {
-			if !settingName.MatchString(s.name) {
+			name := strings.ToLower(s.name) // as the server compares them
+			switch {
+			case !settingName.MatchString(s.name):
 				s.at.KeyErrorf(`"%s" is no name of a configuration parameter`, s.name)
+			case seen[name]:
+				s.at.KeyErrorf(`parameter "%s" stands here twice`, name)
 			}
+			seen[name] = true
 		}
 		return list
 	},
@@ -174,7 +193,7 @@ var settings = form[[]named[text]]{
 		return map[string]any{
 			"type":                 "object",
 			"propertyNames":        map[string]any{"pattern": settingName.String()},
-			"additionalProperties": map[string]any{"type": []string{"string", "number", "boolean"}, "maxLength": maxText},
+			"additionalProperties": map[string]any{"type": []string{"string", "number", "boolean"}},
 		}
 	},
 }

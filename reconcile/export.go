@@ -79,6 +79,7 @@ func (e *exporter) export() *access.Desired {
 	}
 	e.defaults()
 	e.memberships()
+	e.starts()
 	e.roles()
 	return &e.desired
 }
@@ -285,6 +286,19 @@ func (e *exporter) owns(c scope.Cluster) bool {
 	return e.own(c) || e.AsWritten && !reserved(c) && !e.elsewhere(c)
 }
 
+// starts finds the roles that sessions start with SET ROLE to.
+func (e *exporter) starts() {
+	for c := range e.state.Roles {
+		for _, s := range e.state.role(c).Settings {
+			if to := scope.Cluster(s.Value); e.owns(c) && isRole(s) && e.state.role(to) != nil && !e.elsewhere(to) {
+				e.ref(to)
+			}
+		}
+	}
+}
+
+func isRole(s access.Setting) bool { return strings.EqualFold(s.Name, "role") }
+
 func (e *exporter) roles() {
 	for _, c := range slices.Sorted(maps.Keys(e.seen)) {
 		have := e.state.role(c)
@@ -303,4 +317,20 @@ func (e *exporter) roles() {
 		}
 		e.desired.Roles = append(e.desired.Roles, r)
 	}
+	for i := range e.desired.Roles {
+		r := &e.desired.Roles[i]
+		r.Settings = slices.DeleteFunc(r.Settings, func(s access.Setting) bool { return isRole(s) && !e.mayStart(r.Ref, s.Value) })
+		for i, s := range r.Settings {
+			if isRole(s) && s.Value != "none" {
+				r.Settings[i].Value = e.refOf(scope.Cluster(s.Value)).String()
+			}
+		}
+	}
+}
+
+// mayStart reports whether a session of the role could start with SET ROLE to another. What could not, no manifest says.
+func (e *exporter) mayStart(role access.Ref, as string) bool {
+	to := scope.Cluster(as)
+	_, declared := e.seen[to]
+	return as == "none" || (declared || scope.Predefined(to) && e.state.role(to) != nil) && e.desired.MayBecome(role, e.refOf(to))
 }

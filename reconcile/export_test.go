@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/pgscope/pgscope-proxy/access"
@@ -49,11 +50,31 @@ CREATE FUNCTION app.f(int, app.a) RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE
 ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO rec_exp_app_reader; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 RESET ROLE; REVOKE CONNECT ON DATABASE rec_exp_app FROM PUBLIC; GRANT CONNECT ON DATABASE rec_exp_app TO rec_exp_app_api;
 GRANT pg_monitor TO rec_exp_app_api`,
+	"rec_exp_long": longState(),
+	"rec_exp_start": `CREATE ROLE rec_exp_start_owner; CREATE ROLE rec_exp_start_team IN ROLE rec_exp_start_owner; CREATE ROLE rec_exp_start_app IN ROLE rec_exp_start_team;
+ALTER ROLE rec_exp_start_app SET role = rec_exp_start_owner; ALTER ROLE rec_exp_start_team IN DATABASE rec_exp_start SET role = 'none';
+CREATE ROLE rec_exp_start_boss SUPERUSER; ALTER ROLE rec_exp_start_boss SET role = pg_monitor; ALTER ROLE rec_exp_start_boss IN DATABASE rec_exp_start SET role = rec_exp_start_team`,
 	"rec_exp_odd": `CREATE ROLE "rec_exp_odd_A b"; CREATE SCHEMA "S p"; CREATE TABLE "S p"."t""q" ("c d" int); GRANT SELECT ("c d") ON "S p"."t""q" TO "rec_exp_odd_A b";
 CREATE TYPE "S p".mood AS ENUM ('x'); REVOKE USAGE ON TYPE "S p".mood FROM PUBLIC; CREATE DOMAIN "S p".d AS int; GRANT USAGE ON DOMAIN "S p".d TO "rec_exp_odd_A b";
 CREATE FUNCTION "S p".g("S p".mood, int[], varchar, timestamptz, "char") RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT EXECUTE ON FUNCTION "S p".g TO "rec_exp_odd_A b";
 CREATE FOREIGN DATA WRAPPER rec_exp_w; GRANT USAGE ON FOREIGN DATA WRAPPER rec_exp_w TO "rec_exp_odd_A b"; SELECT lo_create(424242); GRANT SELECT ON LARGE OBJECT 424242 TO "rec_exp_odd_A b";
 GRANT CREATE ON SCHEMA public TO PUBLIC; CREATE SEQUENCE "S p".s; GRANT ALL ON SEQUENCE "S p".s TO "rec_exp_odd_A b"`,
+}
+
+// longState has names, lists of arguments, comments and settings that are as long as the server has them, and longer than people do.
+func longState() string {
+	schema, types := strings.Repeat(`q""`, 31), make([]string, 100)
+	name := strings.Repeat("é", 31)
+	for i := range types {
+		types[i] = `"` + schema + `"."` + strings.Repeat(`""`, 62) + string(rune('a'+i%3)) + `"`
+	}
+	return `CREATE ROLE rec_exp_long_a; CREATE SCHEMA "` + schema + `";
+COMMENT ON ROLE rec_exp_long_a IS '` + strings.Repeat(`it''s "long"\n`, 2000) + `';
+ALTER ROLE rec_exp_long_a SET search_path TO ` + strings.Repeat(`"One, ""two", `, 500) + `three;
+CREATE TYPE ` + strings.Join(types[:3], ` AS ENUM (); CREATE TYPE `) + ` AS ENUM ();
+CREATE FUNCTION "` + schema + `".` + name + `(` + strings.Join(types, "[], ") + `[]) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION "` + schema + `"."f(x)y"(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+GRANT EXECUTE ON FUNCTION "` + schema + `".` + name + `, "` + schema + `"."f(x)y" TO rec_exp_long_a`
 }
 
 // What is exported has an empty plan, with the names of the cluster, and once its roles are the database's own.
@@ -108,5 +129,16 @@ func TestProof(t *testing.T) {
 		if _, err := prove(before, look()); err == nil {
 			t.Errorf("%s: proven", sql)
 		}
+	}
+}
+
+// What sessions cannot start as is left out of a manifest, which would not be one: its plan takes the setting away.
+func TestExportOfVainStart(t *testing.T) {
+	b := newBench(t, "rec_vain")
+	b.apply(b.options(b.manifest(`roles: [{name: a}, {name: b}, {name: c}]`)))
+	b.sql(`CREATE ROLE rec_vain_gone; ALTER ROLE rec_vain_a SET role = rec_vain_b; ALTER ROLE rec_vain_c SET role = rec_vain_gone; DROP ROLE rec_vain_gone`)
+	plan := b.plan(b.options(b.exported(Authoritative, false)))
+	if len(plan.Changes) != 2 || plan.Changes[0].Step != SetParameter || plan.Changes[1].Step != SetParameter {
+		t.Errorf("%v", plan.Changes)
 	}
 }

@@ -343,3 +343,18 @@ default_privileges:
 		t.Errorf("%v", plan.Problems)
 	}
 }
+
+// Default privileges that name no owner are for what the schema's owner makes: its next table is not closed to those who shall read it.
+func TestDefaultsOfSchemaOwner(t *testing.T) {
+	b := newBench(t, "rec_makes")
+	o := b.options(b.manifest(`
+roles: [{name: owner}, {name: reader}]
+schemas: [{name: shop, owner: owner}]
+default_privileges: [{schema: shop, grant: [{role: reader, privileges: [SELECT], on_type: table}]}]
+`))
+	b.apply(o)
+	b.settled(o)
+	if got := b.sql(`SET ROLE rec_makes_owner; CREATE TABLE shop.later (); SELECT has_table_privilege('rec_makes_reader', 'shop.later', 'SELECT')`); got != "t\n" {
+		t.Errorf("the reader may read: %s", got)
+	}
+}

@@ -23,14 +23,15 @@ func selects(on access.Selector, o *Object, all []*Object) bool {
 // selectsRoutine reports whether a name with types of arguments means the routine. Without them it does where it is the
 // only one of that name.
 func selectsRoutine(name string, o *Object, all []*Object) bool {
-	open := strings.IndexByte(name, '(')
-	if open < 0 {
-		return name == o.Name && !slices.ContainsFunc(all, func(other *Object) bool { return other != o && other.Name == name })
+	if name == o.Name {
+		return !slices.ContainsFunc(all, func(other *Object) bool { return other != o && other.Name == name })
 	}
-	if name[:open] != o.Name || !strings.HasSuffix(name, ")") {
+	types, ok := strings.CutPrefix(name, o.Name+"(")
+	types, closed := strings.CutSuffix(types, ")")
+	if !ok || !closed {
 		return false
 	}
-	return slices.EqualFunc(arguments(name[open+1:len(name)-1]), arguments(o.Args), func(want, have string) bool {
+	return slices.EqualFunc(arguments(types), arguments(o.Args), func(want, have string) bool {
 		return want == have || want == strings.TrimPrefix(have, o.Schema+".")
 	})
 }
