@@ -141,7 +141,8 @@ func serversName(n *pg.Node, f form) (name proto.Message, quoted bool) {
 	case *pg.Node_FuncCall:
 		call := v.FuncCall
 		shown := callOf(call).result
-		if f != clusterText && (shown == shortName || shown == shortNames) { // a role is set by a name of this database
+		returns := shown == shortName || shown == shortNames || shown == shortText && funcName(call) == "current_setting"
+		if returns && f != clusterText { // a role is set by a name of this database
 			return call, false
 		}
 		if regroleInput(f) && funcName(call) == "quote_ident" && len(call.Args) == 1 {

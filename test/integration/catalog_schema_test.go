@@ -63,6 +63,7 @@ SELECT rolname, has_table_privilege(rolname, 'theirs', 'SELECT'), has_table_priv
 SELECT rolname::regrole = oid FROM pg_roles WHERE rolname = 'app';
 SELECT tableowner::regrole, to_regrole(t.tableowner), pg_has_role(tableowner, 'sales.app', 'MEMBER') FROM pg_tables t WHERE tablename = 'mine';
 SELECT set_config('role', current_user, false);
+SELECT current_setting('role')::regrole, to_regrole(current_setting('role')), has_table_privilege(current_setting('role'), 'theirs', 'SELECT');
 SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = 'app';
 RESET SESSION AUTHORIZATION;
 `
