@@ -219,9 +219,9 @@ func (e *exporter) container(kind access.Kind, objects []*Object) {
 	}
 }
 
-// elsewhere reports whether the role belongs to another database, whose affair it is: here it has no name.
+// elsewhere reports whether the role belongs to another database, whose affair it is, or is a marker: here it has no name.
 func (e *exporter) elsewhere(c scope.Cluster) bool {
-	return e.state.Scoped[c] && (e.cluster || !e.AsWritten && !e.own(c))
+	return strings.HasPrefix(string(c), scope.Reserved) || e.state.Scoped[c] && (e.cluster || !e.AsWritten && !e.own(c))
 }
 
 func (e *exporter) grant(on access.Selector, t terms) {
@@ -258,7 +258,7 @@ func (e *exporter) memberships() {
 	members := make(map[pair]*access.Member)
 	for _, m := range e.state.Members {
 		mine := e.owns(m.Role)
-		if m.Creator || strings.HasPrefix(string(m.Role), scope.Reserved) || reserved(m.Member) || !mine && !e.owns(m.Member) ||
+		if m.Creator || reserved(m.Member) || !mine && !e.owns(m.Member) ||
 			e.elsewhere(m.Role) || e.elsewhere(m.Member) {
 			continue
 		}

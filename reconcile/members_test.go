@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgscope/pgscope-proxy/manifest"
+	"github.com/pgscope/pgscope-proxy/provision"
 )
 
 // administrator makes a login that is no superuser: with CREATEROLE, and the right to make schemas in the database.
@@ -268,4 +271,69 @@ retirements: [{role: old, drop_owned: true}]
 	if got := b.sql(`SELECT count(*) FROM pg_roles WHERE rolname IN ('rec_late_new', 'rec_late_member')`); got != "0\n" {
 		t.Errorf("not undone: %s", got)
 	}
+}
+
+// What harden gives to roles that do not inherit it from the marker, they keep, unless the manifest says otherwise.
+func TestHardened(t *testing.T) {
+	b := newBench(t, "rec_hard")
+	b.sql(`CREATE ROLE rec_harddba LOGIN CREATEROLE`)
+	text := `
+roles:
+  - {name: web, login: true}
+  - {name: batch, login: true, inherit: false}
+  - {name: shut, login: true, inherit: false}
+  - {name: rec_harddba, external: true}
+grants: [{role: shut, ensure: absent, privileges: [CONNECT], object: {type: database, name: rec_hard}}]
+`
+	o := b.options(b.manifest(text))
+	b.apply(o)
+	conn, err := o.Connect(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	db, err := provision.Enrol(t.Context(), conn, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := provision.Administrator(t.Context(), conn, db, "rec_harddba"); err != nil {
+		t.Fatal(err)
+	}
+	may := func(want string) {
+		t.Helper()
+		if got := b.sql(`SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE starts_with(rolname, 'rec_hard') AND has_database_privilege(rolname, 'rec_hard', 'CONNECT')`); got != want+"\n" {
+			t.Errorf("let in: %s", got)
+		}
+	}
+	harden := func() {
+		t.Helper()
+		h, err := provision.Harden(t.Context(), conn)
+		if err == nil {
+			err = h.Apply(t.Context(), conn)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	harden()
+	may("rec_hard_batch rec_hard_shut rec_hard_web rec_harddba")
+	b.apply(o)
+	b.settled(o)
+	may("rec_hard_batch rec_hard_web rec_harddba")
+	o = b.options(b.manifest(strings.Replace(text, "roles:", "roles:\n  - {name: later, login: true, inherit: false}", 1)))
+	b.apply(o)
+	b.settled(o)
+	harden()
+	b.sql(`REVOKE CONNECT ON DATABASE rec_hard FROM rec_hard_shut`) // nobody has told harden
+	b.settled(o)
+	may("rec_hard_batch rec_hard_later rec_hard_web rec_harddba")
+	exported, err := Export(t.Context(), conn, ExportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file strings.Builder
+	if err := manifest.Write(&file, exported); err != nil {
+		t.Fatal(err)
+	}
+	b.settled(b.options(b.manifest(file.String())))
 }

@@ -203,6 +203,9 @@ func (p *planner) object(b *batch, o *Object, want wishes, seen map[sameACL]diff
 			want.of(owner).add(access.Usage|access.Create, false, false, spec.Place)
 		}
 	}
+	if o.Kind == access.Database {
+		want = p.besideMarker(acl, want)
+	}
 	holds := access.Privileges(0)
 	if !acl.Stored {
 		holds = o.Kind.Info().Privileges
