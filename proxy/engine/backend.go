@@ -163,11 +163,13 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.accessed = false
 			e.cfg.Host.AccessChanged()
 		}
-		if !e.Started() && e.asksFirst() {
-			if err := e.askFirst(e.cfg.Directory.Database(), out); err != nil {
-				return drop, err
+		if !e.Started() {
+			if user := e.beginning.user; user != "" {
+				e.tellUser(user, out)
 			}
-			return drop, nil
+			if e.asksFirst() {
+				return drop, e.askFirst(e.cfg.Directory.Database(), out)
+			}
 		}
 		e.beginning = nil
 		if e.claim.retry && !e.claim.done {
@@ -279,18 +281,28 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 		e.options.StandardStrings = string(value) == "on"
 	case "server_version":
 		e.options.ServerVersion = serverVersion(string(value))
-	case "session_authorization":
-		role, _ := e.options.Charset().Decode(string(value), nil)
-		if short, ok := e.localizer(e.pending.first().text).Own(scope.Cluster(role)); ok {
-			encoded, err := e.options.Charset().Encode(string(short))
-			if err != nil {
-				return pass, nil // the server's name can be written, and this is a part of it
-			}
-			out.Client.write(appendParameterStatus(string(name), encoded))
-			return drop, nil
+	case sessionAuthorization:
+		if e.Started() {
+			e.tellUser(string(value), out)
+		} else {
+			e.beginning.user = string(value) // from PostgreSQL 16 on, the character sets may come later
 		}
+		return drop, nil
 	}
 	return pass, nil
+}
+
+const sessionAuthorization = "session_authorization"
+
+// tellUser tells the client who the session's user is, by the name that it has here.
+func (e *Engine) tellUser(user string, out *Out) {
+	role, _ := e.options.Charset().Decode(user, nil)
+	if short, ok := e.localizer(e.pending.first().text).Own(scope.Cluster(role)); ok {
+		if encoded, err := e.options.Charset().Encode(string(short)); err == nil { // else neither could the server's name be written
+			user = encoded
+		}
+	}
+	out.Client.write(appendParameterStatus(sessionAuthorization, user))
 }
 
 func appendParameterStatus(name, value string) []byte {

@@ -17,7 +17,8 @@ type beginning struct {
 	needs    policy.Need   // what of the session
 	attempts int
 	pathSent bool
-	pathOnly bool // nothing but the search_path was asked for
+	pathOnly bool   // nothing but the search_path was asked for
+	user     string // that the server has told, and the client is to be told; empty for none
 }
 
 // scoped reports whether the role that logged in has another name on the server than the client has for it.

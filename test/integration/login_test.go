@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,6 +151,22 @@ func TestLoginRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUserInCharacterSets: a role is told by its short name in each character set, in which order the server ever tells of it.
+func TestUserInCharacterSets(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), permissive(t))
+	via.open(t, "orders", "postgres").query("CREATE ROLE é LOGIN")
+	for encoding, name := range map[string]string{"UTF8": "é", "LATIN1": "\xe9", "EUC_JP": "\x8f\xab\xb1"} {
+		d := via.dial(t)
+		d.say(startup(pgproto3.ProtocolVersion30, "user", "é", "database", "orders", "client_encoding", encoding))
+		d.ready(1)
+		told := slices.DeleteFunc(d.take(), func(line string) bool { return !strings.HasPrefix(line, "parameter session_authorization") })
+		if want := []string{"parameter session_authorization = " + name}; !slices.Equal(told, want) {
+			t.Errorf("%s: %q", encoding, told)
+		}
 	}
 }
 
