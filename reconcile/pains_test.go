@@ -316,6 +316,13 @@ memberships: [{role: team, members: [{name: a, inherit: false}, {name: b, inheri
 	if len(plan.Problems) != 2 || !strings.Contains(plan.Problems[0].Message, `"a" without inherit`) || !strings.Contains(plan.Problems[1].Message, `"c" without set`) {
 		t.Errorf("%v", plan.Problems)
 	}
+	o.Partial = true // nor is more given than is said where the rest is done
+	if _, err := Run(t.Context(), o); err == nil {
+		t.Error("nothing is told")
+	}
+	if got := b.sql(`SELECT member::regrole FROM pg_auth_members WHERE roleid = 'rec_options_team'::regrole`); got != "rec_options_b\n" {
+		t.Errorf("members: %s", got)
+	}
 }
 
 // A privilege that the server does not have yet is told of where it is asked for by name, and is not missed where ALL is.

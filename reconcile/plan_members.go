@@ -21,7 +21,8 @@ const (
 // membership is what the manifest says of a role's members.
 type membership struct {
 	members   wishes
-	exclusive bool // whether nobody else shall be one
+	unfit     map[scope.Cluster]bool // who would get more than it shall, and so gets nothing
+	exclusive bool                   // whether nobody else shall be one
 	place     access.Place
 }
 
@@ -39,6 +40,7 @@ func (p *planner) memberships() {
 			},
 			take: p.takes(),
 		})
+		d.gifts = slices.DeleteFunc(d.gifts, func(g gift) bool { return w.unfit[g.grantee] })
 		found[role] = d
 	}
 	every, stay := p.kinships(found)
@@ -115,7 +117,7 @@ func (p *planner) wantedMembers() {
 	roles := p.wanted
 	of := func(c scope.Cluster, place access.Place) *membership {
 		if roles[c] == nil {
-			roles[c] = &membership{members: make(wishes)}
+			roles[c] = &membership{members: make(wishes), unfit: make(map[scope.Cluster]bool)}
 		}
 		roles[c].place = place
 		return roles[c]
@@ -134,7 +136,9 @@ func (p *planner) wantedMembers() {
 		w.exclusive = w.exclusive || m.Exclusive
 		for _, member := range m.Members {
 			if name, ok := p.cluster(member.Ref, member.Place); ok {
-				p.inexpressible(member, name)
+				if p.inexpressible(member, name) {
+					w.unfit[name] = true
+				}
 				wish := w.members.of(name)
 				wish.add(p.memberBits(member.Inherit, member.Set), false, false, member.Place)
 				if member.Admin {
@@ -214,11 +218,11 @@ func (p *planner) memberBits(inherit, set bool) access.Privileges {
 	return bits
 }
 
-// inexpressible tells what a membership cannot have before PostgreSQL 16: there it is the member that inherits or does not,
+// inexpressible tells, and reports, that a membership cannot be had as it is wished before PostgreSQL 16: there it is the member that inherits or does not,
 // from all roles, and every member may SET ROLE.
-func (p *planner) inexpressible(m access.Member, name scope.Cluster) {
+func (p *planner) inexpressible(m access.Member, name scope.Cluster) bool {
 	if p.state.Version >= 16 {
-		return
+		return false
 	}
 	inherits := true
 	if r := p.managed[name]; r != nil && !r.External {
@@ -226,12 +230,14 @@ func (p *planner) inexpressible(m access.Member, name scope.Cluster) {
 	} else if have := p.state.Roles[name]; have != nil {
 		inherits = have.Inherit
 	}
-	if m.Inherit != inherits && !m.Inherit {
+	more := inherits && !m.Inherit
+	if more {
 		p.problem(m.Place, "give the role inherit: false", "a membership of %q without inherit needs PostgreSQL 16; this is %d", m.Ref, p.state.Version)
 	}
 	if !m.Set {
 		p.problem(m.Place, "", "a membership of %q without set needs PostgreSQL 16; this is %d", m.Ref, p.state.Version)
 	}
+	return more || !m.Set
 }
 
 // addMembers gives memberships and their options. What is to be turned off is taken from each grantor.
