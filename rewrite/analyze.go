@@ -144,12 +144,11 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 			refusal = src.clientError(refusal)
 		}
 	}
-	switch {
-	case refusal == nil:
-	case MayNameRole([]byte(sql)) || setsSettings([]byte(sql)):
+	if refusal != nil {
+		if !mayUseRole(sql) {
+			return nil, nil
+		}
 		return nil, refusal
-	default:
-		return nil, nil // a query at most: what it shows of roles is the cluster's, and it changes nothing
 	}
 	a = &Analysis{source: src}
 	for _, p := range pieces {

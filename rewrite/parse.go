@@ -58,7 +58,7 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 	var pieces []piece
 	for _, part := range split(all) {
 		p, failure := parsePiece(part, rd)
-		if failure != nil && bearsRole(part) {
+		if failure != nil && bearsRole(part) && mayUseRole(sql[part.list[0].start:part.list[len(part.list)-1].end]) {
 			if rd.newerServer() {
 				p.unread = failure
 			} else if _, _, extended := whole.stopsAtExtension(err, sql); extended {
@@ -232,6 +232,10 @@ func bearsRole(t tokens) bool {
 	}
 	return false
 }
+
+// mayUseRole reports whether a text that is not read may do something with a role. Else it is a query at most: what it shows
+// of roles is the cluster's, and it changes nothing.
+func mayUseRole(sql string) bool { return MayNameRole([]byte(sql)) || setsSettings([]byte(sql)) }
 
 // setsSettings reports whether a text may call set_config, by which a query sets the role.
 func setsSettings(sql []byte) bool {

@@ -274,6 +274,7 @@ func TestSyntaxErrors(t *testing.T) {
 		"EXPLAIN (COSTS OFF) SELECT * FROM t WHERE " + many,
 		"SELECT count(*) FROM t WHERE owner = current_user AND (" + many + ")",
 		"SELECT 'current_user",
+		`EXPLAIN (COSTS OFF) UPDATE t SET owner = current_user RETURNING WITH (OLD AS o) o.owner AS "user"`, // SQL from PostgreSQL 18 on
 	} {
 		for _, sql := range []string{sql, state, "RESET ROLE"} {
 			if want, got := told(t, onPlain, sql), told(t, onScoped, sql); want != got && !unread(t, want, got) {
