@@ -366,7 +366,10 @@ grants:
 	}
 
 	repaired = nil
-	write(t, path, text+"# read again\n")
+	write(t, path+".new", text+"# read again\n")
+	if err := os.Rename(path+".new", path); err != nil { // so that it is read once
+		t.Fatal(err)
+	}
 	s.until(func(r record) bool { return r.Msg == "repaired" && r.Step == "set password" && r.Subject == "api" })
 	failures(2)
 	if repaired != nil || stored() == first {
