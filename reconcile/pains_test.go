@@ -256,8 +256,9 @@ func TestWhatIsNotThere(t *testing.T) {
 	b := newBench(t, "rec_miss")
 	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int)`)
 	_, err := Run(t.Context(), b.options(b.manifest(`
-roles: [{name: a}, {name: rec_miss_ghost_of_the_cluster, external: true}]
+roles: [{name: a}, {name: rec_miss_ghost_of_the_cluster, external: true}, {name: clerk, schema: sap}]
 grants:
+  - {role: sap.clerk, privileges: [USAGE], object: {type: schema, name: app}}
   - {role: a, privileges: [SELECT], object: {type: table, schema: app, name: nosuch}}
   - {role: a, privileges: [SELECT], object: {type: table, schema: app, name: t, columns: [id, nosuch]}}
   - {role: a, privileges: [EXECUTE], object: {type: function, schema: app, name: "f(int)"}}
@@ -270,7 +271,7 @@ grants:
 default_privileges: [{owner: a, schema: spp, grant: [{role: a, privileges: [SELECT], on_type: table}]}]
 `)))
 	var problems *ProblemsError
-	if !errors.As(err, &problems) || len(problems.Problems) != 9 {
+	if !errors.As(err, &problems) || len(problems.Problems) != 10 {
 		t.Fatalf("%v", err)
 	}
 	if n := b.sql(`SELECT count(*) FROM pg_roles WHERE rolname LIKE 'rec\_miss%'`); n != "0\n" {

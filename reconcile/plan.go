@@ -150,6 +150,8 @@ func (p *planner) cluster(ref access.Ref, place access.Place) (scope.Cluster, bo
 		return tell("mode adopt makes it one of them", "role %q of the cluster carries the prefix of database %q, but is not one of its roles", n.Cluster, p.state.Scope.Name)
 	case n.Is == Missing && !p.creates(ref):
 		return tell("create it, or correct the name", "role %q does not exist", ref)
+	case n.Is == Missing && !p.schemaIs(ref.Name.Schema, place):
+		return "", false
 	default:
 		return n.Cluster, true
 	}

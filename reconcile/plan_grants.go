@@ -79,7 +79,7 @@ func (p *planner) known(privileges access.Privileges, kind access.Kind, place ac
 // schemaIs reports whether there is a schema of that name, or will be; and so for what is in none. That there is none is told
 // once: where it is misspelt, a grant on all that is in it would be one on nothing.
 func (p *planner) schemaIs(name string, place access.Place) bool {
-	if name == "" || p.schemaSpec(name) != nil || p.state.object(access.Schema, "", name) != nil {
+	if name == "" || p.schemaSpec(name) != nil || p.state.object(access.Schema, "", name) != nil || p.state.Scope.Schema(name).OID != 0 {
 		return true
 	}
 	if !p.noSchema[name] {

@@ -19,7 +19,7 @@ func (p *planner) enrolment() {
 	var schemas []scope.Schema
 	for _, r := range p.desired.Roles {
 		n := p.state.Names[r.Ref]
-		if r.Kind != access.Own || n.Is == Impossible {
+		if r.Kind != access.Own || n.Is == Impossible || !p.schemaIs(r.Name.Schema, r.Place) {
 			continue
 		}
 		needed = true
