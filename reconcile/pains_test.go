@@ -42,13 +42,19 @@ func TestNothingToDoWritesNothing(t *testing.T) {
 	// Else who reads a page first writes to it: dead tuples are pruned, and where there are checksums (from 18 on, by itself)
 	// that a tuple's transaction is over, of which VACUUM can tell only when the log has been written.
 	b.sql(`CHECKPOINT; VACUUM`)
-	before := b.sql(written)
-	if r := b.apply(o); len(r.Made) != 0 {
-		t.Errorf("%d statements", len(r.Made))
+	var moved string
+	for range 3 { // the background writer logs what transactions run, now and then; a run that writes would do it each time
+		before := b.sql(written)
+		if r := b.apply(o); len(r.Made) != 0 {
+			t.Errorf("made: %v", r.Made)
+		}
+		after := b.sql(written)
+		if after == before {
+			return
+		}
+		moved += "LSN before " + before + "after " + after
 	}
-	if after := b.sql(written); after != before {
-		t.Errorf("LSN before %s after %s", before, after)
-	}
+	t.Error(moved)
 }
 
 // Privileges that a role granted by itself are revoked as that role: a REVOKE by the owner would do nothing, and say so
