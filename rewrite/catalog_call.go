@@ -175,16 +175,12 @@ func (c *catalogReader) sayServersName(n *pg.Node, where stretch, f form, as str
 
 // typeCast reads a cast: one to regrole reads a name, one to a text writes it.
 func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
-	var typ string
-	if names := n.TypeName.GetNames(); len(names) > 0 {
-		typ = names[len(names)-1].GetString_().GetSval()
-	}
-	array := len(n.TypeName.GetArrayBounds()) > 0
+	typ := lastName(n.TypeName.GetNames())
 	whole, operand := c.cast(n)
 	switch {
 	case operand == (stretch{}):
 		c.visit(n.Arg, stretch{}, false)
-	case typ == "regrole" && !array:
+	case toRegrole(n):
 		if text != (stretch{}) {
 			c.wrap(regroleText, whole, n)
 		}
@@ -208,6 +204,10 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 	default:
 		c.visit(n.Arg, stretch{}, false)
 	}
+}
+
+func toRegrole(n *pg.TypeCast) bool {
+	return lastName(n.TypeName.GetNames()) == "regrole" && len(n.TypeName.GetArrayBounds()) == 0
 }
 
 // plainConstant returns a constant's string if it is a name that means itself however it is read; else an empty one.

@@ -37,12 +37,27 @@ func takesNoSubquery(stmt *pg.Node) bool {
 	}
 }
 
-// stored finds CURRENT_USER and its like in what the server keeps, or where no subquery may stand in for it.
+// stored finds CURRENT_USER and its like in what the server keeps, or where no subquery may stand in for it. Where a function, or a cast to
+// regrole, looks a role up by it, the server wants the name that it says itself.
 func (c *catalogReader) stored(stmt *pg.Node) {
+	var sought []proto.Message
+	seek := func(n *pg.Node, f form) {
+		if name, _ := serversName(n, f); name != nil && f != asItIs {
+			sought = append(sought, name)
+		}
+	}
 	walk(stmt.ProtoReflect(), func(m proto.Message) {
 		switch n := m.(type) {
+		case *pg.FuncCall:
+			for i, f := range callOf(n).args {
+				seek(n.Args[i], f)
+			}
+		case *pg.TypeCast:
+			if toRegrole(n) {
+				seek(n.Arg, clusterRegrole)
+			}
 		case *pg.SQLValueFunction:
-			if saysUser(n) {
+			if saysUser(n) && !slices.Contains(sought, m) {
 				c.wrap(storedName, c.token(n.Location), n)
 			}
 		case *pg.ResTarget: // a view's column without a name has that of the key word
