@@ -90,8 +90,8 @@ func database(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Da
 // Administrator makes a role of the cluster the administrator of a database's roles: with CREATEROLE, it can create them
 // there. A role whose name begins as those of the database do would become one of them: that is an error.
 func Administrator(ctx context.Context, conn *pgconn.PgConn, db scope.Database, role scope.Cluster) error {
-	if _, ok := db.Localize(role); ok {
-		return fmt.Errorf("role %q cannot administer the roles of database %q: it would be taken for one of them, by its name", role, db.Name)
+	if refusal := db.Administrable(role); refusal != nil {
+		return explain(refusal)
 	}
 	return run(ctx, conn, db.AdministratorSQL(role, MajorVersion(conn)))
 }

@@ -181,7 +181,7 @@ func (m *mapping) resolveNewName(n *name) (policy.Role, *scope.Error) {
 		c, err := m.view.Create(n.name)
 		return m.role(n.full(), c, scope.Own), err
 	}
-	c, err := m.view.CreatePlain(n.name)
+	c, err := m.view.RenamePlain(old.Cluster, n.name)
 	if err == nil && old.Home == scope.Own {
 		name, ok := m.view.Within(old.Cluster, c)
 		if !ok {

@@ -126,8 +126,10 @@ func (m markerComment) text() string {
 const markerVersion = 1
 
 // Comment returns the text of the marker's comment.
-func (d Database) Comment() string {
-	return markerComment{OID: d.OID, Database: d.Name, Prefix: d.Prefix, Version: markerVersion}.text()
+func (d Database) Comment() string { return d.comment().text() }
+
+func (d Database) comment() markerComment {
+	return markerComment{OID: d.OID, Database: d.Name, Prefix: d.Prefix, Version: markerVersion}
 }
 
 // InComments returns what the comments on the markers of the database and its schemas have in them, and those of no other
@@ -146,23 +148,52 @@ func parseMarker(comment string) (markerComment, bool) {
 }
 
 // administersSQL makes who creates a marker, the first argument of a format, its administrator where the server does not: before
-// PostgreSQL 16, and but for superusers, who need not be one.
-const administersSQL = "IF pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.<) 160000 " +
-	"AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user) " +
-	"THEN GRANT %[1]s TO CURRENT_USER WITH ADMIN OPTION; END IF; "
+// PostgreSQL 16. Superusers need not be one. The others are refused where their names begin as the fourth argument does: see [Administrable].
+const administersSQL = "IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user) THEN " +
+	"IF pg_catalog.starts_with(current_user::pg_catalog.text, %[4]s) THEN " +
+	"RAISE EXCEPTION USING ERRCODE = '" + CodeObjectNotInState + "', MESSAGE = pg_catalog.concat('role \"', current_user, %[5]s), " +
+	"HINT = 'Use a role of another name, or configure another prefix for the database.'; END IF; " +
+	"IF pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.<) 160000 " +
+	"THEN GRANT %[1]s TO CURRENT_USER WITH ADMIN OPTION; END IF; END IF; "
+
+// Administrable tells whether a role of the cluster can administer the roles of this database. It would be a member of the marker: one whose
+// name begins as theirs do could not be told from them.
+func (d Database) Administrable(role Cluster) *Error {
+	return d.comment().administrable(role)
+}
+
+func (m markerComment) administrable(role Cluster) *Error {
+	if markerRole(role) || !strings.HasPrefix(string(role), m.rolePrefix()+Separator) {
+		return nil
+	}
+	return &Error{
+		Code:    CodeObjectNotInState,
+		Message: `role "` + string(role) + m.mistaken(),
+		Hint:    "Use another name.",
+	}
+}
+
+// mistaken is the end of a message about an administrator who would be taken for a role of the scope.
+func (m markerComment) mistaken() string {
+	thing, name := "database", m.Database
+	if m.Schema != "" {
+		thing, name = "schema", m.Schema
+	}
+	return fmt.Sprintf(`" cannot administer the roles of %s "%s": it would be taken for one of them, by its name`, thing, name)
+}
 
 // EnrolSQL returns one statement that makes the markers that are missing, of the database and of the schemas,
 // atomically in and out of transactions. It does nothing where another session was faster: the loser waits for the
 // winner's transaction and finds the role there.
 func (d Database) EnrolSQL(schemas ...Schema) string {
 	body := "BEGIN "
-	create := func(marker Cluster, options, comment string) {
+	create := func(marker Cluster, options string, comment markerComment) {
 		body += fmt.Sprintf("BEGIN CREATE ROLE %s NOLOGIN%s; COMMENT ON ROLE %[1]s IS %[3]s; "+administersSQL+
 			"EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END; ",
-			marker.Ident(), options, QuoteLiteral(comment))
+			marker.Ident(), options, QuoteLiteral(comment.text()), QuoteLiteral(comment.rolePrefix()+Separator), QuoteLiteral(comment.mistaken()))
 	}
 	if !d.Enrolled {
-		create(d.Marker, "", d.Comment())
+		create(d.Marker, "", d.comment())
 	}
 	for _, s := range schemas {
 		if !s.Enrolled {

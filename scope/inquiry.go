@@ -377,26 +377,30 @@ func (v *View) roleOf(c Cluster, markers string) (role, error) {
 		if m[0] == nil {
 			continue
 		}
-		if v.DB.Enrolled && Cluster(*m[0]) == v.DB.Marker {
-			if own, ok := ownRole(c, v.DB.Prefix, v.DB.Marker, ""); ok {
-				found = own
-			}
-			continue // else a person who administers this database's roles
+		marker := Cluster(*m[0])
+		if own, carries := ownRole(c, v.DB.Prefix, marker, ""); carries && v.DB.Enrolled && marker == v.DB.Marker {
+			found = own
+			continue
 		}
 		if m[1] == nil {
 			continue
 		}
-		if m[2] != nil {
-			s, ok := kinSchema(Cluster(*m[0]), *m[2], *m[1])
-			if own, carries := ownRole(c, s.Prefix, s.Marker, s.Name); ok && carries {
+		note, ok := parseMarker(*m[1])
+		switch {
+		case !ok:
+			continue
+		case m[2] != nil:
+			s, ofSchema := kinSchema(marker, *m[2], *m[1])
+			if own, carries := ownRole(c, s.Prefix, s.Marker, s.Name); ofSchema && carries {
 				return own, nil
+			}
+		case strings.HasPrefix(string(c), note.rolePrefix()+Separator):
+			if found.home != Own {
+				found = role{home: Foreign, owner: note.Database}
 			}
 			continue
 		}
-		other, ok := parseMarker(*m[1])
-		if ok && found.home != Own && strings.HasPrefix(string(c), other.rolePrefix()+Separator) {
-			found = role{home: Foreign, owner: other.Database}
-		}
+		found.administers = append(found.administers, note) // as a person, if it is nobody's role
 	}
 	return found, nil
 }

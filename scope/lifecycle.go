@@ -50,7 +50,8 @@ func (e *Estate) Rename(database, to string) (sql string, err *Error) {
 			return "", err
 		}
 	}
-	return c.sql(fmt.Sprintf(`With database "%s", its roles get new names: "%s..." becomes "%s...".`, database, database+Separator, to+Separator)), nil
+	return c.sql(renamesDatabase(database, to),
+		fmt.Sprintf(`With database "%s", its roles get new names: "%s..." becomes "%s...".`, database, database+Separator, to+Separator)), nil
 }
 
 // RenameSchema is Rename for a schema of the database that the answering session is in.
@@ -71,7 +72,24 @@ func (e *Estate) RenameSchema(schema, to string) (sql string, err *Error) {
 			return "", err
 		}
 	}
-	return c.sql(fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), nil
+	return c.sql(renamesSchema(schema, to), fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), nil
+}
+
+// renamesDatabase is a condition: the server would rename the database (RenameDatabase, src/backend/commands/dbcommands.c). Where it
+// would not, it shall say why, and not that a role cannot be renamed.
+func renamesDatabase(from, to string) string {
+	return "EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) " + QuoteLiteral(from) +
+		" AND pg_catalog.pg_has_role(datdba, 'USAGE') AND datname OPERATOR(pg_catalog.<>) pg_catalog.current_database())" +
+		" AND (SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user)" +
+		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) " + QuoteLiteral(to) + ")"
+}
+
+// renamesSchema is the same for a schema (RenameSchema, src/backend/commands/schemacmds.c).
+func renamesSchema(from, to string) string {
+	return "EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) " + QuoteLiteral(from) +
+		" AND pg_catalog.pg_has_role(nspowner, 'USAGE'))" +
+		" AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')" +
+		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) " + QuoteLiteral(to) + ")"
 }
 
 // certain returns the markers of a database, or an error where it cannot be told of one whether it is.
@@ -211,7 +229,7 @@ func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
 			return "", err
 		}
 	}
-	return c.sql(fmt.Sprintf(`The roles of database "%s" get the names that belong to it.`, name)), nil
+	return c.sql("true", fmt.Sprintf(`The roles of database "%s" get the names that belong to it.`, name)), nil
 }
 
 // strangers tells of databases whose objects depend on roles of other databases.
@@ -260,6 +278,11 @@ func (c *carriage) take(m *marker, note markerComment) *Error {
 	if note.rolePrefix() == m.note.rolePrefix() {
 		return nil
 	}
+	for _, person := range m.members {
+		if err := note.administrable(person.name); err != nil && !m.carries(person.name) {
+			return err
+		}
+	}
 	db := Database{Name: note.Database, Prefix: note.rolePrefix()}
 	for _, role := range m.roles() {
 		short, _ := strings.CutPrefix(string(role), m.note.rolePrefix()+Separator)
@@ -297,16 +320,42 @@ func (c *carriage) statements() string {
 	for _, comment := range c.comments {
 		b.WriteString(comment)
 	}
+	if len(c.moves) > 0 {
+		var was, now []string
+		for _, m := range c.moves {
+			was, now = append(was, m.from.Literal()), append(now, m.to.Literal())
+		}
+		fmt.Fprintf(&b, carriedSettings, textArray(was), textArray(now))
+	}
 	return b.String()
 }
 
-// sql returns the statement that does it all or fails; empty where there is nothing to do.
-func (c *carriage) sql(why string) string {
+// carriedSettings makes settings of roles and databases that set a role set it under its new name. Who may not change one is told.
+const carriedSettings = `DECLARE was pg_catalog.text[] := %s; now pg_catalog.text[] := %s; s pg_catalog.record; BEGIN
+  FOR s IN
+    SELECT now[i] AS role, pg_catalog.concat('ALTER ROLE ',
+      CASE WHEN c.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'ALL'
+        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.setrole)::pg_catalog.text) END,
+      ' IN DATABASE ' OPERATOR(pg_catalog.||) (SELECT pg_catalog.quote_ident(d.datname::pg_catalog.text)
+        FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) c.setdatabase)) AS alter
+    FROM pg_catalog.generate_subscripts(was, 1) i
+    JOIN pg_catalog.pg_db_role_setting c ON pg_catalog.concat('role=', was[i]) OPERATOR(pg_catalog.=) ANY (c.setconfig)
+  LOOP
+    BEGIN
+      EXECUTE pg_catalog.concat(s.alter, ' SET role = ', pg_catalog.quote_literal(s.role));
+    EXCEPTION WHEN OTHERS THEN
+      RAISE WARNING USING MESSAGE = pg_catalog.concat(s.alter, ' SET role could not follow role "', s.role, '"'), DETAIL = SQLERRM;
+    END;
+  END LOOP;
+END; `
+
+// sql returns the statement that does it all or fails, if a condition holds; empty where there is nothing to do.
+func (c *carriage) sql(condition, why string) string {
 	if len(c.comments) == 0 {
 		return ""
 	}
-	return doSQL("BEGIN " + c.statements() +
-		"EXCEPTION WHEN duplicate_object THEN RAISE EXCEPTION USING ERRCODE = 'duplicate_object', MESSAGE = SQLERRM, DETAIL = " +
+	return doSQL("BEGIN IF " + condition + " THEN " + c.statements() +
+		"END IF; EXCEPTION WHEN duplicate_object THEN RAISE EXCEPTION USING ERRCODE = 'duplicate_object', MESSAGE = SQLERRM, DETAIL = " +
 		QuoteLiteral(why) + ", HINT = 'Choose another name, or rename that role first.'; END")
 }
 
@@ -376,8 +425,12 @@ func dropSQL(markers []*marker, what string, tell bool) string {
 		fmt.Fprintf(&last, dropMarker, m.name.Literal(), QuoteLiteral(m.note.rolePrefix()+Separator), m.name.Ident(), told,
 			QuoteLiteral("the marker of "+what+" could not be dropped"))
 	}
-	array := func(list []string) string { return "ARRAY[" + strings.Join(list, ", ") + "]::pg_catalog.text[]" }
-	return doSQL(fmt.Sprintf(dropBody, array(names), array(labels), len(names), last.String()))
+	return doSQL(fmt.Sprintf(dropBody, textArray(names), textArray(labels), len(names), last.String()))
+}
+
+// textArray is an array of expressions.
+func textArray(list []string) string {
+	return "ARRAY[" + strings.Join(list, ", ") + "]::pg_catalog.text[]"
 }
 
 func doSQL(body string) string { return "DO LANGUAGE plpgsql " + QuoteLiteral(body) }

@@ -52,12 +52,13 @@ var (
 	sales  = []string{"pgscope_schema_orders_sales", salesNote, "orders_sales_clerk", "dba"}
 )
 
-// body returns the names and statements of a DO block, without the frame that all have.
+// body returns the names and statements of a DO block that renames, without the frame that all have.
 func body(sql string) string {
 	sql = strings.TrimPrefix(sql, "DO LANGUAGE plpgsql ")
 	sql = strings.ReplaceAll(strings.Trim(sql, " E'"), "''", "'")
-	sql, _, _ = strings.Cut(sql, "EXCEPTION WHEN")
-	return strings.TrimSpace(strings.TrimPrefix(sql, "BEGIN "))
+	_, sql, _ = strings.Cut(sql, " THEN ")
+	sql, _, _ = strings.Cut(sql, "DECLARE ")
+	return strings.TrimSpace(sql)
 }
 
 func TestRename(t *testing.T) {
@@ -94,6 +95,7 @@ func TestRename(t *testing.T) {
 			`COMMENT ON ROLE "pgscope_db_o""'\\x" IS  E'{"oid":1,"database":"o\\\\"''\\\\\\\\x","prefix":"o\\\\"''\\\\\\\\x","version":1}'`,
 		}},
 		{name: "too long", from: "orders", to: strings.Repeat("x", 60), markers: [][]string{orders}, code: scope.CodeNameTooLong},
+		{name: "an administrator would be a role", from: "orders", to: "d", markers: [][]string{{"pgscope_db_orders", ordersNote, "d_x"}}, code: scope.CodeObjectNotInState},
 		{name: "reserved", from: "orders", to: "pg_x", markers: [][]string{orders}, code: scope.CodeReservedName},
 		{name: "reserved, but no roles", from: "orders", to: "pg_x", markers: [][]string{{"pgscope_db_orders", ordersNote, "dba"}}, want: []string{
 			`ALTER ROLE "pgscope_db_orders" RENAME TO "pgscope_db_pg_x"`,

@@ -86,7 +86,7 @@ func TestMarkers(t *testing.T) {
 			if got := tt.db.Comment(); got != tt.text {
 				t.Errorf("comment %s", got)
 			}
-			if got := tt.db.schemaComment(s); got != tt.kinText {
+			if got := tt.db.schemaComment(s).text(); got != tt.kinText {
 				t.Errorf("comment %s", got)
 			}
 			for _, text := range []string{tt.text, tt.kinText} {

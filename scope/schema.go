@@ -47,12 +47,12 @@ func (s Schema) Qualify(name Short) (Cluster, *Error) {
 	return qualify(s.Prefix, "schema", s.Name, name)
 }
 
-// schemaComment returns the text of the comment on the marker that a schema gets.
-func (d Database) schemaComment(s Schema) string {
+// schemaComment returns the comment on the marker that a schema gets.
+func (d Database) schemaComment(s Schema) markerComment {
 	return markerComment{
 		OID: d.OID, Database: d.Name, Prefix: d.Prefix,
 		Schema: s.Name, SchemaOID: s.OID, Version: markerVersion,
-	}.text()
+	}
 }
 
 // noSchema is what the server says of a schema that is not there (get_namespace_oid, src/backend/catalog/namespace.c).

@@ -23,6 +23,8 @@ type role struct {
 	name  Name    // Own: what it is called here
 	in    Cluster // Own: the marker that it is a member of
 	login bool
+	// administers are Global's: the markers that it is a member of.
+	administers []markerComment
 	// membership is Own's in the marker, where all roles were listed.
 	membership Membership
 }
@@ -297,6 +299,20 @@ func (v *View) CreatePlain(name Short) (Cluster, *Error) {
 		return "", exists
 	}
 	return Cluster(name), nil
+}
+
+// RenamePlain is CreatePlain for a role that gets another name, which must not be taken for a role of those that it administers.
+func (v *View) RenamePlain(from Cluster, to Short) (Cluster, *Error) {
+	c, err := v.CreatePlain(to)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range v.roles[from].administers {
+		if err := m.administrable(c); err != nil {
+			return "", err
+		}
+	}
+	return c, nil
 }
 
 // reserved refuses names that PostgreSQL or this project keeps for itself, in the words of CreateRole

@@ -354,7 +354,7 @@ func TestRenameDatabaseThatCannotBe(t *testing.T) {
 		for _, status := range []byte{'I', 'T'} {
 			for sql, code := range map[string]string{
 				"ALTER DATABASE orders RENAME TO sales":   "42710", // sales_reader exists
-				"ALTER DATABASE orders RENAME TO billing": "42710",
+				"ALTER DATABASE orders RENAME TO billing": "42P04", // duplicate_database
 				"ALTER DATABASE orders RENAME TO pg_x":    "42939",
 				"ALTER DATABASE orders RENAME TO " + long: "42622",
 			} {
@@ -377,6 +377,61 @@ func TestRenameDatabaseThatCannotBe(t *testing.T) {
 	_, err := s.PgConn().Exec(t.Context(), "SELECT 1; ALTER DATABASE orders RENAME TO sales").ReadAll()
 	wantCode(t, err, "0A000")
 	wantRoles(t, ordersRoles...)
+}
+
+// TestRenameFailsAsTheServerSays: where the server would not rename the database or schema, its own error comes, and not one about roles.
+func TestRenameFailsAsTheServerSays(t *testing.T) {
+	via := lifecycle(t)
+	eachProtocol(t, func(t *testing.T, call func(endpoint, string, string) *speaker) {
+		households(t, via, "orders", "billing")
+		schemaRoles(t)
+		estate().Psql(t, "orders", `CREATE ROLE dba LOGIN CREATEDB CREATEROLE; CREATE ROLE owner LOGIN; ALTER DATABASE billing OWNER TO owner;
+			CREATE SCHEMA yours AUTHORIZATION dba`)
+		for _, c := range []struct{ database, user, sql, want string }{
+			{"work", "postgres", "ALTER DATABASE orders RENAME TO billing", `database "billing" already exists`},
+			{"work", "dba", "ALTER DATABASE orders RENAME TO billing", "must be owner of database orders"},
+			{"work", "dba", "ALTER DATABASE orders RENAME TO sales", "must be owner of database orders"},
+			{"work", "owner", "ALTER DATABASE billing RENAME TO sales", "permission denied to rename database"},
+			{"orders", "postgres", "ALTER DATABASE orders RENAME TO sales", "current database cannot be renamed"},
+			{"orders", "postgres", "ALTER SCHEMA sales RENAME TO shop", `schema "shop" already exists`},
+			{"orders", "dba", "ALTER SCHEMA sales RENAME TO trade", "must be owner of schema sales"},
+			{"orders", "dba", "ALTER SCHEMA yours RENAME TO shop", `schema "shop" already exists`},
+		} {
+			s := call(via, c.database, c.user)
+			err := s.run(c.sql)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s, as %s: %v, want %s", c.sql, c.user, err, c.want)
+			}
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		wantRoles(t, sorted(bothRoles, salesRoles, shopRoles, []string{"dba", "owner"})...)
+	})
+}
+
+// TestRenameCarriesSettings: a role that settings of roles and databases set is set under its new name.
+func TestRenameCarriesSettings(t *testing.T) {
+	via := lifecycle(t)
+	households(t, via, "orders", "billing")
+	estate().Psql(t, "work", "CREATE ROLE guest LOGIN; ALTER ROLE guest IN DATABASE billing SET role = 'billing_reader'")
+	via.psql(t, "orders", "postgres", `ALTER ROLE app SET role = 'reader'; GRANT reader TO guest; ALTER ROLE guest IN DATABASE orders SET role = 'reader';
+		ALTER DATABASE orders SET role = 'reader'`)
+	s := via.speaker(t, "work", "postgres")
+	s.run = func(sql string) error { _, err := s.Exec(t.Context(), sql); return err }
+	s.must(t, "ALTER DATABASE orders RENAME TO sales")
+	wantSaid(t, s)
+	got := estate().Psql(t, "work", `SELECT coalesce(d.datname, '-'), coalesce(r.rolname, '-'), c.setconfig FROM pg_db_role_setting c
+		LEFT JOIN pg_roles r ON r.oid = c.setrole LEFT JOIN pg_database d ON d.oid = c.setdatabase ORDER BY 1, 2`)
+	if want := "-|sales_app|{role=sales_reader}\nbilling|guest|{role=billing_reader}\nsales|-|{role=sales_reader}\nsales|guest|{role=sales_reader}\n"; got != want {
+		t.Errorf("settings\n%swant\n%s", got, want)
+	}
+	in := via.speaker(t, "sales", "app")
+	wantSaid(t, in)
+	var role string
+	if err := in.QueryRow(t.Context(), "SELECT current_user").Scan(&role); err != nil || role != "reader" {
+		t.Errorf("works as %q: %v", role, err)
+	}
 }
 
 func TestRenameErrorsReadWell(t *testing.T) {

@@ -140,6 +140,54 @@ func TestEnrolByOthers(t *testing.T) {
 	}
 }
 
+// TestAdministratorsAreNotTakenForRoles: who administers the roles of a database, and would be one of them by the name, is refused: at the
+// first role, where the database gets another name, and where the administrator does.
+func TestAdministratorsAreNotTakenForRoles(t *testing.T) {
+	database(t, scoped(), "shop")
+	database(t, scoped(), "orders")
+	scoped().Psql(t, "postgres", `CREATE ROLE shop_admin LOGIN CREATEDB CREATEROLE; ALTER DATABASE shop OWNER TO shop_admin;
+		CREATE ROLE zeta_dba LOGIN CREATEDB CREATEROLE; ALTER DATABASE orders OWNER TO zeta_dba; CREATE ROLE gdba LOGIN CREATEROLE`)
+	via := start(t, scoped(), permissive(t))
+	hear := func(database, user string, texts ...string) (heard []string) {
+		t.Helper()
+		d := via.open(t, database, user)
+		for _, sql := range texts {
+			heard = append(heard, d.query(sql)[0])
+		}
+		return heard
+	}
+	refused := func(got, role, what string) {
+		t.Helper()
+		if want := "ERROR 55000: role \"" + role + "\" cannot administer the roles of " + what + ": it would be taken for one of them, by its name"; !strings.HasPrefix(got, want) ||
+			!strings.Contains(got, " | hint: ") {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+	}
+	refused(hear("shop", "shop_admin", "CREATE ROLE clerk")[0], "shop_admin", `database "shop"`)
+	wantEnrolled(t, "")
+	if got := hear("orders", "zeta_dba", "CREATE ROLE reader"); got[0] != "done CREATE ROLE" {
+		t.Errorf("heard %q", got)
+	}
+	refused(hear("shop", "zeta_dba", "ALTER DATABASE orders RENAME TO zeta")[0], "zeta_dba", `database "zeta"`)
+
+	scoped().Psql(t, "postgres", "GRANT pgscope_db_orders TO gdba WITH ADMIN OPTION; ALTER ROLE zeta_dba RENAME TO dba")
+	for _, mode := range []string{"transparent", "explicit"} {
+		refused(hear("shop", "postgres", "SET pgscope.mode = "+mode, "ALTER ROLE gdba RENAME TO orders_gdba")[1], "orders_gdba", `database "orders"`)
+	}
+	refused(hear("orders", "postgres", "SET pgscope.mode = explicit", "ALTER ROLE gdba RENAME TO orders_gdba")[1], "orders_gdba", `database "orders"`)
+	if got := hear("shop", "postgres", "ALTER ROLE gdba RENAME TO shop_gdba", "ALTER ROLE shop_gdba RENAME TO gdba"); got[0] != "done ALTER ROLE" || got[1] != "done ALTER ROLE" {
+		t.Errorf("heard %q", got)
+	}
+
+	// A schema's roles have their own administrators.
+	if got := hear("orders", "postgres", "CREATE SCHEMA s", "CREATE ROLE s.clerk"); got[1] != "done CREATE ROLE" {
+		t.Errorf("heard %q", got)
+	}
+	scoped().Psql(t, "postgres", "CREATE ROLE orders_t_dba; GRANT pgscope_schema_orders_s TO orders_t_dba WITH ADMIN OPTION")
+	refused(hear("orders", "postgres", "ALTER SCHEMA s RENAME TO t")[0], "orders_t_dba", `schema "t"`)
+	scoped().Psql(t, "postgres", "DROP ROLE gdba, orders_t_dba; ALTER DATABASE shop OWNER TO postgres; DROP ROLE shop_admin")
+}
+
 // TestEnrolForeignMarker finds a role of the marker's name that is no marker of this database.
 func TestEnrolForeignMarker(t *testing.T) {
 	for name, sql := range map[string]string{
