@@ -282,7 +282,7 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	case "server_version":
 		e.options.ServerVersion = serverVersion(string(value))
 	case sessionAuthorization:
-		if e.Started() {
+		if e.Started() || charset.ASCII(string(value)) {
 			e.tellUser(string(value), out)
 		} else {
 			e.beginning.user = string(value) // from PostgreSQL 16 on, the character sets may come later
