@@ -38,6 +38,9 @@ type Analysis struct {
 	statements []statement
 	names      []scope.Name
 	asksUser   bool
+	moves      bool // what names go by changes along the text
+	resets     bool // and goes back
+	setsMode   bool
 	changes    []Change
 	alone      bool // the text is one statement, and nothing else
 	leave      int  // the byte where its part ends that leaves a failed transaction; 0: none, or roles are named before
@@ -55,7 +58,8 @@ type statement struct {
 	blanked    []extension // to be taken out
 	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
 	local      bool        // SET LOCAL ROLE
-	lapse      lapse       // what is not known any more of who acts
+	earlier    []turn      // what others of the text do between it and the one before it
+	turns      []turn      // what it does itself
 	users      []spot      // "$user" in a search_path that is set for the session
 	schemaOf   extra       // CREATE SCHEMA AUTHORIZATION CURRENT_USER, or SESSION_USER: the schema's name; else noExtra
 	standard   []spot      // DEFAULT in SET search_path TO DEFAULT for the session
@@ -154,8 +158,8 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	for _, p := range pieces {
 		a.statements = append(a.statements, p.statements()...)
 	}
-	a.statements = slices.DeleteFunc(a.statements, statement.idle)
-	noteLapses(a.statements, pieces)
+	a.statements, a.moves, a.resets = noteTurns(a.statements)
+	a.setsMode = slices.ContainsFunc(a.statements, func(s statement) bool { return s.mode != "" })
 	a.results = readResults(src.text, pieces)
 	if len(a.statements) == 0 && !a.results.Any() {
 		return nil, nil
@@ -220,7 +224,16 @@ func setsStrings(sql string) bool {
 func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
 
 // AsksUser reports whether Rewrite must know the session's current role, and its user, too.
-func (a *Analysis) AsksUser() bool { return a.asksUser }
+func (a *Analysis) AsksUser() bool { return a.asksUser || a.moves }
+
+// Moves reports whether what names go by changes along the text.
+func (a *Analysis) Moves() bool { return a.moves }
+
+// Resets reports whether it goes back to the session's defaults on the way.
+func (a *Analysis) Resets() bool { return a.resets }
+
+// SetsMode reports whether a statement of the text sets the mode.
+func (a *Analysis) SetsMode() bool { return a.setsMode }
 
 // SetsRole tells which role the text sets and whether for the transaction only, where it is nothing but one SET ROLE.
 func (a *Analysis) SetsRole() (name scope.Short, local, ok bool) {
@@ -292,7 +305,8 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	}
 	r.readCatalog(raw.Stmt)
 	r.finish()
-	if r.idle() {
+	r.turns = append(r.turns, turnsOf(raw.Stmt)...)
+	if r.idle() && r.turns == nil {
 		return nil
 	}
 	return &r.statement

@@ -118,7 +118,9 @@ func (r *reader) take(b body) {
 		}
 		b.statements[j].unseen = nil
 	}
-	b.statements = slices.DeleteFunc(b.statements, statement.idle)
+	blurs := b.blurs()
+	r.earlier, r.turns = append(r.earlier, blurs...), append(r.turns, blurs...)
+	b.statements, _, _ = noteTurns(b.statements)
 	if len(b.statements) > 0 {
 		r.bodies = append(r.bodies, b)
 	}

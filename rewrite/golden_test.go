@@ -38,9 +38,14 @@ var (
 func view(tb testing.TB, a *Analysis, enrolled bool, path ...string) *scope.View {
 	tb.Helper()
 	db := scope.NewDatabase(16384, "orders", "")
-	v := answer(tb, db.Inquire(a.Names()...), enrolled, path)
-	if !v.Knows(a.Names()...) { // as the proxy does
-		v = answer(tb, v.DB.Inquire(a.Names()...), enrolled, path)
+	ask := func(db scope.Database) *scope.View { // as the proxy does
+		q := db.Inquire(a.Names()...)
+		q.Moves, q.Resets = a.Moves(), a.Resets()
+		return answer(tb, q, enrolled, path)
+	}
+	v := ask(db)
+	if !v.Knows(a.Names()...) {
+		v = ask(v.DB)
 	}
 	return v
 }
@@ -63,7 +68,7 @@ func answer(tb testing.TB, q scope.Inquiry, enrolled bool, path []string) *scope
 		}
 	}
 	for name, oid := range namespaces {
-		rows = append(rows, []string{"namespace", name, strconv.Itoa(int(oid)), ""})
+		rows = append(rows, []string{"namespace", name, strconv.Itoa(int(oid)), "true"})
 	}
 	if enrolled {
 		rows = append(rows, []string{"marker", "pgscope_db_orders", "16385", db.Comment()})
@@ -83,6 +88,10 @@ func answer(tb testing.TB, q scope.Inquiry, enrolled bool, path []string) *scope
 				role("orders_"+s.name+"_"+n, fmt.Sprintf("[[%q, %s, %q]]", marker, strconv.Quote(comment), s.now))
 			}
 		}
+	}
+	if q.Resets {
+		rows = append(rows, []string{"reset", "role", "none", ""}, []string{"reset", "session_authorization", "orders_clerk", ""},
+			[]string{"reset", "search_path", `"$user", public, hr`, ""})
 	}
 	for _, n := range globalRoles {
 		role(n, "")
@@ -118,7 +127,7 @@ var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding
 
 // TestGolden runs testdata/*.sqltest. A file is a list of cases; a case is
 //
-//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [server=UTF8] [unenrolled] [path=sales,hr] [deny=kind|change]
+//	== name [mode=explicit] [version=180000] [strings=off] [encoding=LATIN1] [server=UTF8] [unenrolled] [path=sales,hr] [block] [switched] [deny=kind|change]
 //	the client's text
 //	----
 //	what is sent, or how it is refused
@@ -208,6 +217,7 @@ func (c goldenCase) options() (o Options, mode scope.Mode, enrolled bool, path [
 			o.Encoding = value
 		case "server":
 			o.ServerEncoding = value
+		case "block", "switched":
 		case "unenrolled":
 			enrolled = false
 		case "path":
@@ -241,6 +251,7 @@ func (c goldenCase) run(t *testing.T) string {
 		return "----\nnames no role\n"
 	}
 	v := view(t, a, enrolled, path...)
+	v.InBlock, v.ModeSet = slices.Contains(c.header, "block"), slices.Contains(c.header, "switched")
 	res := a.Rewrite(v, mode, func(a policy.Action) *scope.Error {
 		if a.Kind == deny {
 			return &scope.Error{Code: scope.CodeInsufficientPriv, Message: "denied"}

@@ -15,6 +15,9 @@ type mapping struct {
 	view *scope.View
 	mode scope.Mode
 	body bool // it stands in one
+	// course is how it stands with what names go by; user is the role that the server was asked as.
+	course *course
+	user   scope.Cluster
 
 	roles   []policy.Role // what names[i] means
 	actions []policy.Action
@@ -40,7 +43,6 @@ func (m *mapping) tryRun(decide func(policy.Action) *scope.Error) (err *Error) {
 // run is a statement's way: resolve its names, say what it wants, check, ask the policy, splice. An error refuses the
 // statement; then its edits do not count and the view is as it was.
 func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
-	m.forget()
 	err := m.refusal
 	if err == nil {
 		err = m.resolve()
@@ -70,6 +72,7 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 		for i := range b.statements {
 			inner := mapping{
 				statement: &b.statements[i], sql: b.layers[len(b.layers)-1].text, view: m.view, mode: m.mode, body: true,
+				course: m.course, user: m.user,
 			}
 			err := inner.run(decide)
 			m.actions = append(m.actions, inner.actions...)
@@ -94,6 +97,11 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 		m.edits = append(m.edits, lifted...)
 	}
 	return nil
+}
+
+// bare reports whether the statement itself, without its bodies, means the same in every mode.
+func (m *mapping) bare() bool {
+	return m.wants == nil && m.references == nil && m.users == nil && m.standard == nil && m.schemaOf.what == noExtra && m.allRoles == none
 }
 
 // resolve finds out what the names mean. The names after one that cannot be resolved are left as they are written.
@@ -237,6 +245,9 @@ func (m *mapping) party(p party) policy.Role {
 
 // check refuses what would do harm, or nothing, to roles of a database.
 func (m *mapping) check() *Error {
+	if m.mode == "" && m.statement.mode == "" && !m.bare() {
+		return at(unknownMode, m.sql, m.start)
+	}
 	if m.missesActor() {
 		return at(unknownActor, m.sql, m.start)
 	}

@@ -45,7 +45,7 @@ func (r *Result) Show(p Part) (written, sent string) {
 
 // Rewrite maps the names of the text for one session: v answers for all of [Analysis.Names], mode is the session's, and
 // decide, if not nil, is the policy. Statement by statement, each sees what those before it do to roles and to the
-// mode; v is changed accordingly. Where mode is off the text stays as it is. One that is no SQL is refused as a whole.
+// mode; v is changed accordingly. While the mode is off the text stays as it is. One that is no SQL is refused as a whole.
 func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Action) *scope.Error) *Result {
 	src := a.source
 	res := &Result{SQL: src.client, source: src}
@@ -59,12 +59,18 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 	if decide != nil {
 		asked = func(a policy.Action) *scope.Error { decided++; return decide(a) }
 	}
+	course, user := newCourse(v, mode), v.User
 	for i := range a.statements {
-		if mode == scope.Off {
-			break
-		}
 		s := &a.statements[i]
-		m := mapping{statement: s, sql: src.text, view: v, mode: mode}
+		for _, t := range s.earlier {
+			course.take(t, v)
+		}
+		mode = course.now.mode
+		if mode == scope.Off && s.mode == "" {
+			continue
+		}
+		course.show(v, user)
+		m := mapping{statement: s, sql: src.text, view: v, mode: mode, course: course, user: user}
 		before := decided
 		err := m.tryRun(asked)
 		res.Actions = append(res.Actions, m.actions...)
@@ -99,8 +105,8 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 				res.Notices = append(res.Notices, src.clientError(u.notice(src.text)))
 			}
 		}
-		if s.mode != "" {
-			mode = s.mode
+		for _, t := range s.turns {
+			course.take(t, v)
 		}
 	}
 	res.Edits.sort()

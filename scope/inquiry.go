@@ -17,6 +17,8 @@ type Inquiry struct {
 	Database string    // the database whose scope it is about
 	Names    []Cluster // the roles in question, none longer than MaxName
 	Schemas  []string  // the schemas in question, beside those along the session's search_path
+	Moves    bool      // whether the search_path may be another when names are resolved: all schemas with roles are in question
+	Resets   bool      // whether to tell what settings RESET brings back
 	Own      bool      // whether to list all roles of the database too, and what else its queries go by
 	User     bool      // whether to tell the session's current role, and its user
 	Standing bool      // whether to tell what that role is, and what it administers
@@ -130,10 +132,11 @@ SELECT 'marker', m.rolname::pg_catalog.text, m.oid::pg_catalog.text, m.descripti
 UNION ALL
 SELECT 'claim', c.rolname::pg_catalog.text, NULL, c.description FROM claim c WHERE NOT EXISTS (SELECT FROM marker)
 UNION ALL
-SELECT 'namespace', n.nspname::pg_catalog.text, n.oid::pg_catalog.text, NULL
+SELECT 'namespace', n.nspname::pg_catalog.text, n.oid::pg_catalog.text, pg_catalog.has_schema_privilege(n.oid, 'USAGE')::pg_catalog.text
 FROM pg_catalog.pg_namespace n
 WHERE n.nspname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.name[])
    OR n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))
+   OR $3::pg_catalog.bool AND n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT nspname FROM kin))
 UNION ALL
 SELECT 'schema', k.rolname::pg_catalog.text, k.nspname::pg_catalog.text, k.description FROM kin k
 WHERE k.nspname IS NULL OR $3::pg_catalog.bool
@@ -162,15 +165,27 @@ FROM (SELECT marker.oid AS marker, rolname, NULL::pg_catalog.oid AS oid FROM mar
 JOIN LATERAL (SELECT oid AS membership, roleid, member FROM pg_catalog.pg_auth_members) a ON a.roleid OPERATOR(pg_catalog.=) m.marker
 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member`
 
+// resetsSQL asks what RESET brings back. pg_settings does not show the role: it is none where no settings of roles or databases say one.
+const resetsSQL = `
+UNION ALL
+SELECT 'reset', s.name, s.reset_val, NULL FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path'
+UNION ALL
+SELECT 'reset', 'role', 'none', NULL
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s CROSS JOIN pg_catalog.unnest(s.setconfig) c
+                  WHERE pg_catalog.starts_with(pg_catalog.lower(c), 'role='))`
+
 // SQL returns the statement that asks, with its parameters in text format.
 func (q Inquiry) SQL() (sql string, params []string) {
 	sql = inquirySQL
 	if q.Own {
 		sql += ownSQL + censusSQL
 	}
+	if q.Resets {
+		sql += resetsSQL
+	}
 	actorSQL, as := q.actorSQL()
 	return sql + actorSQL, append([]string{
-		q.Database, Array(q.Names...), strconv.FormatBool(q.Own), Array(q.Schemas...), strconv.FormatBool(q.User),
+		q.Database, Array(q.Names...), strconv.FormatBool(q.Own || q.Moves), Array(q.Schemas...), strconv.FormatBool(q.User),
 	}, as...)
 }
 
@@ -219,6 +234,12 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 			return nil, fmt.Errorf("scope: marker OID: %w", err)
 		}
 		v.adoptMarker(Cluster(r[1]), oid, r[3])
+	}
+	for _, r := range byKind["reset"] {
+		if v.Resets == nil {
+			v.Resets = make(map[string]string, len(byKind["reset"]))
+		}
+		v.Resets[r[1]] = r[2]
 	}
 	for _, r := range byKind["claim"] {
 		v.contest(Cluster(r[1]), r[3])
@@ -310,12 +331,16 @@ func (v *View) adoptSchemas(rows [][]string) map[Cluster]Schema {
 // those that were asked about.
 func (v *View) seeSchemas(q Inquiry, kin map[Cluster]Schema, sessions, namespaces [][]string) error {
 	oids := make(map[string]uint32, len(namespaces))
+	v.usable = make(map[string]bool, len(namespaces))
 	for _, r := range namespaces {
 		oid, err := parseOID(r[2])
 		if err != nil {
 			return fmt.Errorf("scope: schema OID: %w", err)
 		}
 		oids[r[1]] = oid
+		if r[3] == "true" {
+			v.usable[r[1]] = true
+		}
 	}
 	byName := make(map[string]Schema, len(kin))
 	for _, s := range kin {
@@ -351,6 +376,12 @@ func (v *View) seeSchemas(q Inquiry, kin map[Cluster]Schema, sessions, namespace
 			return fmt.Errorf("scope: search path: %w", err)
 		}
 		for _, name := range path {
+			see(name, true)
+		}
+		v.Path = Path{Schemas: path, Told: true}
+	}
+	if q.Moves {
+		for _, name := range slices.Sorted(maps.Keys(byName)) {
 			see(name, true)
 		}
 	}

@@ -13,7 +13,7 @@ type Schema struct {
 	Prefix   string  // of its roles, without the separator: the database's prefix, separator, the schema's name
 	Marker   Cluster // the marker's name; where Enrolled is false, the name that it will get
 	Enrolled bool    // whether the marker exists
-	Searched bool    // whether it is on the search_path: its roles are found by their names alone
+	Searched bool    // whether it is, or may get, on the search_path: its roles are found by their names alone
 }
 
 // NewSchema returns the scope of a schema of the database that has no marker yet.

@@ -6,6 +6,14 @@ import "strings"
 // cluster calls it.
 const userSchema = "$user"
 
+// Path is a search_path, as far as roles are found by it.
+type Path struct {
+	Schemas []string // in their order
+	Told    bool     // by the server: these are there, and the current role may use them
+	Unsure  bool     // whether the current role may use them is not known
+	Unknown bool     // nor which they are
+}
+
 // NamesUser reports whether an element of a search_path, as SET has it, is "$user". The server knows it in this
 // spelling only (recomputeNamespacePath, src/backend/catalog/namespace.c).
 func NamesUser(element string) bool { return element == userSchema }
@@ -33,6 +41,14 @@ func ReplaceUser(path string, name Short) (string, bool) {
 // PathConstants returns the value of search_path as the list of string constants that SET takes.
 func PathConstants(path string) string {
 	var list []string
+	for _, element := range SplitPath(path) {
+		list = append(list, QuoteLiteral(element))
+	}
+	return strings.Join(list, ", ")
+}
+
+// SplitPath returns the elements of the value of search_path.
+func SplitPath(path string) (list []string) {
 	for rest := path; rest != ""; {
 		element := rest[:elementEnd(rest)]
 		rest = rest[len(element):]
@@ -42,9 +58,9 @@ func PathConstants(path string) string {
 		} else {
 			bare = strings.ToLower(bare)
 		}
-		list = append(list, QuoteLiteral(bare))
+		list = append(list, bare)
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 // elementEnd returns the length of the first element of a list, with its comma.

@@ -3,6 +3,7 @@ package scope
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -48,6 +49,13 @@ type View struct {
 	User       Cluster // the session's current role, if the inquiry asked for it; empty where it is not known any more
 	Session    Cluster // the session's user, in the same way
 	SearchPath string  // the session's search_path as it is set
+	// Path is the search_path by which names are resolved: the session's, and what statements of a text make of it.
+	Path Path
+	// Resets are the values that RESET brings back, by setting, if the inquiry asked for them.
+	Resets map[string]string
+	// InBlock is whether the session is in a transaction: what that goes back to is not known. ModeSet is whether the session has
+	// spoken of its mode. No inquiry asks about them.
+	InBlock, ModeSet bool
 	// DefaultPath is the one that SET search_path TO DEFAULT brings, where "$user" stands in it for the short name of a
 	// role; else empty. No inquiry asks about it.
 	DefaultPath string
@@ -63,6 +71,7 @@ type View struct {
 
 	roles        map[Cluster]role
 	administered map[Cluster]bool // by the session's current role
+	usable       map[string]bool  // the schemas that the session's current role may use
 }
 
 // View returns what is known of the database without an inquiry: no role.
@@ -133,8 +142,8 @@ func (v *View) Resolve(name Short) (Cluster, Home, *Error) {
 		return Cluster(name), Global, nil
 	}
 	c, home, err := v.ResolveOwn(name)
-	if err == nil && home == Own {
-		return c, Own, nil
+	if err == nil && home == Own || err != nil && err.Code == CodeFeatureNotSupported {
+		return c, home, err
 	}
 	if len(name) <= MaxName && v.home(Cluster(name)).home == Global {
 		return Cluster(name), Global, nil
@@ -144,13 +153,8 @@ func (v *View) Resolve(name Short) (Cluster, Home, *Error) {
 
 // ResolveOwn is Resolve for a name that says DBONLY: only roles of this database and its schemas count.
 func (v *View) ResolveOwn(name Short) (Cluster, Home, *Error) {
-	for _, s := range v.DB.Schemas {
-		if !s.Searched {
-			continue
-		}
-		if c, home, err := v.resolveIn(s.Qualify, s.Marker, name); err == nil && home == Own {
-			return c, Own, nil
-		}
+	if c, found, err := v.along(name); found {
+		return c, Own, err
 	}
 	c, home, err := v.resolveIn(v.DB.Qualify, v.DB.Marker, name)
 	if err == nil && home == Own {
@@ -160,6 +164,44 @@ func (v *View) ResolveOwn(name Short) (Cluster, Home, *Error) {
 		return ofSchema, Own, nil
 	}
 	return c, home, err
+}
+
+// along finds the role that has the name in a schema of the search_path. Where there may be one, but that is not known, it fails.
+func (v *View) along(name Short) (c Cluster, found bool, err *Error) {
+	in := func(s Schema) bool {
+		var home Home
+		var missing *Error
+		c, home, missing = v.resolveIn(s.Qualify, s.Marker, name)
+		return missing == nil && home == Own
+	}
+	if v.Path.Unknown {
+		i := slices.IndexFunc(v.DB.Schemas, func(s Schema) bool { return s.Searched && in(s) })
+		if i < 0 {
+			return "", false, nil
+		}
+		return "", true, notFound(Name{v.DB.Schemas[i].Name, name})
+	}
+	for _, schema := range v.Path.Schemas {
+		s := v.DB.Schema(schema)
+		switch {
+		case !s.Searched, !v.Path.Told && !v.Path.Unsure && !v.usable[schema], !in(s):
+		case v.Path.Unsure:
+			return "", true, notFound(Name{schema, name})
+		default:
+			return c, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// notFound refuses a name that may mean a role of a schema.
+func notFound(n Name) *Error {
+	return &Error{
+		Code:    CodeFeatureNotSupported,
+		Message: fmt.Sprintf(`whether role "%s" is the one of schema "%s" is not known`, n.Role, n.Schema),
+		Detail:  "It depends on the search_path that other statements of the same string leave.",
+		Hint:    "Send the statement by itself, or write the schema before the name.",
+	}
 }
 
 // shown finds the role of a schema that texts show as name. Dumps, and whoever reads catalogs, write it as one identifier.

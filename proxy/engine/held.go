@@ -16,6 +16,7 @@ import (
 type held struct {
 	statement
 	written  string // its text
+	spoke    bool   // the session has spoken of its mode before
 	step     step
 	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
 	inquiry  scope.Inquiry     // about its names
@@ -135,7 +136,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
 	e.doubt(&h.inquiry)
-	h.inquiry.User = h.analysis.AsksUser()
+	h.inquiry.User, h.inquiry.Moves, h.inquiry.Resets = h.analysis.AsksUser(), h.analysis.Moves(), h.analysis.Resets()
 	h.needs = e.needs()
 	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
 	h.attempts++
@@ -268,7 +269,7 @@ func (e *Engine) named(out *Out) error {
 	}
 	e.cfg.Directory.Learn(view)
 	mode := e.mode(view, h.needs)
-	if mode == scope.Off {
+	if mode == scope.Off && !h.analysis.SetsMode() {
 		e.held = nil
 		e.send(h.statement, nil, string(h.sql), out)
 		return nil
@@ -276,6 +277,10 @@ func (e *Engine) named(out *Out) error {
 	if view.DB.Contested != nil && len(h.analysis.Names()) > 0 {
 		e.refuseHeld(&rewrite.Error{Error: *view.DB.Contested}, out)
 		return nil
+	}
+	view.InBlock, view.ModeSet = e.status != wire.TxIdle || e.pending.unsynced, h.spoke
+	if view.Resets != nil {
+		view.Resets["session_authorization"] = string(e.cfg.Login)
 	}
 	h.view, h.mode = view, mode
 	if h.estates == nil {

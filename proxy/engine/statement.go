@@ -44,7 +44,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 // begins holds a statement that may name a role, and begins with it.
 func (e *Engine) begins(s statement, out *Out) {
 	e.came = e.now()
-	e.held = &held{statement: s, written: string(s.sql)}
+	e.held = &held{statement: s, written: string(s.sql), spoke: e.cfg.Switching}
 	if mentionsSettings(s.sql) {
 		e.cfg.Switching = true
 		if db := e.cfg.Directory.Database().Name; db != "" && e.status != wire.TxFailed {

@@ -42,13 +42,15 @@ type trail struct {
 // judge asks the policy about the actions of one text, and keeps what it says.
 type judge struct {
 	engine *Engine
+	view   *scope.View
+	user   [2]scope.Cluster // whom the facts are about: the current role and the session's user
 	facts  *policy.Facts
 	wants  []Want
 }
 
 // judge returns one who knows what the answer to an inquiry says of the session.
 func (e *Engine) judge(view *scope.View, asked policy.Need) *judge {
-	return &judge{engine: e, facts: e.facts(view, asked)}
+	return &judge{engine: e, view: view, user: [2]scope.Cluster{view.User, view.Session}, facts: e.facts(view, asked)}
 }
 
 func (e *Engine) facts(view *scope.View, asked policy.Need) *policy.Facts {
@@ -60,11 +62,12 @@ func (e *Engine) facts(view *scope.View, asked policy.Need) *policy.Facts {
 }
 
 func (j *judge) decide(a policy.Action) *scope.Error {
-	d := j.engine.cfg.Host.Decide(j.facts, a)
-	j.wants = append(j.wants, Want{a, d})
-	if a.Kind == policy.SetRole || a.Kind == policy.SetSessionAuth { // who acts from here on in the text was not asked
-		j.facts = &policy.Facts{ServerVersion: j.facts.ServerVersion}
+	facts := j.facts
+	if j.user != [2]scope.Cluster{j.view.User, j.view.Session} { // who acts there in the text was not asked
+		facts = &policy.Facts{ServerVersion: facts.ServerVersion}
 	}
+	d := j.engine.cfg.Host.Decide(facts, a)
+	j.wants = append(j.wants, Want{a, d})
 	return d.Err
 }
 

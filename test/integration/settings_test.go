@@ -138,3 +138,101 @@ func TestActorOfAString(t *testing.T) {
 		scoped().Psql(t, "orders", "DROP SCHEMA IF EXISTS app, clerk, orders_app, orders_clerk CASCADE")
 	}
 }
+
+// TestCourseOfAString: what names go by changes along a string of statements, and each statement is mapped by what holds where it runs.
+func TestCourseOfAString(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped(), permissive(t))
+	via.psql(t, "orders", "postgres", "CREATE SCHEMA s1; CREATE SCHEMA s2")
+	via.psql(t, "orders", "postgres", "CREATE ROLE s1.clerk; CREATE ROLE s2.clerk; CREATE ROLE clerk; CREATE TABLE public.tx (a int)")
+	const refused = "refused"
+	outcomeOf := func(heard []string) string {
+		for _, line := range heard {
+			if strings.HasPrefix(line, "ERROR 0A000: whether role") || strings.HasPrefix(line, "ERROR 0A000: the value of parameter") {
+				return refused
+			}
+			if strings.HasPrefix(line, "ERROR") {
+				return line
+			}
+		}
+		return strings.TrimSpace(scoped().Psql(t, "orders", `SELECT DISTINCT grantee::regrole FROM pg_class, aclexplode(relacl) WHERE relname = 'tx' AND grantee <> relowner`))
+	}
+	const grant = "GRANT SELECT ON public.tx TO clerk"
+	for _, c := range []struct{ before, sql, to string }{
+		{"SET search_path = s2", grant, "orders_s2_clerk"},
+		{"SET search_path = s2", "SET search_path = s1, public; " + grant, "orders_s1_clerk"},
+		{"SET search_path = s2", "SET search_path = nosuch, s1; " + grant, "orders_s1_clerk"},
+		{"SET search_path = s2", "SELECT set_config('search_path', '', false); " + grant, "orders_clerk"},
+		{"SET search_path = s2", "SELECT set_config('search_path', concat('s', 1), false); " + grant, refused},
+		{"SET search_path = s2", "RESET search_path; " + grant, "orders_clerk"},
+		{"SET search_path = s2", "DISCARD TEMP; RESET ALL; " + grant, "orders_clerk"},
+		{"", "BEGIN; SET LOCAL search_path = s1; COMMIT; " + grant, "orders_clerk"},
+		{"", "BEGIN; SET search_path = s1; ROLLBACK; " + grant, "orders_clerk"},
+		{"", "BEGIN; SET search_path = s1; COMMIT; " + grant, "orders_s1_clerk"},
+		{"", "BEGIN; SAVEPOINT a; SET search_path = s1; ROLLBACK TO a; " + grant + "; COMMIT", "orders_clerk"},
+		{"BEGIN|SET search_path = s1", "ROLLBACK; " + grant, refused},
+		{"BEGIN|SET search_path = s1", "ROLLBACK; GRANT SELECT ON public.tx TO s1.clerk", "orders_s1_clerk"},
+		{"SET search_path = s2", "CREATE SCHEMA s3; " + grant, refused},
+		{"SET search_path = s1", "DO $$ BEGIN SET LOCAL search_path = s2; GRANT SELECT ON public.tx TO clerk; END $$", refused},
+	} {
+		d := via.open(t, "orders", "postgres")
+		var heard []string
+		for sql := range strings.SplitSeq(c.before+"|"+c.sql, "|") {
+			heard = d.query(sql)
+		}
+		if got := outcomeOf(heard); got != c.to {
+			t.Errorf("%s|%s: %s, want %s; heard %q", c.before, c.sql, got, c.to, heard)
+		}
+		d.conn.Close()
+		scoped().Psql(t, "orders", "REVOKE ALL ON public.tx FROM orders_clerk, orders_s1_clerk, orders_s2_clerk")
+	}
+
+	const create = "; CREATE ROLE m10"
+	for _, c := range []struct{ before, sql, made string }{
+		{"", "BEGIN; SET LOCAL pgscope.mode = explicit; COMMIT" + create, "orders_m10"},
+		{"", "BEGIN; SET pgscope.mode = explicit; ROLLBACK" + create, "orders_m10"},
+		{"", "BEGIN; SET pgscope.mode = explicit; COMMIT" + create, "m10"},
+		{"", "SET pgscope.mode = explicit; RESET pgscope.mode" + create, "orders_m10"},
+		{"", "SET pgscope.mode = explicit; RESET ALL" + create, "orders_m10"},
+		{"", "SET pgscope.mode = explicit; SET pgscope.mode TO DEFAULT" + create, "orders_m10"},
+		{"SET pgscope.mode = explicit", "RESET pgscope.mode" + create, ""},
+		{"SET pgscope.mode = explicit", "BEGIN; COMMIT" + create, "m10"},
+		{"SET pgscope.mode = explicit|BEGIN|SET LOCAL pgscope.mode = transparent", "COMMIT" + create, ""},
+		{"SET pgscope.mode = off", "SET pgscope.mode = transparent" + create, "orders_m10"},
+		{"BEGIN", "COMMIT" + create, "orders_m10"},
+	} {
+		d := via.open(t, "orders", "postgres")
+		var heard []string
+		for sql := range strings.SplitSeq(c.before+"|"+c.sql, "|") {
+			heard = d.query(sql)
+		}
+		made := strings.TrimSpace(scoped().Psql(t, "orders", "SELECT rolname FROM pg_roles WHERE rolname ~ 'm10$'"))
+		if made != c.made || c.made == "" && outcomeOf(heard) != refused {
+			t.Errorf("%s|%s: made %q, want %q; heard %q", c.before, c.sql, made, c.made, heard)
+		}
+		d.conn.Close()
+		scoped().Psql(t, "orders", "DROP ROLE IF EXISTS m10, orders_m10")
+	}
+}
+
+// TestActorOfAStringIsJudged: who acts behind a statement that goes back to the session's role is judged as that one.
+func TestActorOfAStringIsJudged(t *testing.T) {
+	database(t, scoped(), "orders")
+	via := start(t, scoped()) // the built-in rules, of which one asks before PostgreSQL 16 who acts
+	via.psql(t, "orders", "postgres", "CREATE ROLE gx1")
+	for _, back := range []string{
+		"SET ROLE gx1; RESET ROLE", "SET ROLE gx1; SET ROLE NONE", "BEGIN; SET LOCAL ROLE gx1; COMMIT", "BEGIN; SET ROLE gx1; ROLLBACK",
+		"BEGIN; SAVEPOINT a; SET ROLE gx1; ROLLBACK TO a; COMMIT", "SET SESSION AUTHORIZATION gx1; RESET SESSION AUTHORIZATION",
+	} {
+		d := via.open(t, "orders", "postgres")
+		for _, sql := range []string{"CREATE ROLE gx2", back + "; DROP ROLE gx2"} {
+			for _, line := range d.query(sql) {
+				if strings.HasPrefix(line, "ERROR") {
+					t.Errorf("%s: %s", sql, line)
+				}
+			}
+		}
+		d.conn.Close()
+		scoped().Psql(t, "orders", "DROP ROLE IF EXISTS orders_gx2")
+	}
+}
