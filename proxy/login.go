@@ -71,11 +71,12 @@ type loginRelay struct {
 	names    loginNames
 	loginOptions
 
-	ended   func() bool  // says whether the proxy ends the login, because it stops
-	version wire.Version // that the server is asked for
-	lease   *lease       // of the connection, where it can be kept
-	refused []bool       // per candidate: the server does not let it in
-	out     []byte       // frames for the client that wait for the next flush
+	ended    func() bool  // says whether the proxy ends the login, because it stops
+	version  wire.Version // that the server is asked for
+	lease    *lease       // of the connection, where it can be kept
+	refused  []bool       // per candidate: the server does not let it in
+	madeRoom bool         // among the connections that wait for a client
+	out      []byte       // frames for the client that wait for the next flush
 
 	// password is the client's answer to a request for a password in clear text, kept while there is another name to
 	// offer it for. It is wiped in the end.
@@ -102,6 +103,12 @@ func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o log
 		return nil, err
 	}
 	for range loginRounds {
+		if a.answer.refused == scope.CodeTooManyConnections && l.makeRoom(ctx, a) {
+			a.close()
+			if a, err = l.open(ctx, a.candidate); err != nil {
+				return nil, err
+			}
+		}
 		if a.answer.refused != "" {
 			if a, err = l.again(ctx, a); err != nil {
 				return nil, err

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -137,19 +138,23 @@ func (p *pool) put(c *parked) {
 
 // drop closes the connections of which it is told so, the one that was parked last being asked about first.
 func (p *pool) drop(which func(*parked) bool) {
-	var dropped []*parked
+	for _, c := range p.remove(which) {
+		c.close()
+	}
+}
+
+// remove is drop, but leaves the closing to the caller.
+func (p *pool) remove(which func(*parked) bool) (removed []*parked) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for i, c := range slices.Backward(p.list) {
 		if which(c) {
-			dropped = append(dropped, c)
+			removed = append(removed, c)
 			p.list = slices.Delete(p.list, i, i+1)
 		}
 	}
-	p.idle.Sub(float64(len(dropped)))
-	p.mu.Unlock()
-	for _, c := range dropped {
-		c.close()
-	}
+	p.idle.Sub(float64(len(removed)))
+	return removed
 }
 
 // doubt makes every role be asked about anew: a session of the proxy's has changed some.
@@ -158,6 +163,35 @@ func (p *pool) doubt() { p.doubts.Add(1) }
 // vacate closes the connections to a database: the server drops, renames and copies none that has any.
 func (p *pool) vacate(database string) {
 	p.drop(func(c *parked) bool { return c.database == database })
+}
+
+// makeRoom closes what may be in the way of a login, where the server has no connection left for it: the role's connections and the
+// database's, which may be the role's by a name that it had; else, of all, the one that waits longest. It returns when the
+// server has closed them too, and reports whether there were any.
+func (p *pool) makeRoom(user scope.Cluster, database string) bool {
+	removed := p.remove(func(c *parked) bool { return c.user == user || c.database == database })
+	if len(removed) == 0 {
+		oldest := p.oldest()
+		removed = p.remove(func(c *parked) bool { return c == oldest })
+	}
+	for _, c := range removed {
+		c.terminate()
+	}
+	for _, c := range removed {
+		_, _ = io.Copy(io.Discard, c.link) // the server's process leaves the end to the kernel, when it no longer counts
+		_ = c.link.Close()
+	}
+	return len(removed) > 0
+}
+
+// oldest returns the connection that waits longest; nil for none.
+func (p *pool) oldest() *parked {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.list) == 0 {
+		return nil
+	}
+	return p.list[0]
 }
 
 // close closes all connections, and those that are parked from then on.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -219,9 +220,14 @@ func (t *talk) frame(frame []byte) error {
 
 // close ends the connection.
 func (p *parked) close() {
+	p.terminate()
+	_ = p.link.Close()
+}
+
+// terminate tells the server to end the connection.
+func (p *parked) terminate() {
 	_ = p.link.SetDeadline(time.Now().Add(lastWords)) // where it is broken, the server knows
 	_, _ = p.link.Write(wire.AppendHeader(nil, wire.Terminate, 0))
-	_ = p.link.Close()
 }
 
 // authenticationOk is the server's message. It is not changed.
@@ -258,6 +264,20 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	}
 	l.lease = &lease{key: string(key), database: l.visitor.database(), began: time.Now()}
 	return nil
+}
+
+// makeRoom is for an attempt that the server has no connection for, and reports whether another is worth making: where
+// connections have waited for a client, and this one need not answer again. That is done once.
+func (l *loginRelay) makeRoom(ctx context.Context, a *loginAttempt) (made bool) {
+	if l.pool == nil || l.madeRoom || l.visitor.asked && l.proof == nil {
+		return false
+	}
+	l.madeRoom = true
+	apart(ctx, func(context.Context) { made = l.pool.makeRoom(a.user, l.visitor.database()) })
+	if made {
+		_, _ = io.Copy(io.Discard, a.said) // it counts itself, until it is gone
+	}
+	return made
 }
 
 // park is for a session that has left the server's connection at rest.

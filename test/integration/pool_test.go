@@ -2,8 +2,10 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -359,6 +361,68 @@ func TestPoolMakesRoom(t *testing.T) {
 	}
 	if got := admin.query("DROP DATABASE sales"); !slices.Contains(got, "done DROP DATABASE") {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestPoolConnectionLimits: what waits for a client takes no connection from one that is there.
+func TestPoolConnectionLimits(t *testing.T) {
+	type login struct{ database, user string }
+	for name, goroutines := range drivers {
+		for _, limit := range []struct {
+			name, set   string
+			waits, next login
+		}{
+			{"of the role", "ALTER ROLE app CONNECTION LIMIT 1", login{"orders", "app"}, login{"orders", "app"}},
+			{"of the role, elsewhere", "ALTER ROLE guest CONNECTION LIMIT 1", login{"postgres", "guest"}, login{"orders", "guest"}},
+			{"of the role by another name", "ALTER ROLE app CONNECTION LIMIT 1; ALTER ROLE app RENAME TO apq", login{"orders", "app"}, login{"orders", "apq"}},
+			{"of the database", "ALTER DATABASE orders CONNECTION LIMIT 1", login{"orders", "guest"}, login{"orders", "app"}},
+			{"of the server", "", login{"postgres", "guest"}, login{"orders", "app"}},
+		} {
+			t.Run(name+"/"+limit.name, func(t *testing.T) {
+				c := pgtest.Start(t, pgtest.Options{
+					HBA: []string{"local all all trust", "host all all 127.0.0.1/32 trust"}, Config: map[string]string{"max_connections": "12"},
+				})
+				c.CreateDatabase(t, "orders")
+				start(t, c, permissive(t)).visit(t, c, "postgres", "CREATE ROLE app LOGIN")
+				c.Psql(t, "postgres", "CREATE ROLE guest LOGIN")
+				option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
+				via := start(t, c, permissive(t), pooled, option, withAdmin(t, c), func(o *proxy.Options) { o.Goroutines = goroutines })
+				enter := func(l login, name string) (*pgconn.PgConn, error) {
+					return pgconn.Connect(t.Context(), via.dsn(l.database, l.user)+" application_name="+name)
+				}
+				waits, err := enter(limit.waits, "first")
+				if err != nil {
+					t.Fatal(err)
+				}
+				leave(t, c, waits)
+				kept(1)
+				if limit.set != "" {
+					via.visit(t, c, "postgres", limit.set)
+				} else {
+					fill(t, c)
+				}
+				conn, err := enter(limit.next, "second")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := enter(limit.next, "third"); err == nil || !strings.Contains(err.Error(), "53300") {
+					t.Errorf("one too many: %v", err)
+				}
+				leave(t, c, conn)
+			})
+		}
+	}
+}
+
+// fill takes all connections that the server has for who is no superuser.
+func fill(t *testing.T, c *pgtest.Cluster) {
+	t.Helper()
+	for {
+		conn, err := pgconn.Connect(t.Context(), c.DSN("dbname=postgres", "user=guest"))
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	}
 }
 
