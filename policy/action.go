@@ -35,6 +35,9 @@ type Role struct {
 	Administered bool
 }
 
+// UnknownRole is the name of a role that the statement does not tell: set_config('role', $1, true). No cluster name goes with it.
+const UnknownRole scope.Short = "unknown"
+
 // Action is one thing that one statement wants to do to roles. A statement that names several targets makes one
 // action a target.
 type Action struct {

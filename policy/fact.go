@@ -66,6 +66,8 @@ func administers(value string) (condition, error) {
 		switch r := &a.Role; {
 		case r.Name == "":
 			return no
+		case r.Cluster == "" && r.Name == UnknownRole:
+			return unknown
 		case r.Cluster == "":
 			return answerOf(word == "yes")
 		case s.Facts == nil || !s.Facts.Known.Standing:

@@ -123,6 +123,7 @@ type want struct {
 	attributes    []string
 	object        string
 	mode          scope.Mode
+	maybe         bool // it stands in a query, which may not come to it, or may turn out to want something else
 }
 
 // party is a role of a want: one of the statement's names, counted from 1, or a special word. The zero value is nobody.
@@ -241,7 +242,7 @@ func (a *Analysis) SetsRole() (name scope.Short, local, ok bool) {
 		return "", false, false
 	}
 	s := &a.statements[0]
-	if s.refusal != nil || len(s.names) != 1 || len(s.wants) != 1 || s.wants[0].kind != policy.SetRole || s.names[0].schema != "" {
+	if s.refusal != nil || len(s.names) != 1 || len(s.wants) != 1 || s.wants[0].kind != policy.SetRole || s.wants[0].maybe || s.names[0].schema != "" {
 		return "", false, false
 	}
 	return s.names[0].name, s.local, true

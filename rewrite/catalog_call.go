@@ -8,10 +8,13 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/pgscope/pgscope-proxy/policy"
 )
 
 // function reads a call.
 func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
+	resolved := c.setConfig(n)
 	at, ok := c.written(n)
 	if !ok || funcName(n) == systemUser && c.ServerVersion < firstSystemUser {
 		c.children(n, nil)
@@ -24,9 +27,8 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	if known.inText != asItIs && text != (stretch{}) {
 		c.wrap(known.inText, at.whole, n)
 	}
-	if known.setting && len(n.Args) == 3 { // set_config
-		kind, _ := settingKind(firstConstant(n))
-		c.want(want{kind: kind})
+	if setsComputed(n) && !containsSet(n) {
+		c.computed(n, at)
 	}
 	name := funcName(n)
 	joins := name == "array_to_string" || has(textFunctions, name)
@@ -39,7 +41,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 		c.refer(reference{start: at.whole.start, end: at.open, form: fixed})
 	}
 	for i, a := range n.Args {
-		if i < len(known.args) && known.args[i] != asItIs && c.say(a, at.args[i], known.args[i], name) {
+		if a == resolved || i < len(known.args) && known.args[i] != asItIs && c.say(a, at.args[i], known.args[i], name) {
 			continue
 		}
 		within := stretch{}
@@ -89,13 +91,79 @@ func callOf(n *pg.FuncCall) call {
 	return call{}
 }
 
+func isKnown(n *pg.FuncCall) bool {
+	known := callOf(n)
+	return known.args != nil || known.result != asItIs || setsComputed(n)
+}
+
+// setsComputed reports whether a call sets a setting whose name the text does not tell.
+func setsComputed(n *pg.FuncCall) bool {
+	return isSetConfig(n) && textConstant(n.Args[0]) == nil
+}
+
+// computed makes the arguments of such a call columns, of which [maybeRole] makes the call.
+func (c *catalogReader) computed(n *pg.FuncCall, at writtenCall) {
+	c.refer(reference{start: at.whole.start, end: at.whole.end, form: maybeRole, as: columnName(n)})
+	c.refer(reference{start: at.whole.start, end: at.args[0].start, form: fixed})
+	for i, column := range []struct{ typ, as string }{{typeText, " AS s"}, {typeText, " AS x"}, {"::pg_catalog.bool", " AS b"}} {
+		a := n.Args[i]
+		if a.GetParamRef() != nil || a.GetAConst() != nil {
+			column.as = column.typ + column.as
+		}
+		c.refer(reference{start: at.args[i].end, end: at.args[i].end, form: fixed, as: column.as})
+	}
+	c.refer(reference{start: at.args[2].end, end: at.whole.end, form: fixed})
+}
+
 // firstConstant returns the string that is a call's first argument; an empty one where that is something else.
 func firstConstant(n *pg.FuncCall) string {
 	if len(n.Args) == 0 {
 		return ""
 	}
-	return n.Args[0].GetAConst().GetSval().GetSval()
+	return textConstant(n.Args[0]).GetSval().GetSval()
 }
+
+// textConstant returns the string that an expression consists of, with casts to texts around it or without; nil for others.
+func textConstant(n *pg.Node) *pg.A_Const {
+	if cast := n.GetTypeCast(); cast != nil && toText(cast) {
+		return textConstant(cast.Arg)
+	}
+	if a := n.GetAConst(); a.GetSval() != nil {
+		return a
+	}
+	return nil
+}
+
+// setConfig takes in what a call of set_config wants, as SET does that has the same effect. What its text does not tell is unknown: which
+// role, or whether the setting is one. It returns the argument that is a role's name, if it is taken in.
+func (c *catalogReader) setConfig(n *pg.FuncCall) (resolved *pg.Node) {
+	if !isSetConfig(n) {
+		return nil
+	}
+	role := party{word: policy.UnknownRole}
+	setting := textConstant(n.Args[0])
+	if setting == nil {
+		c.want(want{kind: policy.SetRole, role: role, maybe: true})
+		c.want(want{kind: policy.SetSessionAuth, role: role, maybe: true})
+		return nil
+	}
+	kind, ok := settingKind(setting.GetSval().GetSval())
+	if !ok {
+		return nil
+	}
+	if value := textConstant(n.Args[1]); value != nil {
+		name := value.GetSval().GetSval()
+		resolved = n.Args[1]
+		if role.word = roleNone; kind != policy.SetRole || name != roleNone {
+			s, _, err := c.tokens.value(c.tokens.index(c.base+int(value.Location)), name)
+			role = c.add(s, err, name, refers)
+		}
+	}
+	c.want(want{kind: kind, role: role, maybe: true})
+	return resolved
+}
+
+func isSetConfig(n *pg.FuncCall) bool { return funcName(n) == "set_config" && len(n.Args) == 3 }
 
 // say reads an expression that names a role, and calls what stands in for it as. It reports whether nothing is left to read in it.
 func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
@@ -150,7 +218,7 @@ func serversName(n *pg.Node, f form) (name proto.Message, quoted bool) {
 			return name, true
 		}
 	case *pg.Node_TypeCast:
-		if typ := v.TypeCast.TypeName; len(typ.GetTypmods())+len(typ.GetArrayBounds()) == 0 && has(textTypes, lastName(typ.GetNames())) {
+		if toText(v.TypeCast) {
 			return serversName(v.TypeCast.Arg, f)
 		}
 	}
@@ -204,6 +272,12 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 	default:
 		c.visit(n.Arg, stretch{}, false)
 	}
+}
+
+// toText reports whether a cast makes a text of a name, and leaves it whole.
+func toText(n *pg.TypeCast) bool {
+	typ := n.TypeName
+	return len(typ.GetTypmods())+len(typ.GetArrayBounds()) == 0 && has(textTypes, lastName(typ.GetNames()))
 }
 
 func toRegrole(n *pg.TypeCast) bool {

@@ -6,6 +6,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // from reads an item of a FROM list.
@@ -17,16 +19,51 @@ func (c *catalogReader) from(m proto.Message) {
 	c.visit(m, stretch{}, false)
 }
 
-// rangeFunction reads a function in a FROM list: only its arguments, since a subquery in its own place would be an item
-// of another kind.
+// rangeFunction reads functions in a FROM list. What stands in for a call there is the column of a subselect.
 func (c *catalogReader) rangeFunction(n *pg.RangeFunction) {
 	for _, item := range n.Functions {
 		for _, f := range item.GetList().GetItems() {
-			if call := f.GetFuncCall(); call != nil {
-				c.children(call, nil)
+			switch called := f.GetFuncCall(); {
+			case called != nil && !isKnown(called):
+				c.function(called, stretch{})
+			case c.selected(n, f):
+				c.visit(f, stretch{}, false)
+			case called != nil:
+				c.setConfig(called)
+				c.children(called, nil)
 			}
 		}
 	}
+}
+
+// selected makes a function of a FROM list the column of a subselect. It does not if more than its value is asked for, or where it stands
+// is not known.
+func (c *catalogReader) selected(n *pg.RangeFunction, f *pg.Node) bool {
+	var where stretch
+	lead := "(SELECT "
+	if called := f.GetFuncCall(); called != nil {
+		if at, ok := c.written(called); ok {
+			where = at.whole
+		}
+		if !n.Lateral && len(called.Args) > 0 { // as functions are without the word
+			lead = "LATERAL " + lead
+		}
+	} else if word := f.GetSqlvalueFunction(); saysUser(word) {
+		where = c.token(word.Location)
+	}
+	if n.IsRowsfrom || n.Ordinality || n.Coldeflist != nil || where == (stretch{}) {
+		return false
+	}
+	name := columnName(f)
+	behind := ")"
+	if n.Alias == nil {
+		behind += " AS " + scope.QuoteIdent(name)
+	} else {
+		name = n.Alias.Aliasname
+	}
+	c.refer(reference{start: where.start, end: where.start, form: fixed, as: lead})
+	c.refer(reference{start: where.end, end: where.end, form: fixed, as: " AS " + scope.QuoteIdent(name) + behind})
+	return true
 }
 
 // rangeVar reads a table of a FROM list.

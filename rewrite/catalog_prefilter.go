@@ -38,6 +38,10 @@ func MayReadRoles(sql []byte) bool {
 				return true
 			}
 			settings = true
+		case is(word, "set_config"):
+			if !setsConstant(sql[end:]) {
+				return true
+			}
 		case among(catalogWords, word):
 			return true
 		case among(aclCatalogs, word):
@@ -65,6 +69,7 @@ var runs = []string{
 	"gpg", // getpgusername
 	"ypd", // typdefault
 	"xpl", // explain
+	"fig", // set_config
 }
 
 // firstOfPair and secondOfPair have a bit for each pair of letters in the runs. A letter's two cases differ by 0x20.
@@ -100,7 +105,7 @@ func hasRun(sql []byte, i int) bool {
 	switch letters(sql[i], sql[i+1], sql[i+2]) {
 	case 'p'<<16 | 'g'<<8 | underscore, 'u'<<16 | 's'<<8 | 'e', 'r'<<16 | 'o'<<8 | 'l', 'i'<<16 | 'v'<<8 | 'i', 'i'<<16 | 'v'<<8 | 's',
 		'i'<<16 | 'z'<<8 | 'a', 'n'<<16 | 'f'<<8 | 'o', 'a'<<16 | 'c'<<8 | 'l', 'p'<<16 | 'g'<<8 | 's', 'g'<<16 | 'p'<<8 | 'g', 'y'<<16 | 'p'<<8 | 'd',
-		'x'<<16 | 'p'<<8 | 'l':
+		'x'<<16 | 'p'<<8 | 'l', 'f'<<16 | 'i'<<8 | 'g':
 		return true
 	default:
 		return false
@@ -116,7 +121,7 @@ var catalogLength = func() [][256]bool {
 			note(w)
 		}
 	}
-	for _, w := range []string{"role", "authorization", "pgscope"} {
+	for _, w := range []string{"role", "authorization", "pgscope", "set_config"} {
 		note(w)
 	}
 	return t
@@ -132,6 +137,23 @@ func userKeyword(sql []byte, start, end int) bool {
 	}
 	return end == len(sql) || sql[end] != '\''
 }
+
+// setsConstant reports whether the setting that set_config sets is a plain constant, which is among the words if it is about roles: what
+// follows the word is ('name',
+func setsConstant(rest []byte) bool {
+	rest = bytes.TrimLeft(bytes.TrimPrefix(rest, []byte(`"`)), blanks)
+	if !bytes.HasPrefix(rest, []byte("(")) {
+		return false
+	}
+	rest = bytes.TrimLeft(rest[1:], blanks)
+	if !bytes.HasPrefix(rest, []byte("'")) {
+		return false
+	}
+	end := bytes.IndexAny(rest[1:], `'\`) + 1
+	return end > 0 && rest[end] == '\'' && bytes.HasPrefix(bytes.TrimLeft(rest[end+1:], blanks), []byte(","))
+}
+
+const blanks = " \t\n\r\f\v"
 
 // hasSettings reports whether a text may have SHOW in it, or call set_config or current_setting.
 func hasSettings(sql []byte) bool {

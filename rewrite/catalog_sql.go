@@ -128,6 +128,13 @@ const (
 	aclTextsSQL = `(CASE WHEN pg_catalog.strpos(pgscope_x.x, 'pgscope_') {=} 0 THEN {short}` +
 		` ELSE pg_catalog.regexp_replace(pg_catalog.regexp_replace({short}, {followed}, '', 'g'), {first}, {open}) END)::pg_catalog.text[]`
 
+	// maybeRoleSQL and maybeRoleFromSQL are set_config of a setting that may be about roles, before and behind its arguments.
+	maybeRoleSQL = `(SELECT CASE WHEN pgscope_y.r THEN {short} ELSE pgscope_y.x END AS {as} FROM (SELECT pgscope_r.r,` +
+		` pg_catalog.set_config(pgscope_x.s, CASE WHEN pgscope_r.r THEN {name} ELSE pgscope_x.x END, pgscope_x.b) AS x FROM (SELECT `
+	maybeRoleFromSQL = ` OFFSET 0) pgscope_x, LATERAL (SELECT {name} AS n) pgscope_n,` +
+		` LATERAL (SELECT pg_catalog.lower(pgscope_x.s) {=} ANY ({settings}::pg_catalog.text[]) AS r OFFSET 0) pgscope_r,` +
+		` LATERAL (SELECT CASE WHEN pgscope_r.r THEN {twin} END AS own OFFSET 0) pgscope_o OFFSET 0) pgscope_y)`
+
 	// hiddenSQL: {name} is a role of the cluster, but no name of the database.
 	hiddenSQL = `({reserved} OR ({shown}) IS NOT NULL OR {foreign})`
 )

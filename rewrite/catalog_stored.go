@@ -49,12 +49,21 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 	walk(stmt.ProtoReflect(), func(m proto.Message) {
 		switch n := m.(type) {
 		case *pg.FuncCall:
+			if takesNoSubquery(stmt) { // and so runs it
+				c.setConfig(n)
+			}
 			for i, f := range callOf(n).args {
 				seek(n.Args[i], f)
 			}
 		case *pg.TypeCast:
 			if toRegrole(n) {
 				seek(n.Arg, clusterRegrole)
+			}
+		case *pg.RangeFunction:
+			for _, f := range n.Functions {
+				if word := f.GetList().GetItems()[0].GetSqlvalueFunction(); word != nil && !c.selected(n, f.GetList().GetItems()[0]) {
+					sought = append(sought, word) // no expression may stand there
+				}
 			}
 		case *pg.SQLValueFunction:
 			if saysUser(n) && !slices.Contains(sought, m) {

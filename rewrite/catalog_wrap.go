@@ -28,6 +28,7 @@ const (
 	aclSet                         // x is a set of aclitems
 	quotedName                     // x is a role's name in the cluster: the same as an identifier
 	storedName                     // x is CURRENT_USER or its like, and kept by the server, or may be no subquery: its short name
+	maybeRole                      // x is the arguments of set_config, as columns s, x and b: its result, which is a role's name if s is one of those settings
 	definition                     // x is a text with what was kept so: as the client wrote it
 )
 
@@ -77,6 +78,10 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(pg_catalog.regexp_replace(", typeText + ", " + l.pattern + ", '')" + typeName + ")"
 	case definition:
 		return "(SELECT " + l.definition(argument) + from, " AS x) pgscope_x)"
+	case maybeRole:
+		name, result := l.lookup(clusterText)
+		return l.sql(maybeRoleSQL, "short", l.short("pgscope_y.x", typeText), "as", scope.QuoteIdent(as), "name", result),
+			l.sql(maybeRoleFromSQL, "name", name, "settings", scope.QuoteLiteral(scope.Array(settingRole, settingSession)), "twin", l.twin(argumentName))
 	case regroleText:
 		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
 		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name, ofFunctions) + "), " + argument + typeText + ")" +

@@ -27,19 +27,19 @@ func (m *mapping) missesActor() bool {
 	return needs && m.actor() == "" && m.mode == scope.Transparent && m.view.DB.Enrolled
 }
 
-// follow has the role act that the statement sets. A statement in a body may run or not.
-func (m *mapping) follow(a policy.Action) {
+// follow has the role act that the statement sets, or one that is not known where it may have set it or not.
+func (m *mapping) follow(a policy.Action, maybe bool) {
 	if a.Kind != policy.SetRole && a.Kind != policy.SetSessionAuth {
 		return
 	}
 	role := a.Role.Cluster
 	switch {
-	case m.body:
+	case maybe:
 		role = ""
 	case a.Role.Name == roleNone:
 		role = m.course.now.session
 	}
-	m.course.act(m.local && !m.body, a.Kind, role)
+	m.course.act(m.local && !maybe, a.Kind, role)
 	m.course.show(m.view, m.user)
 }
 

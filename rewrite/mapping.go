@@ -99,9 +99,12 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 	return nil
 }
 
-// bare reports whether the statement itself, without its bodies, means the same in every mode.
+// bare reports whether the statement itself, without its bodies, means the same in every mode, but for a role that it may set by a setting
+// whose name is computed: of such calls most set no role, and where the mode is not known they are left as they are.
 func (m *mapping) bare() bool {
-	return m.wants == nil && m.references == nil && m.users == nil && m.standard == nil && m.schemaOf.what == noExtra && m.allRoles == none
+	wants := slices.ContainsFunc(m.wants, func(w want) bool { return w.role.word != policy.UnknownRole })
+	looks := slices.ContainsFunc(m.references, func(r reference) bool { return r.form != maybeRole && r.form != fixed })
+	return !wants && !looks && m.users == nil && m.standard == nil && m.schemaOf.what == noExtra && m.allRoles == none
 }
 
 // resolve finds out what the names mean. The names after one that cannot be resolved are left as they are written.
@@ -379,8 +382,8 @@ func (m *mapping) effect() {
 		default: // a reference
 		}
 	}
-	for _, a := range m.actions {
-		m.follow(a)
+	for i, a := range m.actions {
+		m.follow(a, m.body || m.wants[i].maybe)
 	}
 }
 

@@ -112,6 +112,17 @@ func TestMayReadRoles(t *testing.T) {
 		{"SELECT current_setting('role')", true},
 		{"SELECT set_config('ROLE', 'x', true)", true},
 		{"SELECT set_config('pgscope.mode', 'off', true)", true},
+		{"SELECT pg_catalog.set_config('app.x', a || b, true), \"set_config\" ( 'app.y' , $1, true), reset_config($1)", false},
+		{"SELECT set_config($1, $2, true)", true},
+		{" SELECT set_config($1, $2, true)", true},
+		{"SELECT pg_catalog.\"set_config\"(\tname, setting, true)", true},
+		{"SELECT set_config('ro' || 'le', $1, true)", true},
+		{"SELECT set_config(E'r\\x6fle', $1, true)", true},
+		{"SELECT set_config('r\\x6fle', $1, true)", true},
+		{"SELECT set_config($$x$$, $1, true)", true},
+		{"SELECT set_config('x", true},
+		{"SELECT set_config", true},
+		{"SELECT set_config/**/('app.x', $1, true)", true}, // over-matches
 		{"SHOW session authorization", true},
 		{"SHOW role", true},
 	}

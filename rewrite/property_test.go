@@ -90,6 +90,10 @@ func blankRoles(m protoreflect.Message, o Options) {
 		for _, d := range options(n.Options, "owner") {
 			d.Arg = nil
 		}
+	case *pg.FuncCall:
+		if funcName(n) == "set_config" {
+			n.Args = nil
+		}
 	case *pg.VariableSetStmt:
 		if roleSetting(n.Name) || n.Name == settingPath {
 			n.Args = nil

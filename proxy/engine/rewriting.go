@@ -74,14 +74,26 @@ func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
 	h := e.held
 	r := h.known
 	if r != nil && r.result != nil {
-		if len(r.result.Actions) == 0 {
-			return r
+		var denied *scope.Error
+		asked := 0
+		for asked < len(r.result.Actions) && denied == nil {
+			denied = decide(r.result.Actions[asked])
+			asked++
 		}
-		denied := decide(r.result.Actions[0]) // of a SET ROLE, the only one
 		if denied == nil {
 			return r
 		}
-		decide = func(policy.Action) *scope.Error { return denied }
+		further := decide
+		decide = func(a policy.Action) *scope.Error {
+			switch asked--; {
+			case asked > 0:
+				return nil
+			case asked == 0:
+				return denied
+			default:
+				return further(a)
+			}
+		}
 		h.view = r.view.DB.View()
 		h.view.Created(r.claim.Role, scope.Own)
 	}

@@ -251,3 +251,68 @@ func TestHarden(t *testing.T) {
 		t.Error(list)
 	}
 }
+
+// TestSetConfigIsAsked: set_config of a role is asked about as SET ROLE is, however it is called. What the text does not tell holds for a rule that denies. And it
+// reaches no role of another database.
+func TestSetConfigIsAsked(t *testing.T) {
+	database(t, scoped(), "orders")
+	database(t, scoped(), "orders_eu")
+	rules := `
+rules:
+  - {name: not-q2, statement: [set role, set session authorization], role: q2, action: deny}
+  - {action: allow}`
+	e := start(t, scoped(), withPolicy(t, rules))
+	scoped().Psql(t, "postgres", "CREATE ROLE app LOGIN SUPERUSER")
+	for name, sql := range map[string]string{"orders": "CREATE ROLE q1; CREATE ROLE q2", "orders_eu": "CREATE ROLE vic"} {
+		if got := sqlstate(t, e.connect(t, name, "postgres").PgConn(), sql); got != "00000" {
+			t.Fatal(got)
+		}
+	}
+	const denied, fine, none, undefined = "42501", "00000", "22023", "42704"
+	allowed := start(t, scoped(), permissive(t))
+	for _, c := range []struct{ sql, want, permitted string }{
+		{"SET ROLE q2", denied, fine},
+		{"SELECT set_config('role', 'q2', false)", denied, fine},
+		{"SELECT pg_catalog.set_config('Session_Authorization'::text, CAST('q2' AS text), false)", denied, fine},
+		{"SELECT * FROM set_config('role', 'q2', false)", denied, fine},
+		{"SELECT set_config(setting_name => 'role', new_value => 'q2', is_local => false)", denied, ""},
+		{"DO $$ BEGIN PERFORM set_config('role', 'q2', false); END $$", denied, fine},
+		{"SELECT set_config('role', 'q1', false)", fine, fine},
+		{"SELECT set_config('role', 'none', false), set_config('app.x', lower('q2'), true)", fine, fine},
+		{"SELECT set_config('role', lower('Q1'), false)", denied, fine},
+		{"SELECT set_config('ro' || 'le', 'q1', false)", denied, fine},
+		{"SELECT set_config($$role$$, 'q2', false)", denied, fine},
+		{"SELECT * FROM (VALUES ('role')) v (s), set_config(s, 'q1', false)", denied, fine},
+		{"PREPARE p AS SELECT set_config($1, $2, false)", denied, fine},
+		{"COPY (SELECT set_config(lower('role'), 'q1', false)) TO STDOUT", denied, fine},
+		{"SELECT set_config(s, 'orders_eu_vic', false) FROM (VALUES ('role')) v (s)", denied, none},
+		{"SELECT set_config('role', 'orders_eu_vic', false)", fine, none},
+		{"SET pgscope.mode = explicit; SELECT set_config('role', 'orders_eu_vic', false)", undefined, undefined},
+		{"SET pgscope.mode = explicit; SELECT set_config('role', 'orders_q1', false)", fine, fine},
+	} {
+		if got := sqlstate(t, e.connect(t, "orders", "app").PgConn(), c.sql); got != c.want && c.want != fine || got == denied && c.want == fine {
+			t.Errorf("%s: %s, want %s", c.sql, got, c.want)
+		}
+		if got := sqlstate(t, allowed.connect(t, "orders", "app").PgConn(), c.sql); c.permitted != "" && got != c.permitted {
+			t.Errorf("%s, permitted: %s, want %s", c.sql, got, c.permitted)
+		}
+	}
+	// What a text became is remembered: the policy is asked about all of it, each time.
+	c := start(t, scoped(), withPolicy(t, `
+rules:
+  - {name: not-that, statement: set session authorization, action: deny}
+  - {action: allow}`)).connect(t, "orders", "app").PgConn()
+	for range 3 {
+		if got := sqlstate(t, c, "SELECT set_config('role', lower('Q1'), true), set_config('session_authorization', lower('Q1'), true)"); got != denied {
+			t.Errorf("%s, want %s", got, denied)
+		}
+	}
+	// The parameters of a driver.
+	for _, user := range []string{"q1", "none"} {
+		r := allowed.connect(t, "orders", "app").PgConn().ExecParams(t.Context(), "SELECT set_config($1, $2, $3)",
+			[][]byte{[]byte("role"), []byte(user), []byte("f")}, nil, nil, nil).Read()
+		if r.Err != nil || string(r.Rows[0][0]) != user {
+			t.Errorf("%s: %v", user, r.Err)
+		}
+	}
+}

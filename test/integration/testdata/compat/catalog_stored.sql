@@ -76,7 +76,7 @@ CREATE POLICY monitor ON docs USING (pg_has_role(current_user, 'pg_monitor', 'me
 CREATE POLICY reader ON docs FOR SELECT USING (has_table_privilege(user::text, 'notes', 'update') AND owner <> session_user);
 CREATE POLICY admin ON docs FOR UPDATE USING (pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = 'docs'::regclass), 'member'));
 GRANT SELECT, INSERT, UPDATE ON docs TO alice, bob, auditor;
-CREATE VIEW mine AS SELECT has_table_privilege(current_user, 'docs', 'select'), current_user::regrole::oid = to_regrole(user) AS same, pg_has_role("current_user"(), 'pg_monitor', 'usage') AS monitor;
+CREATE VIEW mine AS SELECT has_table_privilege(current_user, 'docs', 'select'), quote_ident(current_user)::regrole::oid = to_regrole(quote_ident(user)) AS same, pg_has_role("current_user"(), 'pg_monitor', 'usage') AS monitor;
 CREATE FUNCTION member(oid) RETURNS boolean LANGUAGE sql BEGIN ATOMIC SELECT pg_has_role(session_user, $1, 'member'); END;
 CREATE PROCEDURE say(boolean) LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''%'', $1; END';
 GRANT SELECT ON mine TO alice, bob, auditor;
