@@ -7,6 +7,20 @@ import (
 	"strings"
 )
 
+// Work is a statement that makes roles follow their database or schema, and which ones those are.
+type Work struct {
+	SQL   string // empty where there is nothing to do
+	Roles []Affected
+}
+
+// Affected is a role that goes, or gets another name on the server, with its database or schema.
+type Affected struct {
+	Name    Short // as texts call it
+	Cluster Cluster
+	To      Cluster // the new name; empty where it goes
+	Stays   string  // the message of the NOTICE that it could not be dropped
+}
+
 // Copy tells whether a database may serve as a template. One with roles may not: the copy's objects would belong to
 // them, and in the copy they are another database's.
 func (e *Estate) Copy(template string) *Error {
@@ -29,14 +43,14 @@ func (e *Estate) Copy(template string) *Error {
 
 // Rename returns the statement that makes the markers and roles of a database follow its new name, to be run in the
 // transaction that renames it; empty where there is nothing to do. A prefix that is not the database's name stays.
-func (e *Estate) Rename(database, to string) (sql string, err *Error) {
+func (e *Estate) Rename(database, to string) (Work, *Error) {
 	oid, ok := e.byName[database]
 	if !ok {
-		return "", nil
+		return Work{}, nil
 	}
 	markers, err := e.certain(oid)
 	if err != nil {
-		return "", err
+		return Work{}, err
 	}
 	var c carriage
 	for _, m := range markers {
@@ -47,18 +61,18 @@ func (e *Estate) Rename(database, to string) (sql string, err *Error) {
 		note.Database = to
 		if err := c.take(m, note); err != nil {
 			err.Hint = "Choose another name for the database, or rename the role first."
-			return "", err
+			return Work{}, err
 		}
 	}
-	return c.sql(renamesDatabase(database, to),
-		fmt.Sprintf(`With database "%s", its roles get new names: "%s..." becomes "%s...".`, database, database+Separator, to+Separator)), nil
+	return Work{c.sql(renamesDatabase(database, to),
+		fmt.Sprintf(`With database "%s", its roles get new names: "%s..." becomes "%s...".`, database, database+Separator, to+Separator)), c.roles}, nil
 }
 
 // RenameSchema is Rename for a schema of the database that the answering session is in.
-func (e *Estate) RenameSchema(schema, to string) (sql string, err *Error) {
+func (e *Estate) RenameSchema(schema, to string) (Work, *Error) {
 	markers, err := e.certain(e.current)
 	if err != nil {
-		return "", err
+		return Work{}, err
 	}
 	var c carriage
 	for _, m := range markers {
@@ -69,10 +83,10 @@ func (e *Estate) RenameSchema(schema, to string) (sql string, err *Error) {
 		note.OID, note.Schema, note.SchemaOID = e.current, to, m.schema.oid
 		if err := c.take(m, note); err != nil {
 			err.Hint = "Choose another name for the schema, or rename the role first."
-			return "", err
+			return Work{}, err
 		}
 	}
-	return c.sql(renamesSchema(schema, to), fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), nil
+	return Work{c.sql(renamesSchema(schema, to), fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), c.roles}, nil
 }
 
 // renamesDatabase is a condition: the server would rename the database (RenameDatabase, src/backend/commands/dbcommands.c). Where it
@@ -110,22 +124,22 @@ func (e *Estate) certain(database uint32) ([]*marker, *Error) {
 
 // Dropped returns the statements that drop the markers and roles of databases that are gone, each role that can be
 // dropped, and tell of the others by NOTICE.
-func (e *Estate) Dropped() []string { return e.dropDatabases(false) }
+func (e *Estate) Dropped() []Work { return e.dropDatabases(false) }
 
 // DroppedSchemas returns the statements that do the same for schemas of the database that the answering session is in.
-func (e *Estate) DroppedSchemas() (list []string) {
+func (e *Estate) DroppedSchemas() (list []Work) {
 	for _, m := range e.markers {
 		oid, found, certain := e.database(m)
 		if !m.ofSchema() || !found || oid != e.current || !certain || m.schema.oid != 0 {
 			continue
 		}
 		what := fmt.Sprintf(`the dropped schema "%s"`, m.note.Schema)
-		list = append(list, dropSQL([]*marker{m}, what, false))
+		list = append(list, drop([]*marker{m}, what, false))
 	}
 	return list
 }
 
-func (e *Estate) dropDatabases(tell bool) (list []string) {
+func (e *Estate) dropDatabases(tell bool) (list []Work) {
 	gone := make(map[uint32][]*marker)
 	var order []uint32
 	for _, m := range e.markers {
@@ -142,7 +156,7 @@ func (e *Estate) dropDatabases(tell bool) (list []string) {
 	for _, oid := range order {
 		markers := gone[oid]
 		slices.SortStableFunc(markers, func(a, b *marker) int { return -cmp.Compare(a.note.Schema, b.note.Schema) })
-		list = append(list, dropSQL(markers, fmt.Sprintf(`the dropped database "%s"`, markers[0].note.Database), tell))
+		list = append(list, drop(markers, fmt.Sprintf(`the dropped database "%s"`, markers[0].note.Database), tell))
 	}
 	return list
 }
@@ -173,8 +187,9 @@ func (e *Estate) Sweep() (statements, warnings []string) {
 			statements = append(statements, sql)
 		}
 	}
-	statements = append(statements, e.dropDatabases(true)...)
-	statements = append(statements, e.DroppedSchemas()...)
+	for _, w := range append(e.dropDatabases(true), e.DroppedSchemas()...) {
+		statements = append(statements, w.SQL)
+	}
 	return statements, append(warnings, e.strangers()...)
 }
 
@@ -257,6 +272,7 @@ func contradiction(m *marker, database string) string {
 // carriage collects the new names of markers and roles.
 type carriage struct {
 	moves    []move
+	roles    []Affected // those of the moves that are no markers
 	comments []string
 }
 
@@ -291,6 +307,7 @@ func (c *carriage) take(m *marker, note markerComment) *Error {
 			return err
 		}
 		c.moves = append(c.moves, move{role, to})
+		c.roles = append(c.roles, Affected{Name: m.short(role), Cluster: role, To: to})
 	}
 	return nil
 }
@@ -409,14 +426,14 @@ const dropMarker = `  IF NOT EXISTS (
   END IF;
 `
 
-// dropSQL returns the statement that drops markers, the innermost first, and their roles. what is what they belonged to.
-func dropSQL(markers []*marker, what string, tell bool) string {
+// drop returns what drops markers, the innermost first, and their roles. what is what they belonged to.
+func drop(markers []*marker, what string, tell bool) (w Work) {
 	var names, labels []string
 	var last strings.Builder
 	for _, m := range markers {
 		for _, role := range m.roles() {
-			names = append(names, role.Literal())
-			labels = append(labels, QuoteLiteral(fmt.Sprintf(`role "%s" of %s could not be dropped`, m.short(role), what)))
+			r := Affected{Name: m.short(role), Cluster: role, Stays: fmt.Sprintf(`role "%s" of %s could not be dropped`, m.short(role), what)}
+			names, labels, w.Roles = append(names, role.Literal()), append(labels, QuoteLiteral(r.Stays)), append(w.Roles, r)
 		}
 		told := ""
 		if tell && !m.ofSchema() {
@@ -425,7 +442,8 @@ func dropSQL(markers []*marker, what string, tell bool) string {
 		fmt.Fprintf(&last, dropMarker, m.name.Literal(), QuoteLiteral(m.note.rolePrefix()+Separator), m.name.Ident(), told,
 			QuoteLiteral("the marker of "+what+" could not be dropped"))
 	}
-	return doSQL(fmt.Sprintf(dropBody, textArray(names), textArray(labels), len(names), last.String()))
+	w.SQL = doSQL(fmt.Sprintf(dropBody, textArray(names), textArray(labels), len(names), last.String()))
+	return w
 }
 
 // textArray is an array of expressions.

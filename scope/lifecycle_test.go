@@ -126,7 +126,8 @@ func TestRename(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			sql, err := cluster(t, "work", map[string]string{"orders": "1", "other": "2", "work": "3"}, tt.markers...).Rename(tt.from, tt.to)
+			work, err := cluster(t, "work", map[string]string{"orders": "1", "other": "2", "work": "3"}, tt.markers...).Rename(tt.from, tt.to)
+			sql := work.SQL
 			switch {
 			case tt.code != "":
 				if err == nil || err.Code != tt.code || sql != "" {
@@ -186,7 +187,8 @@ func TestSchemas(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			e := cluster(t, "orders", map[string]string{"orders": "1", "other": "2"}, tt.markers...)
-			sql, err := e.RenameSchema("sales", "shop")
+			work, err := e.RenameSchema("sales", "shop")
+			sql := work.SQL
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -198,7 +200,7 @@ func TestSchemas(t *testing.T) {
 			if diff := cmp.Diff(tt.renamed, got); diff != "" {
 				t.Errorf("renamed (-want +got):\n%s", diff)
 			}
-			if dropped := strings.ReplaceAll(strings.Join(e.DroppedSchemas(), ""), "''", "'"); tt.dropped == "" && dropped != "" || !strings.Contains(dropped, tt.dropped) {
+			if dropped := strings.ReplaceAll(strings.Join(texts(e.DroppedSchemas()), ""), "''", "'"); tt.dropped == "" && dropped != "" || !strings.Contains(dropped, tt.dropped) {
 				t.Errorf("dropped %s", dropped)
 			}
 		})
@@ -302,11 +304,11 @@ func TestHostileSession(t *testing.T) {
 		"SET plpgsql.extra_errors = 'all'", "SET quote_all_identifiers = on")
 
 	const renamed = `\n"'x`
-	sql, err := survey(t, conn, scope.Survey{Database: name}).Rename(name, renamed)
+	work, err := survey(t, conn, scope.Survey{Database: name}).Rename(name, renamed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, conn, sql, "ALTER DATABASE "+scope.QuoteIdent(name)+" RENAME TO "+scope.QuoteIdent(renamed))
+	run(t, conn, work.SQL, "ALTER DATABASE "+scope.QuoteIdent(name)+" RENAME TO "+scope.QuoteIdent(renamed))
 	e := survey(t, conn, scope.Survey{Database: renamed})
 	want := []scope.Listed{{Database: renamed, Name: `a"'\b`, Cluster: renamed + `_a"'\b`, Attributes: []string{}}}
 	if diff := cmp.Diff(want, e.Roles(), cmpopts.EquateEmpty()); diff != "" {
@@ -319,10 +321,17 @@ func TestHostileSession(t *testing.T) {
 		t.Errorf("roles of another database: %v", got)
 	}
 	run(t, conn, "DROP DATABASE "+scope.QuoteIdent(renamed))
-	run(t, conn, survey(t, conn, scope.Survey{OID: db.OID}).Dropped()...)
+	run(t, conn, texts(survey(t, conn, scope.Survey{OID: db.OID}).Dropped())...)
 	if got := c.Psql(t, "postgres", "SELECT rolname FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)'"); got != "bystander\n" {
 		t.Errorf("roles left: %q", got)
 	}
+}
+
+func texts(list []scope.Work) (statements []string) {
+	for _, w := range list {
+		statements = append(statements, w.SQL)
+	}
+	return statements
 }
 
 func run(t *testing.T, conn *pgconn.PgConn, statements ...string) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -12,18 +13,20 @@ import (
 // consequences are what the proxy does around a statement that drops, renames or copies a scope as a whole. They belong to
 // the message that runs it: Query, or Execute.
 type consequences struct {
-	foreword string    // what runs before it in its transaction: all or nothing
-	preceded bool      // the foreword stands in the text of the Query itself, and is not answered yet
-	claims   bool      // it sets a role if a claim is true: see claim.go
-	cleanups []cleanup // what is looked after when it has succeeded
-	forget   []string  // the databases that are not what they were
+	foreword string           // what runs before it in its transaction: all or nothing
+	carried  []scope.Affected // the roles that it renames
+	preceded bool             // the foreword stands in the text of the Query itself, and is not answered yet
+	claims   bool             // it sets a role if a claim is true: see claim.go
+	cleanups []cleanup        // what is looked after when it has succeeded
+	forget   []string         // the databases that are not what they were
 }
 
 // cleanup looks for markers whose database or schema is gone, and drops them and their roles. It goes by what it
 // finds: where the statement was undone, nothing is gone.
 type cleanup struct {
 	survey  scope.Survey
-	schemas bool // of the session's database; else the database
+	schemas bool   // of the session's database; else the database
+	written string // the client's text, for the record
 }
 
 func (c consequences) follows() bool { return c.foreword != "" || c.cleanups != nil || c.forget != nil }
@@ -74,20 +77,20 @@ func (h *held) follow(t *text) {
 		var err *scope.Error
 		switch {
 		case c.Kind == rewrite.DropSchema && h.view.DB.Enrolled:
-			t.cleanUp(cleanup{scope.Survey{Database: h.view.DB.Name}, true})
+			t.cleanUp(cleanup{scope.Survey{Database: h.view.DB.Name}, true, t.client})
 		case estate == nil:
 		case c.Kind == rewrite.DropDatabase:
 			t.forget = append(t.forget, c.Name)
 			if db, enrolled := estate.Database(c.Name); enrolled {
-				t.cleanUp(cleanup{scope.Survey{Database: c.Name, OID: db.OID}, false}) // a marker may have but one of them right
+				t.cleanUp(cleanup{scope.Survey{Database: c.Name, OID: db.OID}, false, t.client}) // a marker may have but one of them right
 			}
 		case c.Kind == rewrite.CopyDatabase:
 			err = estate.Copy(c.Name)
 		case c.Kind == rewrite.RenameDatabase:
 			t.forget = append(t.forget, c.Name, c.To)
-			err = t.rename(c, func() (string, *scope.Error) { return estate.Rename(c.Name, c.To) })
+			err = t.rename(c, estate.Rename)
 		case c.Kind == rewrite.RenameSchema:
-			err = t.rename(c, func() (string, *scope.Error) { return estate.RenameSchema(c.Name, c.To) })
+			err = t.rename(c, estate.RenameSchema)
 		}
 		if err != nil {
 			h.analysis.Refuse(t.result, c, *err)
@@ -113,17 +116,17 @@ func (c *consequences) cleanUp(what cleanup) {
 }
 
 // rename makes the roles of a scope that gets another name follow it.
-func (c *consequences) rename(change rewrite.Change, foreword func() (string, *scope.Error)) (err *scope.Error) {
-	c.foreword, err = foreword()
-	if err == nil && c.foreword != "" && !change.Alone {
+func (c *consequences) rename(change rewrite.Change, foreword func(name, to string) (scope.Work, *scope.Error)) *scope.Error {
+	work, err := foreword(change.Name, change.To)
+	if err == nil && work.SQL != "" && !change.Alone {
 		err = &scope.Error{
 			Code:    scope.CodeFeatureNotSupported,
 			Message: fmt.Sprintf(`"%s", which has roles of its own, cannot be renamed by one of several statements in a string`, change.Name),
 			Hint:    "Send the statement by itself. It may stand in a transaction.",
 		}
 	}
-	if err != nil {
-		c.foreword = ""
+	if err == nil {
+		c.foreword, c.carried = work.SQL, work.Roles
 	}
 	return err
 }
@@ -159,10 +162,12 @@ func runs(awaits awaited) bool { return awaits == readyQuery || awaits == execut
 // ReadyForQuery; that one is withheld, and in its place goes the one that ends the last question. There is one from when a
 // statement was sent that may leave something to do.
 type aftermath struct {
-	due       []cleanup // it has been executed
-	todo      []string  // what the survey of the one before due[0] told to do
-	surveying bool      // the question is a survey
-	ready     bool      // the next question can be put
+	due       []cleanup    // it has been executed
+	todo      []scope.Work // what the survey of the one before due[0] told to do; while the question is none, todo[0] is what it does
+	written   string       // the text that they are done for
+	said      []string     // what the server has told of todo[0]
+	surveying bool         // the question is a survey
+	ready     bool         // the next question can be put
 }
 
 // cleaningUp reports whether the client must wait for an aftermath.
@@ -187,6 +192,7 @@ func (e *Engine) completed() bool {
 			e.aftermath.due = append(e.aftermath.due, c)
 		}
 	}
+	e.followed(t.client, t.foreword, policy.RenameRole, t.carried)
 	for _, database := range t.forget {
 		e.cfg.Host.Forget(database)
 	}
@@ -216,16 +222,44 @@ func (e *Engine) askAftermath(out *Out) {
 		e.put(sql, params, !e.pending.unsynced, out)
 		return
 	}
-	e.tell(a.todo[0], !e.pending.unsynced, out)
-	a.todo = a.todo[1:]
+	a.said = nil
+	e.tell(a.todo[0].SQL, !e.pending.unsynced, out)
+}
+
+// followed keeps a record of what the proxy has done to roles in consequence of the client's text.
+func (e *Engine) followed(client, sent string, kind policy.Kind, roles []scope.Affected) {
+	if len(roles) == 0 {
+		return
+	}
+	st := Statement{Came: e.now(), Decided: e.now()}
+	if e.cfg.Recorded {
+		st.Written, st.Sent = rewrite.Redact(client, e.options), sent
+	}
+	for _, r := range roles {
+		st.Wants = append(st.Wants, Want{Action: policy.Action{
+			Kind: kind, Role: policy.Role{Name: r.Name, Cluster: r.Cluster, Home: scope.Own},
+			Grantee: policy.Role{Name: scope.Short(r.To), Cluster: r.To},
+		}})
+	}
+	e.done(&trail{statements: []Statement{st}}, Succeeded)
+}
+
+// left are the roles that the server did not tell of that they stay.
+func (a *aftermath) left() []scope.Affected {
+	return slices.DeleteFunc(slices.Clone(a.todo[0].Roles), func(r scope.Affected) bool { return slices.Contains(a.said, r.Stays) })
 }
 
 // answerAftermath takes the whole answer to a question of an aftermath, and tells whether that was the last.
 func (e *Engine) answerAftermath() (last bool, err error) {
 	a, q := e.aftermath, e.question
-	if a.surveying {
+	if !a.surveying {
+		if q.failure == nil {
+			e.followed(a.written, a.todo[0].SQL, policy.DropRole, a.left())
+		}
+		a.todo = a.todo[1:]
+	} else {
 		c := a.due[0]
-		a.due = a.due[1:]
+		a.due, a.written = a.due[1:], c.written
 		if q.failure == nil {
 			estate, err := c.survey.Answer(q.rows)
 			if err != nil {

@@ -350,12 +350,12 @@ func (e *Engine) rewrite(out *Out) {
 		client: h.written, result: result, names: mapped.names, rows: h.lookAt(),
 		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
 	}
-	if t.trail != nil && !e.room() {
+	e.kept = e.kept || h.analysis.Results().Kept
+	h.follow(t)
+	if (t.trail != nil || t.carried != nil || t.cleanups != nil) && !e.room() {
 		e.refuse(h.statement, &rewrite.Error{Error: unrecorded}, out)
 		return
 	}
-	e.kept = e.kept || h.analysis.Results().Kept
-	h.follow(t)
 	e.vacate(h.analysis.Changes())
 	if t.foreword != "" && h.typ == wire.Query {
 		if err := h.analysis.Precede(result, t.foreword); err != nil {

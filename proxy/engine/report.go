@@ -130,6 +130,9 @@ func (e *Engine) say(frame []byte, out *Out) error {
 	}
 	severity := get(list, 'V')
 	e.fatal = e.fatal || typ == wire.ErrorResponse && severity != "ERROR"
+	if message, ok := e.options.Charset().Decode(get(list, 'M'), nil); ok && e.aftermath != nil {
+		e.aftermath.said = append(e.aftermath.said, message)
+	}
 	list, _ = e.localize(list, nil)
 	list = plain(list)
 	if typ == wire.ErrorResponse && severity == "ERROR" && e.cleaningUp() && e.status == wire.TxIdle {

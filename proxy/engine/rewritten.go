@@ -43,7 +43,7 @@ func (t *text) size() (n int) {
 	if t == nil {
 		return 0
 	}
-	n = len(t.client)
+	n = len(t.client) + len(t.foreword)
 	if t.result != nil {
 		n += len(t.result.SQL)
 	}

@@ -136,6 +136,64 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// TestAuditOfWhatFollows: roles that are renamed or dropped with their schema or database are in the record, by name.
+func TestAuditOfWhatFollows(t *testing.T) {
+	database(t, scoped(), "orders")
+	e, records := audited(t, withPolicy(t, "rules: [{statement: [drop role, rename role], action: deny}, {action: allow}]"))
+	for _, text := range []struct{ database, sql string }{
+		{"orders", "CREATE SCHEMA s"},
+		{"orders", "CREATE ROLE s.k"},
+		{"orders", "CREATE ROLE app"},
+		{"orders", "CREATE ROLE stays"},
+		{"orders", "ALTER SCHEMA s RENAME TO s2"},
+		{"orders", "BEGIN; DROP SCHEMA s2"},
+		{"orders", "DROP SCHEMA IF EXISTS nosuch"},
+		{"postgres", "ALTER DATABASE orders RENAME TO store"},
+		{"postgres", "ALTER DATABASE store RENAME TO orders"},
+	} {
+		c := e.connect(t, text.database, "postgres")
+		if _, err := c.Exec(t.Context(), text.sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Errorf("%s: %v", text.sql, err)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	scoped().Psql(t, "postgres", "CREATE TABLE kept (a int); ALTER TABLE kept OWNER TO orders_stays")
+	c := e.connect(t, "postgres", "postgres")
+	if _, err := c.Exec(t.Context(), "DROP DATABASE orders", pgx.QueryExecModeExec); err != nil {
+		t.Error(err)
+	}
+	var got []string
+	for _, r := range records() {
+		if strings.HasPrefix(r.Statement, "CREATE") {
+			continue
+		}
+		var what []string
+		for _, a := range r.Actions {
+			what = append(what, fmt.Sprint(a.Kind, " ", a.Role, " ", a.Cluster, " ", a.Grantee, a.Decision))
+		}
+		slices.Sort(what)
+		got = append(got, fmt.Sprintf("%s %s %s: %s: %s", r.Database, r.Decision, r.Result, r.Statement, strings.Join(what, ", ")))
+		if !strings.HasPrefix(r.Sent, "DO LANGUAGE plpgsql ") {
+			t.Errorf("sent %q", r.Sent)
+		}
+	}
+	want := []string{
+		"orders allow 00000: ALTER SCHEMA s RENAME TO s2: rename role s.k orders_s_k orders_s2_k",
+		"orders allow 00000: BEGIN; DROP SCHEMA s2: drop role s2.k orders_s2_k ",
+		"postgres allow 00000: ALTER DATABASE orders RENAME TO store: rename role app orders_app store_app, " +
+			"rename role s2.k orders_s2_k store_s2_k, rename role stays orders_stays store_stays",
+		"postgres allow 00000: ALTER DATABASE store RENAME TO orders: rename role app store_app orders_app, " +
+			"rename role s2.k store_s2_k orders_s2_k, rename role stays store_stays orders_stays",
+		"postgres allow 00000: DROP DATABASE orders: drop role app orders_app , drop role s2.k orders_s2_k ",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("records (-want +got)\n%s", diff)
+	}
+	scoped().Psql(t, "postgres", "DROP TABLE kept")
+}
+
 // TestAuditOfPlainLogins: who comes without TLS where it is required is in the record.
 func TestAuditOfPlainLogins(t *testing.T) {
 	certified := pgtest.Start(t, pgtest.Options{TLS: true})
