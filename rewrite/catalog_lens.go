@@ -129,8 +129,6 @@ func (l lens) value(key string, pairs []string) string {
 		return "{}"
 	case "open":
 		return "'{'"
-	case "openRole":
-		return "'{role='"
 	}
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i] == key {

@@ -92,11 +92,7 @@ func (l lens) column(kind column, ref string) string {
 		return "CASE WHEN " + ref + " IS NULL THEN NULL ELSE ARRAY(SELECT " + l.rows("pgscope_u.n", typeName) +
 			" FROM ROWS FROM (pg_catalog.unnest(" + ref + ")) WITH ORDINALITY pgscope_u (n, i) ORDER BY pgscope_u.i) END"
 	case settingsColumn:
-		if l.spells() {
-			return l.sql(settingsTextSQL, "settings", ref, "opened", l.behind("{role="), "next", l.behind(",role="), "quoted", l.behind(`"role=`))
-		}
-		role := l.sql(settingRoleSQL, "settings", ref)
-		return l.sql(settingsSQL, "settings", ref, "role", role, "short", l.short(role, typeText))
+		return l.settings(ref)
 	case definitionColumn:
 		return l.definition(ref)
 	case characterColumn:
@@ -104,6 +100,26 @@ func (l lens) column(kind column, ref string) string {
 	default:
 		return ""
 	}
+}
+
+// settings returns the expression for a list of settings, some of which are roles.
+func (l lens) settings(list string) string {
+	shown := list
+	if l.spells() {
+		shown += typeText
+	}
+	for _, s := range []string{settingRole + "=", settingSession + "="} {
+		if l.spells() {
+			shown = l.sql(settingTextSQL, "settings", shown, "setting", s, "opened", l.behind("{"+s), "next", l.behind(","+s), "quoted", l.behind(`"`+s))
+			continue
+		}
+		role := l.sql(settingRoleSQL, "settings", list, "setting", s)
+		shown = l.sql(settingSQL, "settings", shown, "setting", s, "role", role, "short", l.short(role, typeText))
+	}
+	if l.spells() {
+		shown += "::pg_catalog.text[]"
+	}
+	return shown
 }
 
 // cutSchema splits the key of a relation.

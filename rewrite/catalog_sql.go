@@ -98,16 +98,16 @@ const (
 
 	reservedSQL = `pg_catalog.starts_with({name}::pg_catalog.text, 'pgscope_')`
 
-	// settingsTextSQL does that in the text of the array.
-	settingsTextSQL = `pg_catalog.replace(pg_catalog.replace(pg_catalog.replace({settings}::pg_catalog.text, {opened}, {openRole}),` +
-		` {next}, ',role='), {quoted}, '"role=')::pg_catalog.text[]`
+	// settingTextSQL does that in the text of the array.
+	settingTextSQL = `pg_catalog.replace(pg_catalog.replace(pg_catalog.replace({settings}, {opened}, {open} {||} '{setting}'),` +
+		` {next}, ',{setting}'), {quoted}, '"{setting}')`
 
 	// shadowedSQL: the role, which is none of the database's, has the name of one.
 	shadowedSQL = `NOT (pg_catalog.starts_with({name}::pg_catalog.text, {lead}){andIsOwn}) AND {namesakeIsOwn}`
 
-	// settingsSQL has the short name for that of the role that is one of {settings}, if one is.
-	settingsSQL    = `pg_catalog.array_replace({settings}, 'role=' {||} {role}, 'role=' {||} {short})`
-	settingRoleSQL = `pg_catalog.substring(pg_catalog.array_to_string({settings}, E'\x01'), E'(?:^|\\x01)role=([^\\x01]*)')`
+	// settingSQL has the short name for that of the role which the {setting} among {settings} is, if it is there.
+	settingSQL     = `pg_catalog.array_replace({settings}, '{setting}' {||} {role}, '{setting}' {||} {short})`
+	settingRoleSQL = `pg_catalog.substring(pg_catalog.array_to_string({settings}, E'\x01'), E'(?:^|\\x01){setting}([^\\x01]*)')`
 
 	// aclShownSQL has the short names of {names} as an access list has them, by the names as it has them. putid (acl.c)
 	// quotes them; which letters beyond ASCII want quotes depends on the server, so the longer name's quotes tell.

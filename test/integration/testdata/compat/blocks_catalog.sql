@@ -20,6 +20,8 @@ RESET ROLE;
 SET ROLE reader;
 DO $$ BEGIN EXECUTE format('SELECT %L::regrole', current_user); END $$;
 RESET ROLE;
+DO $$ DECLARE r record; same bool; BEGIN FOR r IN SELECT oid, rolname FROM pg_roles WHERE oid IN ('reader'::regrole, current_user::regrole) ORDER BY 1 LOOP
+  EXECUTE format('SELECT quote_ident(%L)::regrole = %L::oid', pg_get_userbyid(r.oid), r.oid) INTO same; RAISE NOTICE '% %', r.rolname, same; END LOOP; END $$;
 DO $$ BEGIN EXECUTE 'CREATE TABLE u (who name DEFAULT current_user)'; END $$;
 \d u
 DO $$ BEGIN IF to_regrole('nobody') IS NULL THEN RAISE NOTICE 'none'; END IF; END $$;

@@ -7,6 +7,7 @@ GRANT pg_monitor TO reader;
 ALTER ROLE writer SET work_mem = '2MB';
 ALTER ROLE writer SET role = reader;
 ALTER ROLE reader IN DATABASE orders SET role = 'reader';
+ALTER ROLE writer IN DATABASE orders SET session_authorization = 'reader';
 CREATE SCHEMA s AUTHORIZATION writer;
 GRANT USAGE ON SCHEMA s TO reader, "We""ird Näme";
 CREATE TABLE t (a int PRIMARY KEY, b text);

@@ -6,6 +6,8 @@ GRANT pg_monitor TO reader;
 ALTER ROLE writer SET work_mem = '2MB';
 ALTER ROLE writer SET role = reader;
 ALTER ROLE writer IN DATABASE orders SET role = 'reader';
+ALTER ROLE "We""ird Näme" SET session_authorization = 'reader';
+ALTER ROLE reader IN DATABASE orders SET session_authorization = 'writer';
 CREATE TABLE t (a int, b text);
 ALTER TABLE t OWNER TO writer;
 CREATE VIEW v AS SELECT 1 AS one;
