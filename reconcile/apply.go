@@ -100,7 +100,7 @@ func (a *applier) transaction(ctx context.Context, conn *pgconn.PgConn, changes 
 		timeout = defaultLockTimeout
 	}
 	made, undo := a.report.Made, a.report.Undo
-	begin := "BEGIN; SET LOCAL lock_timeout TO " + scope.QuoteLiteral(strconv.FormatInt(timeout.Milliseconds(), 10)) + "; SET LOCAL search_path TO ''"
+	begin := "BEGIN; SET LOCAL lock_timeout TO " + scope.QuoteLiteral(strconv.FormatInt(timeout.Milliseconds(), 10)) + "; SET LOCAL search_path TO ''; SAVEPOINT change"
 	if err := run(ctx, conn, begin); err != nil {
 		return err
 	}
@@ -132,7 +132,8 @@ func (a *applier) leave(err error) error {
 	return nil
 }
 
-// within makes one change in a transaction, in one round trip. Where another session was in its way, the change is tried again at once: that
+// within makes one change in a transaction, in one round trip: the savepoint that it goes back to stands already, as one that is set in the
+// same text would not be there where the text does not parse. Where another session was in its way, the change is tried again at once: that
 // session has ended its transaction by then, and what the others of this one have done stays. A partial run goes on without the
 // changes that the server refuses.
 func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, c Change) error {
@@ -141,13 +142,13 @@ func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, c Change) err
 		return a.leave(err)
 	}
 	for attempt := 1; ; attempt++ {
-		err := run(ctx, conn, "SAVEPOINT change; "+sql+"; RELEASE change")
+		err := run(ctx, conn, sql+"; RELEASE change; SAVEPOINT change")
 		if err == nil {
 			a.made(c)
 			return nil
 		}
 		err = &ChangeError{c, err}
-		if back := run(ctx, conn, "ROLLBACK TO change; RELEASE change"); back != nil {
+		if back := run(ctx, conn, "ROLLBACK TO change"); back != nil {
 			return errors.Join(err, back)
 		}
 		if !crossed(err) || attempt == attempts {

@@ -39,6 +39,22 @@ func TestPartial(t *testing.T) {
 	}
 }
 
+// A statement that does not even parse takes nothing along.
+func TestPartialUnparsed(t *testing.T) {
+	b := newBench(t, "rec_unparsed")
+	o := b.options(b.manifest(`roles: [{name: bad}, {name: good}]`))
+	o.Desired.Roles[0].Settings = []access.Setting{{Name: "", Value: "1"}}
+	o.Desired.Roles[1].Settings = []access.Setting{{Name: "work_mem", Value: "1MB"}}
+	o.Partial = true
+	var refused *ChangeError
+	if _, err := Run(t.Context(), o); !errors.As(err, &refused) || !strings.Contains(err.Error(), "42601") {
+		t.Errorf("%v", err)
+	}
+	if got := b.sql(`SELECT rolconfig FROM pg_roles WHERE rolname IN ('rec_unparsed_good', 'rec_unparsed_bad') ORDER BY rolname DESC`); got != "{work_mem=1MB}\n\n" {
+		t.Errorf("made: %q", got)
+	}
+}
+
 // A role whose retirement something is in the way of stays as it is, with its sessions and its login: what the manifest does not allow is no
 // less forbidden where the rest is done.
 func TestPartialRetirement(t *testing.T) {
