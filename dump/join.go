@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -14,7 +15,7 @@ import (
 //
 // Two things in pg_dump's text have to give way. A schema that has roles is there already when its turn comes: it is made
 // only if it is not. And --create gives the database to its owner before anything is in it: that comes after the roles,
-// the owner may be one of them.
+// the owner may be one of them. A database that every cluster has is not made.
 func Join(w io.Writer, roles *Roles, dump io.Reader, create bool) error {
 	if !create {
 		if err := roles.write(w, true); err != nil {
@@ -44,6 +45,9 @@ func Join(w io.Writer, roles *Roles, dump io.Reader, create bool) error {
 	}
 }
 
+// everywhere are the databases that initdb makes, and people connect to. pg_dumpall does not make them either.
+var everywhere = []string{"postgres", "template1"}
+
 // joiner reads the beginning of pg_dump's text, line by line: databases and schemas come before all other objects.
 type joiner struct {
 	w       *bufio.Writer
@@ -61,6 +65,8 @@ func (j *joiner) looking() bool { return j.waiting || !j.ended && len(j.schemas)
 func (j *joiner) line(line []byte) []byte {
 	text := string(line)
 	switch {
+	case j.waiting && slices.Contains(everywhere, j.roles.Database) && strings.HasPrefix(text, "CREATE DATABASE "):
+		return nil
 	case j.waiting && strings.HasPrefix(text, "ALTER DATABASE ") && strings.Contains(text, " OWNER TO "):
 		j.owner = []byte(text)
 		return nil

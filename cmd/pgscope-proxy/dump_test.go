@@ -113,6 +113,7 @@ func TestDump(t *testing.T) {
 		ALTER ROLE alice SET work_mem = '5MB'`)
 	restore(t, first, "orders", estate)
 	restore(t, first, "Odd 'base'", estate)
+	restore(t, first, "postgres", `CREATE ROLE clerk; COMMENT ON ROLE clerk IS 'of a database that is there already'`)
 
 	major, restrict := pgDump(t)
 	args := func(c *pgtest.Cluster, database string, more ...string) []string {
