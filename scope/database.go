@@ -163,7 +163,7 @@ func (d Database) Administrable(role Cluster) *Error {
 }
 
 func (m markerComment) administrable(role Cluster) *Error {
-	if markerRole(role) || !strings.HasPrefix(string(role), m.rolePrefix()+Separator) {
+	if !m.carries(role) {
 		return nil
 	}
 	return &Error{
@@ -171,6 +171,11 @@ func (m markerComment) administrable(role Cluster) *Error {
 		Message: `role "` + string(role) + m.mistaken(),
 		Hint:    "Use another name.",
 	}
+}
+
+// carries reports whether a role's name begins as those of the scope do.
+func (m markerComment) carries(role Cluster) bool {
+	return !markerRole(role) && strings.HasPrefix(string(role), m.rolePrefix()+Separator)
 }
 
 // mistaken is the end of a message about an administrator who would be taken for a role of the scope.

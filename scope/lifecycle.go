@@ -295,7 +295,7 @@ func (c *carriage) take(m *marker, note markerComment) *Error {
 		return nil
 	}
 	for _, person := range m.members {
-		if err := note.administrable(person.name); err != nil && !m.carries(person.name) {
+		if err := note.administrable(person.name); err != nil && !m.note.carries(person.name) {
 			return err
 		}
 	}

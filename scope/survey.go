@@ -208,15 +208,11 @@ func (m *marker) outer() *marker {
 // who administer them.
 func (m *marker) roles() (list []Cluster) {
 	for _, r := range m.members {
-		if m.carries(r.name) {
+		if m.note.carries(r.name) {
 			list = append(list, r.name)
 		}
 	}
 	return list
-}
-
-func (m *marker) carries(c Cluster) bool {
-	return !markerRole(c) && strings.HasPrefix(string(c), m.note.rolePrefix()+Separator)
 }
 
 // database returns the database that the marker is for, or false where there is none any more. The comment names it by
@@ -304,7 +300,7 @@ func (e *Estate) Roles() (list []Listed) {
 			database = e.databases[oid]
 		}
 		for _, r := range m.members {
-			if m.carries(r.name) {
+			if m.note.carries(r.name) {
 				list = append(list, Listed{database, m.short(r.name), r.name, strings.Fields(r.attributes)})
 			}
 		}
