@@ -76,12 +76,7 @@ func asleep(t *testing.T, server *pgtest.Cluster, c *pgconn.PgConn) <-chan error
 		_, err := c.Exec(context.Background(), "SELECT pg_sleep(600)").ReadAll()
 		result <- err
 	}()
-	server.Psql(t, "postgres", fmt.Sprintf(`
-		DO $$ BEGIN
-			WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %d AND wait_event = 'PgSleep') LOOP
-				PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-			END LOOP;
-		END $$`, c.PID()))
+	server.Await(t, fmt.Sprintf(`EXISTS (SELECT FROM pg_stat_activity WHERE pid = %d AND wait_event = 'PgSleep')`, c.PID()))
 	return result
 }
 

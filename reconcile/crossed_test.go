@@ -31,11 +31,7 @@ grants:
 			o.Partial = partial
 			done := make(chan error, 1)
 			go func() { _, err := Run(t.Context(), o); done <- err }()
-			b.sql(`DO $$ BEGIN
-	WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = 'rec_crossed' AND wait_event_type = 'Lock' AND query LIKE 'GRANT%') LOOP
-		PERFORM pg_sleep(0.001), pg_stat_clear_snapshot();
-	END LOOP;
-END $$`)
+			b.Await(t, `EXISTS (SELECT FROM pg_stat_activity WHERE datname = 'rec_crossed' AND wait_event_type = 'Lock' AND query LIKE 'GRANT%')`)
 			if err := run(t.Context(), other, "COMMIT"); err != nil {
 				t.Fatal(err)
 			}

@@ -111,7 +111,7 @@ func TestConcurrentGrant(t *testing.T) {
 		_, err := Run(t.Context(), o)
 		done <- err
 	}()
-	b.sql(`DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$`)
+	b.Await(t, `EXISTS (SELECT FROM pg_locks WHERE NOT granted)`)
 	if err := run(t.Context(), other, `COMMIT`); err != nil {
 		t.Fatal(err)
 	}

@@ -108,8 +108,7 @@ func TestStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The server ends the session behind the client's back.
-	b.sql(`DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = 'postgres'))
-LOOP PERFORM pg_sleep(0.01); END LOOP; END $$`)
+	b.Await(t, `NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = 'postgres'))`)
 	if r, err := Run(t.Context(), o); err != nil || r.Standby || len(r.Made) == 0 {
 		t.Errorf("alone: %+v, %v", r, err)
 	}

@@ -67,7 +67,9 @@ var mayHear = []string{"42501", "42710", "42704", "2BP01", "0LP01", "40001", "40
 // roles, and an administrator changes them on the server. No session hears of an internal error. When the noise ends, what
 // the manifest says is there soon, and then nothing is written any more.
 func TestKeepersAtOnce(t *testing.T) {
-	c := pgtest.Start(t, pgtest.Options{Config: map[string]string{"autovacuum": "off"}})
+	c := pgtest.Start(t, pgtest.Options{Config: map[string]string{
+		"autovacuum": "off", "wal_level": "minimal", "max_wal_senders": "0", // so that the server writes nothing of its own accord
+	}})
 	const database = "contended"
 	c.CreateDatabase(t, database)
 	c.Psql(t, database, "CREATE SCHEMA app; CREATE TABLE app.t1 (id int); CREATE TABLE app.t2 (id int); CREATE TABLE app.t3 (id int)")
@@ -241,8 +243,7 @@ func TestApplyKilled(t *testing.T) {
 			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
-			const waits = `datname = '%s' AND wait_event_type = 'Lock'`
-			awaitActivity(t, c, "EXISTS", fmt.Sprintf(waits, stop.in))
+			c.Await(t, fmt.Sprintf(`EXISTS (SELECT FROM pg_stat_activity WHERE datname = '%s' AND wait_event_type = 'Lock')`, stop.in))
 			if err := p.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -250,7 +251,7 @@ func TestApplyKilled(t *testing.T) {
 			if _, err := lock.Exec(t.Context(), "ROLLBACK"); err != nil {
 				t.Fatal(err)
 			}
-			awaitActivity(t, c, "NOT EXISTS", "application_name = 'apply'")
+			c.Await(t, `NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'apply')`)
 			killed := map[string]string{names[0]: access(names[0]), names[1]: access(names[1])}
 			if out, err := apply().CombinedOutput(); err != nil {
 				t.Fatalf("the next: %v\n%s", err, out)
@@ -263,17 +264,4 @@ func TestApplyKilled(t *testing.T) {
 			}
 		})
 	}
-}
-
-// awaitActivity waits until the server has, or has not, a session of some kind.
-func awaitActivity(t *testing.T, c *pgtest.Cluster, exists, condition string) {
-	t.Helper()
-	c.Psql(t, "postgres", fmt.Sprintf(`DO $$ BEGIN
-	FOR i IN 1..3000 LOOP
-		PERFORM pg_stat_clear_snapshot();
-		IF %s (SELECT FROM pg_stat_activity WHERE %s) THEN RETURN; END IF;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-	RAISE 'it is not so';
-END $$`, exists, condition))
 }

@@ -141,7 +141,8 @@ func newHistory(t *testing.T, file string) *history {
 	h := &history{t: t, file: file, server: pgtest.Start(t, pgtest.Options{}), told: make(chan row), rows: make(map[row]bool), ends: make(map[string]int)}
 	h.server.Psql(t, "postgres", "CREATE TABLE written (client int, number int)")
 	h.standby = h.server.Standby(t)
-	h.server.Psql(t, "postgres", "ALTER SYSTEM SET synchronous_commit = on; ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()")
+	h.server.Psql(t, "postgres", "ALTER SYSTEM SET synchronous_commit = on; ALTER SYSTEM SET synchronous_standby_names = '*'")
+	h.server.Reload(t)
 	h.address = "127.0.0.1:0"
 	h.address = h.serve(h.address).log.until("ready").Listen
 	for client := range writers {

@@ -218,7 +218,9 @@ func TestTracesOfReconciler(t *testing.T) {
 	const look = "  observe\n  plan\n"
 	want := "reconcile | traced_kept | in step\n" + look + "  apply\n" + look
 	got := to.tree("db.namespace", "pgscope.outcome")
-	got = strings.Replace(got, look+look+"  apply", look+"  apply", 1) // it looks again where another transaction has ended meanwhile
+	for strings.Contains(got, look+look) { // it looks again where another transaction has ended meanwhile
+		got = strings.Replace(got, look+look, look, 1)
+	}
 	if !strings.HasPrefix(got, want) {
 		t.Errorf("spans:\n%s\nwant:\n%s", got, want)
 	}

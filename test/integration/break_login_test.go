@@ -170,7 +170,7 @@ func (s stageOfLogins) logInTwice() error {
 	if err != nil {
 		return err
 	}
-	s.look.await("NOT EXISTS", fmt.Sprintf("pid = %d AND (query NOT IN ('DISCARD ALL', 'RESET ROLE') OR state <> 'idle')", pid))
+	s.look.await(none(fmt.Sprintf("pid = %d AND (query NOT IN ('DISCARD ALL', 'RESET ROLE') OR state <> 'idle')", pid)))
 	_, err = s.session()
 	return err
 }
@@ -183,7 +183,7 @@ func (s stageOfLogins) cancel() error {
 	defer d.conn.Close()
 	d.take()
 	d.say(&query{String: "SELECT pg_sleep(600)"})
-	s.look.await("EXISTS", fmt.Sprintf("pid = %d AND wait_event = 'PgSleep'", d.key.ProcessID))
+	s.look.await(some(fmt.Sprintf("pid = %d AND wait_event = 'PgSleep'", d.key.ProcessID)))
 	s.m.set(s.fault)
 	request := s.at.dial(s)
 	defer request.conn.Close()

@@ -163,13 +163,12 @@ func (i inspector) exec(sql string) {
 // ended waits until no other session is left, but the bystander's.
 func (i inspector) ended() {
 	i.t.Helper()
-	i.await("NOT EXISTS", here)
+	i.await(none(here))
 }
 
-// await waits until there is, or is no, session of some kind.
-func (i inspector) await(exists, condition string) {
+func (i inspector) await(condition string) {
 	i.t.Helper()
-	i.exec(waiting(time.Millisecond, exists, condition))
+	i.exec(pgtest.Awaiting(condition))
 }
 
 // here is the condition of sessions in the inspector's database that are not a bystander's.
@@ -182,24 +181,24 @@ const tidy = `DO $$ DECLARE r name; BEGIN
 	END LOOP;
 END $$`
 
-// some are places of all over the list: all of them for the whole table, else so many as a test has time for.
-func some(all []place) []place {
+// chosen are places of all over the list: all of them for the whole table, else so many as a test has time for.
+func chosen(all []place) []place {
 	const enough = 40
 	number := min(enough, len(all))
 	if *everyFault > 0 {
 		number = len(all) / *everyFault
 	}
-	chosen := make([]place, number)
-	for i := range chosen {
-		chosen[i] = all[i*len(all)/number]
+	list := make([]place, number)
+	for i := range list {
+		list[i] = all[i*len(all)/number]
 	}
-	return chosen
+	return list
 }
 
 // breakAll lets something happen at each place, and returns the table of the outcomes that check finds.
 func breakAll(all []place, check func(name string, at place, survived bool, f fault) (outcome string)) string {
 	outcomes := make(map[string]int)
-	for n, at := range some(all) {
+	for n, at := range chosen(all) {
 		for i, b := range breakages {
 			if *everyFault > 0 || i == n%len(breakages) {
 				b.fault.from, b.fault.after, b.fault.snap, b.fault.past = at.from, at.after, !at.exact, at.past
@@ -211,7 +210,7 @@ func breakAll(all []place, check func(name string, at place, survived bool, f fa
 	for _, o := range slices.Sorted(maps.Keys(outcomes)) {
 		table = append(table, fmt.Sprintf("%s %d", o, outcomes[o]))
 	}
-	return fmt.Sprintf("%d places, %d tried: %s", len(all), len(some(all)), strings.Join(table, ", "))
+	return fmt.Sprintf("%d places, %d tried: %s", len(all), len(chosen(all)), strings.Join(table, ", "))
 }
 
 // TestBreak lets something happen to a connection of a session of each kind, on each leg, at each message boundary and

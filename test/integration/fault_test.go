@@ -167,9 +167,9 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	toIt := func(o *proxy.Options) { o.Upstream, o.Timeouts.Login = upstream, 100*time.Millisecond }
+	toIt := func(o *proxy.Options) { o.Upstream = upstream }
 
-	d := start(t, scoped(), quiet, toIt).dial(t)
+	d := start(t, scoped(), quiet, toIt, withLimits(proxy.Limits{}, proxy.Timeouts{Login: 100 * time.Millisecond})).dial(t)
 	d.say(startup(pgproto3.ProtocolVersion30, "user", "postgres"))
 	d.toTheEnd()
 	if got := d.take(); len(got) > 1 {

@@ -231,8 +231,7 @@ func TestHarden(t *testing.T) {
 	if err := os.WriteFile(filepath.Clean(file), []byte(lines+"\n"+string(before)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.Psql(t, "postgres", "SELECT pg_reload_conf()")
-	await(t, c, "EXISTS", "EXISTS (SELECT FROM pg_hba_file_rules WHERE auth_method = 'reject')")
+	c.Reload(t)
 	c.Psql(t, "postgres", "GRANT CONNECT ON DATABASE postgres TO PUBLIC")
 	const byHBA = "28000"
 	for _, x := range []entry{

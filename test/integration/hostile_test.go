@@ -138,7 +138,7 @@ func TestHostileSession(t *testing.T) {
 }
 
 // TestFlood has many clients come at once that say little, or the beginning of much, and wait. The proxy keeps of each what it has
-// said; others come and go; and when the time for a login is over, those without one are gone.
+// said, and others come and go.
 func TestFlood(t *testing.T) {
 	database(t, scoped(), "orders")
 	via, pid, _ := startChild(t, scoped())

@@ -99,50 +99,36 @@ func TestIdleTimeouts(t *testing.T) {
 	log, records := observer.New(zap.InfoLevel)
 	e, stop := run(t, scoped(), permissive(t), withLimits(proxy.Limits{}, proxy.Timeouts{Idle: time.Second, IdleInTransaction: time.Second}),
 		func(o *proxy.Options) { o.Log = zap.New(log) })
-	for _, c := range []struct{ name, sql, want string }{
-		{"at rest", "SELECT 1", "FATAL 57P05: terminating connection due to idle-session timeout (idle-timeout of the proxy sets it.)"},
+	const (
+		atRest        = "FATAL 57P05: terminating connection due to idle-session timeout | hint: idle-timeout of the proxy sets it."
+		inTransaction = "FATAL 25P03: terminating connection due to idle-in-transaction timeout | hint: idle-in-transaction-timeout of the proxy sets it."
+	)
+	for _, c := range []struct {
+		name string
+		says []pgproto3.FrontendMessage // with the startup packet: a slow client would be at rest before it
+		want []string
+	}{
+		{"at rest", []pgproto3.FrontendMessage{&query{String: "SELECT 1"}}, []string{"columns ?column?:23:0", `row "1"`, "done SELECT 1", "ready I", atRest}},
+		{"in a transaction", []pgproto3.FrontendMessage{&query{String: "BEGIN"}}, []string{"done BEGIN", "ready T", inTransaction}},
 		{
-			"in a transaction", "BEGIN",
-			"FATAL 25P03: terminating connection due to idle-in-transaction timeout (idle-in-transaction-timeout of the proxy sets it.)",
+			"in one that has failed", []pgproto3.FrontendMessage{&query{String: "BEGIN; SELECT 1/0"}},
+			[]string{"done BEGIN", "ERROR 22012: division by zero", "ready E", inTransaction},
 		},
+		{"in a pipeline", []pgproto3.FrontendMessage{&parse{Query: "SELECT 1"}, &flush{}}, []string{"ParseComplete", inTransaction}},
 		{
-			"in one that has failed", "BEGIN; SELECT 1/0",
-			"FATAL 25P03: terminating connection due to idle-in-transaction timeout (idle-in-transaction-timeout of the proxy sets it.)",
+			"after long work", []pgproto3.FrontendMessage{&query{String: "SELECT pg_sleep(3)"}},
+			[]string{"columns pg_sleep:2278:0", `row ""`, "done SELECT 1", "ready I", atRest},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			conn := e.connect(t, "orders", "postgres").PgConn()
-			_, _ = conn.Exec(t.Context(), c.sql).ReadAll() // one of them fails
-			_, err := conn.ReceiveMessage(t.Context())
-			if got := ending(err); got != c.want {
-				t.Errorf("got  %s\nwant %s", got, c.want)
-			}
+			d := e.dial(t)
+			d.say(append([]pgproto3.FrontendMessage{startup(pgproto3.ProtocolVersion30, "database", "orders", "user", "postgres")}, c.says...)...)
+			d.toTheEnd()
+			d.forgetBeginning()
+			d.wants(c.want...)
 		})
 	}
-	t.Run("in a pipeline", func(t *testing.T) {
-		t.Parallel()
-		conn := e.connect(t, "orders", "postgres").PgConn()
-		conn.Frontend().Send(&pgproto3.Parse{Query: "SELECT 1"})
-		conn.Frontend().Send(&pgproto3.Flush{})
-		if err := conn.Frontend().Flush(); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		for err == nil { // ParseComplete
-			_, err = conn.ReceiveMessage(t.Context())
-		}
-		if got := ending(err); !strings.HasPrefix(got, "FATAL 25P03") {
-			t.Errorf("got %s", got)
-		}
-	})
-	t.Run("at work", func(t *testing.T) {
-		t.Parallel()
-		conn := e.connect(t, "orders", "postgres")
-		if _, err := conn.Exec(t.Context(), "SELECT pg_sleep(3)"); err != nil {
-			t.Error(err)
-		}
-	})
 	t.Cleanup(func() {
 		stop()
 		reasons := make(map[string]int)
@@ -152,7 +138,7 @@ func TestIdleTimeouts(t *testing.T) {
 			}
 		}
 		want := map[string]int{
-			"info terminating connection due to idle-session timeout":        1,
+			"info terminating connection due to idle-session timeout":        2,
 			"info terminating connection due to idle-in-transaction timeout": 3,
 		}
 		if diff := cmp.Diff(want, reasons); diff != "" {

@@ -246,27 +246,16 @@ const asleep = `datname = 'orders' AND query LIKE '%pg_sleep(600)%' AND state = 
 // none any more.
 func awaitSome(t testing.TB, c *pgtest.Cluster, condition string) {
 	t.Helper()
-	await(t, c, "EXISTS", condition)
+	c.Await(t, some(condition))
 }
 
 func awaitNone(t testing.TB, c *pgtest.Cluster, condition string) {
 	t.Helper()
-	await(t, c, "NOT EXISTS", condition)
+	c.Await(t, none(condition))
 }
 
-func await(t testing.TB, c *pgtest.Cluster, exists, condition string) {
-	t.Helper()
-	c.Psql(t, "postgres", waiting(10*time.Millisecond, exists, condition))
+func some(condition string) string {
+	return "EXISTS (SELECT FROM pg_stat_activity WHERE " + condition + ")"
 }
 
-// waiting is a statement that looks again and again until there is, or is no, session of some kind.
-func waiting(pause time.Duration, exists, condition string) string {
-	return fmt.Sprintf(`DO $$ BEGIN
-		FOR i IN 1..%d LOOP
-			PERFORM pg_stat_clear_snapshot();
-			IF %s (SELECT FROM pg_stat_activity WHERE %s) THEN RETURN; END IF;
-			PERFORM pg_sleep(%g);
-		END LOOP;
-		RAISE 'not so: %%', %s;
-	END $$`, *patience/pause, exists, condition, pause.Seconds(), scope.QuoteLiteral(exists+" "+condition))
-}
+func none(condition string) string { return "NOT " + some(condition) }

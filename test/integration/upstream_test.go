@@ -126,13 +126,7 @@ func TestTargetSessionAttrs(t *testing.T) {
 func awaitReplayed(t *testing.T, primary, standby *pgtest.Cluster) {
 	t.Helper()
 	at := strings.TrimSpace(primary.Psql(t, "postgres", "SELECT pg_current_wal_insert_lsn()"))
-	standby.Psql(t, "postgres", fmt.Sprintf(`DO $$ BEGIN
-		FOR i IN 1..3000 LOOP
-			IF pg_last_wal_replay_lsn() >= '%s' THEN RETURN; END IF;
-			PERFORM pg_sleep(0.01);
-		END LOOP;
-		RAISE 'the standby does not follow';
-	END $$`, at))
+	standby.Await(t, "pg_last_wal_replay_lsn() >= '"+at+"'")
 }
 
 // TestLoadBalance spreads logins over the hosts.

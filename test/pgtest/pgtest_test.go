@@ -323,6 +323,37 @@ func TestFind(t *testing.T) {
 	})
 }
 
+func TestAwait(t *testing.T) {
+	c := pgtest.Shared(t)
+	ended := make(chan error, 1)
+	conn := connect(t, c.DSN("application_name=awaited"))
+	go func() {
+		_, err := conn.Exec(context.WithoutCancel(t.Context()), "SELECT pg_sleep(600)")
+		ended <- err
+	}()
+	const session = "(SELECT FROM pg_stat_activity WHERE application_name = 'awaited' AND wait_event = 'PgSleep')"
+	c.Await(t, "EXISTS "+session)
+	c.Psql(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'awaited'")
+	c.Await(t, "NOT EXISTS "+session)
+	if err := <-ended; err == nil {
+		t.Error("the session was to be ended")
+	}
+	if msg := fatal(func(r *recorder) { c.Await(r, "1 / 0 = 1") }); !strings.Contains(msg, "division by zero") {
+		t.Errorf("got %q", msg)
+	}
+}
+
+func TestReload(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	for _, want := range []string{"5MB", "6MB", "7MB"} {
+		c.Psql(t, "postgres", "ALTER SYSTEM SET work_mem = '"+want+"'")
+		c.Reload(t)
+		if got := strings.TrimSpace(c.Psql(t, "postgres", "SHOW work_mem")); got != want {
+			t.Errorf("work_mem is %s, want %s", got, want)
+		}
+	}
+}
+
 func TestPsqlFails(t *testing.T) {
 	c := pgtest.Shared(t)
 	msg := fatal(func(r *recorder) { c.Psql(r, "postgres", "SELECT 1;\nSELECT 1/0;\nSELECT 2") })

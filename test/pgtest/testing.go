@@ -2,10 +2,12 @@ package pgtest
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -83,6 +85,40 @@ func (c *Cluster) exec(t TB, sql string) {
 	if err != nil {
 		t.Fatalf("pgtest: %s: %v", sql, err)
 	}
+}
+
+// Reload has the server read its configuration again, and returns when new sessions are under it. pg_reload_conf only asks for that, and
+// sessions that there are follow in their own time.
+func (c *Cluster) Reload(t TB) {
+	t.Helper()
+	const loaded = "SELECT pg_conf_load_time()"
+	before := c.Psql(t, "postgres", loaded)
+	c.Psql(t, "postgres", "SELECT pg_reload_conf()")
+	for c.Psql(t, "postgres", loaded) == before {
+	}
+}
+
+// Await waits until a condition holds: an expression of SQL, about other sessions or about what has been replayed.
+func (c *Cluster) Await(t TB, condition string) {
+	t.Helper()
+	c.exec(t, Awaiting(condition))
+}
+
+const (
+	awaitPause   = 2 * time.Millisecond
+	awaitTimeout = time.Minute // it only ends a test that hangs
+)
+
+// Awaiting is the statement by which a session waits until a condition holds. It fails where that never happens.
+func Awaiting(condition string) string {
+	return fmt.Sprintf(`DO $do$ BEGIN
+	FOR i IN 1..%d LOOP
+		PERFORM pg_stat_clear_snapshot();
+		IF %s THEN RETURN; END IF;
+		PERFORM pg_sleep(%g);
+	END LOOP;
+	RAISE 'it does not come true: %%', $condition$%[2]s$condition$;
+END $do$`, awaitTimeout/awaitPause, condition, awaitPause.Seconds())
 }
 
 // Psql runs a script in psql as the superuser, through the socket, and returns what it prints (unaligned, rows only).
