@@ -111,12 +111,14 @@ func TestIdleTimeouts(t *testing.T) {
 		{"at rest", []pgproto3.FrontendMessage{&query{String: "SELECT 1"}}, []string{"columns ?column?:23:0", `row "1"`, "done SELECT 1", "ready I", atRest}},
 		{"in a transaction", []pgproto3.FrontendMessage{&query{String: "BEGIN"}}, []string{"done BEGIN", "ready T", inTransaction}},
 		{
-			"in one that has failed", []pgproto3.FrontendMessage{&query{String: "BEGIN; SELECT 1/0"}},
+			"in one that has failed",
+			[]pgproto3.FrontendMessage{&query{String: "BEGIN; SELECT 1/0"}},
 			[]string{"done BEGIN", "ERROR 22012: division by zero", "ready E", inTransaction},
 		},
 		{"in a pipeline", []pgproto3.FrontendMessage{&parse{Query: "SELECT 1"}, &flush{}}, []string{"ParseComplete", inTransaction}},
 		{
-			"after long work", []pgproto3.FrontendMessage{&query{String: "SELECT pg_sleep(3)"}},
+			"after long work",
+			[]pgproto3.FrontendMessage{&query{String: "SELECT pg_sleep(3)"}},
 			[]string{"columns pg_sleep:2278:0", `row ""`, "done SELECT 1", "ready I", atRest},
 		},
 	} {
