@@ -6,20 +6,20 @@
 //	                for each database                             and one for the cluster
 //	                                  ◀──── Write ────
 //
-// The format is that of pgroles, of which manifests, bundles and Kubernetes resources are read as they are, and more:
-// docs/manifest.md. Unlike there, what is misspelt is an error.
+// The format is that of pgroles, whose manifests, bundles and Kubernetes resources are read as they are, with additions:
+// docs/manifest.md. Unlike in pgroles, a misspelt key is an error.
 //
 // # Forms
 //
-// A [form] says what may stand in one place; a table of keys, what a mapping has. The reader, the JSON Schema that editors
-// complete by, and the tables of the reference are made from them (keys.go, and beside what they are about). What they give
-// is entries: what was said, each with its place.
+// A [form] says what is allowed in one place of a file, and a table of keys what a mapping may contain. The reader, the JSON
+// Schema for editors and the tables of the reference are all made from them (keys.go, and beside what they are about). Reading
+// gives entries: what was said, each with its place.
 //
 // # Compiler
 //
-// A [compiler] finds out what the documents of one database mean together. First every name is declared, by roles, by
-// profiles that are bound to schemas, by the estate. Then names lead to roles, patterns to privileges, and what is said
-// twice is put together. It does not stop at a mistake: all are told at once, each in its place, and none twice.
+// A [compiler] finds out what the documents of one database mean together. First it declares every name: by roles, by
+// profiles that are bound to schemas, by the estate. Then it resolves names to roles and patterns to privileges, and merges
+// what is said twice. It does not stop at a mistake: all are reported at once, each with its place, and none twice.
 //
 // A name means, in this order,
 //
@@ -28,8 +28,8 @@
 //	customer          the role that is declared so: of the database, or of the cluster if it is external or the estate's
 //	pg_monitor        a predefined role
 //
-// and nothing else: a name that nobody declares is an error, or, as a default_owner, a warning. So every role that something
-// is said of, but the predefined ones, is in Desired.Roles; who stands there without being declared is external.
+// and nothing else: a name that nobody declares is an error or, as a default_owner, a warning. So Desired.Roles has every role
+// that is mentioned, except predefined ones; a role there that was not declared is external.
 //
 // Nothing here talks to a server or reads a password.
 package manifest

@@ -17,17 +17,18 @@
 //	  - client: [10.1.0.0/16, local]
 //	    action: allow
 //
-// A rule matches where all its conditions do. A condition is a value or a list of values, any of which may be the case. What
-// conditions there are stands in the table conditions, and for people in docs/policy.md.
+// A rule matches if all of its conditions do. A condition is a value, or a list of values of which any may match. The table
+// conditions has all of them, and docs/policy.md explains them.
 //
-// Rules that name the statement connect decide about logins, before the server has seen them; all others are about
+// Rules with the statement connect decide about logins, before the server has seen them; all other rules are about
 // statements only.
 //
 // # What cannot be known
 //
-// The server is asked about the session ([Facts]) only where a rule needs it, for each statement anew. Where it was not, since SET ROLE
-// stands in the same text in front of the statement say, it is not known.
+// The server is asked about the session ([Facts]) only where a rule needs it, for each statement anew. Where it could not be
+// asked, for example because SET ROLE comes before the statement in the same text, the facts are not known.
 //
-// Of a role that does not exist (yet), and of CURRENT_USER, CURRENT_ROLE, SESSION_USER and ALL, the home is not known here;
-// of the words the name is not known either. Such a condition holds for a rule that denies, and does not for one that allows or warns.
+// The home of a role that does not exist (yet) is not known, nor are home and name of CURRENT_USER, CURRENT_ROLE,
+// SESSION_USER and ALL. A condition on what is not known matches in a rule that denies, and does not in one that allows or
+// warns.
 package policy

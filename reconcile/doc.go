@@ -20,8 +20,8 @@
 //	defaults      in those schemas; outside of schemas for the pairs of owner and kind that are named
 //	retirements   roles that shall go: each as a whole, or if anything is in its way not at all
 //
-// What an owner may do with its own objects is its own affair. Rights that roles outside of the manifest have stay,
-// even where whoever gave them loses the right to give.
+// What an owner may do with its own objects is its own affair. Roles that are not in the manifest keep their rights, even
+// where the role that granted them loses its grant option.
 //
 // # Modes
 //

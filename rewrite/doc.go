@@ -1,13 +1,13 @@
-// Package rewrite finds the role names in a client's SQL, maps them to the cluster's and maps the answers' texts back.
+// Package rewrite finds the role names in a client's SQL and maps them to the cluster's, and maps the texts of answers back.
 // It is the only package that knows PostgreSQL's grammar, and the only one with cgo in it.
 //
 //	sql ──▶ MayNameRole, MayReadRoles ──no──▶ forwarded as it is (no allocation, no parse)
 //	             │ may
 //	             ▼
-//	          Analyze      decode, scan, parse, walk: which names stand where, what each statement wants (by text: cache it)
+//	          Analyze      decode, scan, parse, walk: where the names are, what each statement wants   (per text: cache it)
 //	             │ Names() ──▶ scope.Inquiry ──▶ scope.View
 //	             ▼
-//	          Rewrite      resolve, ask the policy, splice                                         (by session)
+//	          Rewrite      resolve, ask the policy, splice                                             (per session)
 //	             │
 //	             ▼
 //	          Result       the text to send, the edits, the refusals, the actions
@@ -50,9 +50,9 @@
 //
 // # How texts lie in each other
 //
-// The parser reads UTF-8, and strings as with standard_conforming_strings on. A text that is something else is read as a
-// copy, and so is what stands in a string. Each copy is a layer that knows where its bytes come from; edits are made in the
-// innermost text and lifted, layer by layer, into the client's bytes, escaped and encoded on the way:
+// The parser reads UTF-8, and strings as with standard_conforming_strings on. Any other text is read as a converted copy, and
+// so is SQL inside a string. Each copy is a layer that knows where its bytes come from. Edits are made in the innermost text
+// and lifted, layer by layer, into the client's bytes, escaped and encoded on the way:
 //
 //	client's bytes ──charset──▶ UTF-8 ──escapes.go──▶ E'…' for '…' ──literal.go──▶ a DO block ──literal.go──▶ a string in it
 //

@@ -20,12 +20,12 @@
 //
 // A role belongs to a scope iff it is a member of the marker and carries its prefix; a member without the prefix
 // is a person who administers the roles of that scope. The server keeps that fact in the same transaction as the
-// role itself (CREATE ROLE … IN ROLE marker), and drops it with the role. Where two scopes want one name of the cluster, the
-// first has it, and the other is told whose it is.
+// role itself (CREATE ROLE … IN ROLE marker), and drops it with the role. Where two scopes want the same cluster name, the
+// first one gets it, and the other is told whose it is.
 //
-// A marker is found by its comment, whatever it is called: by the OIDs in it, and where they are dead (a restored dump, a
-// schema that was dropped and made again), by the names in it. Names that are too long, or that underscores make
-// ambiguous, are replaced by numbers: pgscope_schema_16384_30000. A schema that was renamed keeps the prefix that it has.
+// A marker is found by its comment, not by its name: by the OIDs in the comment or, where nothing has these OIDs (after a dump
+// was restored, or a schema dropped and made again), by the names in it. A marker whose name would be too long or, because
+// of underscores, ambiguous, has numbers in its name: pgscope_schema_16384_30000. A renamed schema keeps its prefix.
 //
 // # How a name is resolved
 //
@@ -39,14 +39,14 @@
 //	                   → a global role, one that belongs to no scope
 //	                   → does not exist
 //
-// CREATE ROLE customer makes a role of the database, wherever the search_path leads. Roles of other databases, and
-// the markers themselves, do not exist under any spelling. Texts show roles of schemas as sales.customer, as the server shows
-// tables, without quotes; nobody logs in as one.
+// CREATE ROLE customer makes a role of the database, wherever the search_path leads. Roles of other databases, and the
+// markers themselves, do not exist under any spelling. A role of a schema is shown as sales.customer, as the server shows
+// tables, without quotes; it cannot log in.
 //
 // # When a database or schema is dropped, renamed or copied
 //
-// [Survey] asks the server for markers and what is left of what they are for; [Estate] holds the answer and tells what is to
-// be done about it, as SQL: docs/adr/0005-database-life-cycle.md.
+// [Survey] asks the server for all markers, and which of their databases and schemas still exist. [Estate] holds the answer
+// and says, as SQL, what is to be done about it: docs/adr/0005-database-life-cycle.md.
 //
 // The package does no I/O and imports nothing but the standard library.
 package scope

@@ -7,6 +7,6 @@
 //	})
 //	return f.Err() // policy.yaml:3:5: unknown key "acton": did you mean "action"?
 //
-// A scalar is the text that stands there, whatever type YAML would make of it: `off` is no truth value, and `007` no
-// number. What a file can do without is an error: a second document, anchors, aliases, merge keys, tags and directives.
+// A scalar is the text as it is written, whatever type YAML would give it: `off` is not a truth value, `007` not a number.
+// Features that such a file does not need are errors: a second document, anchors, aliases, merge keys, tags, directives.
 package yamlfile
