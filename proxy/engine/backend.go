@@ -143,42 +143,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.DataRow:
 		return e.row(frame, first.text, out)
 	case wire.ReadyForQuery:
-		if len(body) != 1 {
-			return drop, serverViolation("invalid message length", typ)
-		}
-		e.status = body[0]
-		if p := e.pending.first(); p.awaits == readyQuery && p.text != nil {
-			e.done(p.text.trail, Succeeded)
-		}
-		part := e.pending.first().awaits == readyPart
-		e.pending.ready(e.status == wire.TxIdle)
-		if e.rewritten != nil && e.status == wire.TxIdle && e.pending.n == 0 {
-			e.rewritten.portals = register{} // they end with their transaction
-		}
-		if e.changing && e.status == wire.TxIdle {
-			e.cfg.Directory.Changed(e.touched...)
-			e.changing, e.touched = false, nil
-		}
-		if e.accessed && e.status == wire.TxIdle {
-			e.accessed = false
-			e.cfg.Host.AccessChanged()
-		}
-		if !e.Started() {
-			if user := e.beginning.user; user != "" {
-				e.tellUser(user, out)
-			}
-			if e.asksFirst() {
-				return drop, e.askFirst(e.cfg.Directory.Database(), out)
-			}
-		}
-		e.beginning = nil
-		if e.claim.retry && !e.claim.done {
-			e.claim.done = true
-			return drop, nil
-		}
-		if e.left(part) || e.withheld() {
-			return drop, nil
-		}
+		return e.readyForQuery(body, out)
 	case wire.CommandComplete:
 		if t := first.text; t != nil && t.claims {
 			e.claimDone(body, t, out)
@@ -197,25 +162,79 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 		}
 		return e.report(frame, t, out)
 	case wire.ErrorResponse:
-		t := first.text
-		if t != nil && t.claims {
-			if own, err := e.claimFails(frame, t, out); own || err != nil {
-				return drop, err
-			}
-		}
-		e.failedWith(t, e.toldCode(body, t))
-		if first.awaits == readyPart {
-			e.question.failure = bytes.Clone(frame)
-		}
-		if e.pending.failed() {
-			e.question.skipped, e.question.done = true, true
-		}
-		if t != nil && t.preceded {
-			return drop, e.say(frame, out)
-		}
-		return e.report(frame, t, out)
+		return e.errorResponse(frame, first, out)
 	}
 	return pass, nil
+}
+
+// readyForQuery accounts for the end of what the server was asked. The client does not get it where the proxy still has something to
+// do before it.
+func (e *Engine) readyForQuery(body []byte, out *Out) (verdict, error) {
+	if len(body) != 1 {
+		return drop, serverViolation("invalid message length", wire.ReadyForQuery)
+	}
+	e.status = body[0]
+	first := e.pending.first()
+	if first.awaits == readyQuery && first.text != nil {
+		e.done(first.text.trail, Succeeded)
+	}
+	e.pending.ready(e.status == wire.TxIdle)
+	if e.status == wire.TxIdle {
+		e.transactionEnded()
+	}
+	if !e.Started() {
+		if user := e.beginning.user; user != "" {
+			e.tellUser(user, out)
+		}
+		if e.asksFirst() {
+			return drop, e.askFirst(e.cfg.Directory.Database(), out)
+		}
+		e.beginning = nil
+	}
+	if e.claim.retry && !e.claim.done {
+		e.claim.done = true
+		return drop, nil
+	}
+	if e.left(first.awaits == readyPart) || e.withheld() {
+		return drop, nil
+	}
+	return pass, nil
+}
+
+// transactionEnded does what waits for the end of a transaction.
+func (e *Engine) transactionEnded() {
+	if e.rewritten != nil && e.pending.n == 0 {
+		e.rewritten.portals = register{} // they end with it
+	}
+	if e.changing {
+		e.cfg.Directory.Changed(e.touched...)
+		e.changing, e.touched = false, nil
+	}
+	if e.accessed {
+		e.accessed = false
+		e.cfg.Host.AccessChanged()
+	}
+}
+
+// errorResponse accounts for an error, and puts it in the client's words. first is what it answers.
+func (e *Engine) errorResponse(frame []byte, first entry, out *Out) (verdict, error) {
+	t := first.text
+	if t != nil && t.claims {
+		if own, err := e.claimFails(frame, t, out); own || err != nil {
+			return drop, err
+		}
+	}
+	e.failedWith(t, e.toldCode(frame[wire.HeaderSize:], t))
+	if first.awaits == readyPart {
+		e.question.failure = bytes.Clone(frame)
+	}
+	if e.pending.failed() {
+		e.question.skipped, e.question.done = true, true
+	}
+	if t != nil && t.preceded {
+		return drop, e.say(frame, out)
+	}
+	return e.report(frame, t, out)
 }
 
 // answer gives a message to the proxy's question that it answers.
@@ -264,9 +283,8 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 
 // parameterStatus notes the parameters that matter here, and gives the client the short name for its role.
 func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
-	name, rest, ok := cutString(frame[wire.HeaderSize:])
-	value, _, ok2 := cutString(rest)
-	if !ok || !ok2 {
+	name, value, _, ok := cutStrings(frame[wire.HeaderSize:])
+	if !ok {
 		return drop, serverViolation("invalid string", frame[0])
 	}
 	if e.cfg.Keep && !e.Started() && !slices.Contains(e.reported, string(name)) {

@@ -111,7 +111,7 @@ type Engine struct {
 	crowded  bool // the client is held because it runs too far ahead of the server
 	changing bool // the transaction under way changes roles
 	accessed bool // it ran statements that change roles or access
-	kept     bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at
+	fetches  bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at: see rewrite.MayFetch
 	goodbye  bool // the client sent Terminate
 	spared   bool // and the server does not know, being at rest
 	fatal    bool // the server ended the session by an error

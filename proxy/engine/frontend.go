@@ -27,8 +27,7 @@ func (e *Engine) frontendNote(frame []byte) verdict {
 			return gather
 		}
 	case wire.Parse:
-		_, rest, ok := cutString(body)
-		if sql, _, ok2 := cutString(rest); !ok || !ok2 || !e.untouched(sql) {
+		if _, sql, _, ok := cutStrings(body); !ok || !e.untouched(sql) {
 			return gather
 		}
 	case wire.Bind, wire.Describe, wire.Execute, wire.Close, wire.Sync:
@@ -127,69 +126,85 @@ func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
 		}
 		return e.statement(statement{typ: typ, sql: sql}, out)
 	case wire.Parse:
-		name, rest, ok := cutString(body)
-		sql, rest, ok2 := cutString(rest)
-		if !ok || !ok2 {
-			return drop, protocolViolation("invalid string", typ)
-		}
-		return e.statement(statement{typ: typ, name: name, sql: sql, types: rest}, out)
-	case wire.Bind:
-		portal, rest, ok := cutString(body)
-		name, _, ok2 := cutString(rest)
-		if !ok || !ok2 {
-			return drop, protocolViolation("invalid string", typ)
-		}
-		t, certain := e.registers().statements.get(key(name), e.pending.syncs)
-		if !certain {
-			return e.holdMessage(frame), nil
-		}
-		t = t.bindFormats(body)
-		kept := t
-		if kept != nil && e.registers().portals.full(key(portal)) {
-			if t.trail != nil && !e.pending.skipping {
-				e.refuseMessage(bound, t, tooManyPrepared, out)
-				return drop, nil
-			}
-			kept = nil
-		}
-		e.pending.push(bound, t)
-		e.alter(&e.registers().portals, key(portal), kept)
-	case wire.Execute:
-		portal, _, ok := cutString(body)
+		name, sql, types, ok := cutStrings(body)
 		if !ok {
 			return drop, protocolViolation("invalid string", typ)
 		}
-		t, certain := e.registers().portals.get(key(portal), e.pending.syncs)
-		if !certain {
-			return e.holdMessage(frame), nil
-		}
-		if t != nil {
-			if t.trail != nil {
-				e.execute(t, bytes.Clone(frame), out)
-			} else {
-				e.forward(t, bytes.Clone(frame), out)
-			}
-			if e.held != nil {
-				return hold, nil
-			}
-			return drop, nil
-		}
-		e.pending.push(executed, nil)
+		return e.statement(statement{typ: typ, name: name, sql: sql, types: types}, out)
+	case wire.Bind:
+		return e.bind(frame, out)
+	case wire.Execute:
+		return e.executePortal(frame, out)
 	case wire.FunctionCall:
 		return e.call(body, out)
 	case wire.Close:
-		e.pending.push(closed, nil)
-		if len(body) > 0 {
-			name, _, _ := cutString(body[1:])
-			switch body[0] {
-			case 'S':
-				e.alter(&e.registers().statements, key(name), nil)
-			case 'P':
-				e.alter(&e.registers().portals, key(name), nil)
-			}
-		}
+		e.closes(body)
 	}
 	return pass, nil
+}
+
+// bind takes a Bind, and notes which text its portal runs.
+func (e *Engine) bind(frame []byte, out *Out) (verdict, error) {
+	body := frame[wire.HeaderSize:]
+	portal, name, _, ok := cutStrings(body)
+	if !ok {
+		return drop, protocolViolation("invalid string", wire.Bind)
+	}
+	t, certain := e.registers().statements.get(key(name), e.pending.syncs)
+	if !certain {
+		return e.holdMessage(frame), nil
+	}
+	t = t.bindFormats(body)
+	kept := t
+	if kept != nil && e.registers().portals.full(key(portal)) {
+		if t.trail != nil && !e.pending.skipping {
+			e.refuseMessage(bound, t, tooManyPrepared, out)
+			return drop, nil
+		}
+		kept = nil
+	}
+	e.pending.push(bound, t)
+	e.alter(&e.registers().portals, key(portal), kept)
+	return pass, nil
+}
+
+// executePortal takes an Execute. One of a text with a record goes through the policy again.
+func (e *Engine) executePortal(frame []byte, out *Out) (verdict, error) {
+	portal, _, ok := cutString(frame[wire.HeaderSize:])
+	if !ok {
+		return drop, protocolViolation("invalid string", wire.Execute)
+	}
+	t, certain := e.registers().portals.get(key(portal), e.pending.syncs)
+	switch {
+	case !certain:
+		return e.holdMessage(frame), nil
+	case t == nil:
+		e.pending.push(executed, nil)
+		return pass, nil
+	case t.trail != nil:
+		e.execute(t, bytes.Clone(frame), out)
+	default:
+		e.forward(t, bytes.Clone(frame), out)
+	}
+	if e.held != nil {
+		return hold, nil
+	}
+	return drop, nil
+}
+
+// closes takes a Close, and forgets what it closes.
+func (e *Engine) closes(body []byte) {
+	e.pending.push(closed, nil)
+	if len(body) == 0 {
+		return
+	}
+	name, _, _ := cutString(body[1:])
+	switch body[0] {
+	case 'S':
+		e.alter(&e.registers().statements, key(name), nil)
+	case 'P':
+		e.alter(&e.registers().portals, key(name), nil)
+	}
 }
 
 // holdMessage holds a message about a name until it is known what the name stands for.
@@ -231,4 +246,14 @@ func cutString(b []byte) (s, rest []byte, ok bool) {
 		return nil, nil, false
 	}
 	return b[:i], b[i+1:], true
+}
+
+// cutStrings cuts off two.
+func cutStrings(b []byte) (first, second, rest []byte, ok bool) {
+	first, rest, ok = cutString(b)
+	if !ok {
+		return nil, nil, nil, false
+	}
+	second, rest, ok = cutString(rest)
+	return first, second, rest, ok
 }

@@ -191,56 +191,54 @@ func (e *Engine) resume(out *Out) error {
 		return nil
 	case h == nil || !e.answered():
 		return nil
-	case h.step == awaitsClaim:
-		e.claimed(out)
-		return nil
-	case h.step == awaitsName:
-		return e.nameKnown(out)
-	case e.question.skipped: // an error before it, or its own: the server discards what follows, up to Sync
-		e.held = nil
-		if e.question.failure != nil {
-			e.endSkipping(h.typ, out)
-		}
-		return nil
-	case e.question.failure != nil && h.text != nil: // it is the answer to the Execute
-		e.held = nil
-		e.failMessage(executed, h.text, text{instead: e.question.failure}, out)
-		return nil
-	case e.question.failure != nil: // it is the answer to the statement
-		e.held = nil
-		e.sendToFail(h.statement, &text{client: string(h.sql), instead: e.question.failure, trail: e.refused(h.sql)}, out)
+	case h.step != awaitsClaim && h.step != awaitsName && (e.question.skipped || e.question.failure != nil):
+		e.unanswered(out)
 		return nil
 	}
 	switch h.step {
+	case awaitsClaim:
+		e.claimed(out)
+	case awaitsName:
+		return e.nameKnown(out)
+	case leaves:
+		e.holdStatement(h.statement, out)
 	case saysSettings:
 		e.readOrAsk(out)
-		return nil
 	case asksReading:
 		if err := e.takeReading(); err != nil {
 			return err
 		}
 		e.read(out)
-		return nil
 	case asksColumns:
 		e.cfg.Directory.LearnColumns(e.options.ServerVersion, rewrite.ReadColumns(e.question.rows))
 		e.askFor(out)
-		return nil
+	case asksNames:
+		return e.named(out)
+	case asksScopes:
+		return e.surveyed(out)
 	case asksMarker:
 		e.askNames(e.cfg.Directory.Database(), out)
-		return nil
 	case asksActor:
 		return e.acted(out)
 	case saysForeword:
 		e.held = nil
 		e.transmit(executed, h.text, h.frame, out)
-		return nil
-	case leaves:
-		e.begins(h.statement, out)
-		return nil
-	case asksScopes:
-		return e.surveyed(out)
-	default:
-		return e.named(out)
+	}
+	return nil
+}
+
+// unanswered lets the held statement fail, since the question that it waits for has failed, or was skipped.
+func (e *Engine) unanswered(out *Out) {
+	h, q := e.held, e.question
+	e.held = nil
+	switch {
+	case q.skipped && q.failure != nil: // by an error of its own: the server discards what follows, up to Sync
+		e.endSkipping(h.typ, out)
+	case q.skipped: // by an error before it
+	case h.text != nil: // the failure is the answer to the Execute
+		e.failMessage(executed, h.text, text{instead: q.failure}, out)
+	default: // the failure is the answer to the statement
+		e.sendToFail(h.statement, &text{client: string(h.sql), instead: q.failure, trail: e.refused(h.sql)}, out)
 	}
 }
 
@@ -350,19 +348,11 @@ func (e *Engine) rewrite(out *Out) {
 		client: h.written, result: result, names: mapped.names, rows: h.lookAt(),
 		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
 	}
-	e.kept = e.kept || h.analysis.Results().Kept
+	e.fetches = e.fetches || h.analysis.Results().Kept
 	h.follow(t)
-	if (t.trail != nil || t.carried != nil || t.cleanups != nil) && !e.room() {
-		e.refuse(h.statement, &rewrite.Error{Error: unrecorded}, out)
+	if err := e.prepare(h, t); err != nil {
+		e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
 		return
-	}
-	e.vacate(h.analysis.Changes())
-	if t.foreword != "" && h.typ == wire.Query {
-		if err := h.analysis.Precede(result, t.foreword); err != nil {
-			e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
-			return
-		}
-		t.preceded = true
 	}
 	if claims {
 		t.claims = true
@@ -374,6 +364,19 @@ func (e *Engine) rewrite(out *Out) {
 		e.touch(h.inquiry, h.view.DB, t.follows())
 	}
 	e.send(h.statement, t, result.SQL, out)
+}
+
+// prepare does what must be done before a text that has consequences, or is recorded, is sent.
+func (e *Engine) prepare(h *held, t *text) *scope.Error {
+	if (t.trail != nil || t.carried != nil || t.cleanups != nil) && !e.room() {
+		return &unrecorded
+	}
+	e.vacate(h.analysis.Changes())
+	if t.foreword == "" || h.typ != wire.Query {
+		return nil
+	}
+	t.preceded = true
+	return h.analysis.Precede(t.result, t.foreword)
 }
 
 // saw tells what became of a statement that named roles.

@@ -34,15 +34,15 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 		}
 		return pass, nil
 	}
-	e.begins(s.clone(), out)
+	e.holdStatement(s.clone(), out)
 	if e.held == nil {
 		return drop, nil
 	}
 	return hold, nil
 }
 
-// begins holds a statement that may name a role, and begins with it.
-func (e *Engine) begins(s statement, out *Out) {
+// holdStatement holds a statement that may name a role, and begins to find out what it needs.
+func (e *Engine) holdStatement(s statement, out *Out) {
 	e.came = e.now()
 	e.held = &held{statement: s, written: string(s.sql), spoke: e.cfg.Switching}
 	if mentionsSettings(s.sql) {
@@ -89,7 +89,7 @@ func (e *Engine) untouched(sql []byte) bool {
 
 // concerns reports whether a text is worth an analysis.
 func (e *Engine) concerns(sql []byte) bool {
-	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.kept && rewrite.MayFetch(sql)
+	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.fetches && rewrite.MayFetch(sql)
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.
