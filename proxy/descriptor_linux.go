@@ -235,7 +235,7 @@ func (d *descriptor) listen(events uint32) error {
 	if events != 0 {
 		d.mask |= attached
 	}
-	return d.story.loop.hear(d.fd, before, d.mask, d)
+	return d.story.loop.listen(d.fd, before, d.mask, d)
 }
 
 // deadline is the one for some events.

@@ -61,7 +61,7 @@ func (d *door) listen() {
 	if d.fd < 0 {
 		return
 	}
-	if err := d.loop.hear(d.fd, 0, unix.EPOLLIN, d); err != nil {
+	if err := d.loop.listen(d.fd, 0, unix.EPOLLIN, d); err != nil {
 		d.pause(err)
 	}
 }
@@ -69,7 +69,7 @@ func (d *door) listen() {
 // pause is for when there are no descriptors, or no memory, for another.
 func (d *door) pause(err error) {
 	d.log.Warn("accept failed", zap.Error(err))
-	_ = d.loop.hear(d.fd, unix.EPOLLIN, 0, nil) // it may not have been added
+	_ = d.loop.listen(d.fd, unix.EPOLLIN, 0, nil) // it may not have been added
 	time.AfterFunc(acceptPause, func() { d.loop.post(d.listen) })
 }
 

@@ -60,8 +60,8 @@ func (g *leg) side() side {
 	return byServer
 }
 
-// hear reads once from a leg. It returns neither bytes nor an error where there are none.
-func (g *leg) hear() (in []byte, err error) {
+// read reads once from a leg. It returns neither bytes nor an error where there are none.
+func (g *leg) read() (in []byte, err error) {
 	l := g.session.loop
 	buf := l.buf
 	if g.tls != nil {
@@ -189,7 +189,7 @@ func (g *leg) listen() {
 func (g *leg) await(mask uint32) {
 	before := g.mask
 	g.mask = mask
-	if err := g.session.loop.hear(g.fd, before, mask, g); err != nil {
+	if err := g.session.loop.listen(g.fd, before, mask, g); err != nil {
 		g.session.stop(ending{g.side(), err})
 	}
 }

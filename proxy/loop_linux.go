@@ -33,12 +33,13 @@ const (
 
 // loop is one thread with its sessions.
 type loop struct {
-	epoll int
-	bell  int          // an eventfd: there is something in posted
-	heard []listener   // by descriptor: who is told of its events
-	count atomic.Int32 // of the descriptors in heard
-	buf   []byte
-	out   engine.Out
+	epoll     int
+	bell      int          // an eventfd: there is something in posted
+	listeners []listener   // by descriptor: who is told of its events
+	count     atomic.Int32 // of the descriptors in listeners
+	buf       []byte
+	out       engine.Out
+
 	hold  bool      // it may keep a processor while it waits: there are others
 	due   time.Time // when the first of those that wait has waited for too long, at the earliest; zero for never
 	rests []*story  // that are told to the end, and can tell another
@@ -118,7 +119,7 @@ func (l *loop) run() {
 	for _, t := range l.rests {
 		t.end()
 	}
-	for _, h := range l.heard { // all sessions have ended: what is left are connections that are not reset yet
+	for _, h := range l.listeners { // all sessions have ended: what is left are connections that are not reset yet
 		if g, ok := h.(*leg); ok {
 			g.session.free()
 			g.session.parting.close()
@@ -167,30 +168,30 @@ type listener interface {
 }
 
 func (l *loop) at(fd int) listener {
-	if fd < len(l.heard) {
-		return l.heard[fd]
+	if fd < len(l.listeners) {
+		return l.listeners[fd]
 	}
 	return nil
 }
 
 func (l *loop) set(fd int, h listener) {
-	for fd >= len(l.heard) {
-		l.heard = append(l.heard, nil)
+	for fd >= len(l.listeners) {
+		l.listeners = append(l.listeners, nil)
 	}
-	switch before := l.heard[fd]; {
+	switch before := l.listeners[fd]; {
 	case before == nil && h != nil:
 		l.count.Add(1)
 	case before != nil && h == nil:
 		l.count.Add(-1)
 	}
-	l.heard[fd] = h
+	l.listeners[fd] = h
 }
 
 // attached is in the mask of what epoll looks at, also where it is not to be read or written: of this event it tells in any case.
 const attached uint32 = unix.EPOLLHUP
 
-// hear tells h of the events in mask, where epoll has waited for those in before.
-func (l *loop) hear(fd int, before, mask uint32, h listener) error {
+// listen has h told of the events in mask, where epoll has waited for those in before.
+func (l *loop) listen(fd int, before, mask uint32, h listener) error {
 	op := unix.EPOLL_CTL_MOD
 	switch {
 	case before == mask:
@@ -222,8 +223,8 @@ func (l *loop) remind() {
 		return
 	}
 	l.due = time.Time{}
-	for fd := 0; fd < len(l.heard); fd++ { // there may be more meanwhile
-		if h := l.heard[fd]; h != nil {
+	for fd := 0; fd < len(l.listeners); fd++ { // there may be more meanwhile
+		if h := l.listeners[fd]; h != nil {
 			h.late(now)
 		}
 	}

@@ -62,7 +62,7 @@ func (s *looped) begin() {
 	for _, g := range []*leg{&s.client, &s.server} {
 		before := g.mask
 		g.mask = attached | unix.EPOLLIN
-		if err := s.loop.hear(g.fd, before, g.mask, g); err != nil {
+		if err := s.loop.listen(g.fd, before, g.mask, g); err != nil {
 			s.stop(ending{byServer, err})
 			return
 		}
@@ -111,7 +111,7 @@ func (s *looped) part() {
 
 // answered reads what the server says to that.
 func (s *looped) answered() {
-	in, err := s.server.hear()
+	in, err := s.server.read()
 	if err == nil {
 		err = s.parting.talk.take(in)
 	}
@@ -137,7 +137,7 @@ func (s *looped) free() {
 // remove takes a leg out of the loop.
 func (s *looped) remove(g *leg) {
 	if g.mask != 0 {
-		_ = s.loop.hear(g.fd, g.mask, 0, nil) // it was added
+		_ = s.loop.listen(g.fd, g.mask, 0, nil) // it was added
 		g.mask = 0
 	}
 }
@@ -160,7 +160,7 @@ func (s *looped) read(g *leg) {
 	if s.ended.Load() {
 		return // finish is on its way
 	}
-	in, err := g.hear()
+	in, err := g.read()
 	s.heard(g, in, err)
 }
 
@@ -182,10 +182,11 @@ func (s *looped) heard(g *leg, in []byte, err error) {
 	}
 }
 
+// fromServer gives the engine what the server says.
 func (s *looped) fromServer(in []byte) {
 	out := &s.loop.out
 	s.mu.Lock()
-	violation := s.listen(in, out)
+	violation := s.feedServer(in, out)
 	resting := s.draining && s.engine.Idle()
 	resumed := s.client.deaf && !s.engine.Held() && !s.engine.Goodbye()
 	s.mu.Unlock()
@@ -209,7 +210,7 @@ func (s *looped) fromClient(in []byte) {
 	}
 	out := &s.loop.out
 	s.mu.Lock()
-	taken, violation := s.speak(in, out)
+	taken, violation := s.feedClient(in, out)
 	held, goodbye := s.engine.Held(), s.engine.Goodbye()
 	s.mu.Unlock()
 	s.server.send(out.Server.Bufs)

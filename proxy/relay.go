@@ -20,8 +20,8 @@ const readBuffer = 16 << 10
 
 // relay moves the bytes of one session: two goroutines, one for each direction, and the engine between them.
 //
-//	client ── fromClient ──▶ engine ──▶ server
-//	client ◀── fromServer ── engine ◀── server
+//	client ── relayClient ──▶ engine ──▶ server
+//	client ◀── relayServer ── engine ◀── server
 //
 // Each goroutine alone writes to the leg opposite to the one that it reads, so neither waits for the other's writes.
 type relay struct {
@@ -36,15 +36,15 @@ type relay struct {
 	moved    traffic
 	asked    time.Time // since when the client is held; zero where it is not
 	draining bool
-	waiting  bool // fromClient waits until the client is no longer held
+	waiting  bool // relayClient waits until the client is no longer held
 
 	left    bool // the server's connection is kept: what follows of the session is the client's side alone
-	torn    bool // the client was left within a message: nothing can be said to it any more. fromServer's
+	torn    bool // the client was left within a message: nothing can be said to it any more. relayServer's
 	once    sync.Once
 	ended   atomic.Bool   // the session is over
 	end     ending        // why; set before ended is
 	welcome *bytes.Buffer // what the client is to be sent when all of the beginning is there; nil once it was
-	resumed chan struct{} // the client is no longer held, or the session is over; for fromClient
+	resumed chan struct{} // the client is no longer held, or the session is over; for relayClient
 }
 
 // owner is whose bytes a relay moves.
@@ -111,7 +111,7 @@ func (r *relay) start(welcome, rest []byte) bool {
 	r.welcome = bytes.NewBuffer(welcome)
 	var out engine.Out
 	var buf buffer
-	for ok := r.take(rest, nil, &out); !r.engine.Started(); _, ok = r.hear(buf.next(0), &out) {
+	for ok := r.fromServer(rest, nil, &out); !r.engine.Started(); _, ok = r.readServer(buf.next(0), &out) {
 		if !ok {
 			return false
 		}
@@ -138,12 +138,12 @@ func (r *relay) run() {
 	r.resumed = make(chan struct{}, 1)
 	r.mu.Unlock()
 	var other sync.WaitGroup
-	other.Go(r.fromClient)
-	r.fromServer()
+	other.Go(r.relayClient)
+	r.relayServer()
 	other.Wait()
 }
 
-// wake makes fromClient look whether the client is still held.
+// wake makes relayClient look whether the client is still held.
 func (r *relay) wake() {
 	select {
 	case r.resumed <- struct{}{}:
@@ -217,24 +217,25 @@ func (r *relay) drained() {
 	}
 }
 
-func (r *relay) fromServer() {
+// relayServer is the goroutine that reads from the server.
+func (r *relay) relayServer() {
 	var out engine.Out
 	var buf buffer
-	for n, ok := r.hear(buf.next(0), &out); ok; n, ok = r.hear(buf.next(n), &out) {
+	for n, ok := r.readServer(buf.next(0), &out); ok; n, ok = r.readServer(buf.next(n), &out) {
 	}
 }
 
-// hear reads from the server once, and writes to the client what comes of it. It returns how much it has read; false when the
-// session is over.
-func (r *relay) hear(buf []byte, out *engine.Out) (n int, ok bool) {
+// readServer reads from the server once, and relays what it has read. It returns how much that was; false when the session is
+// over.
+func (r *relay) readServer(buf []byte, out *engine.Out) (n int, ok bool) {
 	n, err := r.server.Read(buf)
-	return n, r.take(buf[:n], err, out)
+	return n, r.fromServer(buf[:n], err, out)
 }
 
-// take gives the server's bytes to the engine; err is how the reading ended.
-func (r *relay) take(in []byte, err error, out *engine.Out) bool {
+// fromServer gives the server's bytes to the engine, and writes to the client what comes of them; err is how the reading ended.
+func (r *relay) fromServer(in []byte, err error, out *engine.Out) bool {
 	r.mu.Lock()
-	violation := r.listen(in, out)
+	violation := r.feedServer(in, out)
 	resting := r.draining && r.engine.Idle()
 	if r.waiting && !r.engine.Held() {
 		r.waiting = false
@@ -277,14 +278,15 @@ func (r *relay) gather(pieces [][]byte, begins bool) [][]byte {
 	return [][]byte{whole}
 }
 
-func (r *relay) fromClient() {
+// relayClient is the goroutine that reads from the client.
+func (r *relay) relayClient() {
 	var out engine.Out
 	var buf buffer
 	for n := 0; ; {
 		in := buf.next(n)
 		var err error
 		n, err = r.client.Read(in)
-		if !r.say(in[:n], &out) {
+		if !r.fromClient(in[:n], &out) {
 			return
 		}
 		if err != nil {
@@ -294,16 +296,16 @@ func (r *relay) fromClient() {
 	}
 }
 
-// say gives the client's bytes to the engine until it has taken them all, and writes to the server what comes of them;
+// fromClient gives the client's bytes to the engine until it has taken them all, and writes to the server what comes of them;
 // false when the client has nothing more to say.
-func (r *relay) say(in []byte, out *engine.Out) bool {
+func (r *relay) fromClient(in []byte, out *engine.Out) bool {
 	for {
 		r.mu.Lock()
 		if r.ended.Load() {
 			r.mu.Unlock()
 			return false
 		}
-		taken, violation := r.speak(in, out)
+		taken, violation := r.feedClient(in, out)
 		in = in[taken:]
 		r.waiting = r.engine.Held()
 		held, goodbye, kept := r.waiting, r.engine.Goodbye(), r.engine.Kept()
@@ -333,8 +335,8 @@ func (r *relay) say(in []byte, out *engine.Out) bool {
 	}
 }
 
-// listen and speak are engine.Server and engine.Client. A panic there ends this session, and no other.
-func (r *relay) listen(in []byte, out *engine.Out) (err error) {
+// feedServer and feedClient are engine.Server and engine.Client. A panic there ends this session, and no other.
+func (r *relay) feedServer(in []byte, out *engine.Out) (err error) {
 	defer recovered(&err)
 	r.moved.said += uint64(len(in))
 	err = r.engine.Server(in, out)
@@ -345,7 +347,7 @@ func (r *relay) listen(in []byte, out *engine.Out) (err error) {
 	return err
 }
 
-func (r *relay) speak(in []byte, out *engine.Out) (taken int, err error) {
+func (r *relay) feedClient(in []byte, out *engine.Out) (taken int, err error) {
 	defer recovered(&err)
 	taken, err = r.engine.Client(in, out)
 	r.moved.heard += uint64(taken) //nolint:gosec // a count

@@ -20,7 +20,7 @@ func TestFaultEndsItsSession(t *testing.T) {
 	defer func() { _ = errors.Join(client.Close(), far.Close()) }()
 	r := newRelay(nil, client, client, engine.New(engine.Config{Directory: faulty{}, MaxMessage: 1 << 10}, engine.StartRole{}))
 	var out engine.Out
-	err := r.listen(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle), &out)
+	err := r.feedServer(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle), &out)
 	var fault *panicked
 	if !errors.As(err, &fault) || len(fault.stack) == 0 {
 		t.Fatalf("error %v", err)
