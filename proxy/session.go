@@ -19,7 +19,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/trace"
 )
 
-// session is the story of one connection: admit → names → login → relay → close. Most rest: there are as many as there are clients.
+// session is the story of one connection: admit → log in → relay → close. There are as many as there are clients, most of
+// them at rest, so what it keeps is little.
 type session struct {
 	server   *Server
 	settings *settings      // those in force when it began
@@ -39,10 +40,10 @@ type session struct {
 	relay  *relay // once the client is logged in
 
 	version wire.Version // of the protocol
-	tls     uint16       // the version; 0 without
-	leaving bool
-	counted bool // what it has moved is in Server.moved; guarded as that is
-	guessed bool // its wrong password is counted
+	tls     uint16       // the version of TLS; 0 without
+	leaving bool         // it is to end when no transaction is open
+	counted bool         // what it has moved is in Server.moved; guarded as that is
+	guessed bool         // its wrong password is counted
 }
 
 // newSession returns a session, and the context of its login, which ends when that takes too long.
@@ -52,24 +53,7 @@ func newSession(ctx context.Context, s *Server, conn net.Conn) (*session, contex
 	return x, ctx
 }
 
-// peer is the client's address for logs and audit records.
-func (x *session) peer() string {
-	if !x.client.IsValid() {
-		return localClient
-	}
-	return x.client.String()
-}
-
-// log returns the log, with whose session it is. A session at rest keeps none.
-func (x *session) log() *zap.Logger {
-	log := x.server.o.Log.With(zap.String("client", x.peer()))
-	if x.user == "" {
-		return log
-	}
-	return log.With(zap.String("database", x.database), zap.String("user", x.user))
-}
-
-// serve runs the session, to its end or until whoever relays it has it.
+// serve runs the session, to its end or until its relay takes it over.
 func (x *session) serve(ctx context.Context) {
 	var handed bool
 	var fault error
@@ -85,26 +69,8 @@ func (x *session) serve(ctx context.Context) {
 	}
 }
 
-// encryption names the version of TLS; empty without.
-func (x *session) encryption() string {
-	if x.tls == 0 {
-		return ""
-	}
-	return tls.VersionName(x.tls)
-}
-
-// over is called once, when the session has ended.
-func (x *session) over() {
-	x.cancel()
-	if x.conn != nil {
-		x.close(x.conn)
-	}
-	x.server.tally.leave(&x.place, x.client.Addr(), x.database)
-	x.server.forget(x)
-	x.server.running.Done()
-}
-
-// begin brings the client to the server, and relays. It reports whether whoever relays it will call over.
+// begin brings the client to the server, and relays. It reports whether the session was handed to a relay, which will call
+// over.
 func (x *session) begin(ctx context.Context) (handed bool) {
 	s := x.server
 	x.conn = adopt(ctx, x.conn)
@@ -159,29 +125,6 @@ func (x *session) letIn(ctx context.Context, v *visitor) (*loggedIn, policy.Deci
 		return nil, d, x.crowded(v, c)
 	}
 	return in, d, nil
-}
-
-func (x *session) close(c net.Conn) {
-	if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		x.log().Debug("connection did not close well", zap.Error(err))
-	}
-}
-
-// turnedAway notes why a connection did not become a session, and what the policy said of it. The client knows already.
-func (x *session) turnedAway(err error, d policy.Decision) {
-	var failed *loginError
-	errors.As(err, &failed)
-	if failed != nil && failed.left {
-		x.server.metrics.logins.WithLabelValues(loginAbandoned).Inc()
-		x.log().Debug("client left before the login", zap.Error(failed.cause))
-		return
-	}
-	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()
-	x.log().Warn("login failed", zap.Error(err))
-	x.recordLogin(err, d)
-	if failed != nil && failed.unauthorized() && x.user != "" && !x.guessed {
-		x.server.failures.note(x.client.Addr(), time.Now())
-	}
 }
 
 // login finds the role that the client's user means, checks the client if that is the proxy's to do, and logs in to the
@@ -265,7 +208,24 @@ func (x *session) verify(ctx context.Context, v *visitor, names loginNames) (*sc
 	}
 }
 
-// run hands the session to an event loop, or to goroutines, which relay until it is over, and do the rest.
+// turnedAway notes why a connection did not become a session, and what the policy said of it. The client was told already.
+func (x *session) turnedAway(err error, d policy.Decision) {
+	var failed *loginError
+	errors.As(err, &failed)
+	if failed != nil && failed.left {
+		x.server.metrics.logins.WithLabelValues(loginAbandoned).Inc()
+		x.log().Debug("client left before the login", zap.Error(failed.cause))
+		return
+	}
+	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()
+	x.log().Warn("login failed", zap.Error(err))
+	x.recordLogin(err, d)
+	if failed != nil && failed.unauthorized() && x.user != "" && !x.guessed {
+		x.server.failures.note(x.client.Addr(), time.Now())
+	}
+}
+
+// run hands the session to an event loop, or else to goroutines, to relay it and to end it.
 func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed bool) {
 	x.link, x.lease, x.version = in.server, in.lease, in.version
 	r := newRelay(x, v.conn, in.server, engine.New(x.engineConfig(v, in), v.start))
@@ -281,7 +241,7 @@ func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed boo
 		return false
 	}
 	conn := x.conn
-	x.conn = nil // its memory too
+	x.conn = nil // lets go of its memory too
 	if handOver(r) {
 		return true
 	}
@@ -293,25 +253,33 @@ func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed boo
 	return true
 }
 
-// waited notes how long the client was held.
-func (x *session) waited(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
-
-// relayed is for a session whose bytes nobody moves any more.
-func (x *session) relayed(ctx context.Context) {
-	x.ended(ctx)
-	x.over()
-}
-
 // attach makes the relay known to drain and kill: from here on it ends the session.
 func (x *session) attach(r *relay) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.relay = r
 	x.cancel()
-	x.cancel = func() {} // what is kept while it rests is what its memory is
+	x.cancel = func() {} // not to keep the login's context in memory
 	if x.leaving {
 		r.drain()
 	}
+}
+
+// relayed ends the session when its relay has.
+func (x *session) relayed(ctx context.Context) {
+	x.ended(ctx)
+	x.over()
+}
+
+// over is called once, when the session has ended.
+func (x *session) over() {
+	x.cancel()
+	if x.conn != nil {
+		x.close(x.conn)
+	}
+	x.server.tally.leave(&x.place, x.client.Addr(), x.database)
+	x.server.forget(x)
+	x.server.running.Done()
 }
 
 // drain ends the session when no transaction is open; one that is not logged in yet, at once.
@@ -332,5 +300,39 @@ func (x *session) kill() {
 	defer x.mu.Unlock()
 	if x.relay != nil {
 		x.relay.kill()
+	}
+}
+
+// waited notes how long the client was held.
+func (x *session) waited(d time.Duration) { x.server.metrics.inquirySeconds.Observe(d.Seconds()) }
+
+// peer is the client's address for logs and audit records.
+func (x *session) peer() string {
+	if !x.client.IsValid() {
+		return localClient
+	}
+	return x.client.String()
+}
+
+// encryption names the version of TLS; empty without.
+func (x *session) encryption() string {
+	if x.tls == 0 {
+		return ""
+	}
+	return tls.VersionName(x.tls)
+}
+
+// log returns the log, with whose session it is. A session at rest keeps none.
+func (x *session) log() *zap.Logger {
+	log := x.server.o.Log.With(zap.String("client", x.peer()))
+	if x.user == "" {
+		return log
+	}
+	return log.With(zap.String("database", x.database), zap.String("user", x.user))
+}
+
+func (x *session) close(c net.Conn) {
+	if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		x.log().Debug("connection did not close well", zap.Error(err))
 	}
 }
