@@ -64,28 +64,28 @@ func (q Inquiry) actorSQL() (sql string, params []string) {
 	return strings.NewReplacer("CURRENT", current, "SESSION", session).Replace(sql), params
 }
 
-// meetActor reads the rows about the session.
-func (v *View) meetActor(q Inquiry, actors, administered, members [][]string, kin map[Cluster]Schema) error {
-	if !q.Standing && !q.Members {
+// actor reads the rows about the session.
+func (a *answer) actor() error {
+	if !a.q.Standing && !a.q.Members {
 		return nil
 	}
+	v := a.view
 	v.Actor = &Actor{}
-	if q.Standing {
+	if a.q.Standing {
+		actors := a.rows["actor"]
 		if len(actors) != 1 {
 			return fmt.Errorf("scope: %d current roles", len(actors))
 		}
-		for _, r := range actors {
-			v.Actor.Attributes = strings.Fields(r[2])
-			v.administered = map[Cluster]bool{Cluster(r[1]): true} // itself
-		}
-		for _, r := range administered {
-			v.administered[Cluster(r[1])] = true
+		v.Actor.Attributes = strings.Fields(actors[0].a)
+		v.administered = map[Cluster]bool{Cluster(actors[0].name): true} // itself
+		for _, r := range a.rows["administered"] {
+			v.administered[Cluster(r.name)] = true
 		}
 	}
-	for _, r := range members {
-		c, marker := Cluster(r[1]), Cluster(r[2])
+	for _, r := range a.rows["member"] {
+		c, marker := Cluster(r.name), Cluster(r.a)
 		name := Short(c)
-		s, ofSchema := kin[marker]
+		s, ofSchema := a.kin[marker]
 		switch {
 		case markerRole(c):
 			continue

@@ -68,27 +68,30 @@ func (c *Census) Nameless() *Census {
 	return &rest
 }
 
-// count reads the answer to censusSQL, when the roles of the database are known.
-func (v *View) count(census, kin, named [][]string) error {
-	names := make(map[Short]Meaning)
-	c := &Census{names: &meanings{of: names}}
-	for _, r := range census {
-		c.Others, c.Guests = r[1], r[2]
+// census reads the answer to censusSQL, when the roles of the database are known.
+func (a *answer) census() error {
+	if !a.q.Own {
+		return nil
 	}
-	for _, r := range kin {
-		c.Kin, c.Alike = r[1], r[2] != ""
+	v, names := a.view, make(map[Short]Meaning)
+	c := &Census{names: &meanings{of: names}}
+	for _, r := range a.rows["census"] {
+		c.Others, c.Guests = r.name, r.a
+	}
+	for _, r := range a.rows["kin"] {
+		c.Kin, c.Alike = r.name, r.a != ""
 	}
 	for _, r := range v.Roles() {
 		names[r.Name] = Meaning{Own: true}
 	}
-	for _, r := range named {
-		oid, err := parseOID(r[2])
+	for _, r := range a.rows["named"] {
+		oid, err := parseOID(r.a)
 		if err != nil {
 			return fmt.Errorf("scope: OID of a role: %w", err)
 		}
-		if own, ok := v.Localize(Cluster(r[1])); ok {
+		if own, ok := v.Localize(Cluster(r.name)); ok {
 			names[own] = Meaning{true, oid}
-		} else if name := Short(r[1]); !names[name].Own {
+		} else if name := Short(r.name); !names[name].Own {
 			names[name] = Meaning{false, oid}
 		}
 	}
