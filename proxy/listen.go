@@ -8,12 +8,28 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"go.uber.org/zap"
 )
 
-// Listen opens the addresses, unless the process was given listeners. [Server.Run] closes them.
+// Listen takes what serving clients needs: the event loops, and the addresses, unless the process was given listeners. [Server.Run]
+// gives it all back, and must follow.
 func (s *Server) Listen(ctx context.Context) error {
+	if err := s.openAddresses(ctx); err != nil {
+		return err
+	}
+	if s.o.Goroutines {
+		return nil
+	}
+	var err error
+	if s.loops, err = newLoops(s.o.Processors); err != nil {
+		s.closeListeners()
+	}
+	return err
+}
+
+func (s *Server) openAddresses(ctx context.Context) error {
 	if len(s.o.Inherited) > 0 {
 		s.listeners = s.o.Inherited
 		return nil
@@ -77,10 +93,15 @@ func removeStale(ctx context.Context, path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is not a socket", path)
 	}
-	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	switch {
+	case err == nil:
 		return errors.Join(errors.New("another process listens there"), c.Close())
+	case errors.Is(err, syscall.ECONNREFUSED): // nobody does
+		return os.Remove(path)
+	default: // somebody may, and be busy
+		return fmt.Errorf("it cannot be told whether another process listens there: %w", err)
 	}
-	return os.Remove(path)
 }
 
 func (s *Server) closeListeners() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,10 @@ func New(o Options) (*Server, error) {
 	}
 	s.directories.prefixes = o.Prefixes
 	if o.Admin != nil {
-		s.o.Admin = withoutConnectionSettings(o.Admin)
+		s.o.Admin = o.Admin.Copy()
+		if err := leaveOut(s.o.Admin.RuntimeParams); err != nil {
+			return nil, fmt.Errorf("admin connection: %w", err)
+		}
 		s.o.Admin.ConnectTimeout = cmp.Or(s.o.Admin.ConnectTimeout, o.Upstream.timeout)
 		s.admin = newAdmin(s.o.Admin)
 	}
@@ -90,7 +94,7 @@ func New(o Options) (*Server, error) {
 // SetDeclared tells what the access manifest owns from now on; nil for nothing.
 func (s *Server) SetDeclared(d *policy.Declared) { s.declared.Store(d) }
 
-// Run accepts clients until ctx ends, then lets open transactions end within the grace period, ends the rest, and
+// Run accepts clients, after [Server.Listen], until ctx ends, then lets open transactions end within the grace period, ends the rest, and
 // returns when every session has ended and every listener is closed.
 func (s *Server) Run(ctx context.Context) error {
 	if s.admin != nil {
@@ -100,14 +104,8 @@ func (s *Server) Run(ctx context.Context) error {
 	sessions, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 
-	if !s.o.Goroutines {
-		l, err := newLoops(s.o.Processors)
-		if err != nil {
-			s.closeListeners()
-			return err
-		}
-		s.loops = l
-		defer l.close()
+	if s.loops != nil {
+		defer s.loops.close()
 	}
 	var accepting sync.WaitGroup
 	if s.pool != nil {

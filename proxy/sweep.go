@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
@@ -9,24 +12,27 @@ import (
 	"github.com/pgscope/pgscope-proxy/provision"
 )
 
+const (
+	// sweepTime is how long a sweep may take: it may have to wait for somebody's lock. Then it is left to the next start.
+	sweepTime = 10 * time.Minute
+	// A server that is not there yet is waited for: at first so long, then twice as long each time, up to the other.
+	firstSweepPause, longestSweepPause = time.Second, time.Minute
+)
+
 // sweep repairs what was left behind while no proxy looked: databases that were dropped or renamed by direct
 // connections, and whatever a crash has interrupted. The proxy works without it, so what goes wrong is only told.
 func (s *Server) sweep(ctx context.Context) {
 	log := s.o.Log.With(zap.String("task", "sweep"))
-	config := s.o.Admin.Copy()
-	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		if n.SeverityUnlocalized == "WARNING" {
-			log.Warn(n.Message, zap.String("detail", n.Detail))
-		} else {
-			log.Info(n.Message, zap.String("detail", n.Detail))
-		}
-	}
-	conn, err := pgconn.ConnectConfig(ctx, config)
+	conn, err := s.sweeper(ctx, log)
 	if err != nil {
-		log.Warn("the admin connection cannot be made", zap.Error(err))
+		if ctx.Err() == nil {
+			log.Warn("the admin connection cannot be made", zap.Error(err))
+		}
 		return
 	}
-	warnings, err := provision.Sweep(ctx, conn, false)
+	bounded, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	warnings, err := provision.Sweep(bounded, conn, false)
 	for _, w := range warnings {
 		log.Warn(w)
 	}
@@ -36,4 +42,37 @@ func (s *Server) sweep(ctx context.Context) {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
 	_ = conn.Close(closing) // it is not needed any more
+}
+
+// sweeper returns a connection that logs what the server says. It waits for a server that is not there yet.
+func (s *Server) sweeper(ctx context.Context, log *zap.Logger) (*pgconn.PgConn, error) {
+	config := s.o.Admin.Copy()
+	config.RuntimeParams["statement_timeout"] = strconv.FormatInt(sweepTime.Milliseconds(), 10) // it would not hear of ours
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.SeverityUnlocalized == "WARNING" {
+			log.Warn(n.Message, zap.String("detail", n.Detail))
+		} else {
+			log.Info(n.Message, zap.String("detail", n.Detail))
+		}
+	}
+	for pause := firstSweepPause; ; pause = min(2*pause, longestSweepPause) {
+		conn, err := pgconn.ConnectConfig(ctx, config)
+		if err == nil || !notThere(err) {
+			return conn, err
+		}
+		if pause == firstSweepPause {
+			log.Warn("the server is not there yet: it is swept when it is", zap.Error(err))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// notThere reports whether it was no answer of a server's that let a connection fail, or the one that it does not take any now.
+func notThere(err error) bool {
+	var said *pgconn.PgError
+	return !errors.As(err, &said) || said.Code == cannotConnectNow
 }

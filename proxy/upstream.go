@@ -75,7 +75,7 @@ func NewUpstream(dsn string) (*Upstream, error) {
 		direct: c.SSLNegotiation == "direct", told: c.ConnectTimeout != 0, timeout: c.ConnectTimeout,
 		target: targetOf(c), kinds: &hostKinds{known: make(map[string]hostKind)},
 	}
-	if err := u.connectionSettings(c.RuntimeParams); err != nil {
+	if err := errors.Join(u.connectionSettings(c.RuntimeParams), leaveOut(c.RuntimeParams)); err != nil {
 		return nil, fmt.Errorf("upstream: %w", err)
 	}
 	u.SetDefaultTimeout(DefaultConnectTimeout)
@@ -174,16 +174,20 @@ func (u *Upstream) dialAny(ctx context.Context, from, to int) (*serverLink, erro
 			return link, nil
 		}
 		failed.causes = append(failed.causes, fmt.Errorf("%v: %w", u.entries[i], err))
-		u.kinds.forget(u.entries[i].address)
+		if ctx.Err() == nil { // else it is no fault of the host
+			u.kinds.forget(u.entries[i].address)
+		}
 	}
 	return nil, &failed
 }
+
+// cannotConnectNow is what a server says that starts or stops.
+const cannotConnectNow = "57P03"
 
 // retry returns the entries that are worth a new attempt after the server on a link refused a startup packet at once: the
 // other encryption on the same host where pg_hba.conf refused this one, as in libpq, and the other hosts where this one
 // does not take connections now.
 func (u *Upstream) retry(link *serverLink, sqlstate string) (from, to int, ok bool) {
-	const cannotConnectNow = "57P03"
 	end := u.hostEnd(link.entry)
 	switch sqlstate {
 	case scope.CodeInvalidAuthorization:
@@ -286,11 +290,29 @@ func interruptReading(ctx context.Context, c net.Conn) (stop func() bool) {
 	})
 }
 
-// Probe reports whether a server can be reached now: nil when it can.
+// Probe reports whether a server can be reached now: nil when one can. All hosts are tried at once: whoever asks has not the time that
+// a login has for a host that gives no answer.
 func (u *Upstream) Probe(ctx context.Context) error {
-	link, err := u.dial(ctx)
-	if err != nil {
-		return err
+	ctx, found := context.WithCancel(ctx)
+	defer found()
+	hosts := u.hosts()
+	results := make(chan error, len(hosts))
+	for _, host := range hosts {
+		go func() {
+			link, err := u.through(host).dial(ctx)
+			if err == nil {
+				err = link.Close()
+			}
+			results <- err
+		}()
 	}
-	return link.Close()
+	var failed dialError
+	for range hosts {
+		err := <-results
+		if err == nil {
+			return nil
+		}
+		failed.causes = append(failed.causes, err)
+	}
+	return &failed
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -28,6 +29,7 @@ func TestNewUpstream(t *testing.T) {
 		{"host=/run/pg,a port=1,2 sslmode=verify-full", "/run/pg/.s.PGSQL.1 without TLS; a:2 with TLS"},
 		{"host=::1 port=1 sslmode=disable connect_timeout=3", "[::1]:1 without TLS"},
 		{"host=a port=1 sslnegotiation=direct", "a:1 with TLS"},
+		{"host=a port=1 sslmode=disable gssencmode=disable tcp_user_timeout=1 fallback_application_name=x sslcrl=''", "a:1 without TLS"},
 	} {
 		u, err := NewUpstream(test.dsn)
 		if err != nil {
@@ -56,6 +58,11 @@ func TestNewUpstreamRefuses(t *testing.T) {
 		{"host=a password=secret channel_binding=require", "channel_binding"},
 		{"host=a password=secret sslcertmode=require", "sslcertmode"},
 		{"host=a password=secret require_auth=scram-sha-256", "require_auth"},
+		{"host=a password=secret hostaddr=192.0.2.1", "hostaddr is not supported"},
+		{"host=a password=secret requirepeer=postgres", "requirepeer is not supported"},
+		{"host=a password=secret sslcrl=/crl", "sslcrl is not supported"},
+		{"host=a password=secret ssl_min_protocol_version=TLSv1.3", "ssl_min_protocol_version is not supported here but as TLSv1 or"},
+		{"host=a password=secret gssencmode=require", "gssencmode is not supported here but as disable or prefer"},
 		{"host=a password=secret sslmode=maybe", "sslmode is invalid"},
 		{"host=a password=secret port=0", "invalid port"},
 		{"host=a password=secret sslmode=verify-ca sslrootcert=/nowhere", "/nowhere"},
@@ -125,6 +132,27 @@ func TestDial(t *testing.T) {
 				t.Errorf("the server says %q, %v", frame, err)
 			}
 		})
+	}
+}
+
+// TestProbe: a host that gives no answer does not keep it from being seen that another one does.
+func TestProbe(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{TLS: true})
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	_, port, _ := net.SplitHostPort(silent.Addr().String())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	u := testUpstream(t, fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%s,%d sslmode=require connect_timeout=3600", port, c.Port))
+	if err := u.Probe(ctx); err != nil {
+		t.Error(err)
+	}
+	nobody := testUpstream(t, fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%[1]d sslmode=disable", unusedPort(t)))
+	if err := nobody.Probe(ctx); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -51,15 +51,20 @@ func newApplyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			results, err := apply(cmd, parts, agreed)
-			if undo != "" {
-				err = errors.Join(err, writeUndo(undo, results))
+			keep := func([]result) error { return nil }
+			if undo != "" { // before anything is changed
+				f, err := openUndo(undo)
+				if err != nil {
+					return err
+				}
+				keep = func(results []result) error { return errors.Join(writeUndo(f, results), f.Close()) }
 			}
-			return errors.Join(show(cmd.OutOrStdout(), results), err)
+			results, err := apply(cmd, parts, agreed)
+			return errors.Join(keep(results), show(cmd.OutOrStdout(), results), err)
 		},
 	}
 	t.flags(c, "text, sql, json or markdown")
-	c.Flags().StringVar(&undo, "undo", "", "write the statements that take the changes back to this `file`")
+	c.Flags().StringVar(&undo, "undo", "", "write the statements that take the changes back to this `file`, which must not have anything in it")
 	return c
 }
 
@@ -112,8 +117,24 @@ func progress(w io.Writer, database string) func(done, total int) {
 	}
 }
 
+// openUndo refuses a file with something in it: it may be what takes an earlier run back.
+func openUndo(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() > 0 {
+		err = fmt.Errorf("%s: there is something in it; it may be what takes an earlier run back", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // writeUndo writes a script for psql.
-func writeUndo(path string, results []result) error {
+func writeUndo(out io.Writer, results []result) error {
 	var b strings.Builder
 	for _, r := range slices.Backward(results) {
 		if len(r.Undo) == 0 {
@@ -129,5 +150,6 @@ func writeUndo(path string, results []result) error {
 		}
 		b.WriteString("COMMIT;\n")
 	}
-	return os.WriteFile(path, []byte(b.String()), 0o600)
+	_, err := io.WriteString(out, b.String())
+	return err
 }

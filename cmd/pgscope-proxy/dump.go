@@ -190,9 +190,10 @@ const socketPort = "5432"
 
 // withProxy runs f with a proxy in front of the server that only this user can reach; its socket is in the directory.
 func (o *dumpOptions) withProxy(ctx context.Context, f func(dir string) error) (err error) {
-	upstream, err := proxy.NewUpstream(orDatabaseURL(o.dsn))
+	text, where := connectionString(o.dsn)
+	upstream, err := proxy.NewUpstream(text)
 	if err != nil {
-		return fmt.Errorf("dsn: %w", err)
+		return fmt.Errorf("%s: %w", where, err)
 	}
 	dir, err := os.MkdirTemp("", program)
 	if err != nil {

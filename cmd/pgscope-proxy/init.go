@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/config"
 	"github.com/pgscope/pgscope-proxy/provision"
+	"github.com/pgscope/pgscope-proxy/proxy"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -98,13 +99,13 @@ func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.
 
 // serverConfig reads a connection string as the commands take it.
 func serverConfig(cmd *cobra.Command, dsn string) (*pgconn.Config, error) {
-	text := orDatabaseURL(dsn)
+	text, where := connectionString(dsn)
 	if _, err := config.ParseDSN(text); err != nil {
-		return nil, fmt.Errorf("dsn: %w", err)
+		return nil, fmt.Errorf("%s: %w", where, err)
 	}
-	c, err := pgconn.ParseConfig(text)
+	c, err := proxy.ParseConfig(text)
 	if err != nil {
-		return nil, errors.New("dsn: the connection string cannot be used") // pgconn's error shows parts of it
+		return nil, fmt.Errorf("%s: %w", where, err)
 	}
 	c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s:  %s\n", n.Severity, n.Message) // there is nowhere else to tell
@@ -115,11 +116,17 @@ func serverConfig(cmd *cobra.Command, dsn string) (*pgconn.Config, error) {
 	return c, nil
 }
 
-func orDatabaseURL(dsn string) string {
-	if dsn == "" {
-		return os.Getenv("DATABASE_URL")
+// connectionString returns what says where the server is, and where that stands.
+func connectionString(dsn string) (text, where string) {
+	const url = "DATABASE_URL"
+	switch text = os.Getenv(url); {
+	case dsn != "":
+		return dsn, "--dsn"
+	case text != "":
+		return text, url
+	default:
+		return "", "PGHOST and the like"
 	}
-	return dsn
 }
 
 // connectServer connects to the server itself: through a proxy, names that are the cluster's would be mapped once more.

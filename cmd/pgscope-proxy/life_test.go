@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -306,4 +308,82 @@ func TestServiceManager(t *testing.T) {
 	told("READY=1")
 	p.stop()
 	told("STOPPING=1")
+}
+
+// TestLogReaderGone: sessions outlive whoever read the log.
+func TestLogReaderGone(t *testing.T) {
+	c := pgtest.Shared(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "serve", "--upstream", c.DSN("sslmode=disable"), "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
+	cmd.Stderr = write
+	if err := errors.Join(cmd.Start(), write.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ready := logReader{t: t, lines: bufio.NewScanner(read)}.until("ready")
+	if err := read.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what is said of the first is not read
+		conn, err := pgx.Connect(t.Context(), "postgres://postgres@"+ready.Listen+"/postgres?sslmode=disable")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	for !regexp.MustCompile(`(?m)^pgscope_log_lost_lines_total [1-9]`).MatchString(get(t, "http://"+ready.HTTP+"/metrics")) {
+		if t.Context().Err() != nil {
+			t.Fatal("the lost lines are not counted")
+		}
+	}
+	if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFewDescriptors: a process says that it is ready where it has what it takes, and else ends.
+func TestFewDescriptors(t *testing.T) {
+	c := pgtest.Shared(t)
+	ended, ready := 0, 0
+	for descriptors := 6; ready == 0; descriptors++ {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n "$0" && exec "$@"`, fmt.Sprint(descriptors),
+			program, "serve", "--upstream", c.DSN("sslmode=disable"), "--listen", "127.0.0.1:0", "--http-listen=")
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(stderr)
+		for lines.Scan() {
+			if !strings.Contains(lines.Text(), `"msg":"ready"`) {
+				continue
+			}
+			ready++
+			var r record
+			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.Listen)
+			if err != nil {
+				t.Errorf("with %d descriptors: %v", descriptors, err)
+			} else if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cmd.Wait(); err != nil {
+			ended++
+		}
+	}
+	if ended == 0 {
+		t.Error("it always had enough")
+	}
 }

@@ -89,7 +89,7 @@ func (q *logQueue) Close() {
 // metric tells what nobody may read in the log.
 func (q *logQueue) metric() prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "pgscope_log_lost_lines_total", Help: "Lines of the log that found no room, as it was not read.",
+		Name: "pgscope_log_lost_lines_total", Help: "Lines of the log that found no room, or could not be written.",
 	}, func() float64 { return float64(q.missing.Load()) })
 }
 
@@ -115,7 +115,9 @@ func (q *logQueue) drain() {
 	}
 	for len(lines) > 0 {
 		n := piece(lines)
-		_, _ = q.to.Write(lines[:n]) // there is nobody to tell
+		if _, err := q.to.Write(lines[:n]); err != nil { // there is nobody to tell
+			q.missing.Add(uint64(bytes.Count(lines[:n], []byte("\n")))) //nolint:gosec // a count
+		}
 		lines = lines[n:]
 	}
 	for _, done := range asked {

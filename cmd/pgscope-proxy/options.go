@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -34,8 +32,8 @@ func proxyOptions(c *config.Config, log *zap.Logger, metrics prometheus.Register
 		o.Prefixes[name] = d.Prefix
 	}
 	if !c.AdminDSN.Empty() {
-		if o.Admin, err = pgconn.ParseConfig(c.AdminDSN.Reveal()); err != nil {
-			return proxy.Options{}, errors.New("admin-dsn: the connection string cannot be used") // pgconn's error shows parts of it
+		if o.Admin, err = proxy.ParseConfig(c.AdminDSN.Reveal()); err != nil {
+			return proxy.Options{}, fmt.Errorf("admin-dsn: %w", err)
 		}
 	}
 	o.Settings, err = proxySettings(c)

@@ -52,6 +52,10 @@ const gcPercent = 200
 
 // serve runs the proxy until ctx ends. load reads the configuration anew.
 func serve(ctx context.Context, c *config.Config, load func() (*config.Config, error), said *logger) (err error) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	signal.Ignore(syscall.SIGPIPE) // else the process ends with whoever reads its log
 	log := said.Logger
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(
@@ -80,9 +84,6 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	if err != nil {
 		return err
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	reloads := newReloader(c, load, s.put, log, metrics)
 	if err := s.listen(ctx, metrics); err != nil {
 		return err

@@ -698,12 +698,22 @@ func interrupted(t *testing.T, via endpoint, c *pgtest.Cluster) (release func())
 // repaired starts a proxy with an admin connection, and waits until it has swept.
 func repaired(t *testing.T, c *pgtest.Cluster) {
 	t.Helper()
+	sweepers(t, c)
+	swept(t, c)
+}
+
+func sweepers(t *testing.T, c *pgtest.Cluster) {
+	t.Helper()
 	admin, err := pgconn.ParseConfig(c.DSN("sslmode=disable"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	start(t, c, func(o *proxy.Options) { o.Admin = admin })
 	start(t, c, func(o *proxy.Options) { o.Admin = admin }) // side by side
+}
+
+func swept(t *testing.T, c *pgtest.Cluster) {
+	t.Helper()
 	for len(roles(t, c)) > 0 {
 		if t.Context().Err() != nil {
 			t.Fatal("never swept")
@@ -718,10 +728,11 @@ func TestServerDiesBeforeTheRolesAreDropped(t *testing.T) {
 	if err := c.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	sweepers(t, c) // which wait for it
 	if err := c.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	repaired(t, c)
+	swept(t, c)
 }
 
 func TestProxyDiesBeforeTheRolesAreDropped(t *testing.T) {
