@@ -225,7 +225,7 @@ func parseFragment(f fragment, rd reading) (piece, *Error) {
 	t := f.tokens
 	start, end := t.list[0].start, t.list[len(t.list)-1].end
 	p := piece{reading: rd, base: start, tokens: t}
-	text := t.sql[start:end]
+	text := t.bare(start, end)
 	if f.kind != sqlStatement {
 		const lead = "SELECT "
 		p.base -= len(lead)

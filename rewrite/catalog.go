@@ -20,6 +20,7 @@ type reference struct {
 	set        bool                            // it holds a function that returns a set
 	shown      bool                            // it is a name as catalogs show it, which means the same under every search_path
 	constant   string                          // the name that is said there, or that alone is sought in the relation; empty where it is not so plain
+	sample     string                          // subselect: the TABLESAMPLE clause behind it
 	reads      func(columns []string) []string // subselect: the columns that the query may read
 }
 

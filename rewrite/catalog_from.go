@@ -16,7 +16,30 @@ func (c *catalogReader) from(m proto.Message) {
 		c.rangeVar(n.GetRangeVar())
 		return
 	}
+	if n, ok := m.(*pg.Node); ok && n.GetRangeTableSample() != nil && c.sampled(n.GetRangeTableSample()) {
+		return
+	}
 	c.visit(m, stretch{}, false)
+}
+
+// sampled reads a table that is sampled, if it is one of the catalogs: the clause goes into what stands in for it.
+func (c *catalogReader) sampled(n *pg.RangeTableSample) bool {
+	before := len(c.references)
+	c.rangeVar(n.Relation.GetRangeVar())
+	method := c.tokens.index(c.base + int(n.Location))
+	open, ok := c.names(method, lastName(n.Method))
+	end := c.closing(open)
+	if len(c.references) == before || !ok || end == none {
+		c.references = c.references[:before]
+		return false
+	}
+	if next := c.tokens.index(end); c.tokens.kind(next) == pg.Token_REPEATABLE {
+		end = c.closing(next + 1)
+	}
+	clause := stretch{c.tokens.list[method-1].start, end}
+	c.references[len(c.references)-1].sample = " " + c.tokens.sql[clause.start:clause.end]
+	c.refer(reference{start: clause.start, end: clause.end, form: fixed})
+	return true
 }
 
 // rangeFunction reads functions in a FROM list. What stands in for a call there is the column of a subselect.

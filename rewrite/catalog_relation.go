@@ -11,8 +11,8 @@ import (
 // rowNames is what the relation's subselect has beside each row: what the database's roles are called, by their names.
 const rowNames = "pgscope_o.o"
 
-// relation returns the subselect that stands in for a relation: the same columns, in short names.
-func (l lens) relation(name string, columns []string) string {
+// relation returns the subselect that stands in for a relation: the same columns, in short names. sample is a clause behind it.
+func (l lens) relation(name string, columns []string, sample string) string {
 	const row = "pgscope_r."
 	rel := relations[name]
 	list := make([]string, len(columns))
@@ -48,7 +48,7 @@ func (l lens) relation(name string, columns []string) string {
 		beside = l.beside(rel.names)
 	}
 	schema, table := cutSchema(name)
-	return "(SELECT " + shown + " FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r" + beside + where + ")"
+	return "(SELECT " + shown + " FROM " + scope.QuoteIdent(schema) + "." + scope.QuoteIdent(table) + " pgscope_r" + sample + beside + where + ")"
 }
 
 // beside is the item of a FROM list that has [rowNames]. OFFSET keeps the planner from making them anew for each use.

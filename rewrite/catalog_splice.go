@@ -49,7 +49,7 @@ func (m *mapping) look() {
 			columns = ref.reads(columns)
 			text := l.only(ref.relation, columns, ref.constant)
 			if text == "" {
-				text = l.relation(ref.relation, columns)
+				text = l.relation(ref.relation, columns, ref.sample)
 			}
 			if ref.as != "" {
 				text += " AS " + scope.QuoteIdent(ref.as)

@@ -89,6 +89,8 @@ const (
 	setsMode turnKind = iota
 	setsPath
 	losesPath // it may be another
+	losesRole
+	losesMode // it may be reset
 	losesAll
 	resetsMode
 	resetsPath
@@ -243,6 +245,14 @@ func (c *course) take(t turn, v *scope.View) {
 		c.set(t.local, func(s *standing) { s.path = pathOf(t.path, c.userSchema(v)) })
 	case losesPath:
 		c.set(false, func(s *standing) { s.path = nowhere.path })
+	case losesRole:
+		c.set(false, func(s *standing) { s.user, s.session = "", "" })
+	case losesMode:
+		c.set(false, func(s *standing) {
+			if s.mode != c.reset.mode {
+				s.mode = ""
+			}
+		})
 	case losesAll:
 		c.now, c.kept, c.began, c.saved = nowhere, nowhere, nowhere, nil
 	case resetsMode:
@@ -317,14 +327,19 @@ func (b *body) blurs() (turns []turn) {
 	for i := range b.statements {
 		for _, t := range slices.Concat(b.statements[i].earlier, b.statements[i].turns) {
 			switch t.kind {
-			case setsPath, losesPath, resetsPath:
+			case setsPath, resetsPath:
 				turns = append(turns, turn{kind: losesPath})
-			case setsMode, resetsMode:
-				if t.mode != "" { // SET, which is refused there
-					continue
+			case resetsRole, resetsSession:
+				turns = append(turns, turn{kind: losesRole})
+			case resetsMode:
+				turns = append(turns, turn{kind: losesMode})
+			case setsMode:
+				if t.mode == "" { // else it is SET, which is refused there
+					turns = append(turns, t)
 				}
-				turns = append(turns, turn{kind: setsMode})
-			default:
+			case losesPath, losesRole, losesMode, losesAll:
+				turns = append(turns, t)
+			default: // of transactions
 				turns = append(turns, turn{kind: losesAll})
 			}
 		}

@@ -276,7 +276,7 @@ func (c goldenCase) run(t *testing.T) string {
 			continue
 		}
 		for read := range subsets(columns) {
-			text := newLens(v.DB, v.Census).relation(name, read)
+			text := newLens(v.DB, v.Census).relation(name, read, "")
 			sent = strings.NewReplacer(text, "<"+table+">", strings.ReplaceAll(text, "'", "''"), "<"+table+">").Replace(sent)
 		}
 	}

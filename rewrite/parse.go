@@ -52,7 +52,8 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 		return nil, at(tooComplex(fmt.Sprintf("It nests or chains more than %d words.", maxDepth)), sql, list[i].start)
 	}
 	whole := piece{reading: rd, tokens: all}
-	if whole.tree, err = pg.Parse(sql); err == nil {
+	text := all.bare(0, len(sql))
+	if whole.tree, err = pg.Parse(text); err == nil {
 		return []piece{whole}, nil
 	}
 	var pieces []piece
@@ -61,10 +62,10 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 		if failure != nil && bearsRole(part) && mayUseRole(sql[part.list[0].start:part.list[len(part.list)-1].end]) {
 			if rd.newerServer() {
 				p.unread = failure
-			} else if _, _, extended := whole.stopsAtExtension(err, sql); extended {
+			} else if _, _, extended := whole.stopsAtExtension(err, text); extended {
 				return nil, failure
 			} else { // what the server says of the text
-				return nil, unreadable(err, sql, sql, 0, rd.Options)
+				return nil, unreadable(err, text, sql, 0, rd.Options)
 			}
 		}
 		pieces = append(pieces, p)
@@ -89,7 +90,7 @@ func (o Options) newerServer() bool {
 func parsePiece(t tokens, rd reading) (piece, *Error) {
 	start, end := t.list[0].start, t.list[len(t.list)-1].end
 	p := piece{reading: rd, base: start, tokens: t}
-	return p.parse(t.sql[start:end])
+	return p.parse(t.bare(start, end))
 }
 
 // parse parses the piece, of which text is what the parser shall see. Where the grammar stops at an extension of it, that

@@ -19,7 +19,7 @@ func TestRestore(t *testing.T) {
 	for _, c := range []struct{ sent, at, client, wantAt string }{
 		{`SQL statement "GRANT "orders_é" TO "orders_customer""`, "TO", `SQL statement "GRANT é TO customer"`, "TO"},
 		{`CREATE ROLE "orders_é" IN ROLE "pgscope_db_orders"`, `"orders_é"`, "CREATE ROLE é", "é"},
-		{"SELECT 1 FROM " + newLens(v.DB, nil).relation("pg_catalog.pg_roles", nil) + ` AS "pg_roles" nonsense`, "nonsense", "SELECT 1 FROM pg_roles nonsense", "nonsense"},
+		{"SELECT 1 FROM " + newLens(v.DB, nil).relation("pg_catalog.pg_roles", nil, "") + ` AS "pg_roles" nonsense`, "nonsense", "SELECT 1 FROM pg_roles nonsense", "nonsense"},
 		{"SELECT 1", "1", "SELECT 1", "1"},
 	} {
 		mark := func(s, at string) int {

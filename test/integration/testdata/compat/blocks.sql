@@ -55,3 +55,12 @@ DO $$ DECLARE t regclass := 'joined'; BEGIN EXECUTE 'GRANT SELECT ON ' || t || '
 \dp joined
 DROP TABLE joined;
 DROP ROLE joint;
+-- What a block sets back.
+CREATE ROLE reader;
+CREATE ROLE writer;
+DO $$ BEGIN SET LOCAL ROLE reader; RAISE NOTICE '% %', current_user, session_user; RESET ROLE; RAISE NOTICE '%', current_user; EXECUTE 'SET LOCAL ROLE writer'; RAISE NOTICE '%', current_setting('role'); END $$;
+SELECT current_user;
+DO $$ BEGIN SET SESSION AUTHORIZATION reader; SET SESSION AUTHORIZATION DEFAULT; RESET SESSION AUTHORIZATION; SET LOCAL ROLE writer; RESET ALL; GRANT reader TO writer; RAISE NOTICE '% %', current_user, session_user; END $$;
+DO $$ BEGIN SET ROLE reader; RESET ROLE; END $$; SELECT current_user; GRANT writer TO postgres;
+SELECT session_user, current_user;
+DROP ROLE reader, writer;

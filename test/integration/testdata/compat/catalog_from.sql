@@ -60,3 +60,13 @@ SELECT set_config(lower('APP.z'), 'a', false)\; SELECT set_config(lower('APP.y')
 SELECT current_setting('app.z'), current_setting('app.y');
 DROP TABLE old;
 DROP ROLE reader, "Wri-ter";
+-- Sampled tables.
+CREATE ROLE reader;
+CREATE ROLE other NOLOGIN;
+SELECT rolname FROM pg_authid TABLESAMPLE BERNOULLI (100) WHERE rolname !~ '^pg_' ORDER BY 1;
+SELECT x.a FROM pg_catalog.pg_authid AS x (o, a) TABLESAMPLE pg_catalog.system (50 + 50) REPEATABLE (1), pg_authid TABLESAMPLE SYSTEM (100) WHERE rolname = 'reader' AND a !~ '^pg_' ORDER BY 1;
+SELECT rolname FROM ONLY pg_authid TABLESAMPLE SYSTEM (0) JOIN pg_auth_members TABLESAMPLE SYSTEM (100) m ON oid = member;
+SELECT nosuch FROM pg_authid TABLESAMPLE SYSTEM (1);
+SELECT rolname FROM pg_roles TABLESAMPLE SYSTEM (1);
+SELECT rolname FROM pg_authid TABLESAMPLE SYSTEM (-1);
+DROP ROLE reader, other;
