@@ -133,10 +133,7 @@ func start(t *testing.T, c *pgtest.Cluster, load func() (keeper.Source, error), 
 func databases(t *testing.T, c *pgtest.Cluster, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		t.Cleanup(func() {
-			c.Psql(t, "postgres", `SELECT format('DROP OWNED BY %1$I CASCADE; DROP ROLE %1$I', rolname) FROM pg_roles
-WHERE starts_with(rolname, '`+name+`_') OR rolname = 'pgscope_db_`+name+`' \gexec`)
-		})
+		t.Cleanup(func() { c.DropRoles(t, "^(pgscope_db_)?"+name) })
 		c.CreateDatabase(t, name)
 	}
 }

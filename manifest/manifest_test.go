@@ -19,8 +19,8 @@ var update = flag.Bool("update", false, "write the .golden files anew")
 // bundles, and the manifests of estates, are in folders.
 func TestLoad(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(files) == 0 {
+		t.Fatal("no manifests", err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {

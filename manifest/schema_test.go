@@ -54,8 +54,8 @@ func TestSchemaAgrees(t *testing.T) {
 	var files []string
 	for _, pattern := range []string{"testdata/*.yaml", "testdata/bundle/*.yaml", "testdata/estate/*.yaml", "../examples/*/*.yaml", "../examples/*/*/*.yaml"} {
 		some, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || len(some) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(some), err)
 		}
 		files = append(files, some...)
 	}

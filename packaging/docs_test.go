@@ -56,8 +56,8 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	pages, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(pages) == 0 {
+		t.Fatal("no pages", err)
 	}
 	for _, page := range pages {
 		if !reached[path.Join("docs", filepath.Base(page))] {

@@ -457,6 +457,16 @@ func TestLoginNegotiation(t *testing.T) {
 // scriptServer is a server that breaks the protocol, as no real one does: it takes the startup packet, and then the steps.
 func scriptServer(t *testing.T, steps ...step) *Upstream {
 	t.Helper()
+	begins := func(c net.Conn) (net.Conn, error) {
+		_, _, err := wire.ReadStartup(c)
+		return c, err
+	}
+	return testUpstream(t, listenerDSN(playServer(t, append([]step{begins}, steps...)...), "sslmode=disable"))
+}
+
+// playServer takes the steps on each connection to it, as far as the other side goes along.
+func playServer(t *testing.T, steps ...step) net.Listener {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -470,20 +480,17 @@ func scriptServer(t *testing.T, steps ...step) *Upstream {
 			}
 			sessions.Go(func() {
 				defer c.Close()
-				if _, _, err := wire.ReadStartup(c); err != nil {
-					return
-				}
 				next := c
 				for _, s := range steps {
 					if next, err = s(next); err != nil {
-						return // the proxy has seen enough
+						return // it has seen enough
 					}
 				}
 			})
 		}
 	})
 	t.Cleanup(func() { l.Close(); sessions.Wait() })
-	return testUpstream(t, listenerDSN(l, "sslmode=disable"))
+	return l
 }
 
 // authFrame makes an Authentication message.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -197,31 +196,7 @@ func TestDialHostile(t *testing.T) {
 		{"TLS", "sslmode=require", []step{hears(request), says([]byte("S")), serves(), swallows}, "-"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var sessions sync.WaitGroup
-			sessions.Go(func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					sessions.Go(func() {
-						defer c.Close()
-						next := c
-						for _, s := range test.steps {
-							if next, err = s(next); err != nil {
-								return // what the dialer makes of it is the test
-							}
-						}
-					})
-				}
-			})
-			defer sessions.Wait()
-			defer l.Close()
-			u := testUpstream(t, listenerDSN(l, test.params))
+			u := testUpstream(t, listenerDSN(playServer(t, test.steps...), test.params))
 			link, err := u.dialAny(context.Background(), 0, 1)
 			if link != nil {
 				link.Close()

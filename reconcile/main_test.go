@@ -29,8 +29,7 @@ func newBench(t *testing.T, database string) *bench {
 
 // dropRoles drops the roles that belong to the test: those that begin with the database's name, and its markers.
 func (b *bench) dropRoles() {
-	b.Psql(b.T, "postgres", `SELECT format('DROP OWNED BY %1$I CASCADE; DROP ROLE %1$I', rolname) FROM pg_roles
-WHERE starts_with(rolname, '`+b.database+`') OR rolname LIKE 'pgscope\_%\_`+b.database+`%' \gexec`)
+	b.DropRoles(b.T, "^(pgscope_.*_)?"+b.database)
 }
 
 func (b *bench) sql(script string) string {

@@ -19,10 +19,7 @@ import (
 func TestServeManifest(t *testing.T) {
 	c := pgtest.Shared(t)
 	const database = "serve_kept"
-	t.Cleanup(func() {
-		c.Psql(t, "postgres", `SELECT format('DROP OWNED BY %1$I CASCADE; DROP ROLE %1$I', rolname) FROM pg_roles
-WHERE starts_with(rolname, 'serve_kept_') OR rolname = 'pgscope_db_serve_kept' \gexec`)
-	})
+	t.Cleanup(func() { c.DropRoles(t, "^(pgscope_db_)?serve_kept") })
 	c.CreateDatabase(t, database)
 	c.Psql(t, database, "CREATE SCHEMA app; CREATE TABLE app.t (id int); CREATE PROCEDURE app.p() LANGUAGE sql AS ''")
 	path := filepath.Join(t.TempDir(), "access.yaml")

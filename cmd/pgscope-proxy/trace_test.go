@@ -118,9 +118,7 @@ func attribute(list []*common.KeyValue, key string) string {
 func TestTraces(t *testing.T) {
 	c := pgtest.Shared(t)
 	const database = "traced"
-	t.Cleanup(func() {
-		c.Psql(t, "postgres", `SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE starts_with(rolname, 'traced_') OR rolname = 'pgscope_db_traced' \gexec`)
-	})
+	t.Cleanup(func() { c.DropRoles(t, "^(pgscope_db_)?traced") })
 	c.CreateDatabase(t, database)
 	to := newCollector(t)
 	policy := filepath.Join(t.TempDir(), "policy.yaml")
@@ -199,9 +197,7 @@ login | 28000 ✗
 func TestTracesOfReconciler(t *testing.T) {
 	c := pgtest.Shared(t)
 	const database = "traced_kept"
-	t.Cleanup(func() {
-		c.Psql(t, "postgres", `SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE starts_with(rolname, 'traced_kept') OR rolname = 'pgscope_db_traced_kept' \gexec`)
-	})
+	t.Cleanup(func() { c.DropRoles(t, "^(pgscope_db_)?traced_kept") })
 	c.CreateDatabase(t, database)
 	to := newCollector(t)
 	manifest := filepath.Join(t.TempDir(), "access.yaml")

@@ -58,7 +58,7 @@ func Shared(t TB) *Cluster {
 }
 
 // CreateDatabase makes a database for one test and drops it, with whatever sessions it has, at the test's end. Roles
-// are the cluster's: the test drops its own.
+// are the cluster's: the test drops its own, by DropRoles.
 func (c *Cluster) CreateDatabase(t TB, name string) {
 	t.Helper()
 	ident := pgx.Identifier{name}.Sanitize()
@@ -68,6 +68,13 @@ func (c *Cluster) CreateDatabase(t TB, name string) {
 			c.exec(t, "DROP DATABASE IF EXISTS "+ident+" WITH (FORCE)")
 		}
 	})
+}
+
+// DropRoles drops the roles whose names match a regular expression, with what they have in database postgres and of the cluster.
+func (c *Cluster) DropRoles(t TB, pattern string) {
+	t.Helper()
+	c.Psql(t, "postgres", `\set pattern '`+pattern+`'
+SELECT format('DROP OWNED BY %1$I CASCADE; DROP ROLE %1$I', rolname) FROM pg_roles WHERE rolname ~ :'pattern' \gexec`)
 }
 
 // exec runs statements as the superuser, through the socket: that way is open whatever Options.HBA says.
