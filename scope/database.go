@@ -207,3 +207,13 @@ func (d Database) EnrolSQL(schemas ...Schema) string {
 	}
 	return "DO LANGUAGE plpgsql " + QuoteLiteral(body+"END")
 }
+
+// AdministratorSQL returns the statement that makes a role the administrator of this database's roles. major is the
+// server's major version: since 16 to administer a role needs no membership that gives its privileges.
+func (d Database) AdministratorSQL(role Cluster, major int) string {
+	with := "ADMIN OPTION"
+	if major >= 16 {
+		with = "ADMIN TRUE, INHERIT FALSE, SET FALSE"
+	}
+	return fmt.Sprintf("GRANT %s TO %s WITH %s", d.Marker.Ident(), role.Ident(), with)
+}

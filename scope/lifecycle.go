@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Work is a statement that makes roles follow their database or schema, and which ones those are.
@@ -87,23 +86,6 @@ func (e *Estate) RenameSchema(schema, to string) (Work, *Error) {
 		}
 	}
 	return Work{c.sql(renamesSchema(schema, to), fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), c.roles}, nil
-}
-
-// renamesDatabase is a condition: the server would rename the database (RenameDatabase, src/backend/commands/dbcommands.c). Where it
-// would not, it shall say why, and not that a role cannot be renamed.
-func renamesDatabase(from, to string) string {
-	return "EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) " + QuoteLiteral(from) +
-		" AND pg_catalog.pg_has_role(datdba, 'USAGE') AND datname OPERATOR(pg_catalog.<>) pg_catalog.current_database())" +
-		" AND (SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user)" +
-		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) " + QuoteLiteral(to) + ")"
-}
-
-// renamesSchema is the same for a schema (RenameSchema, src/backend/commands/schemacmds.c).
-func renamesSchema(from, to string) string {
-	return "EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) " + QuoteLiteral(from) +
-		" AND pg_catalog.pg_has_role(nspowner, 'USAGE'))" +
-		" AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')" +
-		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) " + QuoteLiteral(to) + ")"
 }
 
 // certain returns the markers of a database, or an error where it cannot be told of one whether it is.
@@ -269,190 +251,6 @@ func contradiction(m *marker, database string) string {
 		` say so by pgscope-proxy init --claim %s, in the database that it is`, m.name, m.note.Database, m.note.OID, database, m.name.Ident())
 }
 
-// carriage collects the new names of markers and roles.
-type carriage struct {
-	moves    []move
-	roles    []Affected // those of the moves that are no markers
-	comments []string
-}
-
-type move struct{ from, to Cluster }
-
-// take notes what makes a marker say note, and its roles carry the prefix that it names.
-func (c *carriage) take(m *marker, note markerComment) *Error {
-	if note == m.note {
-		return nil
-	}
-	name := m.name
-	if name == m.note.marker() { // else it was given another, since that was taken
-		name = note.marker()
-	}
-	if name != m.name {
-		c.moves = append(c.moves, move{m.name, name})
-	}
-	c.comments = append(c.comments, fmt.Sprintf("COMMENT ON ROLE %s IS %s; ", name.Ident(), QuoteLiteral(note.text())))
-	if note.rolePrefix() == m.note.rolePrefix() {
-		return nil
-	}
-	for _, person := range m.members {
-		if err := note.administrable(person.name); err != nil && !m.note.carries(person.name) {
-			return err
-		}
-	}
-	db := Database{Name: note.Database, Prefix: note.rolePrefix()}
-	for _, role := range m.roles() {
-		short, _ := strings.CutPrefix(string(role), m.note.rolePrefix()+Separator)
-		to, err := db.Qualify(Short(short))
-		if err != nil {
-			return err
-		}
-		c.moves = append(c.moves, move{role, to})
-		c.roles = append(c.roles, Affected{Name: m.short(role), Cluster: role, To: to})
-	}
-	return nil
-}
-
-// marker returns the name that a marker with this comment gets.
-func (m markerComment) marker() Cluster {
-	db := NewDatabase(m.OID, m.Database, m.Prefix)
-	if m.Schema == "" {
-		return db.Marker
-	}
-	return db.NewSchema(m.SchemaOID, m.Schema).Marker
-}
-
-// statements returns the moves and comments, in an order in which no role gets a name that another still has to leave.
-// All names become longer, or all shorter, by the same, so the one to make way for is always the longer, or the shorter.
-func (c *carriage) statements() string {
-	slices.SortStableFunc(c.moves, func(a, b move) int {
-		if len(a.to) > len(a.from) {
-			a, b = b, a
-		}
-		return cmp.Compare(len(a.from), len(b.from))
-	})
-	var b strings.Builder
-	for _, m := range c.moves {
-		fmt.Fprintf(&b, "ALTER ROLE %s RENAME TO %s; ", m.from.Ident(), m.to.Ident())
-	}
-	for _, comment := range c.comments {
-		b.WriteString(comment)
-	}
-	if len(c.moves) > 0 {
-		var was, now []string
-		for _, m := range c.moves {
-			was, now = append(was, m.from.Literal()), append(now, m.to.Literal())
-		}
-		fmt.Fprintf(&b, carriedSettings, textArray(was), textArray(now))
-	}
-	return b.String()
-}
-
-// carriedSettings makes settings of roles and databases that set a role set it under its new name. Who may not change one is told.
-const carriedSettings = `DECLARE was pg_catalog.text[] := %s; now pg_catalog.text[] := %s; s pg_catalog.record; BEGIN
-  FOR s IN
-    SELECT now[i] AS role, pg_catalog.concat('ALTER ROLE ',
-      CASE WHEN c.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'ALL'
-        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.setrole)::pg_catalog.text) END,
-      ' IN DATABASE ' OPERATOR(pg_catalog.||) (SELECT pg_catalog.quote_ident(d.datname::pg_catalog.text)
-        FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) c.setdatabase)) AS alter
-    FROM pg_catalog.generate_subscripts(was, 1) i
-    JOIN pg_catalog.pg_db_role_setting c ON pg_catalog.concat('role=', was[i]) OPERATOR(pg_catalog.=) ANY (c.setconfig)
-  LOOP
-    BEGIN
-      EXECUTE pg_catalog.concat(s.alter, ' SET role = ', pg_catalog.quote_literal(s.role));
-    EXCEPTION WHEN OTHERS THEN
-      RAISE WARNING USING MESSAGE = pg_catalog.concat(s.alter, ' SET role could not follow role "', s.role, '"'), DETAIL = SQLERRM;
-    END;
-  END LOOP;
-END; `
-
-// sql returns the statement that does it all or fails, if a condition holds; empty where there is nothing to do.
-func (c *carriage) sql(condition, why string) string {
-	if len(c.comments) == 0 {
-		return ""
-	}
-	return doSQL("BEGIN IF " + condition + " THEN " + c.statements() +
-		"END IF; EXCEPTION WHEN duplicate_object THEN RAISE EXCEPTION USING ERRCODE = 'duplicate_object', MESSAGE = SQLERRM, DETAIL = " +
-		QuoteLiteral(why) + ", HINT = 'Choose another name, or rename that role first.'; END")
-}
-
-// sweepSQL returns the statement that does it all or tells why it could not; empty where there is nothing to do.
-func (c *carriage) sweepSQL(database string) string {
-	if len(c.comments) == 0 {
-		return ""
-	}
-	tell := func(level, message, more string) string {
-		return "RAISE " + level + " USING MESSAGE = " + QuoteLiteral(fmt.Sprintf(message, database)) + more + "; "
-	}
-	return doSQL("BEGIN " + c.statements() + tell("NOTICE", `the markers and roles of database "%s" were made to fit it`, "") +
-		"EXCEPTION WHEN OTHERS THEN " +
-		tell("WARNING", `the markers and roles of database "%s" could not be made to fit it`, ", DETAIL = SQLERRM") + "END")
-}
-
-// dropBody drops roles, each by itself so that one that stays keeps none of the others. A role that has granted one of the
-// others can only be dropped after that one, so it is tried twice.
-const dropBody = `DECLARE
-  roles pg_catalog.text[] := %[1]s; labels pg_catalog.text[] := %[2]s; loud pg_catalog.bool; why pg_catalog.text;
-BEGIN
-  FOREACH loud IN ARRAY ARRAY[false, true] LOOP FOR i IN 1 .. %[3]d LOOP
-    BEGIN
-      EXECUTE pg_catalog.format('DROP ROLE %%I', roles[i]);
-    EXCEPTION
-      WHEN undefined_object THEN NULL;
-      WHEN OTHERS THEN
-        IF loud THEN
-          GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
-          RAISE NOTICE USING MESSAGE = labels[i], DETAIL = pg_catalog.rtrim(pg_catalog.concat_ws(': ', SQLERRM, why), ': '),
-            HINT = 'Remove what keeps it, then run pgscope-proxy init --sweep.';
-        END IF;
-    END;
-  END LOOP; END LOOP;
-%[4]sEND`
-
-// dropMarker drops a marker that no role of its scope is left in.
-const dropMarker = `  IF NOT EXISTS (
-    SELECT FROM pg_catalog.pg_auth_members a
-    JOIN pg_catalog.pg_roles k ON k.oid OPERATOR(pg_catalog.=) a.roleid
-    JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
-    WHERE k.rolname OPERATOR(pg_catalog.=) %[1]s
-      AND (pg_catalog.starts_with(r.rolname::pg_catalog.text, %[2]s) OR pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pgscope_'))
-  ) THEN
-    BEGIN
-      DROP ROLE %[3]s;%[4]s
-    EXCEPTION
-      WHEN undefined_object THEN NULL;
-      WHEN OTHERS THEN RAISE NOTICE USING MESSAGE = %[5]s, DETAIL = SQLERRM;
-    END;
-  END IF;
-`
-
-// drop returns what drops markers, the innermost first, and their roles. what is what they belonged to.
-func drop(markers []*marker, what string, tell bool) (w Work) {
-	var names, labels []string
-	var last strings.Builder
-	for _, m := range markers {
-		for _, role := range m.roles() {
-			r := Affected{Name: m.short(role), Cluster: role, Stays: fmt.Sprintf(`role "%s" of %s could not be dropped`, m.short(role), what)}
-			names, labels, w.Roles = append(names, role.Literal()), append(labels, QuoteLiteral(r.Stays)), append(w.Roles, r)
-		}
-		told := ""
-		if tell && !m.ofSchema() {
-			told = " RAISE NOTICE USING MESSAGE = " + QuoteLiteral("the roles of "+what+" were dropped") + ";"
-		}
-		fmt.Fprintf(&last, dropMarker, m.name.Literal(), QuoteLiteral(m.note.rolePrefix()+Separator), m.name.Ident(), told,
-			QuoteLiteral("the marker of "+what+" could not be dropped"))
-	}
-	w.SQL = doSQL(fmt.Sprintf(dropBody, textArray(names), textArray(labels), len(names), last.String()))
-	return w
-}
-
-// textArray is an array of expressions.
-func textArray(list []string) string {
-	return "ARRAY[" + strings.Join(list, ", ") + "]::pg_catalog.text[]"
-}
-
-func doSQL(body string) string { return "DO LANGUAGE plpgsql " + QuoteLiteral(body) }
-
 // sweepLock is the key of the session's advisory lock that a sweep holds, so that several proxies do not do the same work
 // at once: "pgscope" in ASCII. It locks within one database; sweeps from different ones do no harm, but may tell of each
 // other's work.
@@ -470,14 +268,4 @@ func SweepLockSQL(wait bool) string {
 // SweepUnlockSQL returns the query that gives it back.
 func SweepUnlockSQL() string {
 	return fmt.Sprintf("SELECT pg_catalog.pg_advisory_unlock(%d)", sweepLock)
-}
-
-// AdministratorSQL returns the statement that makes a role the administrator of this database's roles. major is the
-// server's major version: since 16 to administer a role needs no membership that gives its privileges.
-func (d Database) AdministratorSQL(role Cluster, major int) string {
-	with := "ADMIN OPTION"
-	if major >= 16 {
-		with = "ADMIN TRUE, INHERIT FALSE, SET FALSE"
-	}
-	return fmt.Sprintf("GRANT %s TO %s WITH %s", d.Marker.Ident(), role.Ident(), with)
 }
