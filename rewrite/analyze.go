@@ -38,12 +38,12 @@ type Analysis struct {
 	statements []statement
 	names      []scope.Name
 	asksUser   bool
-	moves      bool // what names go by changes along the text
-	resets     bool // and goes back
+	moves      bool // the text changes what names go by: search_path, role, mode
+	resets     bool // it sets some of that back to the session's defaults
 	setsMode   bool
 	changes    []Change
 	alone      bool // the text is one statement, and nothing else
-	leave      int  // the byte where its part ends that leaves a failed transaction; 0: none, or roles are named before
+	leave      int  // where the first part ends, which leaves a failed transaction, in bytes; 0: none, or roles are named before it
 	results    Results
 }
 
@@ -132,28 +132,21 @@ type party struct {
 	word scope.Short
 }
 
-// Analyze parses a text of one or many statements and finds every role name in it. It returns nil, nil where the text
-// has nothing to do with roles, nor with scopes as a whole, and its results neither, and an error where it may have, but cannot be read: then it must not be forwarded.
+// Analyze parses a text of one or many statements and finds every role name in it. It returns nil, nil where neither the
+// text nor its results have to do with roles or with scopes as a whole. It returns an error where they may have, but the
+// text cannot be read: then it must not be forwarded.
 func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a, refusal = nil, faulty(p)
 		}
 	}()
-	var pieces []piece
-	src, refusal := readable(sql, o)
-	if refusal == nil {
-		rd := o.reading()
-		rd.unsure = setsStrings(src.text)
-		if pieces, refusal = parse(src.text, rd); refusal != nil {
-			refusal = src.clientError(refusal)
-		}
-	}
-	if refusal != nil {
-		if !mayUseRole(sql) {
-			return nil, nil
-		}
+	src, pieces, refusal := readPieces(sql, o)
+	switch {
+	case refusal != nil && mayUseRole(sql):
 		return nil, refusal
+	case refusal != nil:
+		return nil, nil
 	}
 	a = &Analysis{source: src}
 	for _, p := range pieces {
@@ -179,13 +172,30 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 		a.changes[i].Alone = a.alone
 	}
 	if len(a.names) > maxNames || len(schemas) > maxSchemas {
-		return nil, &Error{Error: scope.Error{
-			Code:    scope.CodeProgramLimitExceeded,
-			Message: fmt.Sprintf("a text cannot name more than %d roles, or roles of more than %d schemas", maxNames, maxSchemas),
-			Hint:    "Send it in parts.",
-		}}
+		return nil, &Error{Error: tooManyNames}
 	}
 	return a, nil
+}
+
+var tooManyNames = scope.Error{
+	Code:    scope.CodeProgramLimitExceeded,
+	Message: fmt.Sprintf("a text cannot name more than %d roles, or roles of more than %d schemas", maxNames, maxSchemas),
+	Hint:    "Send it in parts.",
+}
+
+// readPieces decodes and parses a text.
+func readPieces(sql string, o Options) (*source, []piece, *Error) {
+	src, err := readable(sql, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	rd := o.reading()
+	rd.unsure = setsStrings(src.text)
+	pieces, err := parse(src.text, rd)
+	if err != nil {
+		return nil, nil, src.clientError(err)
+	}
+	return src, pieces, nil
 }
 
 // collect takes in the names in the statements, and in their bodies, that were not seen yet, and their schemas.
@@ -227,10 +237,10 @@ func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
 // AsksUser reports whether Rewrite must know the session's current role, and its user, too.
 func (a *Analysis) AsksUser() bool { return a.asksUser || a.moves }
 
-// Moves reports whether what names go by changes along the text.
+// Moves reports whether the text changes what names go by: the search_path, the current role, the mode.
 func (a *Analysis) Moves() bool { return a.moves }
 
-// Resets reports whether it goes back to the session's defaults on the way.
+// Resets reports whether it sets some of that back to the session's defaults.
 func (a *Analysis) Resets() bool { return a.resets }
 
 // SetsMode reports whether a statement of the text sets the mode.
@@ -330,7 +340,7 @@ func walk(m protoreflect.Message, visit func(proto.Message)) {
 	})
 }
 
-// finish gives each name that no want speaks of one of its own, so that none goes by unseen.
+// finish gives each name that no want speaks of a want of its own, so that the policy sees every name.
 func (r *reader) finish() {
 	r.leftOver()
 	for i := range r.names {

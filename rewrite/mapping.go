@@ -30,7 +30,19 @@ type mapping struct {
 	schemas     []scope.Schema // that get a role, and have no marker yet
 }
 
-// tryRun is run, of which a fault refuses the statement too.
+// clientEdits runs the mapping, and returns its edits in the client's text.
+func (m *mapping) clientEdits(src *source, decide func(policy.Action) *scope.Error) (Edits, *Error) {
+	if err := m.tryRun(decide); err != nil {
+		return nil, err
+	}
+	edits, err := src.clientEdits(m.edits)
+	if err != nil {
+		return nil, at(*err, m.sql, m.start)
+	}
+	return edits, nil
+}
+
+// tryRun is run. A fault of the proxy's own refuses the statement too.
 func (m *mapping) tryRun(decide func(policy.Action) *scope.Error) (err *Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -315,23 +327,7 @@ func (m *mapping) splice() {
 			m.edits = append(m.edits, edit{k.start, end, ""})
 		}
 	}
-	if short, ok := m.view.Name(m.actor()); ok {
-		for _, s := range m.users {
-			text := scope.QuoteIdent(string(short.Role))
-			if s.constant {
-				text = scope.QuoteLiteral(string(short.Role))
-			}
-			m.edits = append(m.edits, edit{s.start, s.end, text})
-		}
-		if x := m.schemaOf; x.what != noExtra && m.mode == scope.Transparent {
-			m.edits = append(m.edits, edit{x.at, x.at, x.before + scope.QuoteIdent(string(short.Role)) + x.after})
-		}
-		for _, s := range m.standard {
-			if path, found := scope.ReplaceUser(m.view.DefaultPath, short.Role); found {
-				m.edits = append(m.edits, edit{s.start, s.end, scope.PathConstants(path)})
-			}
-		}
-	}
+	m.spliceUser()
 	for i := range m.names {
 		if !m.mapped(i) {
 			continue
@@ -344,10 +340,39 @@ func (m *mapping) splice() {
 		m.edits = append(m.edits, edit{n.start, n.end, text})
 		switch n.extra.what {
 		case extraMarker:
-			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + m.marker(n).Ident() + n.extra.after})
+			m.insert(n.extra, m.marker(n).Ident())
 		case extraShort:
-			m.edits = append(m.edits, edit{n.extra.at, n.extra.at, n.extra.before + scope.QuoteIdent(string(n.name)) + n.extra.after})
+			m.insert(n.extra, scope.QuoteIdent(string(n.name)))
 		default: // the name alone
+		}
+	}
+}
+
+// insert puts an extra into the statement.
+func (m *mapping) insert(x extra, text string) {
+	m.edits = append(m.edits, edit{x.at, x.at, x.before + text + x.after})
+}
+
+// spliceUser puts the short name of the current role where the server would use the name that it has in the cluster: for
+// "$user" in a search_path, and for a schema that is named after it.
+func (m *mapping) spliceUser() {
+	short, ok := m.view.Name(m.actor())
+	if !ok {
+		return
+	}
+	for _, s := range m.users {
+		text := scope.QuoteIdent(string(short.Role))
+		if s.constant {
+			text = scope.QuoteLiteral(string(short.Role))
+		}
+		m.edits = append(m.edits, edit{s.start, s.end, text})
+	}
+	if m.schemaOf.what != noExtra && m.mode == scope.Transparent {
+		m.insert(m.schemaOf, scope.QuoteIdent(string(short.Role)))
+	}
+	for _, s := range m.standard {
+		if path, found := scope.ReplaceUser(m.view.DefaultPath, short.Role); found {
+			m.edits = append(m.edits, edit{s.start, s.end, scope.PathConstants(path)})
 		}
 	}
 }

@@ -44,8 +44,8 @@ func (r *Result) Show(p Part) (written, sent string) {
 }
 
 // Rewrite maps the names of the text for one session: v answers for all of [Analysis.Names], mode is the session's, and
-// decide, if not nil, is the policy. Statement by statement, each sees what those before it do to roles and to the
-// mode; v is changed accordingly. While the mode is off the text stays as it is. One that is no SQL is refused as a whole.
+// decide, if not nil, is the policy. Each statement sees what those before it do to roles and to the mode; v is changed
+// accordingly. While the mode is off, statements stay as they are. A text that is no SQL is refused as a whole.
 func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Action) *scope.Error) *Result {
 	src := a.source
 	res := &Result{SQL: src.client, source: src}
@@ -54,8 +54,7 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 		res.SQL, res.Parts = RefusalSQL(0), []Part{{Refused: true, end: len(src.client)}}
 		return res
 	}
-	decided := 0
-	asked := decide
+	decided, asked := 0, decide
 	if decide != nil {
 		asked = func(a policy.Action) *scope.Error { decided++; return decide(a) }
 	}
@@ -72,15 +71,8 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 		course.show(v, user)
 		m := mapping{statement: s, sql: src.text, view: v, mode: mode, course: course, user: user}
 		before := decided
-		err := m.tryRun(asked)
+		edits, err := m.clientEdits(src, asked)
 		res.Actions = append(res.Actions, m.actions...)
-		var edits Edits
-		if err == nil {
-			var unwritten *scope.Error
-			if edits, unwritten = src.clientEdits(m.edits); unwritten != nil {
-				err = at(*unwritten, src.text, s.start)
-			}
-		}
 		part := Part{
 			Actions: len(m.actions), Decided: decided - before, Refused: err != nil,
 			start: src.layers.outer(s.start), end: src.layers.outer(s.end),
@@ -92,19 +84,7 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 			res.refuse(part.start, part.end, src.clientError(err))
 			continue
 		}
-		res.Edits = append(res.Edits, edits...)
-		res.inner = append(res.inner, m.inner...)
-		res.Enrol = res.Enrol || m.enrol
-		for _, schema := range m.schemas {
-			if !slices.Contains(res.Schemas, schema) {
-				res.Schemas = append(res.Schemas, schema)
-			}
-		}
-		if mode == scope.Transparent {
-			for _, u := range s.unseen {
-				res.Notices = append(res.Notices, src.clientError(u.notice(src.text)))
-			}
-		}
+		res.accept(&m, edits)
 		for _, t := range s.turns {
 			course.take(t, v)
 		}
@@ -112,6 +92,23 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 	res.Edits.sort()
 	res.SQL = res.Edits.apply(src.client)
 	return res
+}
+
+// accept takes in what a statement became. The edits are in the client's text.
+func (r *Result) accept(m *mapping, edits Edits) {
+	r.Edits = append(r.Edits, edits...)
+	r.inner = append(r.inner, m.inner...)
+	r.Enrol = r.Enrol || m.enrol
+	for _, schema := range m.schemas {
+		if !slices.Contains(r.Schemas, schema) {
+			r.Schemas = append(r.Schemas, schema)
+		}
+	}
+	if m.mode == scope.Transparent {
+		for _, u := range m.unseen {
+			r.Notices = append(r.Notices, r.source.clientError(u.notice(m.sql)))
+		}
+	}
 }
 
 // malformed returns the refusal of the text as a whole; nil where it has none, or not in that mode.
