@@ -43,6 +43,9 @@ var ends = [256]awaited{
 // backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives, if it is not wanted whole:
 // then backendWhole does, for which it must still be the first. Every message that a server may send after authentication is named.
 func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
+	if typ != wire.ReadyForQuery && typ != wire.NoticeResponse && !asynchronous(typ) {
+		e.pending.doubt = false
+	}
 	first := e.pending.first()
 	if (first.awaits == ownQuestion || first.awaits == ownClaim) && !asynchronous(typ) {
 		return gather, nil
@@ -128,6 +131,9 @@ func asynchronous(typ byte) bool {
 func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	typ, body := frame[0], frame[wire.HeaderSize:]
 	first := e.pending.first()
+	if typ == wire.ReadyForQuery && e.pending.surplus() {
+		first = entry{}
+	}
 	switch {
 	case asynchronous(typ):
 	case first.awaits == ownQuestion:
@@ -143,7 +149,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.DataRow:
 		return e.row(frame, first.text, out)
 	case wire.ReadyForQuery:
-		return e.readyForQuery(body, out)
+		return e.readyForQuery(first, body, out)
 	case wire.CommandComplete:
 		if t := first.text; t != nil && t.claims {
 			e.claimDone(body, t, out)
@@ -169,12 +175,11 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 
 // readyForQuery accounts for the end of what the server was asked. The client does not get it where the proxy still has something to
 // do before it.
-func (e *Engine) readyForQuery(body []byte, out *Out) (verdict, error) {
+func (e *Engine) readyForQuery(first entry, body []byte, out *Out) (verdict, error) {
 	if len(body) != 1 {
 		return drop, serverViolation("invalid message length", wire.ReadyForQuery)
 	}
 	e.status = body[0]
-	first := e.pending.first()
 	if first.awaits == readyQuery && first.text != nil {
 		e.done(first.text.trail, Succeeded)
 	}

@@ -197,9 +197,7 @@ func (e *Engine) answered() bool {
 }
 
 // Idle reports whether the session is at rest between two transactions: nothing is asked, nothing is half said.
-func (e *Engine) Idle() bool {
-	return e.status == wire.TxIdle && !e.Waiting() && e.client.between() && e.server.between()
-}
+func (e *Engine) Idle() bool { return e.ServerRests() && e.client.between() }
 
 // ServerRests reports whether the server owes nothing, and is in no transaction and no pipeline.
 func (e *Engine) ServerRests() bool {

@@ -45,12 +45,10 @@ func (e *Engine) call(body []byte, out *Out) (verdict, error) {
 		e.pending.push(readyCall, nil)
 		return pass, nil
 	}
-	if !e.pending.skipping {
-		e.refuse(statement{typ: wire.Query}, &rewrite.Error{Error: scope.Error{
-			Code:    scope.CodeFeatureNotSupported,
-			Message: fmt.Sprintf(`function "%s" cannot be called by its OID`, name),
-			Hint:    "Call it in a SELECT.",
-		}}, out)
-	}
+	e.refuse(statement{typ: wire.Query}, &rewrite.Error{Error: scope.Error{
+		Code:    scope.CodeFeatureNotSupported,
+		Message: fmt.Sprintf(`function "%s" cannot be called by its OID`, name),
+		Hint:    "Call it in a SELECT.",
+	}}, out)
 	return drop, nil
 }

@@ -11,7 +11,7 @@ import (
 
 // frontendPlain reports whether a message of the client passes unless its own text is a reason why not.
 func (e *Engine) frontendPlain() bool {
-	return !e.rewritten.any() && !e.pending.skipping && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked && !e.goodbye
+	return !e.rewritten.any() && !e.pending.skipping && !e.pending.copyIn && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked && !e.goodbye
 }
 
 // frontendNote notes the answer that such a message will have.
@@ -48,6 +48,14 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if e.goodbye || e.cleaningUp() || e.keepUserPath(typ, out) {
 		return hold, nil
 	}
+	if discards[typ] {
+		if e.pending.skipping {
+			return drop, nil
+		}
+		if e.pending.copyIn {
+			e.pending.notCopying()
+		}
+	}
 	switch typ {
 	case wire.Query, wire.Parse:
 		if size > e.cfg.MaxMessage {
@@ -60,7 +68,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		case !e.rewritten.any():
 		case size <= e.cfg.MaxMessage:
 			return gather, nil // which of them it is about
-		case e.rewritten.acts() && !e.pending.skipping:
+		case e.rewritten.acts():
 			e.refuseMessage(asks[typ], new(text), tooLong("message is too long", size, e.cfg.MaxMessage,
 				"Close the prepared statements with role names, of which it could be one, or raise max-statement-size."), out)
 			return drop, nil
@@ -115,8 +123,17 @@ var asks = [256]awaited{
 	wire.CopyFail:     copyEnded,
 }
 
+// discards are the messages that the server discards after an error, up to Sync (PostgresMain, src/backend/tcop/postgres.c). The proxy
+// does: whether a server that had to do with a COPY still discards them, it cannot always tell.
+var discards = [256]bool{
+	wire.Query: true, wire.Parse: true, wire.Bind: true, wire.Describe: true, wire.Execute: true, wire.Close: true, wire.FunctionCall: true,
+}
+
 // frontendWhole sees the messages that frontendBegin wanted whole.
 func (e *Engine) frontendWhole(frame []byte, out *Out) (verdict, error) {
+	if e.pending.skipping { // since it began
+		return drop, nil
+	}
 	typ, body := frame[0], frame[wire.HeaderSize:]
 	switch typ {
 	case wire.Query:
@@ -157,7 +174,7 @@ func (e *Engine) bind(frame []byte, out *Out) (verdict, error) {
 	t = t.bindFormats(body)
 	kept := t
 	if kept != nil && e.registers().portals.full(key(portal)) {
-		if t.trail != nil && !e.pending.skipping {
+		if t.trail != nil {
 			e.refuseMessage(bound, t, tooManyPrepared, out)
 			return drop, nil
 		}

@@ -19,6 +19,8 @@ type pending struct {
 	worked   bool  // there is an Execute among them
 	skipping bool  // the server discards everything until the next Sync
 	copyIn   bool  // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
+	ignored  int   // how many Syncs are taken for ones that the COPY of the first entry has ignored
+	doubt    bool  // the COPY has failed: the next ReadyForQuery may be the answer to one of these all the same
 }
 
 // awaited is what the server still owes.
@@ -52,7 +54,7 @@ type entry struct {
 }
 
 // plain reports that all of the answers pass as they are: they are for the client, and about its own texts.
-func (p *pending) plain() bool { return p.own == 0 && len(p.texts) == 0 }
+func (p *pending) plain() bool { return p.own == 0 && len(p.texts) == 0 && !p.doubt }
 
 // full reports that the client runs too far ahead of the server. A server that is asked this much has answered some.
 func (p *pending) full() bool { return p.n >= maxAwaited }
@@ -62,12 +64,13 @@ func (p *pending) push(a awaited, t *text) {
 	switch a {
 	case readySync:
 		if p.copyIn {
-			return // CopyGetData (src/backend/commands/copyfromparse.c) ignores Sync
+			p.ignored++ // by CopyGetData (src/backend/commands/copyfromparse.c)
+			return
 		}
 		p.unsynced, p.worked, p.skipping = false, false, false
 		p.syncs++
 	case copyEnded:
-		if p.copyIn {
+		if p.copyIn || p.n == 0 {
 			p.copyIn = false
 			return
 		}
@@ -181,15 +184,25 @@ func (p *pending) answered(a awaited) {
 // ready accounts for ReadyForQuery: everything up to the message that it ends is answered. idle reports that no
 // transaction is open: a Query has ended the one of the messages before it.
 func (p *pending) ready(idle bool) {
-	for p.n > 0 {
-		if a := p.pop(); a == readyQuery || a == readySync || a == readyCall || a == readyPart {
-			break
+	if !p.surplus() {
+		for p.n > 0 {
+			if a := p.pop(); a == readyQuery || a == readySync || a == readyCall || a == readyPart {
+				break
+			}
 		}
+		p.doubt, p.ignored = p.doubt || p.ignored > 0, 0
+		p.first() // marks
+	} else if p.n == 0 {
+		p.skipping = false
 	}
 	if idle && p.n == 0 && !p.skipping {
 		p.unsynced, p.worked = false, false
 	}
 }
+
+// surplus reports whether a ReadyForQuery that comes now ends nothing that is waited for: of all that is, only a Sync has no
+// other answer before it.
+func (p *pending) surplus() bool { return p.doubt && p.first().awaits != readySync }
 
 // failed accounts for ErrorResponse. After an error in the extended protocol the server discards what it was sent up
 // to the next Sync; own reports that the proxy's question was among that.
@@ -198,6 +211,7 @@ func (p *pending) failed() (own bool) {
 	if a := p.first().awaits; a == none || a == readyQuery || a == readyCall || a == readyPart {
 		return false // asynchronous, or ReadyForQuery follows
 	}
+	p.doubt, p.ignored = p.ignored > 0, 0
 	for p.n > 0 && *p.at(0) != readySync {
 		own = p.pop() == ownQuestion || own
 	}
@@ -208,28 +222,38 @@ func (p *pending) failed() (own bool) {
 	return own
 }
 
-// copying accounts for CopyInResponse: what the client sent meanwhile of Syncs, the server ignores until the CopyDone.
+// copying accounts for CopyInResponse. Until the CopyDone the server ignores Syncs, also those that the client has sent already; but if it
+// fails before it reads any further, it answers them: which of the two it did, nothing but the number of its answers tells. Other messages
+// in there end the session; where they do not, the COPY has failed before.
 func (p *pending) copying() {
-	p.copyIn = true
-	kept := 1 // the statement itself
-	ignored := false
-	for i := 1; i < p.n; i++ {
-		a := *p.at(i)
-		switch {
-		case p.copyIn && a == readySync:
-			ignored = true
-			continue
-		case p.copyIn && a == copyEnded:
-			p.copyIn = false
-			continue
-		case a == readySync:
-			ignored = false
-		}
-		*p.at(kept) = a
-		kept++
+	p.first()
+	p.ignored = 0
+	for 1+p.ignored < p.n && *p.at(1 + p.ignored) == readySync {
+		p.ignored++
 	}
-	p.n = min(p.n, kept)
-	if ignored && p.first().awaits == executed { // it was the last
+	taken := p.ignored // with the CopyDone
+	switch p.copyIn = 1+p.ignored >= p.n; {
+	case p.copyIn:
+	case *p.at(1 + p.ignored) == copyEnded:
+		taken++
+	default:
+		p.ignored = 0
+		return
+	}
+	for i := 1; i+taken < p.n; i++ {
+		*p.at(i) = *p.at(i + taken)
+	}
+	p.n -= min(taken, p.n)
+	if p.ignored > 0 && p.n == 1 && p.first().awaits == executed {
 		p.unsynced, p.worked = true, true
+	}
+}
+
+// notCopying is for a client that sends something else than a COPY takes: if the session goes on, the COPY has failed before it read.
+func (p *pending) notCopying() {
+	syncs := p.ignored
+	p.copyIn, p.ignored = false, 0
+	for range syncs {
+		p.push(readySync, nil)
 	}
 }

@@ -24,9 +24,6 @@ func (s statement) clone() statement {
 
 // statement decides about a text of the client. Most name no role, and pass.
 func (e *Engine) statement(s statement, out *Out) (verdict, error) {
-	if e.pending.skipping {
-		return drop, nil // as the server would
-	}
 	if e.untouched(s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		if s.typ == wire.Parse {

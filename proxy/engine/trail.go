@@ -277,7 +277,7 @@ func (e *Engine) execute(t *text, frame []byte, out *Out) {
 		kinds[i] = w.Action.Kind
 	}
 	needs := e.needs(kinds...)
-	if e.pending.skipping || len(wants) == 0 || !needs.Standing && !needs.Members {
+	if len(wants) == 0 || !needs.Standing && !needs.Members {
 		e.executeAs(t, frame, t.trail.facts, out)
 		return
 	}
@@ -316,11 +316,6 @@ func (e *Engine) acted(out *Out) error {
 }
 
 func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out) {
-	if e.pending.skipping {
-		e.pending.push(executed, nil)
-		out.Server.write(frame)
-		return
-	}
 	if !e.room() {
 		e.refuseMessage(executed, t, unrecorded, out)
 		return

@@ -494,3 +494,60 @@ func TestAuditOfWhatNamesStandFor(t *testing.T) {
 		}
 	}
 }
+
+// TestAuditBehindCopy: a COPY that fails before it reads leaves a Sync to be answered that another would have ignored, and what is behind
+// that is executed, and has a record.
+func TestAuditBehindCopy(t *testing.T) {
+	database(t, scoped(), "orders")
+	scoped().Psql(t, "orders", `CREATE TABLE plain (a int); CREATE VIEW v AS SELECT 1 AS a; CREATE TABLE slow (a int);
+		CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RAISE division_by_zero; END';
+		CREATE TRIGGER fails BEFORE INSERT ON slow FOR EACH STATEMENT EXECUTE FUNCTION fail()`)
+	run := []pgproto3.FrontendMessage{&bind{PreparedStatement: "s"}, &execute{}, &pgproto3.Sync{}}
+	copyTo := func(table string) []pgproto3.FrontendMessage {
+		return pipeline(statement("COPY "+table+" FROM STDIN"), syncPoint())
+	}
+	copied := []pgproto3.FrontendMessage{&pgproto3.CopyDone{}, &pgproto3.Sync{}}
+	for name, c := range map[string]struct {
+		atOnce, later []pgproto3.FrontendMessage // what is said, and what when it is known that it is a COPY
+		ready         int
+	}{
+		"at once":                        {pipeline(copyTo("v"), run), nil, 2},
+		"at once, with CopyDone":         {pipeline(copyTo("v"), copied, run), nil, 3},
+		"at once, and other Syncs":       {pipeline(copyTo("v"), copied, syncPoint(), run, syncPoint()), nil, 5},
+		"while it is copied":             {copyTo("slow"), run, 2},
+		"when all is copied":             {copyTo("slow"), pipeline(copied, run), 3},
+		"when all is copied, Sync again": {copyTo("slow"), pipeline(syncPoint(), copied, run), 4},
+		"behind a Query":                 {pipeline([]pgproto3.FrontendMessage{&query{String: "COPY v FROM STDIN"}}, syncPoint(), run), nil, 3},
+		"behind a COPY that succeeds":    {copyTo("plain"), pipeline(syncPoint(), copied, run, syncPoint()), 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, records := audited(t, permissive(t))
+			d := e.open(t, "orders", "postgres")
+			d.query("DROP ROLE IF EXISTS made")
+			d.say(&parse{Name: "s", Query: "CREATE ROLE made"}, &pgproto3.Sync{})
+			d.ready(1)
+			d.say(c.atOnce...)
+			if c.later != nil {
+				until[*pgproto3.CopyInResponse](d)
+				d.say(c.later...)
+			}
+			d.ready(c.ready)
+			if !slices.Contains(roles(t, scoped()), "orders_made") {
+				t.Fatalf("not made: %q", d.lines)
+			}
+			if got := d.query("DROP ROLE made"); got[0] != "done DROP ROLE" {
+				t.Errorf("then it hears %q", got)
+			}
+			d.say(&pgproto3.Terminate{})
+			made := 0
+			for _, r := range records() {
+				if strings.HasPrefix(r.Statement, "CREATE ROLE") && r.Result == "00000" {
+					made++
+				}
+			}
+			if made != 1 {
+				t.Errorf("%d records", made)
+			}
+		})
+	}
+}

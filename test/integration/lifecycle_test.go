@@ -84,6 +84,25 @@ func TestStopInTransaction(t *testing.T) {
 	}
 }
 
+// TestStopInPipeline stops a proxy in the midst of a pipeline, which is a transaction too: it may go on up to its Sync.
+func TestStopInPipeline(t *testing.T) {
+	database(t, scoped(), "orders")
+	via, stop := run(t, scoped(), permissive(t), grace(2**patience))
+	t.Cleanup(stop)
+	d, idle := via.open(t, "orders", "postgres"), via.open(t, "orders", "postgres")
+	d.say(append(statement("CREATE TABLE kept ()"), &flush{})...)
+	until[*pgproto3.CommandComplete](d)
+	d.take()
+	go stop()
+	idle.toTheEnd()
+	d.say(&pgproto3.Sync{})
+	d.toTheEnd()
+	d.wants("ready I", shutDown)
+	if got := strings.TrimSpace(scoped().Psql(t, "orders", "SELECT to_regclass('kept')")); got != "kept" {
+		t.Errorf("the table is not there: %q", got)
+	}
+}
+
 // TestStopBusy stops a proxy whose sessions do not come to an end: they are ended after the grace period, and what the
 // server does for them is cancelled.
 func TestStopBusy(t *testing.T) {

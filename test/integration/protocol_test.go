@@ -27,7 +27,7 @@ import (
 func TestProtocol(t *testing.T) {
 	const setup = `CREATE ROLE reader; CREATE ROLE writer LOGIN; CREATE TABLE t (a int, b text);
 		INSERT INTO t SELECT i, 'row ' || i FROM generate_series(1, 5) i;
-		CREATE TABLE later (a int REFERENCES unique_t DEFERRABLE INITIALLY DEFERRED)`
+		CREATE VIEW v AS SELECT * FROM t; CREATE TABLE later (a int REFERENCES unique_t DEFERRABLE INITIALLY DEFERRED)`
 	via := both(t)
 	for _, e := range []endpoint{direct(plain()), via} {
 		d := e.open(t, "orders", "postgres")
@@ -233,6 +233,22 @@ var conversations = []struct {
 		d.say(append(statement("COPY t FROM STDIN"), &pgproto3.Sync{})...)
 		until[*pgproto3.CopyInResponse](d)
 		d.say(&pgproto3.CopyFail{Message: "no more"}, &pgproto3.Sync{})
+		d.ready(1)
+	}},
+	{"copy in fails before it reads, and Sync was sent at once", func(d *dialogue) {
+		copyToView := append(statement("COPY v FROM STDIN"), &pgproto3.Sync{})
+		d.say(&parse{Name: "g", Query: "GRANT reader TO writer"}, &parse{Name: "r", Query: "REVOKE reader FROM nobody"}, &pgproto3.Sync{})
+		d.ready(1)
+		d.say(copyToView...)
+		d.ready(1)
+		d.say(&query{String: "SELECT 1"})
+		d.ready(1)
+		d.say(pipeline(copyToView, []pgproto3.FrontendMessage{&bind{PreparedStatement: "g"}, &execute{}}, syncPoint())...)
+		d.ready(2)
+		d.say(pipeline(copyToView, []pgproto3.FrontendMessage{&pgproto3.CopyDone{}}, syncPoint(),
+			[]pgproto3.FrontendMessage{&bind{PreparedStatement: "r"}, &execute{}}, syncPoint(), []pgproto3.FrontendMessage{&query{String: "GRANT reader TO nobody"}})...)
+		d.ready(4)
+		d.say(&query{String: "REVOKE reader FROM writer"})
 		d.ready(1)
 	}},
 	{"copy out", func(d *dialogue) {
