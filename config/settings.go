@@ -24,7 +24,7 @@ var settings = []setting[Config]{
 		key: "reuse-port", arg: "BOOL", def: "false",
 		fixed:   true,
 		example: "reuse-port: true",
-		doc: "Whether another process may listen on the same TCP ports, true or false (SO_REUSEPORT, Linux): the next version starts beside " +
+		doc: "Whether another process may listen on the same TCP ports, that of http-listen too, true or false (SO_REUSEPORT, Linux): the next version starts beside " +
 			"this one, which is then stopped. While both listen, clients are shared between them.",
 		set: into(func(c *Config) *bool { return &c.ReusePort }, parseBool),
 	},

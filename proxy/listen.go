@@ -35,7 +35,7 @@ func (s *Server) openAddresses(ctx context.Context) error {
 		return nil
 	}
 	for _, address := range s.o.Listen {
-		l, err := listen(ctx, address, s.o.ReusePort)
+		l, err := OpenListener(ctx, address, s.o.ReusePort)
 		if err != nil {
 			s.closeListeners()
 			return fmt.Errorf("listen on %s: %w", address, err)
@@ -58,7 +58,8 @@ func (s *Server) Addresses() []string {
 	return list
 }
 
-func listen(ctx context.Context, address string, reusePort bool) (net.Listener, error) {
+// OpenListener listens on a host and a port, or on a Unix socket. Another process may listen on the same port with reusePort.
+func OpenListener(ctx context.Context, address string, reusePort bool) (net.Listener, error) {
 	path := strings.TrimPrefix(address, "unix:")
 	if !strings.HasPrefix(path, "/") {
 		config := net.ListenConfig{}

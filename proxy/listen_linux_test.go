@@ -24,7 +24,7 @@ func TestListenOnSocket(t *testing.T) {
 	if err := left.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen(context.Background(), path, false)
+	l, err := OpenListener(context.Background(), path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestListenOnSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"another process listens there", "cannot be told whether another process listens there"} {
-		if _, err := listen(context.Background(), path, false); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := OpenListener(context.Background(), path, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v", err)
 		}
 		for err == nil { // until its queue is full

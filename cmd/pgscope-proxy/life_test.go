@@ -123,7 +123,7 @@ type history struct {
 	file            string // settings
 	server, standby *pgtest.Cluster
 	proxy           *process // the one that was started last
-	address         string
+	address, http   string
 
 	wg     sync.WaitGroup
 	over   atomic.Bool
@@ -145,8 +145,9 @@ func newHistory(t *testing.T, file string) *history {
 	h.standby = h.server.Standby(t)
 	h.server.Psql(t, "postgres", "ALTER SYSTEM SET synchronous_commit = on; ALTER SYSTEM SET synchronous_standby_names = '*'")
 	h.server.Reload(t)
-	h.address = "127.0.0.1:0"
-	h.address = h.serve(h.address).log.until("ready").Listen
+	h.address, h.http = "127.0.0.1:0", "127.0.0.1:0"
+	ready := h.serve(h.address).log.until("ready")
+	h.address, h.http = ready.Listen, ready.HTTP
 	for client := range writers {
 		h.wg.Go(func() { h.write(client) })
 	}
@@ -158,7 +159,7 @@ func (h *history) serve(listen string) *process {
 	upstream := fmt.Sprintf("host=%s,%s port=%d,%d user=postgres sslmode=disable target_session_attrs=read-write",
 		h.server.Host, h.standby.Host, h.server.Port, h.standby.Port)
 	h.proxy = start(h.t, exec.CommandContext(context.WithoutCancel(h.t.Context()), program, "serve", "--config", h.file, "--upstream", upstream,
-		"--listen", listen, "--reuse-port=true", "--http-listen="))
+		"--listen", listen, "--reuse-port=true", "--http-listen", h.http))
 	return h.proxy
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/pgscope/pgscope-proxy/keeper"
+	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
 // monitor answers what operations ask: /livez, /readyz and /metrics.
@@ -35,9 +36,9 @@ const (
 )
 
 func newMonitor(
-	ctx context.Context, address string, metrics prometheus.Gatherer, ready func(context.Context) error, k *keeper.Keeper,
+	ctx context.Context, address string, reusePort bool, metrics prometheus.Gatherer, ready func(context.Context) error, k *keeper.Keeper,
 ) (*monitor, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	l, err := proxy.OpenListener(ctx, address, reusePort)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}

@@ -1,6 +1,7 @@
 package yamlfile
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func Parse(name string, data []byte, options ...Option) *File {
 		f.errorf(nil, "the file has more than %d bytes", f.maxSize)
 		return f
 	}
-	tokens := lexer.Tokenize(string(data))
+	tokens := lexer.Tokenize(string(bytes.TrimPrefix(data, []byte("\uFEFF")))) // some editors begin a file with a byte order mark
 	if t, problem := tooMuch(tokens); t != nil {
 		f.errorf(t.Position, "%s", problem)
 		return f

@@ -39,6 +39,7 @@ func TestParse(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"empty", "", ""},
 		{"comment", "# nothing\n", ""},
+		{"byte order mark", "\uFEFFtext: a", "1 \"a\"\n"},
 		{"plain", "text: a b", "1 \"a b\"\n"},
 		{"quoted", `text: "a\tb"`, "1 \"a\\tb\"\n"},
 		{"no truth value", "text: off", "1 \"off\"\n"},
