@@ -50,15 +50,28 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "When the database was looked at that nobody has looked at for the longest time; 0 before all were.",
 		}),
 	}
+	// What there was none of yet shows as 0: what rises from nowhere is no rate.
+	for _, o := range outcomes[1:] {
+		m.runs.WithLabelValues(o.label())
+	}
+	for _, result := range []string{loadOK, loadFailed} {
+		m.loads.WithLabelValues(result)
+	}
 	r.MustRegister(m.loads, m.runs, m.statements, m.duration, m.databases, m.changes, m.problems, m.oldest)
 	return m
 }
 
+// The results of reading the manifest.
+const (
+	loadOK     = "ok"
+	loadFailed = "failed"
+)
+
 func resultOf(err error) string {
 	if err != nil {
-		return "failed"
+		return loadFailed
 	}
-	return "ok"
+	return loadOK
 }
 
 // label is the outcome as a label has it.

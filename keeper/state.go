@@ -21,6 +21,7 @@ const (
 	Standby Outcome = "standby" // it is not, and another process is at it
 )
 
+// outcomes are all: those of runs follow the one of none.
 var outcomes = []Outcome{Unknown, InStep, Drifted, Failed, Standby}
 
 // State is how a database is.

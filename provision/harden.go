@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,9 +103,26 @@ func Harden(ctx context.Context, conn *pgconn.PgConn) (*Hardening, error) {
 	return h, nil
 }
 
-// Apply runs the statements, all or none.
+// openSQL tells by whom everyone has been given CONNECT on the database.
+const openSQL = `
+SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantor)::pg_catalog.text), pg_catalog.quote_ident(current_user::pg_catalog.text)
+FROM pg_catalog.pg_database d, pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
+WHERE d.datname = pg_catalog.current_database() AND a.grantee = 0 AND a.privilege_type = 'CONNECT'`
+
+// Apply runs the statements, all or none. Of what the role that runs them may not do the server only warns: so it is asked what
+// came of them.
 func (h *Hardening) Apply(ctx context.Context, conn *pgconn.PgConn) error {
-	return run(ctx, conn, "BEGIN; "+strings.Join(h.SQL, "; ")+"; COMMIT")
+	if err := run(ctx, conn, "BEGIN; "+strings.Join(h.SQL, "; ")); err != nil {
+		return err
+	}
+	rows, err := Query(ctx, conn, openSQL, nil)
+	if err == nil && len(rows) > 0 {
+		err = fmt.Errorf("nothing was changed: everyone has CONNECT on database %q from role %s, and role %s may not take that away", h.Database.Name, rows[0][0], rows[0][1])
+	}
+	if err != nil {
+		return errors.Join(err, run(ctx, conn, "ROLLBACK"))
+	}
+	return run(ctx, conn, "COMMIT")
 }
 
 // HBA returns lines for the beginning of pg_hba.conf, without which the roles of the database may try other ones. "+" means the

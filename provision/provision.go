@@ -163,6 +163,15 @@ func Sweep(ctx context.Context, conn *pgconn.PgConn, wait bool) (warnings []stri
 	return warnings, nil
 }
 
+// Mistaken tells of members of the database's markers that are taken for what they are not, see [scope.Estate.Mistaken].
+func Mistaken(ctx context.Context, conn *pgconn.PgConn, db scope.Database) ([]string, error) {
+	estate, err := survey(ctx, conn, scope.Survey{Database: db.Name})
+	if err != nil {
+		return nil, err
+	}
+	return estate.Mistaken(), nil
+}
+
 func survey(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) (*scope.Estate, error) {
 	sql, params := q.SQL()
 	rows, err := Query(ctx, conn, sql, params)

@@ -75,6 +75,40 @@ func TestEnrolAndAdminister(t *testing.T) {
 	}
 }
 
+// TestHardenMayNot: who may not close a database is told so, and changes nothing. The server only warns.
+func TestHardenMayNot(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.CreateDatabase(t, "orders")
+	c.Psql(t, "postgres", "CREATE ROLE somebody LOGIN; CREATE ROLE landlord LOGIN")
+	if _, err := provision.Enrol(t.Context(), connect(t, c, "orders", "postgres"), ""); err != nil {
+		t.Fatal(err)
+	}
+	privileges := func() string { return c.Psql(t, "postgres", "SELECT datacl FROM pg_database WHERE datname = 'orders'") }
+	apply := func(user string) error {
+		t.Helper()
+		conn := connect(t, c, "orders", user)
+		h, err := provision.Harden(t.Context(), conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Apply(t.Context(), conn)
+	}
+	before := privileges()
+	if err := apply("somebody"); err == nil || !strings.Contains(err.Error(), `everyone has CONNECT on database "orders" from role postgres, and role somebody may not take that away`) {
+		t.Errorf("hardened: %v", err)
+	}
+	if after := privileges(); after != before {
+		t.Errorf("privileges %s", after)
+	}
+	c.Psql(t, "postgres", "ALTER DATABASE orders OWNER TO landlord")
+	if err := apply("landlord"); err != nil {
+		t.Error(err)
+	}
+	if after := privileges(); !strings.Contains(after, "pgscope_db_orders=c/landlord") || !strings.Contains(after, "{=T/landlord,") { // everyone has TEMPORARY
+		t.Errorf("privileges %s", after)
+	}
+}
+
 // TestOneSweepAtATime: a sweep that need not wait leaves the work to the one that is under way.
 func TestOneSweepAtATime(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{})

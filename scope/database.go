@@ -180,11 +180,15 @@ func (m markerComment) carries(role Cluster) bool {
 
 // mistaken is the end of a message about an administrator who would be taken for a role of the scope.
 func (m markerComment) mistaken() string {
-	thing, name := "database", m.Database
+	return fmt.Sprintf(`" cannot administer the roles of %s: it would be taken for one of them, by its name`, m.thing())
+}
+
+// thing is what the marker is for, as messages call it.
+func (m markerComment) thing() string {
 	if m.Schema != "" {
-		thing, name = "schema", m.Schema
+		return fmt.Sprintf(`schema "%s"`, m.Schema)
 	}
-	return fmt.Sprintf(`" cannot administer the roles of %s "%s": it would be taken for one of them, by its name`, thing, name)
+	return fmt.Sprintf(`database "%s"`, m.Database)
 }
 
 // EnrolSQL returns one statement that makes the markers that are missing, of the database and of the schemas,

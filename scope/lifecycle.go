@@ -172,7 +172,7 @@ func (e *Estate) Sweep() (statements, warnings []string) {
 	for _, w := range append(e.dropDatabases(true), e.DroppedSchemas()...) {
 		statements = append(statements, w.SQL)
 	}
-	return statements, append(warnings, e.strangers()...)
+	return statements, slices.Concat(warnings, e.strangers(), e.Mistaken())
 }
 
 func (e *Estate) oids() []uint32 {
@@ -227,6 +227,29 @@ func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
 		}
 	}
 	return c.sql("true", fmt.Sprintf(`The roles of database "%s" get the names that belong to it.`, name)), nil
+}
+
+// Mistaken tells of members of markers that are taken for what they are not, as only a GRANT or a rename by hand can make them:
+// administrators whose names begin as those of the scope's roles do, and roles that neither carry the prefix nor administer those that do.
+func (e *Estate) Mistaken() (warnings []string) {
+	for _, m := range e.markers {
+		if _, found, _ := e.database(m); !found {
+			continue
+		}
+		for _, r := range m.members {
+			switch carries := m.note.carries(r.name); {
+			case markerRole(r.name), carries != r.admin:
+			case carries:
+				warnings = append(warnings, fmt.Sprintf(`role "%s" administers the roles of %s, and is taken for one of them by its name:`+
+					` rename it on the server, or REVOKE %s FROM %s`, r.name, m.note.thing(), m.name.Ident(), r.name.Ident()))
+			default:
+				warnings = append(warnings, fmt.Sprintf(`role "%s" is a member of "%s", but neither begins with "%s" nor administers the roles that do:`+
+					` it is no role of %s`, r.name, m.name, m.note.rolePrefix()+Separator, m.note.thing()))
+			}
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
 }
 
 // strangers tells of databases whose objects depend on roles of other databases.

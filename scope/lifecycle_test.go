@@ -33,6 +33,9 @@ func cluster(t *testing.T, current string, databases map[string]string, markers 
 				continue
 			}
 			rows = append(rows, []string{"member", m[0], role, "LOGIN"})
+			if role == "dba" {
+				rows = append(rows, []string{"administrator", m[0], role, ""})
+			}
 		}
 	}
 	e, err := scope.Survey{}.Answer(rows)

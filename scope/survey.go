@@ -50,6 +50,11 @@ FROM marker m
 JOIN (SELECT DISTINCT roleid, member FROM pg_catalog.pg_auth_members) a ON a.roleid OPERATOR(pg_catalog.=) m.oid
 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
 UNION ALL
+SELECT DISTINCT 'administrator', m.rolname::pg_catalog.text, r.rolname::pg_catalog.text, ''
+FROM marker m
+JOIN pg_catalog.pg_auth_members a ON a.roleid OPERATOR(pg_catalog.=) m.oid AND a.admin_option
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member
+UNION ALL
 SELECT 'schema', m.rolname::pg_catalog.text, n.nspname::pg_catalog.text, n.oid::pg_catalog.text
 FROM marker m
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=)
@@ -107,6 +112,7 @@ type namespace struct {
 type member struct {
 	name       Cluster
 	attributes string
+	admin      bool // of the marker
 }
 
 // Answer reads the rows of the statement.
@@ -138,6 +144,13 @@ func (q Survey) Answer(rows [][]string) (*Estate, error) {
 			}
 		}
 	}
+	type admin struct{ marker, member string }
+	admins := make(map[admin]bool)
+	for _, r := range rows {
+		if r[0] == "administrator" {
+			admins[admin{r[1], r[2]}] = true
+		}
+	}
 	var claims []claim
 	for _, r := range rows {
 		m := byName[r[1]]
@@ -146,7 +159,7 @@ func (q Survey) Answer(rows [][]string) (*Estate, error) {
 		}
 		switch r[0] {
 		case "member":
-			m.members = append(m.members, member{Cluster(r[2]), r[3]})
+			m.members = append(m.members, member{name: Cluster(r[2]), attributes: r[3], admin: admins[admin{r[1], r[2]}]})
 		case "schema":
 			oid, err := parseOID(r[3])
 			if err != nil {

@@ -59,9 +59,7 @@ func (o initOptions) run(ctx context.Context, conn *pgconn.PgConn, out, diagnost
 	}
 	if o.sweep { // first: the database may have been renamed
 		warnings, err := provision.Sweep(ctx, conn, true)
-		for _, w := range warnings {
-			_, _ = fmt.Fprintf(diagnostics, "WARNING:  %s\n", w) // there is nowhere else to tell
-		}
+		warn(diagnostics, warnings)
 		if err != nil {
 			return err
 		}
@@ -73,14 +71,26 @@ func (o initOptions) run(ctx context.Context, conn *pgconn.PgConn, out, diagnost
 	if _, err := fmt.Fprintf(out, "database %q: its roles begin with %q and are members of %q\n", db.Name, db.Prefix+scope.Separator, db.Marker); err != nil {
 		return err
 	}
-	if o.admin == "" {
+	if o.admin != "" {
+		if err := provision.Administrator(ctx, conn, db, scope.Cluster(o.admin)); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(out, "role %q: administers the roles of database %q\n", o.admin, db.Name); err != nil {
+			return err
+		}
+	}
+	if o.sweep { // which has told all of it
 		return nil
 	}
-	if err := provision.Administrator(ctx, conn, db, scope.Cluster(o.admin)); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "role %q: administers the roles of database %q\n", o.admin, db.Name)
+	warnings, err := provision.Mistaken(ctx, conn, db)
+	warn(diagnostics, warnings)
 	return err
+}
+
+func warn(diagnostics io.Writer, warnings []string) {
+	for _, w := range warnings {
+		_, _ = fmt.Fprintf(diagnostics, "WARNING:  %s\n", w) // there is nowhere else to tell
+	}
 }
 
 // addDSN adds the flag that names the server and the database.

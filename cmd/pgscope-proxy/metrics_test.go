@@ -18,8 +18,13 @@ var metricNames = regexp.MustCompile(`\b(?:pgscope|process|go)_[a-z0-9_]+`)
 
 // TestMetrics holds the metrics to the conventions, and the dashboard and the alert rules to the metrics that there are.
 func TestMetrics(t *testing.T) {
-	log := serveCommand(t, "--upstream", pgtest.Shared(t).DSN(), "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
-		"--audit-file", filepath.Join(t.TempDir(), "audit.log"))
+	dir, server := t.TempDir(), pgtest.Shared(t).DSN()
+	manifest := filepath.Join(dir, "access.yaml")
+	if err := os.WriteFile(manifest, []byte("roles: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := serveCommand(t, "--upstream", server, "--admin-dsn", server, "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
+		"--audit-file", filepath.Join(dir, "audit.log"), "--manifest", manifest, "--pool", "session")
 	text := get(t, "http://"+log.until("ready").HTTP+"/metrics")
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
