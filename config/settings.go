@@ -148,7 +148,7 @@ var settings = []setting[Config]{
 	{
 		key: "max-connections-per-address", arg: "NUMBER", def: "0",
 		example: "max-connections-per-address: 50",
-		doc:     "How many sessions may come from one address. Those on Unix sockets have none. 0: any number.",
+		doc:     "How many sessions may come from one address; of IPv6, from one network of 64 bits, as who has one of its addresses has them all. Those on Unix sockets have none. 0: any number.",
 		set:     into(func(c *Config) *int { return &c.Limits.PerAddress }, parseLimit),
 	},
 	{

@@ -35,12 +35,13 @@ type visitor struct {
 	replication replication         // that startup asks for
 	cancel      *wire.CancelRequest // instead of startup
 
-	client      netip.AddrPort   // where the client is; not valid on a Unix socket
-	certificate *tls.Certificate // that the client was shown; nil without TLS
-	greeted     bool             // NegotiateProtocolVersion had its time
-	asked       bool             // it was asked to authenticate itself
-	start       engine.StartRole // what the startup packet says of roles beside the user; the server does not get it
-	penalty     func()           // counts a wrong password, and makes the client wait, before it is told; nil before the login
+	client      netip.AddrPort        // where the client is; not valid on a Unix socket
+	certificate *tls.Certificate      // that the client was shown; nil without TLS
+	greeted     bool                  // NegotiateProtocolVersion had its time
+	asked       bool                  // it was asked to authenticate itself
+	start       engine.StartRole      // what the startup packet says of roles beside the user; the server does not get it
+	turned      func(sqlstate string) // counts a login that fails, before the client is told; nil for a stranger
+	penalty     func()                // makes a client wait that has given a wrong password, before it is told; nil before the login
 
 	handshakeBegan, handshakeEnded time.Time // zero without TLS
 }
@@ -251,4 +252,4 @@ func (v *visitor) greet(version wire.Version) []byte {
 }
 
 // refuse tells the client why it is not let in.
-func (v *visitor) refuse(e *scope.Error) error { return refuseClient(v.conn, nil, e) }
+func (v *visitor) refuse(e *scope.Error) error { return v.turnAway(nil, e) }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
 	"net"
 	"net/netip"
@@ -133,7 +134,18 @@ func peerApart(ctx context.Context, c net.Conn) (name string, err error) {
 	return name, err
 }
 
-func commonName(c *x509.Certificate) string { return c.Subject.CommonName }
+// commonName returns the common name of a certificate; of several the first, as the server does (be_tls_open_server,
+// src/backend/libpq/be-secure-openssl.c). Go's parser keeps the last.
+func commonName(c *x509.Certificate) string {
+	common := asn1.ObjectIdentifier{2, 5, 4, 3}
+	for _, n := range c.Subject.Names {
+		if n.Type.Equal(common) {
+			name, _ := n.Value.(string)
+			return name
+		}
+	}
+	return ""
+}
 
 // notIdentified is what a client is told that identify turns away, in the words of auth_failed (src/backend/libpq/auth.c).
 func (r AuthRule) notIdentified(v *visitor) *scope.Error {

@@ -42,17 +42,6 @@ func (f *failures) limit(perMinute int) {
 	}
 }
 
-// suspect is what is counted of an address: an IPv6 network of one site has more addresses than anybody could remember.
-func suspect(client netip.Addr) netip.Prefix {
-	const site = 64
-	bits := client.BitLen()
-	if client.Is6() {
-		bits = site
-	}
-	p, _ := client.Prefix(bits) // the number of bits is in range
-	return p
-}
-
 // note counts a failed login. One on a Unix socket has no address and is not counted.
 func (f *failures) note(client netip.Addr, now time.Time) {
 	f.mu.Lock()
@@ -61,10 +50,10 @@ func (f *failures) note(client netip.Addr, now time.Time) {
 		return
 	}
 	from := now
-	if full, ok := f.full.Get(suspect(client)); ok && full.After(now) {
+	if full, ok := f.full.Get(origin(client)); ok && full.After(now) {
 		from = full
 	}
-	f.full.Add(suspect(client), from.Add(f.each))
+	f.full.Add(origin(client), from.Add(f.each))
 }
 
 // wait returns how long a client has to wait before it may try again.
@@ -74,7 +63,7 @@ func (f *failures) wait(client netip.Addr, now time.Time) time.Duration {
 	if f.each == 0 || !client.IsValid() {
 		return 0
 	}
-	full, ok := f.full.Get(suspect(client))
+	full, ok := f.full.Get(origin(client))
 	if !ok {
 		return 0
 	}
@@ -92,6 +81,7 @@ func tooManyFailures(wait time.Duration) *scope.Error {
 
 // atone makes a client wait that has given a wrong password, so that it guesses slowly on this connection as well.
 func (v *visitor) atone() {
+	v.lost(codeInvalidPassword)
 	if v.penalty != nil {
 		v.penalty()
 	}

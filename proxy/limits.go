@@ -11,7 +11,7 @@ import (
 // Limits are how many sessions there may be at a time, of clients that log in too; 0 for any number.
 type Limits struct {
 	Connections int // in all
-	PerAddress  int // of a client; those on Unix sockets have none
+	PerAddress  int // of a client, or of its IPv6 network: see origin; those on Unix sockets have none
 	PerUser     int // one role of the cluster, once it is logged in
 	PerDatabase int // likewise
 }
@@ -37,13 +37,13 @@ func (l Limits) overrun(connections int) bool {
 type tally struct {
 	mu        sync.Mutex
 	all       int
-	addresses map[netip.Addr]int
+	addresses map[netip.Prefix]int
 	users     map[scope.Cluster]int
 	databases map[string]int
 }
 
 func newTally() *tally {
-	return &tally{addresses: make(map[netip.Addr]int), users: make(map[scope.Cluster]int), databases: make(map[string]int)}
+	return &tally{addresses: make(map[netip.Prefix]int), users: make(map[scope.Cluster]int), databases: make(map[string]int)}
 }
 
 // place is what a session is counted as. The zero value is that of one that is not counted.
@@ -60,13 +60,13 @@ func (t *tally) enter(p *place, address netip.Addr, l Limits) *crowded {
 	case full(t.all, l.Connections):
 		// ProcessStartupPacket and InitProcess (src/backend) say no more either.
 		return &crowded{limitAll, l.Connections, "sorry, too many clients already"}
-	case address.IsValid() && full(t.addresses[address], l.PerAddress):
-		return &crowded{limitAddress, l.PerAddress, fmt.Sprintf("too many connections from address %s", address)}
+	case address.IsValid() && full(t.addresses[origin(address)], l.PerAddress):
+		return &crowded{limitAddress, l.PerAddress, "too many connections from " + named(origin(address))}
 	}
 	*p = place{taken: true}
 	t.all++
 	if address.IsValid() {
-		t.addresses[address]++
+		t.addresses[origin(address)]++
 	}
 	return nil
 }
@@ -91,6 +91,25 @@ func (t *tally) settle(p *place, user scope.Cluster, name scope.Short, database 
 	return nil
 }
 
+// origin is what is counted of an address: of one of IPv6 its network, as who has one address of that has them all.
+func origin(client netip.Addr) netip.Prefix {
+	const network = 64
+	bits := client.BitLen()
+	if client.Is6() {
+		bits = network
+	}
+	p, _ := client.Prefix(bits) // the number of bits is in range
+	return p
+}
+
+// named says what an origin is.
+func named(from netip.Prefix) string {
+	if from.IsSingleIP() {
+		return "address " + from.Addr().String()
+	}
+	return "network " + from.String()
+}
+
 func full(n, limit int) bool { return limit > 0 && n >= limit }
 
 // leave takes a session out of what it is counted as.
@@ -102,7 +121,7 @@ func (t *tally) leave(p *place, address netip.Addr, database string) {
 	}
 	t.all--
 	if address.IsValid() {
-		drop(t.addresses, address)
+		drop(t.addresses, origin(address))
 	}
 	if p.user != "" {
 		drop(t.users, p.user)

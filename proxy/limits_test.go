@@ -66,3 +66,26 @@ func TestTally(t *testing.T) {
 		t.Errorf("remembers %+v", tally)
 	}
 }
+
+// TestTallyOfNetworks: who has one address of an IPv6 network has them all, and one place.
+func TestTallyOfNetworks(t *testing.T) {
+	tally := newTally()
+	first := netip.MustParseAddr("2001:db8::1")
+	var p place
+	tally.enter(&p, first, Limits{PerAddress: 1})
+	for address, want := range map[string]string{
+		"2001:db8::1": "too many connections from network 2001:db8::/64", "2001:db8::ffff:0:0:2": "too many connections from network 2001:db8::/64",
+		"2001:db8:0:1::1": "", "192.0.2.1": "",
+	} {
+		got := tally.enter(new(place), netip.MustParseAddr(address), Limits{PerAddress: 1})
+		if got == nil {
+			got = new(crowded)
+		}
+		if got.message != want {
+			t.Errorf("%s: %q", address, got.message)
+		}
+	}
+	if tally.leave(&p, first, ""); tally.enter(&p, first, Limits{PerAddress: 1}) != nil {
+		t.Error("the place stays taken")
+	}
+}

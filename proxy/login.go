@@ -206,6 +206,7 @@ func (l *loginRelay) turnAway(a *loginAttempt) error {
 	if a.answer.refused == codeInvalidPassword {
 		l.visitor.atone()
 	}
+	l.visitor.lost(a.answer.refused)
 	refusal := a.answer.refusal()
 	if a.answer.after != nil {
 		l.out = append(l.out, a.answer.frame...) // AuthenticationOk
@@ -250,7 +251,7 @@ func (l *loginRelay) fail(candidate int, err error) error {
 		told, from = stopping(), byShutdown
 	}
 	if !known || failed.sqlstate == "" && from == byShutdown {
-		failed = refuseClient(l.visitor.conn, l.out, told)
+		failed = l.visitor.turnAway(l.out, told)
 		failed.side, failed.cause = from, err
 	}
 	failed.candidate = candidate

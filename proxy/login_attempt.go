@@ -63,7 +63,7 @@ func (a loginAnswer) repeatable() bool {
 func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, error) {
 	packet, err := wire.AppendStartup(nil, l.startup(l.names.candidates[candidate]))
 	if err != nil { // the strings come from a packet, or are the proxy's own: none holds a NUL
-		return nil, refuseClient(l.visitor.conn, nil, &scope.Error{
+		return nil, l.visitor.turnAway(nil, &scope.Error{
 			Code: scope.CodeProgramLimitExceeded, Message: "startup packet is too long",
 			Detail: fmt.Sprintf("With what the proxy adds, it would have more than %d bytes.", wire.MaxStartup),
 		})

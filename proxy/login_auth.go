@@ -185,7 +185,7 @@ func (l *loginRelay) refuse(a *loginAttempt, from side, e *scope.Error) error {
 	l.greet(a)
 	out := l.out
 	l.out = nil
-	failed := refuseClient(l.visitor.conn, out, e)
+	failed := l.visitor.turnAway(out, e)
 	failed.side = from
 	return failed
 }

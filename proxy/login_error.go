@@ -24,8 +24,10 @@ func (e *loginError) Error() string { return fmt.Sprintf("%s: %v", e.side, e.cau
 func (e *loginError) Unwrap() error { return e.cause }
 
 // unauthorized reports whether the login failed by who the client is, or says to be.
-func (e *loginError) unauthorized() bool {
-	return e.sqlstate == codeInvalidPassword || e.sqlstate == scope.CodeInvalidAuthorization
+func (e *loginError) unauthorized() bool { return unauthorized(e.sqlstate) }
+
+func unauthorized(sqlstate string) bool {
+	return sqlstate == codeInvalidPassword || sqlstate == scope.CodeInvalidAuthorization
 }
 
 // clientGone is for clients that left: port scans and health checks do, and psql when it has to ask for a password.
@@ -41,12 +43,20 @@ func unanswered(cause error) error {
 	return &loginError{side: byClient, candidate: -1, cause: cause, left: gone}
 }
 
-// refuseClient tells the client a fatal error of the proxy's own. before is sent ahead of it, in the same write.
-func refuseClient(conn net.Conn, before []byte, e *scope.Error) *loginError {
-	_, err := conn.Write(wire.AppendError(before, wire.Fields{
+// turnAway tells the client a fatal error of the proxy's own. before is sent ahead of it, in the same write.
+func (v *visitor) turnAway(before []byte, e *scope.Error) *loginError {
+	v.lost(e.Code)
+	_, err := v.conn.Write(wire.AppendError(before, wire.Fields{
 		Severity: wire.SeverityFatal, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint,
 	}))
 	return &loginError{side: byClient, sqlstate: e.Code, candidate: -1, cause: errors.Join(e, err)}
+}
+
+// lost has the login counted as failed, with what the client will be told.
+func (v *visitor) lost(sqlstate string) {
+	if v.turned != nil {
+		v.turned(sqlstate)
+	}
 }
 
 // stopping is what a client is told of the end of its session, or of its login, when the proxy stops.

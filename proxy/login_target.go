@@ -40,7 +40,7 @@ func (l *loginRelay) settle(ctx context.Context, a *loginAttempt) (_ *loginAttem
 		return a, true, nil
 	}
 	a.close()
-	refused := refuseClient(l.visitor.conn, l.out, &scope.Error{
+	refused := l.visitor.turnAway(l.out, &scope.Error{
 		Code: scope.CodeCannotConnect, Message: otherwise,
 		Hint: "Of the server's hosts, none is known that the proxy's upstream setting asks for. Connect again.",
 	})

@@ -43,7 +43,7 @@ type session struct {
 	tls     uint16       // the version of TLS; 0 without
 	leaving bool         // it is to end when no transaction is open
 	counted bool         // what it has moved is in Server.moved; guarded as that is
-	guessed bool         // its wrong password is counted
+	refused bool         // it is counted as a login that failed
 }
 
 // newSession returns a session, and the context of its login, which ends when that takes too long.
@@ -80,6 +80,7 @@ func (x *session) begin(ctx context.Context) (handed bool) {
 		return false
 	}
 	x.meet(v)
+	v.turned = x.turned
 	if v.cancel != nil {
 		x.forwardCancel(ctx, *v.cancel)
 		return false
@@ -141,11 +142,7 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if span.End(err); err != nil {
 		return nil, err
 	}
-	v.penalty = func() { // before the client is told, and can try again
-		s.failures.note(x.client.Addr(), time.Now())
-		x.guessed = true
-		pause(ctx, x.settings.LoginFailureDelay)
-	}
+	v.penalty = func() { pause(ctx, x.settings.LoginFailureDelay) }
 	o := loginOptions{localize: func(c scope.Cluster, frame []byte) []byte { return localizeLogin(c, user, frame) }}
 	checking, span := trace.Child(ctx, "authenticate client")
 	o.proof, err = x.authenticate(checking, v, names)
@@ -188,7 +185,7 @@ func (x *session) authenticate(ctx context.Context, v *visitor, names loginNames
 		return nil, nil
 	}
 	if err := rule.identify(ctx, v); err != nil {
-		told := refuseClient(v.conn, nil, rule.notIdentified(v))
+		told := v.turnAway(nil, rule.notIdentified(v))
 		told.cause = errors.Join(err, told.cause)
 		return nil, told
 	}
@@ -212,15 +209,27 @@ func (x *session) verify(ctx context.Context, v *visitor, names loginNames) (*sc
 func (x *session) turnedAway(err error, d policy.Decision) {
 	var failed *loginError
 	errors.As(err, &failed)
-	if failed != nil && failed.left {
+	if failed != nil && failed.left && !x.refused {
 		x.server.metrics.logins.WithLabelValues(loginAbandoned).Inc()
 		x.log().Debug("client left before the login", zap.Error(failed.cause))
 		return
 	}
-	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()
+	if failed == nil {
+		failed = &loginError{}
+	}
+	x.turned(failed.sqlstate)
 	x.log().Warn("login failed", zap.Error(err))
 	x.recordLogin(err, d)
-	if failed != nil && failed.unauthorized() && x.user != "" && !x.guessed {
+}
+
+// turned counts a login that fails, once, if possible before the client is told, which can try again at once.
+func (x *session) turned(sqlstate string) {
+	if x.refused {
+		return
+	}
+	x.refused = true
+	x.server.metrics.logins.WithLabelValues(loginRefused).Inc()
+	if unauthorized(sqlstate) && x.user != "" {
 		x.server.failures.note(x.client.Addr(), time.Now())
 	}
 }

@@ -54,7 +54,7 @@ func (v *visitor) verify(ctx context.Context, a *admin, role scope.Cluster, know
 	}
 	verifier, why, err := a.storedPassword(ctx, asked, string(role))
 	if err != nil {
-		failed := refuseClient(v.conn, nil, cannotVerify())
+		failed := v.turnAway(nil, cannotVerify())
 		failed.side, failed.cause = byServer, fmt.Errorf("password of %q: %w", role, err)
 		return nil, failed
 	}
@@ -67,15 +67,15 @@ func (v *visitor) verify(ctx context.Context, a *admin, role scope.Cluster, know
 		return nil, err
 	case errors.Is(err, scram.ErrPassword):
 		v.atone()
-		told = refuseClient(v.conn, nil, &scope.Error{
+		told = v.turnAway(nil, &scope.Error{
 			Code: codeInvalidPassword, Message: fmt.Sprintf(`password authentication failed for user "%s"`, v.startup.User()),
 		})
 	case errors.Is(err, scram.ErrBinding):
-		told = refuseClient(v.conn, nil, &scope.Error{
+		told = v.turnAway(nil, &scope.Error{
 			Code: scope.CodeInvalidAuthorization, Message: "SCRAM channel binding check failed", Detail: err.Error(),
 		})
 	default:
-		told = refuseClient(v.conn, nil, &scope.Error{Code: scope.CodeProtocolViolation, Message: err.Error()})
+		told = v.turnAway(nil, &scope.Error{Code: scope.CodeProtocolViolation, Message: err.Error()})
 	}
 	told.cause = fmt.Errorf("password of %q: %w", role, errors.Join(err, why))
 	return nil, told

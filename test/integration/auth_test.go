@@ -259,8 +259,8 @@ func TestAuthRules(t *testing.T) {
 		))
 	tcp := fmt.Sprintf("host=127.0.0.1 port=%d dbname=orders", via.port)
 	unix := "host=" + socket[:len(socket)-len("/.s.PGSQL.6432")] + " port=6432 dbname=orders"
-	withCert := func(name string) string {
-		cert, key, err := c.ClientCert(t.TempDir(), name)
+	withCert := func(name string, others ...string) string {
+		cert, key, err := c.ClientCert(t.TempDir(), name, others...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,6 +271,8 @@ func TestAuthRules(t *testing.T) {
 		{"peer, mapped", unix, "mapped", "mapped"},
 		{"peer, another", unix, "known", `peer authentication failed for user "known"`},
 		{"certificate", withCert("known"), "known", "known"},
+		{"certificate with two names", withCert("known", "client"), "known", "known"},
+		{"certificate with two names, by the second", withCert("client", "known"), "known", `certificate authentication failed for user "known"`},
 		{"certificate, mapped", withCert("client"), "mapped", "mapped"},
 		{"certificate of another", withCert("known"), "mapped", `certificate authentication failed for user "mapped"`},
 		{"certificate, not of the list", withCert("client"), "known", `certificate authentication failed for user "known"`},

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -115,14 +116,18 @@ func (c *Cluster) ServerCert() (cert, key []byte, err error) {
 	return c.ca.issueServer()
 }
 
-// ClientCert writes a client certificate for the user (its common name), and the key, into dir and returns the files,
-// for sslcert and sslkey. The cluster must have TLS.
-func (c *Cluster) ClientCert(dir, user string) (certFile, keyFile string, err error) {
+// ClientCert writes a client certificate for the user (its common name, before any others), and the key, into dir and returns the
+// files, for sslcert and sslkey. The cluster must have TLS.
+func (c *Cluster) ClientCert(dir, user string, others ...string) (certFile, keyFile string, err error) {
 	if c.ca == nil {
 		return "", "", errors.New("the cluster has no TLS")
 	}
+	var subject pkix.Name
+	for _, name := range append([]string{user}, others...) {
+		subject.ExtraNames = append(subject.ExtraNames, pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: name})
+	}
 	cert, key, err := c.ca.issue(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: user},
+		Subject:     subject,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {

@@ -103,14 +103,14 @@ func TestHBA(t *testing.T) {
 func TestTLS(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{TLS: true, HBA: []string{"hostssl all app 127.0.0.1/32 cert"}})
 	c.Psql(t, "postgres", "CREATE ROLE app LOGIN")
-	cert, key, err := c.ClientCert(t.TempDir(), "app")
+	cert, key, err := c.ClientCert(t.TempDir(), "app", "another") // the server takes the first
 	if err != nil {
 		t.Fatal(err)
 	}
 	params := []string{"user=app", "sslcert=" + cert, "sslkey=" + key}
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		conn := connect(t, c.DSN(append(params, "host="+host)...))
-		if got := query(t, conn, "SELECT client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"); got != "/CN=app" {
+		if got := query(t, conn, "SELECT client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"); got != "/CN=app/CN=another" {
 			t.Errorf("client_dn: got %q", got)
 		}
 	}
