@@ -54,6 +54,7 @@ func TestOptionsWithoutRoles(t *testing.T) {
 // same. The words are put together in all ways of two, and some of three.
 func TestOptionsOnTheServer(t *testing.T) {
 	c := pgtest.Shared(t)
+	t.Cleanup(func() { c.DropRoles(t, "^options_") })
 	c.Psql(t, "postgres", "CREATE ROLE options_a; CREATE ROLE options_b")
 	begin := func(options string) string {
 		config, err := pgconn.ParseConfig(c.DSN())
