@@ -90,9 +90,12 @@ func broken() net.Conn {
 func (d *descriptor) release() (fd int, mask uint32, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.fd < 0 { // and in no story: what reads and writes it now may look at that at the same moment
+		return -1, 0, false
+	}
 	fd = d.fd
 	d.fd, d.story = -1, nil
-	return fd, d.mask, fd >= 0
+	return fd, d.mask, true
 }
 
 // quiet reports whether the peer is there and has said nothing.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -116,6 +117,34 @@ func TestStoryIsInterrupted(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestHandshakeIsInterrupted: a session that is to end closes its connection while a goroutine computes for the handshake, which then
+// finds it closed.
+func TestHandshakeIsInterrupted(t *testing.T) {
+	_, tell := startLoop(t)
+	near, far := tcpPair(t)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		if _, err := tlsHandshake(far); err == nil {
+			t.Error("the client has made its handshake")
+		}
+	}()
+	tell(func(ctx context.Context) {
+		ctx, cancel := context.WithCancel(ctx)
+		config := testAdmitOptions(t, TLSAllow).tls.Clone()
+		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			cancel()
+			<-closed
+			return nil, nil // goes on with this one
+		}
+		c := tls.Server(&transport{Conn: adopt(ctx, near)}, config)
+		if err := handshake(ctx, c); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		_ = c.Close()
+	})
 }
 
 // TestStoryFails: a panic apart is one of the story.
