@@ -43,7 +43,7 @@ type Analysis struct {
 	setsMode   bool
 	changes    []Change
 	alone      bool // the text is one statement, and nothing else
-	leave      int  // where the first part ends, which leaves a failed transaction, in bytes; 0: none, or roles are named before it
+	leave      int  // where the first part ends, which leaves a transaction, in bytes; 0: none, or roles are named before it
 	results    Results
 }
 

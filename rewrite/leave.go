@@ -10,15 +10,15 @@ import (
 	"github.com/pgscope/pgscope-proxy/rewrite/charset"
 )
 
-// leaves are the statements that a failed transaction takes: they end it, or go back to a savepoint.
+// leaves are the statements that a failed transaction takes, too: they end it, or go back to a savepoint.
 var leaves = map[pg.TransactionStmtKind]bool{
 	pg.TransactionStmtKind_TRANS_STMT_COMMIT: true, pg.TransactionStmtKind_TRANS_STMT_ROLLBACK: true,
 	pg.TransactionStmtKind_TRANS_STMT_ROLLBACK_TO: true, pg.TransactionStmtKind_TRANS_STMT_PREPARE: true,
 }
 
-// Leave cuts a text in two behind its first statement that leaves a failed transaction: before the statements with roles, about
-// which a failed transaction cannot be asked. In rest, blanks stand in the place of first, so that positions in it are those
-// of the text. false where the text is not of that kind.
+// Leave cuts a text in two behind its first statement that leaves a transaction: before the statements with roles, about which a failed
+// transaction cannot be asked, and which go by what another goes back to. In rest, blanks stand in the place of first, so that
+// positions in it are those of the text. false where the text is not of that kind.
 func (a *Analysis) Leave() (first, rest string, ok bool) {
 	sql := a.source.client
 	if a.leave == 0 || sql != a.source.text || a.source.charset != charset.UTF8 && !charset.ASCII(sql[:a.leave]) {

@@ -48,7 +48,7 @@ const (
 	saysForeword             // what must happen in the transaction of an Execute before it
 	awaitsClaim              // nothing: it was sent already, see claim.go
 	awaitsName               // nothing: what a Bind or an Execute is about, earlier answers tell
-	leaves                   // its own first part, which leaves a failed transaction; then the rest begins anew
+	leaves                   // its own first part, which leaves a transaction; then the rest begins anew
 )
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
@@ -93,7 +93,7 @@ func (e *Engine) askFor(out *Out) {
 	first, rest, cut := h.analysis.Leave()
 	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
 	switch {
-	case e.status == wire.TxFailed && cut && h.typ == wire.Query:
+	case e.status != wire.TxIdle && cut && h.typ == wire.Query:
 		e.leave(first, rest, out)
 	case e.status == wire.TxFailed && !names: // the server would not answer, and it may be a ROLLBACK that comes first
 		e.showWhatIsKnown(out)

@@ -53,7 +53,8 @@ func (e *Engine) holdStatement(s statement, out *Out) {
 	e.readOrAsk(out)
 }
 
-// leave sends the part of the held Query by which it leaves a failed transaction, in which nothing can be asked.
+// leave sends the part of the held Query by which it leaves a transaction: in a failed one nothing can be asked, and what any goes back
+// to is known when it is there.
 func (e *Engine) leave(first, rest string, out *Out) {
 	h := e.held
 	h.step, h.sql = leaves, []byte(rest)
@@ -62,7 +63,7 @@ func (e *Engine) leave(first, rest string, out *Out) {
 	out.Server.write(appendQuery(nil, first))
 }
 
-// left reports whether a ReadyForQuery is that of the part which leaves the failed transaction, and the client does not get
+// left reports whether a ReadyForQuery is that of the part which leaves the transaction, and the client does not get
 // it, as the rest of its Query comes. After an error it does: the rest is not run.
 func (e *Engine) left(part bool) bool {
 	if !part {

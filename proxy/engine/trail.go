@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"github.com/pgscope/pgscope-proxy/policy"
@@ -157,7 +158,7 @@ func (e *Engine) show(client string, result *rewrite.Result) (parts []shown) {
 	}
 	list := recorded(result)
 	for _, p := range list {
-		written, sent := client, result.SQL
+		written, sent := strings.TrimLeft(client, " "), strings.TrimLeft(result.SQL, " ") // which may stand for a part that was sent before
 		if len(list) > 1 {
 			written, sent = result.Show(p)
 		}

@@ -103,7 +103,7 @@ func TestAudit(t *testing.T) {
 	simple("CREATE ROLE watched; CREATE ROLE forbidden")
 	simple("CREATE ROLE pg_mine")
 	simple("BEGIN; DROP ROLE a")
-	simple("ROLLBACK")
+	simple("ROLLBACK; CREATE ROLE b")
 	if _, err := c.Prepare(t.Context(), "s", "DROP ROLE a", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +127,7 @@ func TestAudit(t *testing.T) {
 		`deny forbidden 42501: CREATE ROLE forbidden → SELECT pg_catalog.pgscope_refused_0() (2 of 2)`,
 		`refuse  42939: CREATE ROLE pg_mine → SELECT pg_catalog.pgscope_refused_0()`,
 		`allow rule 4 00000: BEGIN; DROP ROLE a → BEGIN; DROP ROLE "orders_a"`,
+		`allow rule 4 00000: CREATE ROLE b → CREATE ROLE "orders_b" IN ROLE "pgscope_db_orders"`,
 		`allow rule 4 00000: DROP ROLE a → DROP ROLE "orders_a"`,
 		`allow rule 4 42704: DROP ROLE a → DROP ROLE "orders_a"`,
 		`deny not-mallory 28000:  → `,

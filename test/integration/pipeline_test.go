@@ -122,8 +122,8 @@ func TestQueryBehindUnsynced(t *testing.T) {
 	}
 }
 
-// TestLeaveFailedTransaction leaves a failed transaction in a string that goes on to name roles.
-func TestLeaveFailedTransaction(t *testing.T) {
+// TestLeaveTransaction leaves a transaction, one that has failed and one that has not, in a string that goes on to name roles.
+func TestLeaveTransaction(t *testing.T) {
 	via := both(t)
 	for _, e := range []endpoint{direct(plain()), via} {
 		e.open(t, "orders", "postgres").query("CREATE TABLE t (a int PRIMARY KEY); CREATE ROLE reader")
@@ -142,21 +142,25 @@ func TestLeaveFailedTransaction(t *testing.T) {
 		"CREATE ROLE lost; ROLLBACK; CREATE ROLE lost",
 		"ROLLBACK; DO $$ BEGIN CREATE ROLE x; DROP ROLE x; END $$; SELECT rolname FROM pg_roles WHERE rolname = 'reader'",
 	} {
-		t.Run(sql, func(t *testing.T) {
-			compare(t, via, func(d *dialogue) {
-				for _, text := range []string{"BEGIN; INSERT INTO t VALUES (1); SAVEPOINT a", "SELECT 1/0", sql, "SELECT 3", "ROLLBACK"} {
-					d.say(&query{String: text})
-					d.ready(1)
-				}
-				d.say(&query{String: "BEGIN; SELECT 1/0"}, &query{String: "ROLLBACK"}, &query{String: "CREATE ROLE x; ROLLBACK; DROP ROLE x"})
-				d.ready(3)
-				for i, line := range d.lines { // where the proxy could not ask, it adds what to do
-					if strings.HasPrefix(line, "ERROR 25P02: ") {
-						d.lines[i], _, _ = strings.Cut(line, " | hint: ")
+		for _, before := range []string{"SELECT 1/0", "SELECT 1"} {
+			t.Run(before+", "+sql, func(t *testing.T) {
+				compare(t, via, func(d *dialogue) {
+					for _, text := range []string{"BEGIN; INSERT INTO t VALUES (1); SAVEPOINT a", before, sql, "SELECT 3", "ROLLBACK"} {
+						d.say(&query{String: text})
+						d.ready(1)
 					}
-				}
+					d.say(&query{String: "BEGIN; " + before}, &query{String: "ROLLBACK"}, &query{String: "CREATE ROLE x; ROLLBACK; DROP ROLE x"})
+					d.ready(3)
+					for i, line := range d.lines { // where the proxy could not ask, it adds what to do
+						if strings.HasPrefix(line, "ERROR 25P02: ") {
+							d.lines[i], _, _ = strings.Cut(line, " | hint: ")
+						}
+					}
+					d.say(&query{String: "ROLLBACK; TRUNCATE t; DROP ROLE IF EXISTS lost"})
+					d.ready(1)
+				})
 			})
-		})
+		}
 	}
 }
 
