@@ -19,10 +19,13 @@ func (s *Server) Listen(ctx context.Context) error {
 	if err := s.openAddresses(ctx); err != nil {
 		return err
 	}
-	if s.o.Goroutines {
-		return nil
+	err := s.o.Upstream.apartFrom(s.listeners)
+	if err != nil {
+		s.closeListeners()
 	}
-	var err error
+	if err != nil || s.o.Goroutines {
+		return err
+	}
 	if s.loops, err = newLoops(s.o.Processors); err != nil {
 		s.closeListeners()
 	}

@@ -290,6 +290,29 @@ func interruptReading(ctx context.Context, c net.Conn) (stop func() bool) {
 	})
 }
 
+// apartFrom refuses listeners that the upstream leads to, as far as addresses tell: each login would be followed by another, of the
+// proxy at itself.
+func (u *Upstream) apartFrom(listeners []net.Listener) error {
+	for _, l := range listeners {
+		for _, e := range u.entries {
+			if e.address == l.Addr().String() || e.loops(l.Addr()) {
+				return fmt.Errorf("upstream: at %s the proxy itself listens", e.address)
+			}
+		}
+	}
+	return nil
+}
+
+// loops reports whether the entry is this machine, and the listener takes all that comes to the port.
+func (e upstreamEntry) loops(listener net.Addr) bool {
+	at, ok := listener.(*net.TCPAddr)
+	if !ok || at.Port != int(e.port) || e.network == "unix" {
+		return false
+	}
+	local := e.host == "localhost" || net.ParseIP(e.host).IsLoopback()
+	return local && (at.IP.IsUnspecified() || e.host == "localhost" && at.IP.IsLoopback())
+}
+
 // Probe reports whether a server can be reached now: nil when one can. All hosts are tried at once: whoever asks has not the time that
 // a login has for a host that gives no answer.
 func (u *Upstream) Probe(ctx context.Context) error {

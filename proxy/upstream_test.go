@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
@@ -152,6 +153,29 @@ func TestProbe(t *testing.T) {
 	nobody := testUpstream(t, fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%[1]d sslmode=disable", unusedPort(t)))
 	if err := nobody.Probe(ctx); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestListenWhereTheUpstreamIs: a proxy does not start in front of itself.
+func TestListenWhereTheUpstreamIs(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ listen, upstream string }{
+		{"127.0.0.1:%d", "host=127.0.0.1 port=%d"},
+		{"127.0.0.1:%d", "host=db.invalid,localhost port=%d"},
+		{":%d", "host=127.0.0.1 port=%d"},
+		{dir + "/.s.PGSQL.%d", "host=" + dir + " port=%d"},
+	} {
+		port := unusedPort(t)
+		s, err := New(Options{
+			Listen: []string{fmt.Sprintf(c.listen, port)}, Upstream: testUpstream(t, fmt.Sprintf(c.upstream, port)),
+			Settings: Settings{Policy: policy.Default()},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "the proxy itself listens") {
+			t.Errorf("%s in front of %s: %v", c.listen, c.upstream, err)
+		}
 	}
 }
 

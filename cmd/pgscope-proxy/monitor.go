@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/keeper"
 	"github.com/pgscope/pgscope-proxy/proxy"
@@ -26,6 +27,9 @@ type monitor struct {
 	// keeper is asked how the server is kept at the manifest; nil where there is none. required: not well is not ready.
 	keeper   *keeper.Keeper
 	required atomic.Bool
+	// failing is whether the server could not be reached when it was last tried: the log says so once.
+	failing atomic.Bool
+	log     *zap.Logger
 	// leaving is set when the proxy stops: load balancers shall send nobody any more.
 	leaving atomic.Bool
 }
@@ -36,13 +40,13 @@ const (
 )
 
 func newMonitor(
-	ctx context.Context, address string, reusePort bool, metrics prometheus.Gatherer, ready func(context.Context) error, k *keeper.Keeper,
+	ctx context.Context, address string, reusePort bool, metrics prometheus.Gatherer, ready func(context.Context) error, k *keeper.Keeper, log *zap.Logger,
 ) (*monitor, error) {
 	l, err := proxy.OpenListener(ctx, address, reusePort)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	m := &monitor{listener: l, ready: ready, keeper: k}
+	m := &monitor{listener: l, ready: ready, keeper: k, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", m.livez)
 	mux.HandleFunc("GET /readyz", m.readyz)
@@ -65,7 +69,9 @@ func (m *monitor) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 	defer cancel()
-	if err := m.ready(ctx); err != nil {
+	err := m.ready(ctx)
+	m.tell(err)
+	if err != nil {
 		answer(w, http.StatusServiceUnavailable, "the PostgreSQL server cannot be reached")
 		return
 	}
@@ -77,6 +83,17 @@ func (m *monitor) readyz(w http.ResponseWriter, r *http.Request) {
 		text += "\n" + m.keeper.Summary()
 	}
 	answer(w, status, text)
+}
+
+// tell logs whether the server can be reached, where that has changed. Nobody may log in while the proxy is not ready, and say why.
+func (m *monitor) tell(err error) {
+	switch failed := err != nil; {
+	case m.failing.Swap(failed) == failed:
+	case failed:
+		m.log.Warn("not ready: the server cannot be reached", zap.Error(err))
+	default:
+		m.log.Info("ready again: the server can be reached")
+	}
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

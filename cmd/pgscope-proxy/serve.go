@@ -156,7 +156,7 @@ func (s *service) put(c *config.Config) error {
 // listen opens every address, or none.
 func (s *service) listen(ctx context.Context, metrics prometheus.Gatherer) (err error) {
 	if address := s.config.HTTPListen; address != "" {
-		s.monitor, err = newMonitor(ctx, address, s.config.ReusePort, metrics, s.options.Upstream.Probe, s.keeper)
+		s.monitor, err = newMonitor(ctx, address, s.config.ReusePort, metrics, s.options.Upstream.Probe, s.keeper, s.log)
 		if err != nil {
 			return err
 		}

@@ -183,6 +183,37 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestServerNotThere: the log says why the proxy is not ready, and when it is, each once.
+func TestServerNotThere(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	log := serveCommand(t, "--upstream", c.DSN("sslmode=disable"), "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
+	at := "http://" + log.until("ready").HTTP + "/readyz"
+	if err := c.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := get(t, at); got != "the PostgreSQL server cannot be reached\n" {
+			t.Error(got)
+		}
+	}
+	if err := c.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, at); got != "ok\n" {
+		t.Error(got)
+	}
+	var said []string
+	for _, want := range []string{"not ready: the server cannot be reached", "ready again: the server can be reached"} {
+		if !log.lines.Scan() || !strings.Contains(log.lines.Text(), want) {
+			t.Errorf("the log says %s", log.lines.Text())
+		}
+		said = append(said, log.lines.Text())
+	}
+	if !strings.Contains(said[0], "connection refused") {
+		t.Errorf("no reason: %s", said[0])
+	}
+}
+
 func hangup(t *testing.T) {
 	t.Helper()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
