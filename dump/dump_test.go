@@ -78,3 +78,16 @@ func TestJoin(t *testing.T) {
 		})
 	}
 }
+
+// A name that has a line break in it does not end the comment that tells of it.
+func TestRemarkIsOneLine(t *testing.T) {
+	var roles Roles
+	roles.remark("Role %s.", "a\rDROP TABLE t;\nb")
+	var b strings.Builder
+	if err := roles.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "\n-- Role a DROP TABLE t; b.\n") {
+		t.Errorf("%q", b.String())
+	}
+}

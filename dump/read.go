@@ -26,6 +26,7 @@ type Roles struct {
 	schemas     []string // that have roles of their own
 	roles       []role
 	memberships []membership
+	grants      []grant
 	remarks     []string // what cannot be written, and a person must know
 }
 
@@ -49,6 +50,13 @@ type setting struct {
 type membership struct {
 	role, member string // as SQL says them
 	options      string
+}
+
+// grant is privileges on what belongs to no database: a parameter, which servers have privileges on from 15 on, or a tablespace, which a
+// server may not have.
+type grant struct {
+	sql       string
+	condition string // whether the server can take it
 }
 
 // Snapshot begins the transaction that [Database] and [Globals] read in, and returns its name for pg_dump --snapshot.
@@ -172,6 +180,7 @@ type cluster struct {
 	roles       map[scope.Cluster]*role
 	memberships [][]string // role, member, options
 	settings    [][]string // role, "t" for those in the database, name, value
+	grants      [][]string // grantee, "tablespace" or "parameter", name, privileges, "t" WITH GRANT OPTION
 }
 
 const (
@@ -203,6 +212,16 @@ SELECT r.rolname, s.setdatabase <> 0, split_part(c.setting, '=', 1), substr(c.se
 FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) WITH ORDINALITY c (setting, i)
 WHERE s.setdatabase = 0 OR s.setdatabase = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 ORDER BY 1, 2, c.i`
+
+	// As with memberships, several may have given the same. A grantee whose name is empty is PUBLIC.
+	grantsSQL = `
+SELECT coalesce(r.rolname, ''), x.kind, x.name, string_agg(x.privilege, ', ' ORDER BY x.privilege), x.option
+FROM (SELECT o.kind, o.name, a.grantee, a.privilege_type AS privilege, bool_or(a.is_grantable) AS option
+      FROM (%s) o, aclexplode(o.acl) a WHERE a.grantee <> o.owner GROUP BY 1, 2, 3, 4) x
+  LEFT JOIN pg_roles r ON r.oid = x.grantee
+WHERE x.grantee = 0 OR r.oid IS NOT NULL GROUP BY 1, 2, 3, 5 ORDER BY 2, 3, 1, 5`
+	tablespacesSQL = `SELECT 'tablespace' AS kind, spcname::text AS name, spcowner AS owner, spcacl AS acl FROM pg_tablespace`
+	parametersSQL  = tablespacesSQL + ` UNION ALL SELECT 'parameter', parname, 10, paracl FROM pg_parameter_acl`
 )
 
 func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*cluster, error) {
@@ -230,7 +249,11 @@ func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*clu
 	if provision.MajorVersion(conn) >= 16 {
 		members = memberships16SQL
 	}
-	c.memberships, c.settings = query(members), query(settingsSQL)
+	objects := tablespacesSQL
+	if provision.MajorVersion(conn) >= 15 {
+		objects = parametersSQL
+	}
+	c.memberships, c.settings, c.grants = query(members), query(settingsSQL), query(fmt.Sprintf(grantsSQL, objects))
 	return c, errors.Join(failures...)
 }
 
@@ -280,7 +303,33 @@ func (s *selection) roles() *Roles {
 		out.roles = append(out.roles, r)
 	}
 	s.join(out)
+	s.grant(out)
 	return out
+}
+
+// grant adds what roles of the scope may do with what belongs to no database; of the cluster, what PUBLIC may, too.
+func (s *selection) grant(out *Roles) {
+	for _, g := range s.grants {
+		to, here := "PUBLIC", s.global
+		if g[0] != "" {
+			if _, here = s.names[scope.Cluster(g[0])]; here {
+				to, here = s.called(scope.Cluster(g[0]))
+			}
+		}
+		if !here {
+			continue
+		}
+		on, condition := "TABLESPACE "+scope.QuoteIdent(g[2]), "EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname = "+literal(g[2])+")"
+		if g[1] == "parameter" {
+			on, condition = "PARAMETER "+settingName(g[2]), "pg_catalog.current_setting('server_version_num')::int >= 150000"
+		}
+		sql := "GRANT " + g[3] + " ON " + on + " TO " + to
+		if g[4] == "t" {
+			sql += " WITH GRANT OPTION"
+		}
+		out.grants = append(out.grants, grant{sql, condition})
+	}
+	slices.SortFunc(out.grants, func(a, b grant) int { return cmp.Compare(a.sql, b.sql) })
 }
 
 // join adds the memberships of the scope.
@@ -344,7 +393,7 @@ func dbonly(n scope.Name) string {
 }
 
 func (r *Roles) remark(format string, args ...any) {
-	r.remarks = append(r.remarks, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " "))
+	r.remarks = append(r.remarks, scope.OneLine(fmt.Sprintf(format, args...)))
 }
 
 // Remarks are what cannot be written into the file, and a person must see to.

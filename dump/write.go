@@ -53,6 +53,9 @@ func (r *Roles) write(w io.Writer, here bool) error {
 			fmt.Fprintf(&b, "COMMENT ON %s IS %s;\n", x.called(r.global), literal(x.comment))
 		}
 	}
+	for _, g := range r.grants {
+		fmt.Fprintf(&b, "SELECT %s WHERE %s \\gexec\n", literal(g.sql), g.condition)
+	}
 	for _, remark := range r.remarks {
 		fmt.Fprintf(&b, "-- %s\n", remark)
 	}

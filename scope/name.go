@@ -106,6 +106,9 @@ func QuoteLiteral(s string) string {
 	return q
 }
 
+// OneLine keeps a text in one line, as that of an SQL comment has to be: a name may have a line break in it.
+func OneLine(s string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(s) }
+
 // doesNotExist is what the server says of a role that is not there (get_role_oid, src/backend/utils/adt/acl.c).
 func doesNotExist(name Short) *Error {
 	return &Error{Code: CodeUndefinedObject, Message: fmt.Sprintf(`role "%s" does not exist`, name)}

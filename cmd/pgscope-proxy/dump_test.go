@@ -116,13 +116,16 @@ func TestDump(t *testing.T) {
 	restore(t, first, "postgres", `CREATE ROLE clerk; COMMENT ON ROLE clerk IS 'of a database that is there already'`)
 
 	major, restrict := pgDump(t)
-	args := func(c *pgtest.Cluster, database string, more ...string) []string {
-		list := append([]string{"dump", "--passwords", "--dsn", c.DSN("dbname=" + database)}, more...)
-		return append(append(list, "--"), restrict...)
-	}
 	server, err := strconv.Atoi(first.Major)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if server >= 15 {
+		first.Psql(t, "postgres", `GRANT SET ON PARAMETER log_statement TO alice, PUBLIC; GRANT ALL ON PARAMETER myapp.tenant TO orders_app WITH GRANT OPTION`)
+	}
+	args := func(c *pgtest.Cluster, database string, more ...string) []string {
+		list := append([]string{"dump", "--passwords", "--dsn", c.DSN("dbname=" + database)}, more...)
+		return append(append(list, "--"), restrict...)
 	}
 	if major < server { // which pg_dump does not take
 		var out, diagnostics bytes.Buffer
@@ -137,6 +140,11 @@ func TestDump(t *testing.T) {
 	same(t, want, written(t, args(first, "orders_copy")...))
 
 	all := written(t, args(first, "orders", "--all")...)
+	for _, grant := range []string{`GRANT SET ON PARAMETER "log_statement" TO "alice"`, `GRANT SET ON PARAMETER "log_statement" TO PUBLIC`, `GRANT ALTER SYSTEM, SET ON PARAMETER "myapp"."tenant" TO DBONLY "app" WITH GRANT OPTION`} {
+		if server >= 15 && !strings.Contains(all, grant) {
+			t.Errorf("no %s", grant)
+		}
+	}
 	if major > 14 && server == 14 { // which does not know LOCALE_PROVIDER, that pg_dump writes for every database since 15
 		return
 	}
@@ -153,7 +161,11 @@ func TestDumpRoles(t *testing.T) {
 	c.Psql(t, "postgres", "CREATE ROLE alice LOGIN; CREATE ROLE hidden")
 	restore(t, c, "orders", estate)
 	c.Psql(t, "orders", `CREATE ROLE orders_hidden IN ROLE pgscope_db_orders; GRANT orders_reader TO hidden;
-		SET password_encryption = md5; ALTER ROLE orders_reader PASSWORD 'x'; GRANT pgscope_db_orders TO alice WITH ADMIN OPTION`)
+		SET password_encryption = md5; ALTER ROLE orders_reader PASSWORD 'x'; GRANT pgscope_db_orders TO alice WITH ADMIN OPTION;
+		SET allow_in_place_tablespaces = on; CREATE TABLESPACE "fast 'one'" LOCATION ''; CREATE ROLE "or
+phan"; GRANT orders_reader TO "or
+phan";
+		GRANT CREATE ON TABLESPACE "fast 'one'" TO orders_reader WITH GRANT OPTION; GRANT CREATE ON TABLESPACE "fast 'one'" TO orders_sales_clerk, alice`)
 
 	var out, diagnostics bytes.Buffer
 	if code := execute(t.Context(), []string{"dump-roles", "--passwords", "--dsn", c.DSN("dbname=orders")}, &out, &diagnostics); code != exitOK {
@@ -181,11 +193,16 @@ WARNING:  "alice" administers the roles of the database: pgscope-proxy init --ad
 	if diff := cmp.Diff(statements(out.String()), statements(copied)); diff != "" {
 		t.Errorf("the copy's roles (-want +got):\n%s", diff)
 	}
-	for _, want := range []string{`CREATE DBONLY ROLE "app" LOGIN PASSWORD 'SCRAM-SHA-256$`, `GRANT DBONLY "app" TO "alice"`} {
+	for _, want := range []string{`CREATE DBONLY ROLE "app" LOGIN PASSWORD 'SCRAM-SHA-256$`, `GRANT DBONLY "app" TO "alice"`, `TABLESPACE "fast ''one''" TO DBONLY "reader" WITH GRANT OPTION`, `TO "sales"."clerk"' WHERE`} {
 		if !strings.Contains(copied, want) {
 			t.Errorf("no %s in\n%s", want, copied)
 		}
 	}
+
+	c.Psql(t, "postgres", `REVOKE ALL ON TABLESPACE "fast 'one'" FROM orders_reader, orders_sales_clerk, orders_copy_reader, orders_copy_sales_clerk, alice`)
+	c.Psql(t, "postgres", `DROP TABLESPACE "fast 'one'"`)
+	c.CreateDatabase(t, "orders_slow") // on a server that has no such tablespace
+	restore(t, c, "orders_slow", out.String())
 }
 
 func sorted(lines string) []string {
