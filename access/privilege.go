@@ -120,6 +120,7 @@ type KindInfo struct {
 	Columns    Privileges // all that can be granted on its columns
 	InSchema   bool       // its name is qualified with a schema's
 	Default    byte       // pg_default_acl.defaclobjtype of new ones; 0 where there are no default privileges
+	Since      int        // the first version of PostgreSQL that has default privileges on it; 0 for every one
 	Everyone   Privileges // what PUBLIC has where no ACL is stored (acldefault, src/backend/utils/adt/acl.c)
 	Cluster    bool       // it belongs to no database, and looks the same from each
 }
@@ -143,7 +144,7 @@ var kinds = [...]KindInfo{
 	Language:           {Name: "language", Word: "LANGUAGE", Privileges: Usage, Everyone: Usage},
 	ForeignDataWrapper: {Name: "foreign_data_wrapper", Word: "FOREIGN DATA WRAPPER", Privileges: Usage},
 	ForeignServer:      {Name: "foreign_server", Word: "FOREIGN SERVER", Privileges: Usage},
-	LargeObject:        {Name: "large_object", Word: "LARGE OBJECT", Privileges: Select | Update},
+	LargeObject:        {Name: "large_object", Word: "LARGE OBJECT", Privileges: Select | Update, Default: 'L', Since: 18},
 	Parameter:          {Name: "parameter", Word: "PARAMETER", Privileges: Set | AlterSystem, Cluster: true},
 	Tablespace:         {Name: "tablespace", Word: "TABLESPACE", Privileges: Create, Cluster: true},
 }

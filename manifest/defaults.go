@@ -101,8 +101,8 @@ func (e *defaultGrant) grantable(schema string) (access.Kind, access.Privileges,
 	switch {
 	case !ok: // told by the form
 		return 0, 0, false
-	case kind == access.Schema && schema != "":
-		e.kind.at.Errorf("a schema is in no schema: default privileges on new ones have scope: {type: global}")
+	case !kind.Info().InSchema && schema != "":
+		e.kind.at.Errorf("a %s is in no schema: default privileges on new ones have scope: {type: global}", kind)
 		return 0, 0, false
 	}
 	p, ok := privileges(e.privileges, kind.Info().Privileges, what(kind, false))

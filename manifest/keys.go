@@ -249,7 +249,7 @@ var (
 	profileDefaultForm = object("profile_default", defaultGrantKeys...)
 	defaultGrantKeys   = []key[defaultGrant]{
 		field("privileges", privilegesDoc, someOf(privilegeWord), func(g *defaultGrant) *[]text { return &g.privileges }).must(),
-		field("on_type", "Kind of the objects; schema with global scope only.", defaultWord, func(g *defaultGrant) *text { return &g.kind }).must(),
+		field("on_type", "Kind of the objects; schema and large_object (PostgreSQL 18) with global scope only.", defaultWord, func(g *defaultGrant) *text { return &g.kind }).must(),
 		field("grant_option", "WITH GRANT OPTION.", boolean(false), func(g *defaultGrant) **bool { return &g.grantOption }),
 		field("ensure", "present, which is meant where nothing is said, or absent.", ensureWord, func(g *defaultGrant) *text { return &g.ensure }),
 	}

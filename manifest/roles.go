@@ -8,12 +8,16 @@ import (
 	"time"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/config/yamlfile"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // role makes a role of an entry.
 func (c *compiler) role(d *document, e *roleEntry) {
 	external := or(e.external, false)
+	if external {
+		theirs(e)
+	}
 	if i := slices.IndexFunc(c.globals, func(r access.Role) bool { return r.String() == e.name.s }); external && i >= 0 {
 		// The estate declares what the manifest takes for given.
 		c.desired.Roles[i].PreserveGrants = c.desired.Roles[i].PreserveGrants || or(e.preserve, false)
@@ -41,6 +45,21 @@ func (c *compiler) role(d *document, e *roleEntry) {
 	}
 	slices.SortStableFunc(r.Settings, func(a, b access.Setting) int { return strings.Compare(a.Name, b.Name) })
 	c.desired.Roles = append(c.desired.Roles, r)
+}
+
+// ofAttributes are the keys that say what a role is.
+var ofAttributes = []string{
+	"login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit", "connection_limit", "comment", "password",
+	"password_valid_until", "config", "database_config",
+}
+
+// theirs tells what an entry says of a role that is external, and nothing would come of.
+func theirs(e *roleEntry) {
+	e.at.Entries(func(key string, v yamlfile.Value) {
+		if slices.Contains(ofAttributes, key) && !v.Empty() {
+			v.KeyErrorf(`role "%s" is external: somebody else says its %s`, e.name.s, key)
+		}
+	})
 }
 
 // password says where a role's password comes from; nil where it has none.

@@ -116,6 +116,9 @@ func (p *printer) role(r access.Role, external bool) {
 	p.optional("schema", r.Name.Schema, r.Name.Schema != "")
 	p.flag("external", external, false)
 	p.flag("preserve_undeclared_grants", r.PreserveGrants, false)
+	if external {
+		return // what it is, is not said here
+	}
 	p.flag("login", r.Login, false)
 	p.flag("superuser", r.Superuser, false)
 	p.flag("createdb", r.CreateDB, false)

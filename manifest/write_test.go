@@ -67,6 +67,11 @@ func desired(t *rapid.T) (access.Desired, manifest.Options) {
 		case coin():
 			r.Name.Schema = schemas[0]
 		}
+		if r.External { // what it is, others say
+			r = access.Role{Ref: r.Ref, External: true, PreserveGrants: r.PreserveGrants, Inherit: true, ConnectionLimit: -1}
+			d.Roles = append(d.Roles, r)
+			continue
+		}
 		if coin() {
 			r.Comment = word.Draw(t, "comment")
 		}
@@ -131,6 +136,9 @@ func desired(t *rapid.T) (access.Desired, manifest.Options) {
 			g.Schema = rapid.SampledFrom(schemas).Draw(t, "schema")
 		}
 		kinds := []access.Kind{access.Table, access.Sequence, access.Routine, access.Type}
+		if g.Schema == "" {
+			kinds = append(kinds, access.Schema, access.LargeObject)
+		}
 		g.Kind = rapid.SampledFrom(kinds).Draw(t, "kind")
 		g.Privileges = some(t, g.Kind.Info().Privileges)
 		key := g

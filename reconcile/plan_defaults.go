@@ -29,6 +29,10 @@ func (p *planner) defaults() {
 		owner, ok := p.cluster(d.Owner, d.Place)
 		grantee, ok2 := p.cluster(d.Grantee, d.Place)
 		privileges := p.known(d.Privileges, d.Kind, d.Place)
+		if since := d.Kind.Info().Since; p.state.Version < since {
+			p.problem(d.Place, "", "default privileges on a %v need PostgreSQL %d; this is %d", d.Kind, since, p.state.Version)
+			continue
+		}
 		if !p.schemaIs(d.Schema, d.Place) || !ok || !ok2 {
 			continue
 		}
