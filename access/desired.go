@@ -68,18 +68,17 @@ func (d *Desired) MayBecome(role, other Ref) bool {
 			return true
 		}
 	}
-	within := map[Ref]bool{other: true}
-	for queue := []Ref{other}; len(queue) > 0; queue = queue[1:] {
-		if to := queue[0]; to == role || !created[to] {
-			return true
-		}
-		for _, m := range d.Memberships {
-			for _, member := range m.Members {
-				if m.Role == queue[0] && member.Set && !within[member.Ref] {
-					within[member.Ref] = true
-					queue = append(queue, member.Ref)
-				}
+	members := make(map[Ref][]Ref)
+	for _, m := range d.Memberships {
+		for _, member := range m.Members {
+			if member.Set {
+				members[m.Role] = append(members[m.Role], member.Ref)
 			}
+		}
+	}
+	for may := range Reach(members, other) {
+		if may == role || !created[may] {
+			return true
 		}
 	}
 	return false

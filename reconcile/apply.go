@@ -195,7 +195,7 @@ func (a *applier) made(c Change) {
 	if c.Undo != "" {
 		a.report.Undo = append(a.report.Undo, c.Undo)
 	} else {
-		a.report.Undo = append(a.report.Undo, "-- cannot be taken back: "+c.Step.String()+" "+scope.QuoteIdent(c.Subject))
+		a.report.Undo = append(a.report.Undo, scope.OneLine("-- cannot be taken back: "+c.Step.String()+" "+scope.QuoteIdent(c.Subject)))
 	}
 	if a.Progress != nil {
 		a.Progress(len(a.report.Made), len(a.report.Plan.Changes))

@@ -39,7 +39,7 @@ type group struct {
 	option     bool          // with it, or only it
 	held       bool          // a GRANT of the option alone
 	again      again         // what is given again when it is undone
-	as         scope.Cluster // the grantor, where it is not the object's owner
+	as         scope.Cluster // the grantor, where it is not the object's owner; of gifts only who takes them back needs to be told
 	lent       scope.Cluster // see [Change]
 	reason     string
 	grantee    scope.Cluster
@@ -79,14 +79,14 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 		case g.held:
 			reason = "the grant option is declared, but not there"
 		}
-		lent := b.mayGrant(o, owner, g, want[g.grantee])
+		as, lent := b.mayGrant(o, owner, g, want[g.grantee])
 		step := Grant
 		if slices.ContainsFunc(whole, func(l loss) bool { return l.grantee == g.grantee && l.privileges&g.privileges != 0 }) {
 			step = GrantColumns
 		}
 		b.put(group{
 			step: step, word: word, privileges: privilegesSQL(g.privileges, column), option: g.option, held: g.held,
-			again: againOf(o, column, loss{grantee: g.grantee, grantor: owner}, g.privileges), lent: lent, reason: reason, grantee: g.grantee,
+			again: againOf(o, column, loss{grantee: g.grantee, grantor: cmp.Or(as, owner)}, g.privileges), as: as, lent: lent, reason: reason, grantee: g.grantee,
 		}, want[g.grantee], every && !g.kept)
 	}
 	for _, l := range losses {
@@ -178,21 +178,25 @@ func privilegesSQL(p access.Privileges, column string) string {
 	return strings.Join(words, ", ")
 }
 
-// mayGrant and mayRevoke find out beforehand what the server would refuse, and which role must be lent to the executor.
-func (b *batch) mayGrant(o *Object, owner scope.Cluster, g gift, w *wish) (lent scope.Cluster) {
+// mayGrant and mayRevoke find out beforehand what the server would refuse, and which role must be lent to the executor; mayGrant also by
+// whose option it grants where it does not as the owner (select_best_grantor, src/backend/utils/adt/acl.c).
+func (b *batch) mayGrant(o *Object, owner scope.Cluster, g gift, w *wish) (as, lent scope.Cluster) {
 	if b.p.reaches(owner, uses) {
-		return ""
+		return "", ""
 	}
 	for _, e := range o.ACL.Entries {
-		if r := b.p.state.role(e.Grantee); r != nil && r.Acts && e.Options.Has(g.privileges) {
-			return ""
+		if r := b.p.state.role(e.Grantee); r != nil && r.Acts && e.Options.Has(g.privileges) && as != b.p.state.Executor.Name {
+			as = e.Grantee
 		}
+	}
+	if as != "" {
+		return as, ""
 	}
 	lent, ok := b.p.mayReach(owner, uses)
 	if !ok {
 		b.refuse(o, w, "role %q may not grant on objects of %q", b.p.state.Executor.Name, owner)
 	}
-	return lent
+	return "", lent
 }
 
 func (b *batch) mayRevoke(o *Object, owner scope.Cluster, l loss, w *wish) (lent scope.Cluster) {
@@ -308,8 +312,16 @@ func objectsKey(list []uint32) string {
 	return string(key)
 }
 
+// compareGroups puts statements in the order in which they are made: what is taken from a schema, last, as whoever gave something in it must
+// get at it to take that.
 func compareGroups(a, b group) int {
-	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.word, b.word),
+	schema := func(g group) int {
+		if g.step == Revoke && g.word == access.Schema.Info().Word {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(schema(a), schema(b)), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.word, b.word),
 		cmp.Compare(a.privileges, b.privileges), cmp.Compare(fmt.Sprint(a.option, a.held), fmt.Sprint(b.option, b.held)),
 		cmp.Compare(a.again.plain, b.again.plain), cmp.Compare(a.again.option, b.again.option),
 		cmp.Compare(a.reason, b.reason), cmp.Compare(a.grantee, b.grantee))
@@ -353,8 +365,9 @@ func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Clus
 		Reason: fmt.Sprintf("%s of %s: %s", g.privileges, b.who(grantees), g.reason),
 		SQL:    "GRANT " + g.privileges + on + " TO " + who + with, Undo: strings.Join(undo, "; "), lent: []scope.Cluster{g.lent},
 	}
+	c.Undo = acting(g.as, c.Undo)
 	if g.step == Revoke {
-		c.SQL, c.Undo = acting(g.as, revoke), acting(g.as, c.Undo)
+		c.SQL = acting(g.as, revoke)
 	}
 	b.p.change(c)
 }

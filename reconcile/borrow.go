@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/pgscope/pgscope-proxy/access"
@@ -82,33 +81,26 @@ func (p *planner) lend(role scope.Cluster, step Step, sql string) string {
 
 // loan finds out how the executor becomes a member of a role, and how that ends.
 func (p *planner) loan(role scope.Cluster) *loan {
-	executor, by := p.state.Executor.Name, p.grantedBy(role)
+	executor, giver := p.state.Executor.Name, p.giver(role)
 	kin := make(kinship)
 	edges := p.edges()
 	for _, e := range edges {
 		kin.add(e.Role, e.Member)
 	}
-	l := &loan{possible: p.administers(role) && !kin.within(role, executor)}
-	grant := func(inherit, set bool) string {
-		if p.state.Version < 16 {
-			return "GRANT " + role.Ident() + " TO CURRENT_USER"
-		}
-		return fmt.Sprintf("GRANT %s TO CURRENT_USER WITH INHERIT %t, SET %t%s", role.Ident(), inherit, set, by)
-	}
-	l.give = grant(true, true)
-	l.before = "REVOKE " + role.Ident() + " FROM CURRENT_USER" + by
-	giver := p.giver(role)
+	l := &loan{possible: giver != "" && !access.Reach(kin, role)[executor]}
+	grant := func(bits access.Privileges) string { return p.membershipSQL(role, executor, bits, false) + p.by(giver) }
+	l.give = grant(memberBit | inheritBit | setBit)
+	l.before = "REVOKE " + role.Ident() + " FROM " + executor.Ident() + p.by(giver)
 	i := slices.IndexFunc(edges, func(e Edge) bool {
 		return e.Role == role && e.Member == executor && p.grantorOf(e) == giver
 	})
 	if i >= 0 {
-		l.before = grant(edges[i].Inherit, edges[i].Set)
+		l.before = grant(p.memberBits(edges[i].Inherit, edges[i].Set))
 	}
 	l.after = l.before
 	if w := p.wanted[role]; w != nil && w.members[executor] != nil {
 		if l.after = ""; p.state.Version >= 16 {
-			bits := w.members[executor].privileges
-			l.after = grant(bits.Has(inheritBit), bits.Has(setBit))
+			l.after = grant(w.members[executor].privileges)
 		}
 	}
 	return l
@@ -141,10 +133,17 @@ func (p *planner) giver(role scope.Cluster) scope.Cluster {
 // PostgreSQL 16, by CREATEROLE.
 func (p *planner) administers(role scope.Cluster) bool { return p.giver(role) != "" }
 
-// grantedBy says so in a GRANT or REVOKE where it is another's right that the executor uses.
+// grantedBy says so in a GRANT where it is another's right that the executor uses.
 func (p *planner) grantedBy(role scope.Cluster) string {
-	giver := p.giver(role)
-	if p.state.Version < 16 || p.state.Executor.Superuser || giver == "" || giver == p.state.Executor.Name {
+	if giver := p.giver(role); !p.state.Executor.Superuser && giver != p.state.Executor.Name {
+		return p.by(giver)
+	}
+	return ""
+}
+
+// by says whose gift a membership is, so that the statement does the same whoever runs it. Before PostgreSQL 16 that has no say.
+func (p *planner) by(giver scope.Cluster) string {
+	if p.state.Version < 16 || giver == "" {
 		return ""
 	}
 	return " GRANTED BY " + giver.Ident()

@@ -18,9 +18,9 @@ const (
 	Enrol Step = iota + 1
 	CreateRole
 	CreateSchema
-	OwnSchema
 	EnrolSchema
 	CreateSchemaRole
+	OwnSchema
 	EnrolRole
 	AlterRole
 	SetPassword
@@ -63,9 +63,9 @@ var steps = [...]struct {
 	SetPassword:      {name: "set password", takes: true},
 	CommentRole:      {name: "comment", takes: true},
 	CreateSchema:     {name: "create schema"},
-	OwnSchema:        {name: "schema owner", takes: true},
 	EnrolSchema:      {name: "enrol schema"},
 	CreateSchemaRole: {name: "create role"},
+	OwnSchema:        {name: "schema owner", takes: true},
 	EnrolRole:        {name: "enrol role"},
 	TurnMembership:   {name: "remove member", takes: true},
 	GrantMembership:  {name: "add member"},

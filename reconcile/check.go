@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pgscope/pgscope-proxy/access"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -14,7 +15,7 @@ import (
 
 // Finding is access that no manifest speaks of: nothing that a plan would change, and perhaps nothing that anybody wants.
 type Finding struct {
-	Kind    string // role, access, public, defaults
+	Kind    string // role, membership, access, public, defaults
 	Subject string
 	Message string
 	Hint    string // what to do about it
@@ -47,10 +48,13 @@ func Check(ctx context.Context, o Options) (report Report, findings []Finding, e
 func Unmanaged(desired *access.Desired, state *State) []Finding {
 	p := newPlanner(desired, state, Authoritative)
 	p.names()
+	p.wantedMembers()
 	f := &finder{planner: p}
 	f.access()
+	f.memberships()
 	if !desired.Cluster { // which has no roles but those that are declared, and makes no objects
 		f.roles()
+		f.defaults()
 		f.creators()
 	}
 	slices.SortStableFunc(f.list, func(a, b Finding) int {
@@ -94,41 +98,112 @@ func (f *finder) access() {
 		grantee    scope.Cluster
 		kind       access.Kind
 		schema     string
+		columns    bool
 		privileges access.Privileges
 	}
-	count, example := make(map[spot]int), make(map[spot]*Object)
-	for kind, list := range f.state.Objects {
-		for _, o := range list {
-			for _, e := range o.ACL.entries(kind, o.Owner) {
-				_, own := f.state.Own[e.Grantee]
-				switch {
-				case e.Grantee == o.Owner, f.elsewhere(kind, own):
-					continue
-				case e.Grantee == "" && (harmless(kind) || f.namesPublic(o, e.Privileges)):
-					continue
-				case e.Grantee == "": // everyone is everybody's business
-				case f.declared(e.Grantee) && f.within(o), !f.declared(e.Grantee) && !own:
-					continue
-				}
-				at := spot{e.Grantee, kind, o.Schema, e.Privileges}
-				if count[at]++; example[at] == nil {
-					example[at] = o
+	count, example := make(map[spot]int), make(map[spot]string)
+	note := func(o *Object, column string, entries []Entry) {
+		for _, e := range entries {
+			_, own := f.state.Own[e.Grantee]
+			if e.Grantee == o.Owner || f.elsewhere(o.Kind, own) ||
+				e.Grantee == "" && (harmless(o.Kind) || f.namesPublic(o, column, e.Privileges)) || !f.unspoken(e.Grantee, f.within(o)) {
+				continue
+			}
+			at := spot{e.Grantee, o.Kind, o.Schema, column != "", e.Privileges}
+			if count[at]++; count[at] == 1 {
+				example[at] = o.String()
+				if column != "" {
+					example[at] = "column " + column + " of " + example[at]
 				}
 			}
 		}
 	}
+	for kind, list := range f.state.Objects {
+		for _, o := range list {
+			note(o, "", o.ACL.entries(kind, o.Owner))
+			for _, column := range slices.Sorted(maps.Keys(o.Columns)) {
+				note(o, column, o.Columns[column].Entries)
+			}
+		}
+	}
 	for at, n := range count {
-		subject, what := "role "+f.shown(at.grantee), example[at].String()
-		if n > 1 {
+		what := example[at]
+		switch {
+		case n > 1 && at.columns:
+			what = fmt.Sprintf("%d columns of kind %v in schema %s, as %s", n, at.kind, at.schema, what)
+		case n > 1:
 			what = fmt.Sprintf("%d of kind %v in schema %s, as %s", n, at.kind, at.schema, what)
 		}
-		switch {
-		case at.grantee == "":
-			f.find("public", "PUBLIC", "declare it for PUBLIC, or declare it absent", "everyone has %v on %s", at.privileges, what)
-		case f.declared(at.grantee):
-			f.find("access", subject, "declare it, or revoke it", "has %v on %s, of which the manifest does not speak", at.privileges, what)
-		default:
-			f.find("access", subject, "declare the role, or revoke it", "has %v on %s, but is not declared", at.privileges, what)
+		f.findAccess(at.grantee, at.privileges, what)
+	}
+}
+
+// unspoken reports whether what a role has, where the manifest looks or does not, is for no plan to judge: what its own roles have
+// where it does not look, what those have that nobody declared, and what everyone has.
+func (f *finder) unspoken(grantee scope.Cluster, looked bool) bool {
+	_, own := f.state.Own[grantee]
+	switch {
+	case grantee == "": // everyone is everybody's business
+		return true
+	case f.declared(grantee):
+		return !looked
+	default:
+		return own
+	}
+}
+
+func (f *finder) findAccess(grantee scope.Cluster, privileges access.Privileges, what string) {
+	subject := "role " + f.shown(grantee)
+	switch {
+	case grantee == "":
+		f.find("public", "PUBLIC", "declare it for PUBLIC, or declare it absent", "everyone has %v on %s", privileges, what)
+	case f.declared(grantee):
+		f.find("access", subject, "declare it, or revoke it", "has %v on %s, of which the manifest does not speak", privileges, what)
+	default:
+		f.find("access", subject, "declare the role, or revoke it", "has %v on %s, but is not declared", privileges, what)
+	}
+}
+
+// memberships finds what the database's roles, and those that the manifest makes, are members of without its saying so.
+func (f *finder) memberships() {
+	told := make(map[[2]scope.Cluster]bool) // several may have given it
+	for _, e := range f.state.Members {
+		_, own := f.state.Own[e.Member]
+		made, at := f.managed[e.Member], [2]scope.Cluster{e.Role, e.Member}
+		if !own && (made == nil || made.External) || f.desired.Cluster && (f.state.Scoped[e.Member] || f.state.Scoped[e.Role]) ||
+			strings.HasPrefix(string(e.Role), scope.Reserved) || e.Creator || told[at] {
+			continue
+		}
+		if w := f.wanted[e.Role]; w != nil && (w.exclusive || w.members[e.Member] != nil) {
+			continue
+		}
+		told[at] = true
+		f.find("membership", "role "+f.shown(e.Member), "declare it, or revoke it", "is a member of role %s, of which the manifest does not speak", f.shown(e.Role))
+	}
+}
+
+// defaults finds default privileges that the manifest does not speak of.
+func (f *finder) defaults() {
+	for _, d := range f.state.Defaults {
+		looked := d.Schema != "" && f.schemas[d.Schema]
+		public := access.Privileges(0) // what is said of everyone
+		if d.Schema == "" {
+			public = d.Kind.Info().Everyone
+		}
+		for _, w := range f.desired.Defaults {
+			if f.state.Names[w.Owner].Cluster == d.Owner && w.Schema == d.Schema && w.Kind == d.Kind {
+				looked = true
+				if w.Grantee.Kind == access.Public {
+					public |= w.Privileges
+				}
+			}
+		}
+		at := layer{d.Owner, d.Schema, d.Kind}
+		for _, e := range d.ACL.Entries {
+			if e.Grantee == d.Owner || e.Grantee == "" && public.Has(e.Privileges) || !f.unspoken(e.Grantee, looked) {
+				continue
+			}
+			f.findAccess(e.Grantee, e.Privileges, "every "+f.defaultSubject(at))
 		}
 	}
 }
@@ -146,10 +221,10 @@ func harmless(k access.Kind) bool {
 	return k == access.Type || k == access.Domain || k == access.Language
 }
 
-// namesPublic reports whether the manifest speaks of all those privileges of PUBLIC on the object.
-func (f *finder) namesPublic(o *Object, p access.Privileges) bool {
+// namesPublic reports whether the manifest speaks of all those privileges of PUBLIC on the object, or on a column of it.
+func (f *finder) namesPublic(o *Object, column string, p access.Privileges) bool {
 	for _, g := range f.desired.Grants {
-		if g.Grantee.Kind == access.Public && g.On.Kind == o.Kind && g.On.Schema == o.Schema && selects(g.On, o, nil) {
+		if g.Grantee.Kind == access.Public && g.On.Kind == o.Kind && g.On.Schema == o.Schema && g.On.Column == column && selects(g.On, o, nil) {
 			p &^= g.Privileges
 		}
 	}

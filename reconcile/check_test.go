@@ -19,7 +19,11 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.sql(`CREATE ROLE rec_check_stray IN ROLE pgscope_db_rec_check; GRANT SELECT ON app.t TO rec_check_stray;
-GRANT SELECT ON ALL TABLES IN SCHEMA old TO rec_check_reader; GRANT CREATE ON SCHEMA app TO PUBLIC; GRANT INSERT ON app.t TO rec_check_reader`)
+GRANT SELECT ON ALL TABLES IN SCHEMA old TO rec_check_reader; GRANT CREATE ON SCHEMA app TO PUBLIC; GRANT INSERT ON app.t TO rec_check_reader;
+GRANT SELECT (id) ON app.t TO PUBLIC, rec_check_stray; GRANT UPDATE (id) ON old.a, old.b TO rec_check_writer;
+CREATE ROLE rec_check2; GRANT pg_write_server_files, rec_check_stray, rec_check2 TO rec_check_writer; GRANT pg_monitor TO rec_check2;
+ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC, rec_check2; ALTER DEFAULT PRIVILEGES IN SCHEMA old GRANT SELECT ON TABLES TO rec_check_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE rec_check2 GRANT EXECUTE ON FUNCTIONS TO rec_check_stray`)
 	report, more, err := Check(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -41,12 +45,21 @@ GRANT SELECT ON ALL TABLES IN SCHEMA old TO rec_check_reader; GRANT CREATE ON SC
 		"PUBLIC: everyone has CREATE on schema app",
 		"PUBLIC: everyone has TEMPORARY, CONNECT on database rec_check",
 		"role postgres: has made 1 of kind table in schema app",
+		"PUBLIC: everyone has SELECT on column id of table app.t",
+		"role stray: has SELECT on column id of table app.t, but is not declared",
+		"role writer: has UPDATE on 2 columns of kind table in schema old, as column id of table old.a, of which the manifest does not speak",
+		"role writer: is a member of role pg_write_server_files, of which the manifest does not speak",
+		"role writer: is a member of role stray, of which the manifest does not speak",
+		"role writer: is a member of role rec_check2, of which the manifest does not speak",
+		"PUBLIC: everyone has SELECT on every new table of postgres in schema app",
+		"role reader: has SELECT on every new table of postgres in schema old, of which the manifest does not speak",
+		"role stray: has EXECUTE on every new function of rec_check2 in any schema, but is not declared",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("not found: %s", want)
 		}
 	}
-	if len(more) != len(findings)+4 {
+	if len(more) != len(findings)+13 {
 		t.Errorf("found:\n%s", text)
 	}
 }

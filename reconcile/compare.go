@@ -58,6 +58,8 @@ type rules struct {
 	holds  access.Privileges                // what the owner has
 	strict func(grantee scope.Cluster) bool // whether a role shall have nothing but what is wished
 	take   bool                             // whether anything may be taken away at all
+	above  ACL                              // of columns: that of their table, whose options hold for them too
+	fallen []loss                           // what of it is taken
 }
 
 // gift is privileges to give.
@@ -100,7 +102,7 @@ type comparison struct {
 // what it had if the manifest does not care, as a gift of the owner.
 func compare(entries []Entry, want wishes, r rules) ([]gift, []loss) {
 	c := comparison{rules: r, entries: entries, want: want, lost: make([]mark, len(entries)), kept: make(wishes)}
-	if r.take && c.take() {
+	if r.take && (c.take() || len(r.fallen) > 0) {
 		for c.orphans() {
 		}
 	}
@@ -143,7 +145,7 @@ func (c *comparison) orphans() (more bool) {
 		gone, level := c.optionsLost(e.Grantor)
 		lost := &c.lost[i]
 		privileges, options := e.Privileges&gone&^lost.privileges, e.Options&gone&^lost.options
-		later := *lost != mark{} && lost.level < level && level <= len(c.entries) // a cycle has no end
+		later := *lost != mark{} && lost.level < level && level <= len(c.entries)+len(c.above.Entries) // a cycle has no end
 		if privileges|options == 0 && !later {
 			continue
 		}
@@ -169,6 +171,21 @@ func (c *comparison) optionsLost(grantor scope.Cluster) (gone access.Privileges,
 		after |= e.Options &^ c.lost[i].options
 		if c.lost[i].options != 0 {
 			level = max(level, c.lost[i].level+1)
+		}
+	}
+	for _, e := range c.above.Entries {
+		if e.Grantee == grantor {
+			before |= e.Options
+		}
+	}
+	for _, e := range c.above.after(c.fallen).Entries {
+		if e.Grantee == grantor {
+			after |= e.Options
+		}
+	}
+	for _, l := range c.fallen {
+		if l.grantee == grantor && l.options != 0 {
+			level = max(level, l.level+1)
 		}
 	}
 	return before &^ after, level

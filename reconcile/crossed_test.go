@@ -53,9 +53,11 @@ func TestPassing(t *testing.T) {
 	}{
 		{"XX000", "tuple concurrently updated", true, true},
 		{"XX000", "tuple concurrently deleted", true, true},
-		{"XX000", "cache lookup failed for role 1", false, false},
+		{"XX000", "cache lookup failed for relation 1", true, false},
+		{"XX000", "unexpected chunk number", false, false},
 		{"40P01", "deadlock detected", true, true},
 		{"55P03", "canceling statement due to lock timeout", true, false},
+		{"42P01", "relation does not exist", true, false},
 		{"42501", "permission denied", false, false},
 	} {
 		err := fmt.Errorf("within: %w", &pgconn.PgError{Code: e.code, Message: e.message})

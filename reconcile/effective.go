@@ -69,14 +69,10 @@ func effective(s *State) map[scope.Cluster]map[right]access.Privileges {
 		if strings.HasPrefix(string(name), scope.Reserved) {
 			continue
 		}
-		sum, seen := make(map[right]access.Privileges), map[scope.Cluster]bool{}
-		for queue := []scope.Cluster{"", name}; len(queue) > 0; queue = queue[1:] {
-			if r := queue[0]; !seen[r] {
-				seen[r] = true
-				queue = append(queue, groups[r]...)
-				for k, p := range direct[r] {
-					sum[k] |= p
-				}
+		sum := make(map[right]access.Privileges)
+		for r := range access.Reach(groups, "", name) {
+			for k, p := range direct[r] {
+				sum[k] |= p
 			}
 		}
 		all[name] = sum

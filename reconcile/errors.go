@@ -79,8 +79,12 @@ func passing(err error) bool {
 	}
 	switch server.Code {
 	case "40001", // serialization_failure
-		"55P03": // lock_not_available, by lock_timeout
+		"55P03",                                     // lock_not_available, by lock_timeout
+		"3F000", "42P01", "42703", "42704", "42883", // undefined_…: what was there when it was looked at, another session has dropped
+		"42710": // duplicate_object: or made
 		return true
+	case "XX000": // it was dropped while the statement waited for it
+		return strings.HasPrefix(server.Message, "cache lookup failed for ")
 	default:
 		return false
 	}

@@ -285,14 +285,20 @@ func (o *observer) uses(ctx context.Context) error {
 	if len(retired) == 0 {
 		return nil
 	}
-	const uses = `SELECT r.rolname, coalesce(d.datname, ''), count(*) FILTER (WHERE u.deptype = 'o'), count(*) FILTER (WHERE u.deptype <> 'o')
+	// REASSIGN OWNED passes over what is personal (shdepReassignOwned, src/backend/catalog/pg_shdepend.c).
+	const uses = `SELECT r.rolname, coalesce(d.datname, ''), count(*) FILTER (WHERE u.deptype = 'o'), count(*) FILTER (WHERE u.deptype <> 'o'),
+  count(*) FILTER (WHERE u.deptype = 'o' AND u.classid IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)),
+  NOT bool_and(coalesce(d.datallowconn AND has_database_privilege(d.oid, 'CONNECT'), true))
 FROM pg_shdepend u JOIN pg_roles r ON r.oid = u.refobjid AND u.refclassid = 'pg_authid'::regclass LEFT JOIN pg_database d ON d.oid = u.dbid
 WHERE r.rolname IN (SELECT jsonb_array_elements_text($1::jsonb)) GROUP BY 1, 2 ORDER BY 1, 2`
 	err := o.each(ctx, uses, func(r row) error {
 		owned, err := r.number(2)
 		granted, err2 := r.number(3)
-		o.state.Uses = append(o.state.Uses, Use{Role: o.intern.name(r[0]), Database: r.text(1), Owned: owned, Granted: granted})
-		return errors.Join(err, err2)
+		personal, err3 := r.number(4)
+		o.state.Uses = append(o.state.Uses, Use{
+			Role: o.intern.name(r[0]), Database: r.text(1), Owned: owned, Granted: granted, Personal: personal, Shut: r.flag(5),
+		})
+		return errors.Join(err, err2, err3)
 	}, retired)
 	if err != nil {
 		return err

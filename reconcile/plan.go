@@ -69,7 +69,7 @@ func newPlanner(desired *access.Desired, state *State, mode Mode) *planner {
 		desired: desired, state: state, mode: mode,
 		managed: make(map[scope.Cluster]*access.Role), called: make(map[scope.Cluster]access.Ref), impossible: make(map[access.Ref]bool),
 		noSchema: make(map[string]bool), schemas: make(map[string]bool), wanted: make(map[scope.Cluster]*membership), loans: make(map[scope.Cluster]*loan),
-		admins: make(map[scope.Cluster][]scope.Cluster),
+		admins: make(map[scope.Cluster][]scope.Cluster), leaving: make(map[scope.Cluster]bool),
 	}
 	for _, e := range state.Members {
 		if e.Admin {
@@ -94,6 +94,7 @@ type planner struct {
 	wanted     map[scope.Cluster]*membership     // who shall be a member of what
 	admins     map[scope.Cluster][]scope.Cluster // who may make others members of it
 	loans      map[scope.Cluster]*loan
+	leaving    map[scope.Cluster]bool // roles that go
 	changes    []Change
 	problems   []Problem
 }

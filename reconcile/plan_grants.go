@@ -266,7 +266,9 @@ func (p *planner) columns(b *batch, o *Object, want map[string]wishes, with []lo
 		if ws == nil {
 			ws = make(wishes)
 		}
-		gifts, losses := compare(acl.Entries, ws, rules{owner: o.Owner, holds: o.Kind.Info().Columns, strict: p.strict, take: p.takes()})
+		gifts, losses := compare(acl.Entries, ws, rules{
+			owner: o.Owner, holds: o.Kind.Info().Columns, strict: p.strict, take: p.takes(), above: o.ACL, fallen: with,
+		})
 		b.add(o, column, o.Owner, ws, false, gifts, losses, with)
 	}
 }

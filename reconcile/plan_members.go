@@ -46,15 +46,16 @@ func (p *planner) memberships() {
 	every, stay := p.kinships(found)
 	for _, role := range roles {
 		w, d := p.wanted[role], found[role]
+		above, staying := access.Reach(every, role), access.Reach(stay, role)
 		step := RevokeMembership
-		if slices.ContainsFunc(d.losses, func(l loss) bool { return l.whole() && every.within(role, l.grantee) }) {
+		if slices.ContainsFunc(d.losses, func(l loss) bool { return l.whole() && above[l.grantee] }) {
 			step = TurnMembership
 		}
 		for _, l := range d.losses {
 			p.removeMember(step, role, l, edges[role], w)
 		}
 		for _, g := range d.gifts {
-			if stay.within(role, g.grantee) {
+			if staying[g.grantee] {
 				p.problem(firstPlace(w.members[g.grantee]), "remove one of the memberships",
 					"role %q cannot be a member of role %q: that is a member of it", p.name(g.grantee), p.name(role))
 			}
@@ -94,23 +95,6 @@ func (l loss) whole() bool { return l.privileges.Has(memberBit) && !l.optionOnly
 type kinship map[scope.Cluster][]scope.Cluster
 
 func (k kinship) add(role, member scope.Cluster) { k[member] = append(k[member], role) }
-
-// within reports whether a role is a member of another, by itself or by way of others.
-func (k kinship) within(member, role scope.Cluster) bool {
-	seen := map[scope.Cluster]bool{member: true}
-	for queue := []scope.Cluster{member}; len(queue) > 0; queue = queue[1:] {
-		for _, r := range k[queue[0]] {
-			if r == role {
-				return true
-			}
-			if !seen[r] {
-				seen[r] = true
-				queue = append(queue, r)
-			}
-		}
-	}
-	return false
-}
 
 // wantedMembers takes in what the manifest says, by role.
 func (p *planner) wantedMembers() {
@@ -260,7 +244,7 @@ func (p *planner) addMembers(role scope.Cluster, want wishes, gifts []gift, edge
 		if w != nil {
 			bits, from = w.privileges, w.places
 		}
-		by := p.grantedBy(role)
+		by := p.by(p.giver(role))
 		undo := []string{"REVOKE " + role.Ident() + " FROM " + member.Ident() + by}
 		if mine := p.given(role, member, edges); mine != nil {
 			if w == nil || !p.takes() {
@@ -276,7 +260,7 @@ func (p *planner) addMembers(role scope.Cluster, want wishes, gifts []gift, edge
 		p.change(Change{
 			Step: GrantMembership, Subject: p.name(role), Places: places(from...), Rights: 1,
 			Reason: fmt.Sprintf("%s: %s", p.name(member), reason),
-			SQL:    p.membershipSQL(role, member, bits, give.options != 0) + by,
+			SQL:    p.membershipSQL(role, member, bits, give.options != 0) + p.grantedBy(role),
 			Undo:   strings.Join(undo, "; "),
 		})
 	}
@@ -311,10 +295,7 @@ func (p *planner) membershipSQL(role, member scope.Cluster, bits access.Privileg
 }
 
 func (p *planner) removeMember(step Step, role scope.Cluster, l loss, edges []Entry, w *membership) {
-	by := ""
-	if l.grantor != "" {
-		by = " GRANTED BY " + l.grantor.Ident()
-	}
+	by := p.by(l.grantor)
 	if !p.mayUngrant(role, l.grantor) {
 		p.problem(w.place, "have a superuser apply this", "role %q may not take what %q gave from the members of role %q",
 			p.state.Executor.Name, p.name(l.grantor), p.name(role))

@@ -1,7 +1,11 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/pgscope/pgscope-proxy/access"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -53,8 +57,12 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 		if !r.TerminateSessions {
 			p.problem(r.Place, "end them, or set terminate_sessions", "role %q cannot be retired: it has %d sessions", r.Ref, n)
 		}
+		var lent scope.Cluster
+		if signal := p.state.role("pg_signal_backend"); r.TerminateSessions && (signal == nil || !signal.Acts) {
+			lent = p.borrow(have.Name, uses, r.Place, "end sessions of")
+		}
 		add(EndSessions, "", fmt.Sprintf("it has %d sessions", n), "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity "+
-			"WHERE usename OPERATOR(pg_catalog.=) "+have.Name.Literal()+"::pg_catalog.name AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()", "")
+			"WHERE usename OPERATOR(pg_catalog.=) "+have.Name.Literal()+"::pg_catalog.name AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()", "", lent)
 	}
 	here := false
 	for _, u := range p.state.Uses {
@@ -72,12 +80,8 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 		if u.Database == "" {
 			where = "the cluster"
 		}
-		switch {
-		case u.Owned > 0 && heir == "" && !r.DropOwned:
-			p.problem(r.Place, "set reassign_owned_to or drop_owned", "role %q cannot be retired: it owns %d objects in %s", r.Ref, u.Owned, where)
-			continue
-		case u.Granted > 0 && !r.DropOwned:
-			p.problem(r.Place, "set drop_owned", "role %q cannot be retired: it has privileges on %d objects in %s", r.Ref, u.Granted, where)
+		if hint, why := obstacle(r, u); why != "" {
+			p.problem(r.Place, hint, "role %q cannot be retired: "+why+" %s", r.Ref, where)
 			continue
 		}
 		if heir != "" {
@@ -90,11 +94,66 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 				"DROP OWNED BY "+have.Name.Ident(), "", p.borrow(have.Name, uses, r.Place, "drop what is owned by"))
 		}
 	}
-	add(DropRole, "", "it is retired", "DROP ROLE "+have.Name.Ident(), "")
+	add(DropRole, "", "it is retired", "DROP ROLE "+have.Name.Ident(), p.again(have))
 	if len(p.problems) > told {
 		return
 	}
+	p.leaving[have.Name] = true
 	for _, c := range list {
 		p.change(c)
 	}
+}
+
+// obstacle tells what of a use neither REASSIGN OWNED nor DROP OWNED takes from the role, as far as they are to be run, and what would.
+func obstacle(r access.Retirement, u Use) (hint, why string) {
+	stays := r.ReassignTo == (access.Ref{})
+	switch {
+	case u.Owned > 0 && stays && !r.DropOwned:
+		return "set reassign_owned_to or drop_owned", fmt.Sprintf("it owns %d objects in", u.Owned)
+	case u.Owned > 0 && stays && u.Database == "": // databases, tablespaces, subscriptions
+		return "set reassign_owned_to", fmt.Sprintf("drop_owned does not drop the %d objects that it owns in", u.Owned)
+	case u.Granted > 0 && !r.DropOwned:
+		return "set drop_owned", fmt.Sprintf("it has privileges on %d objects in", u.Granted)
+	case u.Personal > 0 && !r.DropOwned:
+		return "set drop_owned", fmt.Sprintf("it has %d default privileges or user mappings in", u.Personal)
+	case u.Shut:
+		return "let who applies this connect to it", "nobody can clear up what it has in"
+	default:
+		return "", ""
+	}
+}
+
+// again makes a role that was dropped: what it was, what it was a member of, and its members. Its password is lost, and so is what it owned
+// and was granted on objects.
+func (p *planner) again(have *RoleState) string {
+	list := []string{"CREATE ROLE " + have.Name.Ident() + optionsSQL(have, &fresh)}
+	if have.Comment != "" {
+		list = append(list, commentSQL(have.Name, have.Comment))
+	}
+	type pair struct{ role, member scope.Cluster }
+	strongest := make(map[pair]Edge) // several may have given it
+	for _, e := range p.state.Members {
+		other := e.Role
+		if other == have.Name {
+			other = e.Member
+		} else if e.Member != have.Name || !p.administers(e.Role) {
+			continue
+		}
+		if e.Creator || p.leaving[other] { // who goes before it comes after it again
+			continue
+		}
+		x := strongest[pair{e.Role, e.Member}]
+		e.Admin, e.Inherit, e.Set = e.Admin || x.Admin, e.Inherit || x.Inherit, e.Set || x.Set
+		strongest[pair{e.Role, e.Member}] = e
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(strongest), func(a, b pair) int {
+		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.member, b.member))
+	}) {
+		e := strongest[at]
+		list = append(list, p.membershipSQL(e.Role, e.Member, p.memberBits(e.Inherit, e.Set), e.Admin))
+	}
+	for _, s := range have.Settings {
+		list = append(list, p.parameter(have.Name, s, true))
+	}
+	return strings.Join(list, "; ")
 }

@@ -27,6 +27,7 @@ func (p *planner) enrolment() {
 			s := db.Schema(name)
 			if !s.Enrolled && !slices.ContainsFunc(schemas, func(o scope.Schema) bool { return o.Name == name }) {
 				schemas = append(schemas, s)
+				p.administer(db.Marker, r.Place)
 			}
 		}
 		if n.Is == Stranger && p.mode == Adopt {
@@ -57,21 +58,22 @@ func (p *planner) enrolment() {
 // attribute is one that ALTER ROLE sets by a word, or the word with NO before it.
 type attribute struct {
 	word string
-	want func(*access.Role) bool
-	have func(*RoleState) bool
-	// super: only a superuser may give it (before PostgreSQL 16, and on managed servers)
-	super bool
+	of   func(*RoleState) bool
+	// super: before PostgreSQL 16 only a superuser may change it. own: from 16 on, only who has it (user.c).
+	super, own bool
 }
 
 var attributes = []attribute{
-	{"LOGIN", func(r *access.Role) bool { return r.Login }, func(r *RoleState) bool { return r.Login }, false},
-	{"SUPERUSER", func(r *access.Role) bool { return r.Superuser }, func(r *RoleState) bool { return r.Superuser }, true},
-	{"CREATEDB", func(r *access.Role) bool { return r.CreateDB }, func(r *RoleState) bool { return r.CreateDB }, false},
-	{"CREATEROLE", func(r *access.Role) bool { return r.CreateRole }, func(r *RoleState) bool { return r.CreateRole }, false},
-	{"REPLICATION", func(r *access.Role) bool { return r.Replication }, func(r *RoleState) bool { return r.Replication }, true},
-	{"BYPASSRLS", func(r *access.Role) bool { return r.BypassRLS }, func(r *RoleState) bool { return r.BypassRLS }, true},
-	{"INHERIT", func(r *access.Role) bool { return r.Inherit }, func(r *RoleState) bool { return r.Inherit }, false},
+	{"LOGIN", func(r *RoleState) bool { return r.Login }, false, false},
+	{superAttribute, func(r *RoleState) bool { return r.Superuser }, true, true},
+	{"CREATEDB", func(r *RoleState) bool { return r.CreateDB }, false, true},
+	{"CREATEROLE", func(r *RoleState) bool { return r.CreateRole }, false, false},
+	{"REPLICATION", func(r *RoleState) bool { return r.Replication }, true, true},
+	{"BYPASSRLS", func(r *RoleState) bool { return r.BypassRLS }, true, true},
+	{"INHERIT", func(r *RoleState) bool { return r.Inherit }, false, false},
 }
+
+const superAttribute = "SUPERUSER"
 
 // fresh is a role as CREATE ROLE makes it.
 var fresh = RoleState{Inherit: true, ConnectionLimit: -1}
@@ -146,35 +148,47 @@ func (p *planner) createRole(r *access.Role, c scope.Cluster) {
 
 // options returns what CREATE ROLE or ALTER ROLE say to make the role what it shall be, and what takes it back.
 func (p *planner) options(r *access.Role, have *RoleState) (sets, undo string) {
-	word := func(word string, on bool) string {
-		if on {
-			return " " + word
-		}
-		return " NO" + word
-	}
-	for _, a := range attributes {
-		want, has := a.want(r), a.have(have)
-		if want == has {
-			continue
-		}
-		sets += word(a.word, want)
-		undo += word(a.word, has)
-		if a.super && !p.state.Executor.Superuser && p.state.Version < 16 || a.word == "SUPERUSER" && !p.state.Executor.Superuser {
-			p.problem(r.Place, "managed servers do not have it at all", "only a superuser may change %s of role %q", a.word, r.Ref)
-		}
-	}
-	if r.ConnectionLimit != have.ConnectionLimit {
-		sets += " CONNECTION LIMIT " + strconv.Itoa(r.ConnectionLimit)
-		undo += " CONNECTION LIMIT " + strconv.Itoa(have.ConnectionLimit)
-	}
 	until, err := parseTime(r.ValidUntil)
 	if err != nil {
 		p.problem(r.Place, "write it as 2027-01-31T00:00:00Z", "role %q: valid until %q is not a time", r.Ref, r.ValidUntil)
-	} else if !until.Equal(have.ValidUntil) {
-		sets += " VALID UNTIL " + timeSQL(until)
-		undo += " VALID UNTIL " + timeSQL(have.ValidUntil)
+		until = have.ValidUntil
 	}
-	return sets, undo
+	want := &RoleState{
+		Login: r.Login, Superuser: r.Superuser, CreateDB: r.CreateDB, CreateRole: r.CreateRole, Replication: r.Replication,
+		BypassRLS: r.BypassRLS, Inherit: r.Inherit, ConnectionLimit: r.ConnectionLimit, ValidUntil: until,
+	}
+	for _, a := range attributes {
+		if executor := p.state.Executor; a.of(want) != a.of(have) && !executor.Superuser {
+			own := p.state.role(executor.Name)
+			switch {
+			case a.super && p.state.Version < 16 || a.word == superAttribute:
+				p.problem(r.Place, "managed servers do not have it at all", "only a superuser may change %s of role %q", a.word, r.Ref)
+			case a.own && p.state.Version >= 16 && own != nil && !a.of(own):
+				p.problem(r.Place, "give it "+a.word+" too", "role %q, which has no %s, may not change that of role %q", executor.Name, a.word, r.Ref)
+			}
+		}
+	}
+	return optionsSQL(want, have), optionsSQL(have, want)
+}
+
+// optionsSQL returns what CREATE ROLE or ALTER ROLE say to make of a role another; nothing where they are the same.
+func optionsSQL(to, from *RoleState) (sql string) {
+	for _, a := range attributes {
+		switch has := a.of(to); {
+		case has == a.of(from):
+		case has:
+			sql += " " + a.word
+		default:
+			sql += " NO" + a.word
+		}
+	}
+	if to.ConnectionLimit != from.ConnectionLimit {
+		sql += " CONNECTION LIMIT " + strconv.Itoa(to.ConnectionLimit)
+	}
+	if !to.ValidUntil.Equal(from.ValidUntil) {
+		sql += " VALID UNTIL " + timeSQL(to.ValidUntil)
+	}
+	return sql
 }
 
 func parseTime(s string) (time.Time, error) {
@@ -243,16 +257,7 @@ func (p *planner) parameters(r *access.Role, have *RoleState, fresh bool) {
 		}
 		return list[i], true
 	}
-	sql := func(s access.Setting, set bool) string {
-		in, verb := "", "RESET "+parameterSQL(s.Name)
-		if s.InDatabase {
-			in = "IN DATABASE " + scope.QuoteIdent(p.state.Scope.Name) + " "
-		}
-		if set {
-			verb = "SET " + parameterSQL(s.Name) + " TO " + settingSQL(s)
-		}
-		return alterRole(have.Name, in+verb)
-	}
+	sql := func(s access.Setting, set bool) string { return p.parameter(have.Name, s, set) }
 	wanted := slices.SortedFunc(slices.Values(r.Settings), compare)
 	for _, s := range wanted {
 		if strings.EqualFold(s.Name, "role") {
@@ -275,6 +280,18 @@ func (p *planner) parameters(r *access.Role, have *RoleState, fresh bool) {
 			})
 		}
 	}
+}
+
+// parameter sets a parameter of a role, or resets it.
+func (p *planner) parameter(role scope.Cluster, s access.Setting, set bool) string {
+	in, verb := "", "RESET "+parameterSQL(s.Name)
+	if s.InDatabase {
+		in = "IN DATABASE " + scope.QuoteIdent(p.state.Scope.Name) + " "
+	}
+	if set {
+		verb = "SET " + parameterSQL(s.Name) + " TO " + settingSQL(s)
+	}
+	return alterRole(role, in+verb)
 }
 
 // roleSetting returns what the server calls the role that a setting of parameter role names.
@@ -370,16 +387,28 @@ func (p *planner) schemata() {
 			if !p.state.Executor.Schemas {
 				p.problem(s.Place, "grant it CREATE on the database", "role %q may not create schemas in database %q", p.state.Executor.Name, p.state.Scope.Name)
 			}
-			sql, lent := "CREATE SCHEMA "+ident, scope.Cluster("")
-			if owner != "" {
-				sql += " AUTHORIZATION " + owner.Ident()
-				lent = p.borrow(owner, sets, s.Place, "make schemas for")
-			}
-			p.change(Change{
+			create := Change{
 				Step: CreateSchema, Subject: s.Name, Places: places(s.Place), Reason: "it does not exist",
-				SQL: sql, Undo: "DROP SCHEMA " + ident, lent: []scope.Cluster{lent},
-			})
-			p.virtual = append(p.virtual, &Object{Kind: access.Schema, Name: s.Name, Owner: cmp.Or(owner, p.state.Executor.Name)})
+				SQL: "CREATE SCHEMA " + ident, Undo: "DROP SCHEMA " + ident,
+			}
+			made := &Object{Kind: access.Schema, Name: s.Name, Owner: p.state.Executor.Name}
+			switch {
+			case owner == "":
+				made.ACL = p.state.newSchema(made.Owner)
+			case p.state.role(owner) == nil && s.Owner.Name.Schema != "": // a schema's role, which comes after its schema
+				p.change(Change{
+					Step: OwnSchema, fresh: true, Subject: s.Name, Places: places(s.Place), Reason: "it is new",
+					SQL: "ALTER SCHEMA " + ident + " OWNER TO " + owner.Ident(), Undo: "ALTER SCHEMA " + ident + " OWNER TO " + made.Owner.Ident(),
+					lent: []scope.Cluster{p.borrow(owner, sets, s.Place, "give schemas to")},
+				})
+				made.ACL, made.Owner = p.state.newSchema(made.Owner).transfer(made.Owner, owner), owner
+			default:
+				create.SQL += " AUTHORIZATION " + owner.Ident()
+				create.lent = []scope.Cluster{p.borrow(owner, sets, s.Place, "make schemas for")}
+				made.ACL, made.Owner = p.state.newSchema(owner), owner
+			}
+			p.change(create)
+			p.virtual = append(p.virtual, made)
 		case owner != "" && owner != have.Owner:
 			had := loss{grantee: owner, grantor: have.Owner} // becomes the owner's own, and its successor's
 			for _, e := range have.ACL.Entries {

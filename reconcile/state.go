@@ -117,12 +117,24 @@ type DefaultACL struct {
 type Use struct {
 	Role     scope.Cluster
 	Database string
-	Owned    int // objects of its own
-	Granted  int // objects of others that it has privileges on
+	Owned    int  // objects of its own
+	Personal int  // those of them that nobody else can be given: default privileges, user mappings
+	Granted  int  // objects of others that it has privileges on
+	Shut     bool // the executor cannot connect to the database
 }
 
 // role returns the role, or nil where there is none.
 func (s *State) role(name scope.Cluster) *RoleState { return s.Roles[name] }
+
+// newSchema returns what is stored with a schema as soon as the owner has made it (get_user_default_acl, src/backend/catalog/aclchk.c).
+func (s *State) newSchema(owner scope.Cluster) ACL {
+	for _, d := range s.Defaults {
+		if d.Owner == owner && d.Schema == "" && d.Kind == access.Schema {
+			return d.ACL
+		}
+	}
+	return ACL{}
+}
 
 // object returns the object of that kind and name, or nil.
 func (s *State) object(kind access.Kind, schema, name string) *Object {

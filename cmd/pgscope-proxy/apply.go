@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgscope/pgscope-proxy/dump"
 	"github.com/pgscope/pgscope-proxy/keeper"
 	"github.com/pgscope/pgscope-proxy/reconcile"
-	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 func newApplyCommand() *cobra.Command {
@@ -133,14 +133,15 @@ func openUndo(path string) (*os.File, error) {
 	return f, nil
 }
 
-// writeUndo writes a script for psql.
-func writeUndo(out io.Writer, results []result) error {
+// writeUndo writes a script for psql, which ends where a statement fails.
+func writeUndo(out io.Writer, results []result) (err error) {
 	var b strings.Builder
 	for _, r := range slices.Backward(results) {
 		if len(r.Undo) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\\connect %s\nBEGIN;\n", scope.QuoteIdent(r.database))
+		err = errors.Join(err, dump.Connect(&b, r.database))
+		b.WriteString("\\set ON_ERROR_STOP on\nSET client_encoding = 'UTF8';\nBEGIN;\n")
 		for _, sql := range r.Undo {
 			b.WriteString(sql)
 			if !strings.HasPrefix(sql, "--") {
@@ -150,6 +151,6 @@ func writeUndo(out io.Writer, results []result) error {
 		}
 		b.WriteString("COMMIT;\n")
 	}
-	_, err := io.WriteString(out, b.String())
-	return err
+	_, failed := io.WriteString(out, b.String())
+	return errors.Join(err, failed)
 }

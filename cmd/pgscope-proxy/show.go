@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pgscope/pgscope-proxy/reconcile"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // planFormats are the forms that plans, and what was applied, are shown in.
@@ -106,23 +107,20 @@ func summary(r result) string {
 func planSQL(out io.Writer, results []result) error {
 	var b strings.Builder
 	for _, r := range results {
-		fmt.Fprintf(&b, "-- %s: %s\n", oneLine(r.title()), summary(r))
+		fmt.Fprintf(&b, "-- %s: %s\n", scope.OneLine(r.title()), summary(r))
 		for _, c := range r.Plan.Changes {
-			fmt.Fprintf(&b, "-- %s\n%s;\n", oneLine(c.String()), c.SQL)
+			fmt.Fprintf(&b, "-- %s\n%s;\n", scope.OneLine(c.String()), c.SQL)
 		}
 		for _, p := range r.Plan.Problems {
-			fmt.Fprintf(&b, "-- problem: %s\n", oneLine(p.String()))
+			fmt.Fprintf(&b, "-- problem: %s\n", scope.OneLine(p.String()))
 		}
 		for _, f := range r.findings {
-			fmt.Fprintf(&b, "-- found: %s\n", oneLine(f.String()))
+			fmt.Fprintf(&b, "-- found: %s\n", scope.OneLine(f.String()))
 		}
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
 }
-
-// oneLine keeps a name with a line break in it from leaving its comment.
-func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(s) }
 
 // planJSON is the JSON of one database's plan. The keys are part of the contract with scripts.
 type planJSON struct {
