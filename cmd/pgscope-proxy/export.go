@@ -75,12 +75,6 @@ func exportAll(cmd *cobra.Command, dsn string, mode reconcile.Mode, folder strin
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		return err
-	}
-	if err := os.Mkdir(filepath.Join(folder, databases), 0o700); err != nil {
-		return err
-	}
 	var cluster *access.Desired
 	var names []string
 	err = withConn(cmd.Context(), config, func(ctx context.Context, conn *pgconn.PgConn) (err error) {
@@ -91,6 +85,11 @@ func exportAll(cmd *cobra.Command, dsn string, mode reconcile.Mode, folder strin
 	})
 	if err != nil {
 		return err
+	}
+	for _, name := range []string{folder, filepath.Join(folder, databases)} {
+		if err := os.Mkdir(name, 0o700); err != nil {
+			return err
+		}
 	}
 	files := make([]manifest.DatabaseFile, len(names))
 	for i, name := range names {
