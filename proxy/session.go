@@ -149,9 +149,11 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if span.End(err); err != nil {
 		return nil, err
 	}
-	mode := x.settings.mode(database)
-	if v.replication != physical && mode != scope.Off {
-		v.startup, v.start = withoutRoles(v.startup)
+	if v.replication != physical {
+		if x.settings.mode(database) != scope.Off {
+			v.startup, v.start = withoutRoles(v.startup)
+		}
+		v.start.Mode = settingOf(v.startup, scope.ModeSetting)
 	}
 	if x.settings.AddHost {
 		shown := withHost(v)

@@ -47,7 +47,6 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	if c.Walsender = v.replication == logical; c.Walsender {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}
-	c.Switching = settingOf(v.startup, scope.ModeSetting) != ""
 	return c
 }
 

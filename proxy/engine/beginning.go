@@ -118,6 +118,9 @@ func (e *Engine) settle(out *Out) error {
 	if path, found := scope.ReplaceUser(view.SearchPath, e.cfg.LoginName); found && e.scoped() {
 		e.userPath = userPath{standard: view.SearchPath, replaced: path}
 	}
+	if err := e.startMode(view); err != nil {
+		return err
+	}
 	if done, err := e.setRole(view, out); !done {
 		return err
 	}

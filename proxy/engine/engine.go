@@ -78,7 +78,7 @@ type Config struct {
 	Analyze func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
 	MaxMessage int
-	Switching  bool // it spoke of pgscope.*, when it began or later: its mode may not be the configured one
+	Switching  bool // it has spoken of pgscope.*: its mode may not be the configured one. Set by the engine
 	Walsender  bool // it is a replication connection
 	Recorded   bool // Host.Done is to be told
 	Keep       bool // the server's connection is for another client afterwards, if it can be: see Kept
@@ -131,6 +131,7 @@ var (
 // New returns the engine of a session that has just been authenticated, and is to start with those roles.
 func New(cfg Config, start StartRole) *Engine {
 	e := &Engine{cfg: cfg, beginning: &beginning{role: start.read()}}
+	e.cfg.Switching = start.Mode != ""
 	e.options.StandardStrings = true
 	if e.cfg.Analyze == nil {
 		e.cfg.Analyze = rewrite.Analyze

@@ -15,6 +15,7 @@ type StartRole struct {
 	Set           bool
 	Authorization string // the setting session_authorization: the server overwrites it by the user, if such a role exists
 	Authorized    bool
+	Mode          string // the setting pgscope.mode, which stays in the packet; empty where it was not there
 }
 
 // startRole is the way from there to a SET ROLE, before the client may begin.
@@ -34,14 +35,45 @@ func (s StartRole) read() (r startRole) {
 		r.names = append(r.names, scope.Short(s.Authorization))
 	}
 	if s.Set && s.Role != "none" {
-		r.analysis, r.refusal = rewrite.Analyze("SET role TO "+scope.QuoteLiteral(s.Role), rewrite.Options{StandardStrings: true, Encoding: "UTF8"})
+		r.analysis, r.refusal = rewrite.Analyze("SET role TO "+scope.QuoteLiteral(s.Role), startOptions)
 		r.names = append(r.names, scope.Short(s.Role))
 	}
 	return r
 }
 
+var startOptions = rewrite.Options{StandardStrings: true, Encoding: "UTF8"}
+
 // pending reports whether something is still to be done.
-func (r *startRole) pending() bool { return len(r.names) > 0 }
+func (r *startRole) pending() bool { return len(r.names) > 0 || r.Mode != "" }
+
+// startMode refuses what SET would: a mode that is none, or that the session may not be in.
+func (e *Engine) startMode(view *scope.View) error {
+	said := e.beginning.role.Mode
+	if said == "" {
+		return nil
+	}
+	e.beginning.role.Mode = ""
+	written := "SET " + scope.ModeSetting + " TO " + scope.QuoteLiteral(said)
+	analysis, refusal := rewrite.Analyze(written, startOptions)
+	if refusal != nil {
+		return notAtStart(refusal.Error)
+	}
+	j := e.judge(view, e.beginning.needs)
+	result := analysis.Rewrite(view, e.cfg.Mode, j.decide)
+	e.cfg.Host.Saw(written, result)
+	if !e.room() {
+		return notAtStart(unrecorded)
+	}
+	code := Succeeded
+	if len(result.Refusals) > 0 {
+		code = result.Refusals[0].Code
+	}
+	e.done(j.follow(written, result), code)
+	if len(result.Refusals) > 0 {
+		return notAtStart(result.Refusals[0].Error)
+	}
+	return nil
+}
 
 // setRole sets the role that the session begins with. done is false where the server was asked to.
 func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/pgscope/pgscope-proxy/proxy"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -82,6 +84,39 @@ func TestSettingsAtStart(t *testing.T) {
 		}
 		d.query("DROP ROLE reader")
 		d.conn.Close()
+	}
+}
+
+// TestModeAtStartIsJudged: a mode that SET would refuse, a startup packet does not bring either, so that SHOW tells the one that holds.
+func TestModeAtStartIsJudged(t *testing.T) {
+	database(t, scoped(), "orders")
+	e, records := audited(t, quiet, withPolicy(t, "rules: [{name: no-off, statement: set mode, mode: [\"off\"], action: deny}, {action: allow}]"))
+	for range 2 { // when the proxy has to ask, and when it knows all else
+		for _, c := range []struct{ options, want string }{
+			{"-c pgscope.mode=off", "FATAL 42501: permission denied by policy: set mode \"off\""},
+			{"-c pgscope.mode=none", "FATAL 22023: invalid value for parameter \"pgscope.mode\": \"none\" | hint: Available values: transparent, explicit, off."},
+			{"-c pgscope.mode=explicit", "ready I"},
+			{"-c pgscope.mode=transparent", "ready I"},
+		} {
+			d := e.dial(t)
+			d.say(startup(pgproto3.ProtocolVersion30, "database", "orders", "user", "postgres", "options", c.options))
+			_ = d.hear(1) // or to the end
+			if got := d.lines[len(d.lines)-1]; !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: %s", c.options, got)
+			} else if _, said, _ := strings.Cut(c.options, "="); c.want == "ready I" && rows(d, "SHOW pgscope.mode") != said {
+				t.Errorf("%s is not what it shows", said)
+			}
+			d.conn.Close()
+		}
+	}
+	denied := 0
+	for _, r := range records() {
+		if r.Rule == "no-off" {
+			denied++
+		}
+	}
+	if denied != 2 {
+		t.Errorf("%d records of what was denied", denied)
 	}
 }
 
