@@ -42,6 +42,8 @@ type loginOptions struct {
 	localize func(user scope.Cluster, frame []byte) []byte
 	// pool is where server connections wait for a client; nil for none.
 	pool *pool
+	// turnedDown is called where the server has turned a candidate down, before the client is told; nil for nothing.
+	turnedDown func(candidate int)
 }
 
 // loggedIn is a session that has begun: the server has said AuthenticationOk, and the client is to be told.
@@ -207,6 +209,9 @@ func (l *loginRelay) turnAway(a *loginAttempt) error {
 		l.visitor.atone()
 	}
 	l.visitor.lost(a.answer.refused)
+	if l.turnedDown != nil && unauthorized(a.answer.refused) {
+		l.turnedDown(a.candidate)
+	}
 	refusal := a.answer.refusal()
 	if a.answer.after != nil {
 		l.out = append(l.out, a.answer.frame...) // AuthenticationOk

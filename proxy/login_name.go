@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -81,18 +80,6 @@ func (x *session) askLogin(ctx context.Context, db scope.Database, user scope.Sh
 		refused.Code = scope.CodeInvalidAuthorization
 	}
 	return c, refused, nil
-}
-
-// learnGuess notes which role is to be tried the next time that a login cannot be told: what was let in, or after a failure
-// the other.
-func (x *session) learnGuess(g guess, names loginNames, in *loggedIn, err error) {
-	var failed *loginError
-	switch {
-	case err == nil:
-		x.server.guesses.Add(g, in.candidate)
-	case errors.As(err, &failed) && failed.side == byServer && failed.candidate >= 0 && failed.unauthorized():
-		x.server.guesses.Add(g, (failed.candidate+1)%len(names.candidates))
-	}
 }
 
 // expectLogins notes which roles of a database a session lets log in: one of them may do so before they are listed.

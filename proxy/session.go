@@ -163,11 +163,15 @@ func (x *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	if v.replication == "" {
 		o.pool = s.pool
 	}
+	g := guess{database, user} // it is to be tried the next time: what was let in, or after a failure the other
+	if len(names.candidates) > 1 {
+		o.turnedDown = func(candidate int) { s.guesses.Add(g, (candidate+1)%len(names.candidates)) }
+	}
 	entering, span := trace.Child(ctx, "log in to server")
 	in, err := login(entering, v, s.o.Upstream.route(ctx, s.o.Admin), names, o)
 	span.End(err)
-	if len(names.candidates) > 1 {
-		x.learnGuess(guess{database, user}, names, in, err)
+	if err == nil && len(names.candidates) > 1 {
+		s.guesses.Add(g, in.candidate)
 	}
 	return in, err
 }

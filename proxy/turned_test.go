@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/scope"
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
@@ -37,10 +38,11 @@ func TestRefusalIsCountedFirst(t *testing.T) {
 		auth     AuthMethod
 		user     string
 		waits    bool
+		learned  bool // whom to try the next time
 	}{
-		"the server's":           {upstream, AuthPassthrough, "nobody", true},
-		"the proxy's":            {upstream, AuthReject, "nobody", true},
-		"that it cannot connect": {nowhere, AuthPassthrough, "postgres", false},
+		"the server's":           {upstream, AuthPassthrough, "nobody", true, true},
+		"the proxy's":            {upstream, AuthReject, "nobody", true, false},
+		"that it cannot connect": {nowhere, AuthPassthrough, "postgres", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := New(Options{Upstream: c.upstream, Goroutines: true, Settings: Settings{Policy: policy.Default(), Auth: c.auth, LoginFailures: 1}})
@@ -66,6 +68,9 @@ func TestRefusalIsCountedFirst(t *testing.T) {
 				s.failures.mu.Unlock()
 				if suspects > 0 != c.waits {
 					t.Errorf("%d addresses have to wait", suspects)
+				}
+				if _, learned := s.guesses.Get(guess{"postgres", scope.Short(c.user)}); learned != c.learned {
+					t.Errorf("whom to try the next time is known: %v", learned)
 				}
 			}})
 			x.serve(login)
