@@ -47,6 +47,8 @@ image-check: ## the image built and run without Docker: in a directory with its 
 
 # For releases alone.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
+# A package's version begins with a number. A commit without a tag comes before all releases.
+PACKAGE_VERSION = $(if $(findstring .,$(VERSION)),$(VERSION:v%=%),0.0.0-g$(VERSION))
 
 dist: static ## what a release has, in dist/: static program, manual pages, completions, .deb, .rpm, SBOM, checksums
 	rm -rf dist/man dist/completion dist/*.deb dist/*.rpm
@@ -58,7 +60,7 @@ dist: static ## what a release has, in dist/: static program, manual pages, comp
 	dist/pgscope-proxy completion fish > dist/completion/pgscope-proxy.fish
 	go run ./packaging/sbom dist/pgscope-proxy > dist/sbom.cdx.json
 	for kind in deb rpm; do \
-		ARCH=$$(go env GOARCH) VERSION=$(VERSION:v%=%) go run $(NFPM) package -f packaging/nfpm.yaml -p $$kind -t dist/ || exit 1; \
+		ARCH=$$(go env GOARCH) VERSION=$(PACKAGE_VERSION) go run $(NFPM) package -f packaging/nfpm.yaml -p $$kind -t dist/ || exit 1; \
 	done
 	cd dist && sha256sum pgscope-proxy sbom.cdx.json *.deb *.rpm > SHA256SUMS
 

@@ -2,6 +2,7 @@ package packaging_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,6 +52,20 @@ func TestSettings(t *testing.T) {
 		}
 		if _, err := config.Load(flags); err != nil {
 			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// TestPackageVersion: a package can be installed, whatever the commit that it is made of is called.
+func TestPackageVersion(t *testing.T) {
+	for version, want := range map[string]string{
+		"v1.2.3": "1.2.3", "1.2.3-4-gab4becb": "1.2.3-4-gab4becb", "ab4becb": "0.0.0-gab4becb", "0123456-dirty": "0.0.0-g0123456-dirty", "unknown": "0.0.0-gunknown",
+	} {
+		cmd := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "dist", "VERSION="+version)
+		cmd.Dir = ".."
+		said, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(said), " VERSION="+want+" go run ") {
+			t.Errorf("%s: %v, %s", version, err, said)
 		}
 	}
 }
