@@ -327,14 +327,3 @@ func TestAdmitReadsNoMore(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestTLSModes(t *testing.T) {
-	for _, m := range []TLSMode{TLSOff, TLSAllow, TLSRequire} {
-		if got, ok := ParseTLSMode(string(m)); got != m || !ok {
-			t.Errorf("%s: %s %v", m, got, ok)
-		}
-	}
-	if m, ok := ParseTLSMode("prefer"); ok {
-		t.Errorf("prefer is %s", m)
-	}
-}

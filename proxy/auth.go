@@ -36,9 +36,6 @@ const (
 	AuthReject      AuthMethod = "reject"
 )
 
-// AuthMethods are all methods.
-var AuthMethods = []AuthMethod{AuthPassthrough, AuthVerify, AuthCert, AuthPeer, AuthTrust, AuthReject}
-
 // AuthRule says how some clients are let in. A list that is empty matches everything; names match as they are.
 type AuthRule struct {
 	Databases []string // a physical replication connection is in none

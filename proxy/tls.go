@@ -16,16 +16,6 @@ const (
 	TLSRequire TLSMode = "require" // who does not use TLS is refused, but on Unix sockets, which have none
 )
 
-// ParseTLSMode returns the mode that s names; false where it names none.
-func ParseTLSMode(s string) (TLSMode, bool) {
-	switch m := TLSMode(s); m {
-	case TLSOff, TLSAllow, TLSRequire:
-		return m, true
-	default:
-		return "", false
-	}
-}
-
 // alpnPostgres is the protocol's name in TLS: PG_ALPN_PROTOCOL, src/include/libpq/pqcomm.h.
 const alpnPostgres = "postgresql"
 

@@ -48,9 +48,9 @@ func (e upstreamEntry) String() string {
 	return e.address + " with TLS"
 }
 
-// DefaultConnectTimeout is for connection strings without connect_timeout. libpq would wait as long as the kernel does,
+// defaultConnectTimeout is for connection strings without connect_timeout. libpq would wait as long as the kernel does,
 // and the other hosts of the string with it.
-const DefaultConnectTimeout = 10 * time.Second
+const defaultConnectTimeout = 10 * time.Second
 
 // NewUpstream reads a libpq URI or key/value string. As in libpq, what it does not say is taken from PG* environment
 // variables. Errors do not show the string, which may hold a password.
@@ -78,7 +78,7 @@ func NewUpstream(dsn string) (*Upstream, error) {
 	if err := errors.Join(u.connectionSettings(c.RuntimeParams), leaveOut(c.RuntimeParams)); err != nil {
 		return nil, fmt.Errorf("upstream: %w", err)
 	}
-	u.SetDefaultTimeout(DefaultConnectTimeout)
+	u.SetDefaultTimeout(defaultConnectTimeout)
 	u.add(c.Host, c.Port, c.TLSConfig)
 	for _, f := range c.Fallbacks {
 		u.add(f.Host, f.Port, f.TLSConfig)
