@@ -40,8 +40,9 @@ var ends = [256]awaited{
 	wire.PortalSuspended:    executed,
 }
 
-// backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives, if it is not wanted whole:
-// then backendWhole does, for which it must still be the first. Every message that a server may send after authentication is named.
+// backendBegin decides what becomes of a message of the server, and accounts for the answer that it gives. If it wants the
+// message whole, backendWhole does that, so the answer must still be the first one. Every message that a server may send
+// after authentication is named.
 func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if typ != wire.ReadyForQuery && typ != wire.NoticeResponse && !asynchronous(typ) {
 		e.pending.doubt = false
@@ -173,8 +174,8 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	return pass, nil
 }
 
-// readyForQuery accounts for the end of what the server was asked. The client does not get it where the proxy still has something to
-// do before it.
+// readyForQuery accounts for the end of what the server was asked. The client does not get it while the proxy still has
+// something to do before it.
 func (e *Engine) readyForQuery(first entry, body []byte, out *Out) (verdict, error) {
 	if len(body) != 1 {
 		return drop, serverViolation("invalid message length", wire.ReadyForQuery)

@@ -9,9 +9,10 @@ import (
 )
 
 // claim stands in for the question about a role that the directory knows. Applications set a role in each transaction
-// (SET LOCAL ROLE), and a question would cost each of them a round trip. So what the directory says is claimed. In the place of a
-// Query goes one that sets the role if it is true, and tells whether it was. Before a Parse, which may be executed at any time, go messages of
-// a statement that fails where it is not true any more, and thereby keeps the server from reading what is behind:
+// (SET LOCAL ROLE), and a question would cost each of them a round trip. So what the directory knows is claimed, and the
+// server checks it. A Query is replaced by one that sets the role if the claim is true, and tells whether it was. A Parse,
+// which may be executed at any time, is preceded by a statement that fails if the claim is no longer true: then the server
+// discards what follows.
 //
 //	Query                                   SELECT set_config('role', 'orders_reader', true) FROM pg_auth_members WHERE …
 //

@@ -25,8 +25,8 @@ type Directory interface {
 	Census() *scope.Census
 	// Rewritings are those that hold by what is known now.
 	Rewritings() *Rewritings
-	// Stale reports whether there is something about the database's roles that should be asked with the next question, and Doubt
-	// adds it to one.
+	// Stale reports whether something about the database's roles should be asked with the next question. Doubt adds it to
+	// a question.
 	Stale() bool
 	Doubt(*scope.Inquiry)
 	// Admit notes that the role may log in here under that name; Admitted reports whether that is known.
@@ -38,12 +38,13 @@ type Directory interface {
 	// database; nil where they are not known. LearnColumns takes them.
 	Columns(serverVersion int) rewrite.Columns
 	LearnColumns(serverVersion int, c rewrite.Columns)
-	// Changed tells that the session may have changed these roles, and that others can see it; without any, that it does not know
-	// which.
+	// Changed tells that the session may have changed these roles, and that others can see it now. Without any, it is not
+	// known which roles.
 	Changed(...scope.Cluster)
 }
 
-// Host is what an engine serves: it is asked, and told of what happens. Its methods must not block, Vacate not for long.
+// Host is what an engine runs in: it is asked, and told what happens. Its methods must not block; Vacate may, but not for
+// long.
 type Host interface {
 	// Decide is asked about each action of a role statement, when it is read, and again when a prepared one is executed.
 	Decide(*policy.Facts, policy.Action) policy.Decision
@@ -53,12 +54,12 @@ type Host interface {
 	Saw(client string, result *rewrite.Result)
 	// Failed is told of faults of the proxy's own for which statements are refused.
 	Failed(fault string)
-	// Vacate is told of each database that the session is about to drop, to rename or to copy, which the server does to none
-	// that others are connected to; Forget of each that it has dropped or renamed.
+	// Vacate is told of each database that the session is about to drop, rename or copy, which the server refuses while
+	// others are connected to it. Forget is told of each that it has dropped or renamed.
 	Vacate(database string)
 	Forget(database string)
 	// Done is told of each statement that had to do with roles when its result is known, if the session is recorded. Room
-	// tells whether it can take one more; while it cannot, statements are refused. Now is what tells when it was what.
+	// tells whether it can take one more; while it cannot, statements are refused. Now is the clock of these records.
 	Done(Statement)
 	Room() bool
 	Now() time.Time
@@ -85,7 +86,7 @@ type Config struct {
 }
 
 // Engine is the protocol core of one session, from the server's AuthenticationOk on. Its methods must not be called
-// concurrently. There is one for each client, and most are at rest: what matters for moments is not in it, but where it points.
+// concurrently. There is one for each client, and most are at rest, so what is needed for moments only is behind a pointer.
 type Engine struct {
 	cfg     Config
 	client  stream // what the client sends
@@ -103,9 +104,9 @@ type Engine struct {
 	rewritten *rewritten      // prepared statements and portals whose texts are not the client's; nil as long as nobody has named one
 
 	key      string          // the body of BackendKeyData
-	touched  []scope.Cluster // the roles that are changed, and others that were named with them; none where they are not known
+	touched  []scope.Cluster // the roles that the transaction changes, and those named with them; none where they are not known
 	reported []string        // the parameters that the server told before the client might begin
-	came     time.Time       // when the text, or the Execute, came that was looked at last
+	came     time.Time       // when the last text, or Execute, came that was looked at
 
 	status   byte // of the last ReadyForQuery: I, T or E; 0 before the first
 	crowded  bool // the client is held because it runs too far ahead of the server
@@ -222,8 +223,8 @@ func (e *Engine) CancelKey() string { return e.key }
 // Fatal reports whether the client was told by the server that the session is over.
 func (e *Engine) Fatal() bool { return e.fatal }
 
-// Kept reports whether the client has ended the session, and left the server at rest outside of a transaction, which was not
-// told that it is over.
+// Kept reports whether the client has ended the session while the server is at rest outside of a transaction. The server
+// was not told.
 func (e *Engine) Kept() bool { return e.spared && e.ServerRests() }
 
 // Expect tells the names that [Engine.Reported] returned when the server's connection was another client's.

@@ -9,10 +9,11 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// held is a statement that waits for the answer to a question of the proxy. Most need one, about their names; the steps
-// are those that a statement can need at most:
+// held is a statement that waits for the answer to a question of the proxy. Most need just one question, about their names.
+// The steps that a statement can need, most of them rarely:
 //
-//	[leaves] ─▶ [saysSettings] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ asksScopes (for each) ─▶ [asksMarker ─▶ asksNames] ─▶ saysForeword ─▶ sent
+//	[leaves] ─▶ [saysSettings] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ [asksScopes, for each]
+//	         ─▶ [asksMarker ─▶ asksNames] ─▶ [saysForeword] ─▶ sent
 type held struct {
 	statement
 	written  string // its text
@@ -145,8 +146,8 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 	e.askHeld(sql, params, out)
 }
 
-// doubt adds to an inquiry the roles that this transaction, or others, may have changed, as far as the session's character set has
-// their names.
+// doubt adds to an inquiry the roles that this transaction, or others, may have changed, if their names can be written in
+// the session's character set.
 func (e *Engine) doubt(q *scope.Inquiry) {
 	asked := len(q.Names)
 	e.cfg.Directory.Doubt(q)
@@ -389,8 +390,8 @@ func (e *Engine) saw(client string, result *rewrite.Result) {
 // maxTouched bounds how many roles of a transaction are remembered.
 const maxTouched = 256
 
-// touch notes that the transaction changes some of the roles of an inquiry; more says that it changes others too. Which schemas
-// have roles only a list of all roles tells.
+// touch notes that the transaction changes some of the roles of an inquiry; more says that it changes others too. Where
+// schemas have roles, it is not known which roles are changed: only a list of all roles tells which schemas have any.
 func (e *Engine) touch(q scope.Inquiry, db scope.Database, more bool) {
 	if more || e.changing && e.touched == nil || len(q.Schemas)+len(db.Kin) > 0 || len(e.touched)+len(q.Names) > maxTouched {
 		e.touched = nil
@@ -409,8 +410,8 @@ func changesRoles(a policy.Action) bool {
 	}
 }
 
-// called tells what a statement's names became, where the server may mention them: roles of the database, and names that
-// no role has.
+// called returns what the client calls the roles that a statement names, for messages of the server: roles of the database,
+// and names that no role has.
 func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short {
 	names := make(map[scope.Cluster]scope.Short)
 	for _, name := range a.Names() {

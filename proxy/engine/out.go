@@ -39,7 +39,7 @@ func (l *Lane) reset() {
 	l.own = l.own[:0]
 }
 
-// pass forwards in[from:to] untouched; a piece that continues the one before joins it.
+// pass forwards in[from:to] untouched; if it continues the last piece, it is joined to that.
 func (l *Lane) pass(in []byte, from, to int) {
 	if from == to {
 		return

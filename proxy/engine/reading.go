@@ -12,17 +12,18 @@ import (
 )
 
 // How a text is read depends on settings of the session, which the server reports when they change. From PostgreSQL 14 on
-// it does so with ReadyForQuery, so inside a pipeline, and while answers are awaited, the last report may be out
-// of date. What reads otherwise under other settings is then not read before the server was asked for them.
+// it does so with ReadyForQuery, so inside a pipeline, and while answers are awaited, the last report may be out of date.
+// Then the server is asked first, if the text would read differently under other settings.
 
 // readingSQL asks for the settings that a text is read with.
 const readingSQL = `SELECT pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('server_encoding'), ` +
 	`pg_catalog.current_setting('standard_conforming_strings')`
 
-// settingsSQL tells the session its database and mode, before it speaks of pgscope.* itself. To the server these are placeholders. In the
-// startup packet they would be there for functions too, but up to PostgreSQL 15 it sorts all of its settings for each new one
-// (add_guc_variable, src/backend/utils/misc/guc.c), which costs a login 0.2 ms. A rollback may undo it: it is said each time. In a
-// failed transaction it cannot be said, so that a SHOW behind the ROLLBACK in one string fails where it is the first to speak of a setting.
+// settingsSQL tells the session its database and mode, before the client speaks of pgscope.* itself. To the server these are
+// placeholders. In the startup packet functions would find them too, but up to PostgreSQL 15 the server sorts all of its
+// settings for each new one (add_guc_variable, src/backend/utils/misc/guc.c), which costs a login 0.2 ms. A rollback may
+// undo it, so it is said each time. It cannot be said in a failed transaction: so in one string with ROLLBACK, a SHOW that is
+// the first to speak of a setting fails.
 const settingsSQL = `SELECT pg_catalog.set_config('` + scope.DatabaseSetting + `', $1, false),` +
 	` CASE WHEN COALESCE(pg_catalog.current_setting('` + scope.ModeSetting + `', true), '') OPERATOR(pg_catalog.=) ''` +
 	` THEN pg_catalog.set_config('` + scope.ModeSetting + `', $2, false) END`

@@ -8,14 +8,14 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// Rewritings remembers what texts have become by what is known of a database: queries of the catalogs, and SET ROLE. Tools
-// and applications say the same few again and again. It holds as long as that knowledge does: a [Directory] that
-// learns something else starts another. All sessions share it; it is safe for concurrent use.
+// Rewritings remembers what texts were rewritten to: queries of the catalogs, and SET ROLE, of which tools and applications
+// send the same few again and again. It is valid as long as what is known of the database does not change; a [Directory]
+// that learns something new starts another. All sessions share it; it is safe for concurrent use.
 type Rewritings struct {
 	cache *lru.Cache[rewritingKey, *rewriting]
 }
 
-// The analysis stands for the text and for how the session reads it: who makes analyses, keeps those of texts that recur.
+// The analysis stands for the text and for how the session reads it: whoever makes analyses keeps those of texts that recur.
 type rewritingKey struct {
 	analysis *rewrite.Analysis
 	mode     scope.Mode
@@ -41,8 +41,8 @@ const (
 	maxBecome    = 64 << 10
 )
 
-// Recurs reports whether a text, whose analysis a is, may be remembered as one that is said again and again: a query of the catalogs, or a
-// SET ROLE. Other role statements are not; a password may be in them.
+// Recurs reports whether a text, with the analysis a, may be remembered as one that is sent again and again: a query of the
+// catalogs, or a SET ROLE. Other role statements are not; they may contain a password.
 func Recurs(sql string, a *rewrite.Analysis) bool {
 	if len(sql) > maxRecurring {
 		return false

@@ -7,7 +7,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// text is a text that went to the server otherwise than the client wrote it.
+// text is a text that the server did not get as the client wrote it, or of which more is to be known.
 type text struct {
 	client string
 	result *rewrite.Result
@@ -55,9 +55,9 @@ func (t *text) size() (n int) {
 	return n
 }
 
-// maxRewritten bounds how many prepared statements and portals are remembered, and maxRewrittenSize what those take that are there when one
-// more comes, in bytes. Of what goes beyond, positions in errors that come after Parse point into the text that the server has, and rows
-// pass as they are. What has a trail cannot go beyond.
+// maxRewritten bounds how many prepared statements and portals are remembered; maxRewrittenSize bounds, in bytes, what there
+// is when one more comes. Beyond these, positions in errors that come after Parse point into the text that the server has, and
+// rows pass as they are. What has a trail is refused instead.
 const (
 	maxRewritten     = 1 << 10
 	maxRewrittenSize = 1 << 20

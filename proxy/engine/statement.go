@@ -53,8 +53,8 @@ func (e *Engine) holdStatement(s statement, out *Out) {
 	e.readOrAsk(out)
 }
 
-// leave sends the part of the held Query by which it leaves a transaction: in a failed one nothing can be asked, and what any goes back
-// to is known when it is there.
+// leave sends the first part of the held Query, which leaves the transaction: in a failed one nothing can be asked, and what
+// any transaction goes back to is only known when it is over.
 func (e *Engine) leave(first, rest string, out *Out) {
 	h := e.held
 	h.step, h.sql = leaves, []byte(rest)
@@ -63,8 +63,8 @@ func (e *Engine) leave(first, rest string, out *Out) {
 	out.Server.write(appendQuery(nil, first))
 }
 
-// left reports whether a ReadyForQuery is that of the part which leaves the transaction, and the client does not get
-// it, as the rest of its Query comes. After an error it does: the rest is not run.
+// left reports whether a ReadyForQuery ends only the first part of a Query, which left the transaction: then it is not for
+// the client, since the rest of the Query follows. After an error it is: the rest is not run.
 func (e *Engine) left(part bool) bool {
 	if !part {
 		return false

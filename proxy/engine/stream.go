@@ -34,8 +34,8 @@ type stream struct {
 
 // direction is what all streams of one direction have in common.
 type direction struct {
-	// note is begin and whole for a message that is there whole, as long as plain says that there is nothing about the session for which
-	// one would be more than noted. It answers pass or passes, or gather: the message was not taken, and is for begin.
+	// plain reports whether the session is in a state in which most messages need only be noted. Then note is tried for a
+	// message that is there whole. It answers pass or passes; or gather, where it has not taken the message: that is for begin.
 	plain func(e *Engine) bool
 	note  func(e *Engine, frame []byte) verdict
 	// begin sees the type of a message and the length of its body. It answers pass, passes, gather, drop, or hold: the
@@ -111,8 +111,8 @@ func (s *stream) pump(e *Engine, in []byte, lane *Lane, out *Out) (taken int, er
 	}
 }
 
-// stride notes the messages at the beginning of in that are there whole and only pass, and returns their length. Most messages are, and
-// it is the shortest way for them.
+// stride notes the messages at the beginning of in that are there whole and only pass, and returns their length. It is the
+// short way, which most messages go.
 func (s *stream) stride(e *Engine, in []byte) (n int) {
 	if s.headed > 0 || !s.plain(e) {
 		return 0
