@@ -23,9 +23,7 @@ type loginError struct {
 func (e *loginError) Error() string { return fmt.Sprintf("%s: %v", e.side, e.cause) }
 func (e *loginError) Unwrap() error { return e.cause }
 
-// unauthorized reports whether the login failed by who the client is, or says to be.
-func (e *loginError) unauthorized() bool { return unauthorized(e.sqlstate) }
-
+// unauthorized reports whether a login fails by who the client is, or says to be.
 func unauthorized(sqlstate string) bool {
 	return sqlstate == codeInvalidPassword || sqlstate == scope.CodeInvalidAuthorization
 }
