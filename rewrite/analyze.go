@@ -55,6 +55,7 @@ type statement struct {
 	references []reference // what in it reads or says names by means of SQL
 	refusal    *Error      // refused, whatever the names mean
 	malformed  bool        // so is the text: it is no SQL, of which the server would run nothing
+	tried      bool        // unless the server says what is wrong with the text
 	blanked    []extension // to be taken out
 	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
 	local      bool        // SET LOCAL ROLE
@@ -275,8 +276,11 @@ type reader struct {
 // statements reads the statements of a piece.
 func (p piece) statements() (list []statement) {
 	if p.unread != nil {
-		start, end := p.tokens.list[0].start, p.tokens.list[len(p.tokens.list)-1].end
-		return []statement{{start: start, end: end, refusal: p.unread, malformed: true, allRoles: none, md5: none}}
+		s := statement{end: len(p.tokens.sql), refusal: p.unread, malformed: true, tried: p.tried, allRoles: none, md5: none}
+		if t := p.tokens.list; len(t) > 0 {
+			s.start, s.end = t[0].start, t[len(t)-1].end
+		}
+		return []statement{s}
 	}
 	for _, raw := range p.tree.GetStmts() {
 		if s := readStatement(p, raw); s != nil {

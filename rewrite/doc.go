@@ -36,8 +36,8 @@
 //	bodies of functions, EXECUTE of a computed string              left alone, with a notice where they speak of roles
 //	DROP, RENAME and copy of a database, DROP and RENAME of a      left alone, and told: [Analysis.Changes]
 //	schema
-//	a text with a statement that does not parse, and may name a    refused, all of it, as the server refuses what is no SQL
-//	role; with DBONLY or a schema where no role's name is
+//	a text with a statement that does not parse, and may name a    refused, all of it, as the server refuses what is no SQL; of a
+//	role; with DBONLY or a schema where no role's name is          server that may read more, its own error is the answer
 //	a statement that does not parse and names none                 forwarded: the server gives its own error
 //	a query that cannot be read: too deep, of unknown characters   forwarded, unless it may call set_config
 //

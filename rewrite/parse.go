@@ -28,6 +28,7 @@ const (
 type piece struct {
 	reading
 	unread   *Error          // why it is refused: it could not be read, and may name a role
+	tried    bool            // the server may say what is wrong with it: it has nothing in it that no server's grammar has
 	base     int             // where it begins in the text; of one that something was put before, to be parsed, that much earlier
 	tree     *pg.ParseResult // nil where it could not be read
 	extended []extension     // what in it the grammar does not know; it is not among the tokens
@@ -38,14 +39,18 @@ type piece struct {
 // An error where a text cannot be read and may name a role.
 //
 // A server whose grammar is not newer than the parser's refuses a text as a whole where one of its statements does not
-// parse, so the text is refused; of any other server it is by [Analysis.Rewrite], unless the session's mode is off.
+// parse, so the text is refused, as the server would; any other server is asked by [Analysis.Rewrite], unless the session's mode is off.
 func parse(sql string, rd reading) ([]piece, *Error) {
 	list, err := scan(sql)
 	if err != nil {
 		if !roleOrScopeWords.in([]byte(sql)) {
 			return nil, nil
 		}
-		return nil, unreadable(err, sql, sql, 0, rd.Options)
+		failure := unreadable(err, sql, sql, 0, rd.Options)
+		if rd.newerServer() {
+			return []piece{{reading: rd, tokens: tokens{sql: sql}, unread: failure, tried: true}}, nil
+		}
+		return nil, failure
 	}
 	all := tokens{sql, list}
 	if i, deep := tooDeep(list); deep {
@@ -60,11 +65,13 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 	for _, part := range split(all) {
 		p, failure := parsePiece(part, rd)
 		if failure != nil && bearsRole(part) && mayUseRole(sql[part.list[0].start:part.list[len(part.list)-1].end]) {
-			if rd.newerServer() {
-				p.unread = failure
-			} else if _, _, extended := whole.stopsAtExtension(err, text); extended {
+			_, _, extended := whole.stopsAtExtension(err, text)
+			switch {
+			case rd.newerServer():
+				p.unread, p.tried = failure, !extended
+			case extended:
 				return nil, failure
-			} else { // what the server says of the text
+			default: // what the server says of the text
 				return nil, unreadable(err, text, sql, 0, rd.Options)
 			}
 		}
@@ -323,7 +330,8 @@ func codeOf(message string) string {
 	switch {
 	case strings.HasPrefix(message, `role name "`), strings.HasSuffix(message, "cannot be used as a role name here"):
 		return scope.CodeReservedName
-	case strings.HasSuffix(message, "not yet implemented"), strings.HasSuffix(message, "cannot be changed"):
+	case strings.HasSuffix(message, "not yet implemented"), strings.HasSuffix(message, "cannot be changed"),
+		strings.HasSuffix(message, "no longer supported"):
 		return scope.CodeFeatureNotSupported
 	default:
 		return codeSyntaxError

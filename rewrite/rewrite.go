@@ -17,6 +17,7 @@ type Result struct {
 	Parts    []Part          // the statements that have to do with roles, in order
 	Enrol    bool            // markers must exist before SQL is sent: the database or a schema is not enrolled, and gets a role
 	Schemas  []scope.Schema  // those of schemas, beside the database's own
+	Tried    bool            // SQL is the client's behind the RefusalSQL: where the server cannot read that, its error is the answer
 
 	source *source
 	inner  []replacement // in bodies
@@ -49,9 +50,13 @@ func (r *Result) Show(p Part) (written, sent string) {
 func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Action) *scope.Error) *Result {
 	src := a.source
 	res := &Result{SQL: src.client, source: src}
-	if err := a.malformed(mode); err != nil {
-		res.refuse(0, len(src.client), src.clientError(err))
-		res.SQL, res.Parts = RefusalSQL(0), []Part{{Refused: true, end: len(src.client)}}
+	if s := a.malformed(mode); s != nil {
+		end := len(src.client)
+		res.refuse(0, end, src.clientError(s.refusal))
+		if res.Tried = s.tried; s.tried {
+			res.Edits = Edits{{text: RefusalSQL(0) + "; "}}
+		}
+		res.SQL, res.Parts = res.Edits.apply(src.client), []Part{{Refused: true, end: end}}
 		return res
 	}
 	decided, asked := 0, decide
@@ -111,14 +116,14 @@ func (r *Result) accept(m *mapping, edits Edits) {
 	}
 }
 
-// malformed returns the refusal of the text as a whole; nil where it has none, or not in that mode.
-func (a *Analysis) malformed(mode scope.Mode) *Error {
+// malformed returns the statement for which the text is refused as a whole; nil where there is none, or not in that mode.
+func (a *Analysis) malformed(mode scope.Mode) *statement {
 	for i := range a.statements {
 		switch s := &a.statements[i]; {
 		case mode == scope.Off:
 			return nil
 		case s.malformed:
-			return s.refusal
+			return s
 		case s.mode != "":
 			mode = s.mode
 		}

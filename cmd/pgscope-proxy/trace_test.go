@@ -145,11 +145,11 @@ func TestTraces(t *testing.T) {
 	run("CREATE ROLE clerk LOGIN PASSWORD 'hunter2'", "")
 	run("DROP ROLE clerk /*db_driver='pgx',traceparent='00-bb000000000000000000000000000000-00000000000000b1-01'*/", "42501")
 	run("GRANT clerk TO nobody", "42704")
-	unreadable := "42601"
+	run("CREATE ROLE broken PASSWORD 'hunter2", "42601")
+	tried := "" // a server whose grammar is newer than the proxy's is asked what is wrong
 	if c.Major >= "18" {
-		unreadable = "0A000" // whether the server can read it is not known: its grammar is newer than the proxy's
+		tried = "  server\n"
 	}
-	run("CREATE ROLE broken PASSWORD 'hunter2", unreadable)
 	run("ALTER ROLE clerk PASSWORD 'hunter2' /*traceparent='00-cc000000000000000000000000000000-00000000000000c1-00'*/", "") // not sampled
 	if _, err := conn.Exec(t.Context(), "SHOW pgscope.traceparent"); err == nil {
 		t.Error("the server got the traceparent")
@@ -175,9 +175,9 @@ drop role (under bb…b1) | postgres | DROP ROLE clerk /*db_driver='pgx',tracepa
 grant role (under aa…a1) | postgres | GRANT clerk TO nobody | allow | 42704 ✗
   decide
   server
-role statement (under aa…a1) | postgres | (not shown: it cannot be read) | refuse | `+unreadable+` ✗
+role statement (under aa…a1) | postgres | (not shown: it cannot be read) | refuse | 42601 ✗
   decide
-login | 28000 ✗
+`+tried+`login | 28000 ✗
   resolve user
   authenticate client
   log in to server ✗

@@ -76,6 +76,9 @@ func (e *Engine) refusal(list []field, t *text) []field {
 		return plain(own)
 	}
 	n, ok := rewrite.RefusedBy(get(list, 'M'))
+	if t.result.Tried && get(list, 'R') == "exec_parse_message" && get(list, 'C') == codeSyntaxError { // a Parse of two statements, which it could read
+		ok = true
+	}
 	if !ok || n >= len(t.result.Refusals) {
 		return nil
 	}
@@ -287,6 +290,7 @@ func crossed(list []field) ([]field, bool) {
 const (
 	codeInternal        = "XX000" // internal_error
 	codeUniqueViolation = "23505" // unique_violation
+	codeSyntaxError     = "42601" // syntax_error
 )
 
 // notAdministrator makes of the server's refusal to let a session use a marker one that speaks of the database or schema;

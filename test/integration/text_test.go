@@ -215,8 +215,8 @@ func TestNewerSyntax(t *testing.T) {
 	}
 }
 
-// unread reports whether the proxy says of a syntax error that it cannot read the text, as it does of what may name a role where the
-// server's grammar is newer than its own.
+// unread reports whether the proxy says of a syntax error that it cannot read the text, as it does of what it takes for its own grammar's where
+// the server's is newer than the parser's.
 func unread(t testing.TB, direct, proxied string) bool {
 	return major(t, scoped()) >= 18 && strings.Contains(direct, "42601 ") && strings.Contains(proxied, "0A000 this statement could not be read")
 }
