@@ -82,7 +82,7 @@ func (j *joiner) line(line []byte) []byte {
 	}
 	if made, ok := strings.CutPrefix(text, "CREATE SCHEMA "); ok && !j.ended {
 		for s := range j.schemas {
-			if made == s+";\n" || made == scope.QuoteIdent(s)+";\n" {
+			if quoted, _, _ := strings.Cut(scope.QuoteIdent(s)+";\n", "\n"); made == s+";\n" || made == quoted+"\n" { // a name may have lines
 				delete(j.schemas, s)
 				return []byte("CREATE SCHEMA IF NOT EXISTS " + made)
 			}

@@ -203,3 +203,16 @@ grants: [{role: reader, privileges: [SELECT], object: {type: table, schema: app,
 	}
 	b.settled(o)
 }
+
+// A password that has never been valid is not one that always is.
+func TestNeverValid(t *testing.T) {
+	b := newBench(t, "rec_never")
+	o := b.options(b.manifest(`roles: [{name: a}]`))
+	b.apply(o)
+	b.sql(`ALTER ROLE rec_never_a VALID UNTIL '-infinity'`)
+	b.settled(b.options(b.exported(Authoritative, false)))
+	b.apply(o)
+	if got := b.sql(`SELECT rolvaliduntil FROM pg_roles WHERE rolname = 'rec_never_a'`); got != "infinity\n" {
+		t.Error(got)
+	}
+}

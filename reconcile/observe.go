@@ -113,7 +113,7 @@ func (o *observer) roles(ctx context.Context) error {
 		set = "MEMBER"
 	}
 	sql := `SELECT r.rolname, r.rolcanlogin, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolreplication, r.rolbypassrls,
-  r.rolinherit, r.rolconnlimit, CASE WHEN isfinite(r.rolvaliduntil) THEN extract(epoch FROM r.rolvaliduntil)::bigint END,
+  r.rolinherit, r.rolconnlimit, CASE WHEN isfinite(r.rolvaliduntil) THEN extract(epoch FROM r.rolvaliduntil)::bigint WHEN r.rolvaliduntil = '-infinity' THEN 0 END,
   d.description, pg_has_role(r.oid, 'USAGE'), pg_has_role(r.oid, '` + set + `')
 FROM pg_roles r LEFT JOIN pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_authid'::regclass`
 	return o.each(ctx, sql, func(r row) error {

@@ -31,6 +31,11 @@ ALTER ROLE reader SET search_path = '';
 COMMENT ON ROLE reader IS E'reads\nand \\reads''';
 CREATE SCHEMA sales;
 CREATE SCHEMA "Big Sales";
+CREATE SCHEMA "two
+lines.";
+CREATE ROLE "two
+lines."."a.b
+--";
 CREATE ROLE sales.clerk LOGIN;
 CREATE ROLE "Big Sales".clerk;
 GRANT sales.clerk TO app;
