@@ -111,8 +111,8 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 	return nil
 }
 
-// bare reports whether the statement itself, without its bodies, means the same in every mode, but for a role that it may set by a setting
-// whose name is computed: of such calls most set no role, and where the mode is not known they are left as they are.
+// bare reports whether the statement itself, without its bodies, means the same in every mode. A set_config of a setting whose
+// name is computed does not count: most set no role, and where the mode is not known they are left as they are.
 func (m *mapping) bare() bool {
 	wants := slices.ContainsFunc(m.wants, func(w want) bool { return w.role.word != policy.UnknownRole })
 	looks := slices.ContainsFunc(m.references, func(r reference) bool { return r.form != maybeRole && r.form != fixed })

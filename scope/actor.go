@@ -32,8 +32,8 @@ FROM (
   UNION ALL SELECT oid, rolname FROM kin) r
 WHERE pg_catalog.pg_has_role(CURRENT, r.oid, 'MEMBER WITH ADMIN OPTION')`
 
-// membersSQL asks what the session's user is a member of: not what a superuser passes for a member of. How many roles that are the planner
-// cannot know, and would read all memberships: so those of a role stand in subqueries, too.
+// membersSQL asks what the session's user is a member of, and not what a superuser counts as a member of. The planner cannot know
+// how many roles that are, and would read all memberships: so those of one role are in subqueries, too.
 const membersSQL = `
 UNION ALL
 SELECT 'member', pg_catalog.pg_get_userbyid(up.oid)::pg_catalog.text, m.rolname::pg_catalog.text, NULL
@@ -103,10 +103,10 @@ func (a *answer) actor() error {
 	return nil
 }
 
-// Administers reports whether the session's current role administers a role that it may name: it has ADMIN on it, or on
-// the marker of its scope, or is it. One that does not exist is the database's: what the server says of it, its administrators hear.
-// One of the whole cluster that does not exist yet, everybody may make, and so may the first role of a database: who makes its
-// marker administers it. Only an inquiry with Standing tells.
+// Administers reports whether the session's current role administers a role that it may name: it has ADMIN on it, or on the
+// marker of its scope, or is that role. A missing role counts as the database's own, so that its administrators hear what
+// the server says of it. For a global role that does not exist yet, everybody counts as administrator, and so for the first
+// role of a database: who makes its marker administers it. Only an inquiry with Standing tells.
 func (v *View) Administers(c Cluster, home Home) bool {
 	r := v.roles[c]
 	switch {

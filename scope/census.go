@@ -6,25 +6,26 @@ import (
 	"sync"
 )
 
-// Census is what a list of all roles told of those that are none of the database's, as far as queries go by it. It may be old: they go by it
-// only where that can hide a role for a while, or miss it, and never show another database's. It is safe for concurrent use.
+// Census is what the last list of all roles said about roles that are not the database's, for queries of the catalogs. It may be
+// out of date, so it is used only where that can hide a role for a while, and never show another database's. It is safe for
+// concurrent use.
 type Census struct {
 	// Arrays of OIDs, as PostgreSQL writes them; empty for none.
 	Others string // the markers of other databases and their schemas; empty also where there are too many
 	Kin    string // the markers of this one's schemas
-	// Guests are those that would be hidden, as members of Others or by having the name of one of the database's roles, and are not: who
-	// administers the others, what something here depends on.
+	// Guests are roles that are shown although they are members of Others, or have the name of one of the database's roles:
+	// they administer another database's roles, or something here depends on them.
 	Guests string
 
-	// Alike is whether a role has the database's prefix in its name, and could be taken for what it is not: it is none of the database's, and something
-	// here depends on it, or pg_has_role says that it is a member of the marker; or it has it twice.
+	// Alike is whether the database's prefix in a role's name could mislead: the role is not the database's, but something
+	// here depends on it, or pg_has_role says that it is a member of the marker; or the name has the prefix twice.
 	Alike bool
 
 	names *meanings
 }
 
-// Meaning is what a name means in a database: a role of its own, or a global one. The OID is known of those whose short names have a
-// separator, so that roles of other databases may have been given their names in the cluster since.
+// Meaning is what a name means in a database: a role of its own, or a global one. The OID is known where the short name has a
+// separator: another database's role may have been given that cluster name since.
 type Meaning struct {
 	Own bool
 	OID uint32
@@ -36,7 +37,8 @@ type meanings struct {
 	of map[Short]Meaning
 }
 
-// Means tells what a name meant, nothing where that is not known: of global roles without a separator, and of roles that may have changed.
+// Means tells what a name meant. It is the zero Meaning where that is not known: for global roles without a separator in the
+// name, and for roles that may have changed.
 func (c *Census) Means(name Short) Meaning {
 	c.names.mu.RLock()
 	defer c.names.mu.RUnlock()
@@ -102,8 +104,8 @@ func (a *answer) census() error {
 // maxCensus bounds the markers, and the global roles, that a census tells of.
 const maxCensus = 1000
 
-// LeadSQL is an SQL expression for what the roles of a scope begin with, as the comment of its marker has it: see [Database.Comment]. A
-// prefix with control characters is not recognised: its \u escapes would need decoding that can fail.
+// LeadSQL is an SQL expression for what the names of a scope's roles begin with, taken from the comment on its marker: see
+// [Database.Comment]. A prefix with control characters is not recognised: decoding its \u escapes could fail.
 func LeadSQL(comment string) string {
 	return strings.ReplaceAll(leadSQL, "{comment}", comment)
 }

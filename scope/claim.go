@@ -2,7 +2,7 @@ package scope
 
 import "fmt"
 
-// Claim says that a role is one of a database's own: that the marker, which is taken for what it was when the role was learned, has it.
+// Claim says that a role is one of a database's own: that it is a member of the marker, as that was when the role was learned.
 // It is not true of a role that was dropped, renamed, made anew elsewhere, or taken out of the marker.
 type Claim struct {
 	Marker, Role Cluster
@@ -10,7 +10,8 @@ type Claim struct {
 	Membership Membership
 }
 
-// Membership is what a list of all roles tells of one. Zero where that is not known: only PostgreSQL 16 and later have OIDs of memberships.
+// Membership is a role's membership in the marker, as a list of all roles tells it. It is zero where that is not known: only
+// PostgreSQL 16 and later have OIDs of memberships.
 type Membership struct {
 	OID  uint32
 	Role uint32 // the OID of the role

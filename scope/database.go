@@ -156,8 +156,8 @@ const administersSQL = "IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE r
 	"IF pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.<) 160000 " +
 	"THEN GRANT %[1]s TO CURRENT_USER WITH ADMIN OPTION; END IF; END IF; "
 
-// Administrable tells whether a role of the cluster can administer the roles of this database. It would be a member of the marker: one whose
-// name begins as theirs do could not be told from them.
+// Administrable tells whether a role of the cluster can administer the roles of this database. Administrators are members of the
+// marker too, so one whose name begins with the prefix could not be told from the database's roles.
 func (d Database) Administrable(role Cluster) *Error {
 	return d.comment().administrable(role)
 }

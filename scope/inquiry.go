@@ -152,8 +152,8 @@ FROM pg_catalog.pg_roles r
 WHERE r.rolname OPERATOR(pg_catalog.=) ANY (
   pg_catalog.array_cat($2::pg_catalog.name[], CASE WHEN $5::pg_catalog.bool THEN ARRAY[current_user, session_user] END))`
 
-// ownSQL is the part of the question that lists all roles. To plan it takes as long as half of the rest. The oid of a membership is the one from
-// outside of the subselect, and null, before PostgreSQL 16, where pg_auth_members has none.
+// ownSQL is the part of the question that lists all roles. Planning it takes half as long as planning the rest. Before
+// PostgreSQL 16 pg_auth_members has no oid: then the name finds the one outside of the subselect, which is null.
 const ownSQL = `
 UNION ALL
 SELECT 'own', r.rolname::pg_catalog.text, pg_catalog.concat_ws(' ', r.rolcanlogin::pg_catalog.text, r.oid, a.membership), m.rolname::pg_catalog.text
@@ -161,7 +161,8 @@ FROM (SELECT marker.oid AS marker, rolname, NULL::pg_catalog.oid AS oid FROM mar
 JOIN LATERAL (SELECT oid AS membership, roleid, member FROM pg_catalog.pg_auth_members) a ON a.roleid OPERATOR(pg_catalog.=) m.marker
 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member`
 
-// resetsSQL asks what RESET brings back. pg_settings does not show the role: it is none where no settings of roles or databases say one.
+// resetsSQL asks what RESET brings back. pg_settings does not show the role: it is none, unless a setting of a role or database
+// names one.
 const resetsSQL = `
 UNION ALL
 SELECT 'reset', s.name, s.reset_val, NULL FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path'

@@ -26,8 +26,8 @@ func (n Name) Short() Short {
 	return Short(n.Schema) + "." + n.Role
 }
 
-// qualified yields what a name with dots means if [Name.Short] has made it of a schema and a role. Of one that is longer than the
-// server's names it has not.
+// qualified yields the schemas and roles of which [Name.Short] may have made a name with dots: one for each dot. A name that is
+// too long for the server was not made so.
 func (n Name) qualified() iter.Seq[Name] {
 	return func(yield func(Name) bool) {
 		if n.Schema != "" || len(n.Role) > MaxName {
@@ -49,8 +49,8 @@ func InSchema(schema string, role Short) Name {
 	return Name{schema, role}
 }
 
-// Renames yields what a new name may mean for the role that n means, beside the name itself: one in the schema of a role that texts
-// show as n.
+// Renames yields what the new name of the role n may mean, beside the name itself: if n has dots it may be how a role of a
+// schema is shown, and the new name is in that schema.
 func (n Name) Renames(to Short) iter.Seq[Name] {
 	return func(yield func(Name) bool) {
 		for old := range n.qualified() {

@@ -40,8 +40,8 @@ func (d Database) candidates(name Name) (list []Cluster) {
 	return list
 }
 
-// Knows reports whether the view can tell what the names mean. It cannot where the inquiry took the database, or a schema, for
-// another than it is: then [Database.Inquire] of the view's own database says what to ask.
+// Knows reports whether the view can tell what the names mean. It cannot if the inquiry was wrong about the database or a
+// schema, for instance its prefix: then [Database.Inquire] of the view's own database says what to ask.
 func (v *View) Knows(names ...Name) bool {
 	for _, n := range names {
 		for _, c := range v.DB.candidates(n) {
@@ -86,7 +86,7 @@ func (v *View) ResolveOwn(name Short) (Cluster, Home, *Error) {
 	return c, home, err
 }
 
-// along finds the role that has the name in a schema of the search_path. Where there may be one, but that is not known, it fails.
+// along finds the role that has the name in a schema of the search_path. It fails where it is not known whether there is one.
 func (v *View) along(name Short) (c Cluster, found bool, err *Error) {
 	in := func(s Schema) bool {
 		var home Home

@@ -52,8 +52,8 @@ type View struct {
 	Path Path
 	// Resets are the values that RESET brings back, by setting, if the inquiry asked for them.
 	Resets map[string]string
-	// InBlock is whether the session is in a transaction: what that goes back to is not known. ModeSet is whether the session has
-	// spoken of its mode. No inquiry asks about them.
+	// InBlock is whether the session is in a transaction, whose ROLLBACK restores settings that are not known. ModeSet is
+	// whether the session has spoken of its mode. No inquiry asks about them.
 	InBlock, ModeSet bool
 	// DefaultPath is the one that SET search_path TO DEFAULT brings, where "$user" stands in it for the short name of a
 	// role; else empty. No inquiry asks about it.
@@ -86,7 +86,8 @@ func (v *View) home(c Cluster) role {
 	return r
 }
 
-// Localize returns what a role of this database is called here: one of a schema, with the schema; false for every other role.
+// Localize returns what a role of this database is called here, with the schema if it is one of a schema; false for every
+// other role.
 func (v *View) Localize(c Cluster) (Short, bool) {
 	n, ok := v.Name(c)
 	return n.Short(), ok
