@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
@@ -120,7 +121,7 @@ func newService(c *config.Config, o proxy.Options, level zap.AtomicLevel, metric
 	}
 	if s.keeper != nil {
 		if err := s.keeper.Load(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("manifest: %w", err)
 		}
 	}
 	return s, nil
