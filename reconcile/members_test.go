@@ -161,7 +161,7 @@ func TestAdministratorMayNot(t *testing.T) {
 	b.sql(`REVOKE CREATE ON DATABASE rec_maynot FROM ` + admin + `; CREATE SCHEMA app`)
 	b.apply(b.options(b.manifest(`roles: [{name: theirs}, {name: old}]`)))
 	o := b.options(b.manifest(`
-roles: [{name: theirs, comment: x}, {name: mine}, {name: postgres, external: true}]
+roles: [{name: theirs, comment: x}, {name: mine, createdb: true, replication: true}, {name: postgres, external: true}]
 schemas: [{name: app, owner: mine}, {name: more, owner: postgres}]
 default_privileges: [{owner: postgres, schema: app, grant: [{role: mine, privileges: [SELECT], on_type: table}]}]
 retirements: [{role: old}]
@@ -177,7 +177,10 @@ retirements: [{role: old}]
 		`may not set the default privileges of "postgres"`,
 	}
 	if b.major() >= 16 {
-		want = append(want, `may not administer role "theirs"`, `may not administer role "old"`, `may not administer role "pgscope_db_rec_maynot"`)
+		want = append(want, `may not administer role "theirs"`, `may not administer role "old"`, `may not administer role "pgscope_db_rec_maynot"`,
+			`which has no CREATEDB, may not change that of role "mine"`, `which has no REPLICATION, may not change that of role "mine"`)
+	} else {
+		want = append(want, `only a superuser may change REPLICATION of role "mine"`)
 	}
 	for _, text := range want {
 		if !strings.Contains(err.Error(), text) {
