@@ -305,6 +305,11 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 		e.options.StandardStrings = string(value) == "on"
 	case "server_version":
 		e.options.ServerVersion = serverVersion(string(value))
+	case searchPath:
+		if !e.Started() && e.pending.first().awaits == ownQuestion { // by which it was replaced
+			return drop, nil
+		}
+		return e.tellPath(string(value), out), nil
 	case sessionAuthorization:
 		if e.Started() || charset.ASCII(string(value)) {
 			e.tellUser(string(value), out)
@@ -316,7 +321,24 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	return pass, nil
 }
 
-const sessionAuthorization = "session_authorization"
+const (
+	sessionAuthorization = "session_authorization"
+	searchPath           = "search_path"
+)
+
+// tellPath tells the client of the search_path: of "$user" in the session's default, not of what stands in for it.
+func (e *Engine) tellPath(path string, out *Out) verdict {
+	set := e.options.Charset()
+	decoded, ok := set.Decode(path, nil)
+	if !ok || e.userPath.standard == "" {
+		return pass
+	}
+	told, news := e.userPath.told(decoded)
+	if encoded, err := set.Encode(told); news && err == nil {
+		out.Client.write(appendParameterStatus(searchPath, encoded))
+	}
+	return drop
+}
 
 // tellUser tells the client who the session's user is, by the name that it has here.
 func (e *Engine) tellUser(user string, out *Out) {

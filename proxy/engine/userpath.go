@@ -14,6 +14,18 @@ type userPath struct {
 	replaced string // the same with the short name
 	lost     bool   // the standard may have come back
 	asked    bool   // the server was asked to replace it
+	other    bool   // the client was told that the search_path is another one
+}
+
+// told returns what the client is told of the search_path, which the server reports from PostgreSQL 18 on; false for nothing.
+func (p *userPath) told(path string) (string, bool) {
+	if path != p.replaced && path != p.standard {
+		p.other = true
+		return path, true
+	}
+	news := p.other
+	p.other = false
+	return p.standard, news
 }
 
 // bringsDefaults are the tags of the statements after which settings may have the session's defaults.

@@ -401,7 +401,4 @@ func (p *program) run(d *dialogue) {
 			d.lines[i], _, _ = strings.Cut(line, " | hint: ")
 		}
 	}
-	d.lines = slices.DeleteFunc(d.lines, func(line string) bool { // from version 18 on the server tells what the proxy makes of "$user"
-		return line == `parameter search_path = "$user", public` || line == `parameter search_path = "app", public`
-	})
 }

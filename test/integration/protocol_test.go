@@ -285,6 +285,16 @@ var conversations = []struct {
 			&query{String: "RESET SESSION AUTHORIZATION"})
 		d.ready(7)
 	}},
+	{"search path", func(d *dialogue) { // which the server reports from 18 on
+		for _, sql := range []string{
+			"RESET search_path", "SET search_path = pg_temp", "RESET search_path", "BEGIN", "RESET ALL", "SET LOCAL search_path = pg_temp", "COMMIT",
+			"SET search_path = pg_temp", "DISCARD ALL", "SET search_path = app, public", "RESET search_path", "BEGIN", "RESET search_path", "ROLLBACK",
+			"SHOW server_version",
+		} {
+			d.say(&query{String: sql})
+			d.ready(1)
+		}
+	}},
 	{"authorization of a role that the same string makes", func(d *dialogue) {
 		d.say(&query{String: "CREATE ROLE fresh; SET SESSION AUTHORIZATION fresh"}, &query{String: "RESET SESSION AUTHORIZATION"},
 			&query{String: "DROP ROLE fresh"})
