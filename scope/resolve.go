@@ -58,7 +58,10 @@ func (v *View) Knows(names ...Name) bool {
 // with Missing, so that the server itself says what it says of missing roles, in its own order of checks; an error only
 // where that name is not free, and the server would find a role that does not exist for this database.
 func (v *View) Resolve(name Short) (Cluster, Home, *Error) {
-	if Predefined(name) {
+	switch {
+	case name == "": // as a string may be, and no role
+		return "", Missing, nil
+	case Predefined(name):
 		return Cluster(name), Global, nil
 	}
 	c, home, err := v.ResolveOwn(name)
