@@ -73,11 +73,13 @@ growth() {
   done
   sed -i 's/CREATE ROLE bench_web_new/& IN ROLE pgscope_db_bench/' "$W/create.direct.sql"
   echo 'SELECT 1;' >"$W/one.sql"
+  q -c 'CREATE TABLE owned ()' -c 'ALTER TABLE owned OWNER TO bench_web' # what the catalogs have to show of the role
   for n in $(steps "${@:5}"); do
     sed "s/:N/$n/g" <<<"$4" | q
     q -c 'VACUUM (ANALYZE) pg_authid, pg_auth_members, pg_shdepend, pg_shdescription, pg_database' # autovacuum is off, and the last point made many
     point "$n" "both set" "both grant -U postgres -T 1" "both create -U postgres -T 1" "both catalogs" "both one -U benchtrust -C -T 1"
   done
+  q -c 'DROP TABLE owned'
   plot "$2"
 }
 
