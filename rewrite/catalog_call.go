@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 
@@ -10,6 +11,7 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // function reads a call.
@@ -147,6 +149,10 @@ func (c *catalogReader) setConfig(n *pg.FuncCall) (resolved *pg.Node) {
 		c.want(want{kind: policy.SetSessionAuth, role: role, maybe: true})
 		return nil
 	}
+	if is([]byte(setting.GetSval().GetSval()), scope.ModeSetting) {
+		c.configMode(n.Args[1])
+		return nil
+	}
 	kind, ok := settingKind(setting.GetSval().GetSval())
 	if !ok {
 		return nil
@@ -161,6 +167,22 @@ func (c *catalogReader) setConfig(n *pg.FuncCall) (resolved *pg.Node) {
 	}
 	c.want(want{kind: kind, role: role, maybe: true})
 	return resolved
+}
+
+// configMode takes in the mode that a set_config sets. One that the text does not tell would be shown without being in force.
+func (c *catalogReader) configMode(value *pg.Node) {
+	constant := textConstant(value)
+	if constant == nil {
+		c.refuse(c.start, scope.Error{
+			Code:    scope.CodeFeatureNotSupported,
+			Message: fmt.Sprintf(`parameter "%s" cannot be set to a value that is computed`, scope.ModeSetting),
+			Hint:    fmt.Sprintf("Use SET %s.", scope.ModeSetting),
+		})
+		return
+	}
+	if mode, ok := c.readMode(constant.GetSval().GetSval()); ok {
+		c.want(want{kind: policy.SetMode, mode: mode, maybe: true})
+	}
 }
 
 func isSetConfig(n *pg.FuncCall) bool { return funcName(n) == "set_config" && len(n.Args) == 3 }

@@ -100,14 +100,8 @@ func (r *reader) setMode(n *pg.VariableSetStmt) {
 		value, _ := constant(a)
 		values = append(values, value)
 	}
-	value := strings.Join(values, ", ")
-	mode, ok := scope.ParseMode(value)
+	mode, ok := r.readMode(strings.Join(values, ", "))
 	if !ok {
-		r.refuse(r.start, scope.Error{
-			Code:    scope.CodeInvalidParameter,
-			Message: fmt.Sprintf(`invalid value for parameter "%s": "%s"`, scope.ModeSetting, value),
-			Hint:    "Available values: " + modeList() + ".",
-		})
 		return
 	}
 	if r.depth > 0 { // how what follows it is read would depend on whether it runs
@@ -121,6 +115,19 @@ func (r *reader) setMode(n *pg.VariableSetStmt) {
 		r.mode = mode
 	}
 	r.want(want{kind: policy.SetMode, mode: mode})
+}
+
+// readMode returns the mode that a value of pgscope.mode is, and refuses what is none.
+func (r *reader) readMode(value string) (scope.Mode, bool) {
+	mode, ok := scope.ParseMode(value)
+	if !ok {
+		r.refuse(r.start, scope.Error{
+			Code:    scope.CodeInvalidParameter,
+			Message: fmt.Sprintf(`invalid value for parameter "%s": "%s"`, scope.ModeSetting, value),
+			Hint:    "Available values: " + modeList() + ".",
+		})
+	}
+	return mode, ok
 }
 
 func modeList() string {

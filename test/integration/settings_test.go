@@ -120,6 +120,29 @@ func TestModeAtStartIsJudged(t *testing.T) {
 	}
 }
 
+// TestSetConfigOfMode: set_config sets the mode as SET does, or not at all, so that SHOW tells the one that holds.
+func TestSetConfigOfMode(t *testing.T) {
+	database(t, scoped(), "orders")
+	e := start(t, scoped(), withPolicy(t, "rules: [{name: no-off, statement: set mode, mode: [\"off\"], action: deny}, {action: allow}]"))
+	d := e.open(t, "orders", "postgres")
+	for _, c := range []struct{ sql, want, shown string }{
+		{"SELECT set_config('pgscope.mode', 'off', false)", `ERROR 42501: permission denied by policy: set mode "off"`, "transparent"},
+		{"SELECT 1; SELECT set_config('PGSCOPE.Mode'::text, 'off', false)", `ERROR 42501: permission denied by policy: set mode "off"`, "transparent"},
+		{"SELECT set_config('pgscope.mode', 'none', false)", `ERROR 22023: invalid value for parameter "pgscope.mode": "none"`, "transparent"},
+		{"SELECT set_config('pgscope.mode', lower('OFF'), false)", `ERROR 0A000: parameter "pgscope.mode" cannot be set to a value that is computed`, "transparent"},
+		{"SELECT set_config('pgscope.mode', 'explicit', false)", `row "explicit"`, "explicit"},
+		{"SELECT set_config('pgscope.mode', 'off', false)", `ERROR 42501: permission denied by policy: set mode "off"`, "explicit"},
+		{"SELECT set_config('pgscope.mode', 'transparent', false)", `row "transparent"`, "transparent"},
+		{"BEGIN; SELECT set_config('pgscope.mode', 'explicit', true); COMMIT", `row "explicit"`, "transparent"},
+	} {
+		answer := d.query(c.sql)
+		said := slices.ContainsFunc(answer, func(line string) bool { return strings.HasPrefix(line, c.want) })
+		if shown := rows(d, "SHOW pgscope.mode"); !said || shown != c.shown {
+			t.Errorf("%s: %q; then the mode is %s", c.sql, answer, shown)
+		}
+	}
+}
+
 // rows runs statements, between which '|' stands, and returns what they show.
 func rows(d *dialogue, script string) string {
 	var shown []string
