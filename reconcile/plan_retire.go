@@ -81,7 +81,7 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 			where = "the cluster"
 		}
 		if hint, why := obstacle(r, u); why != "" {
-			p.problem(r.Place, hint, "role %q cannot be retired: "+why+" %s", r.Ref, where)
+			p.problem(r.Place, hint, "role %q cannot be retired: %s %s", r.Ref, why, where)
 			continue
 		}
 		if heir != "" {
