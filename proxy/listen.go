@@ -20,13 +20,10 @@ func (s *Server) Listen(ctx context.Context) error {
 		return err
 	}
 	err := s.o.Upstream.apartFrom(s.listeners)
+	if err == nil && !s.o.Goroutines {
+		s.loops, err = newLoops(s.o.Processors)
+	}
 	if err != nil {
-		s.closeListeners()
-	}
-	if err != nil || s.o.Goroutines {
-		return err
-	}
-	if s.loops, err = newLoops(s.o.Processors); err != nil {
 		s.closeListeners()
 	}
 	return err

@@ -93,6 +93,33 @@ func (b *bench) settled(o Options) {
 	}
 }
 
+// meets runs beside somebody else's transaction, which has run the statement, and commits when the run waits for it. Then nothing is
+// left to do.
+func (b *bench) meets(o Options, statement string) {
+	b.Helper()
+	other, err := o.Connect(b.Context(), "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = other.Close(b.Context()) }()
+	if err := run(b.Context(), other, "BEGIN; "+statement); err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := Run(b.Context(), o)
+		done <- err
+	}()
+	b.Await(b, `EXISTS (SELECT FROM pg_locks WHERE NOT granted)`)
+	if err := run(b.Context(), other, `COMMIT`); err != nil {
+		b.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	b.settled(o)
+}
+
 func own(name string) access.Ref {
 	return access.Ref{Kind: access.Own, Name: scope.Name{Role: scope.Short(name)}}
 }
