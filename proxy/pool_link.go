@@ -286,7 +286,6 @@ func (x *session) park(server net.Conn) *parked {
 		x.link.Conn = server // an event loop had it
 	}
 	e := x.relay.engine
-	x.lease.reported = e.Reported()
 	return &parked{
 		lease: *x.lease, pool: x.server.pool, link: x.link, user: x.place.user, version: x.version,
 		cancel: e.CancelKey(),

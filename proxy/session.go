@@ -244,9 +244,6 @@ func (x *session) turned(sqlstate string) {
 func (x *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed bool) {
 	x.link, x.lease, x.version = in.server, in.lease, in.version
 	r := newRelay(x, v.conn, in.server, engine.New(x.engineConfig(v, in), v.start))
-	if x.lease != nil {
-		r.engine.Expect(x.lease.reported)
-	}
 	x.attach(r)
 	if x.server.settings.Load() != x.settings {
 		x.recheck() // the policy is another by now

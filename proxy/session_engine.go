@@ -37,7 +37,10 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	s := x.server
 	c := engine.Config{
 		Host: x, Directory: unscoped{}, Mode: scope.Off, MaxMessage: x.settings.MaxStatement, Analyze: s.analyze,
-		Login: in.user, LoginName: scope.Short(v.startup.User()), Keep: in.lease != nil,
+		Login: in.user, LoginName: scope.Short(v.startup.User()),
+	}
+	if in.lease != nil {
+		c.Keep, c.Reported = true, &in.lease.reported
 	}
 	if v.replication == physical {
 		return c

@@ -293,8 +293,8 @@ func (e *Engine) parameterStatus(frame []byte, out *Out) (verdict, error) {
 	if !ok {
 		return drop, serverViolation("invalid string", frame[0])
 	}
-	if e.cfg.Keep && !e.Started() && !slices.Contains(e.reported, string(name)) {
-		e.reported = append(e.reported, string(name))
+	if told := e.cfg.Reported; told != nil && !e.Started() && !slices.Contains(*told, string(name)) {
+		*told = append(*told, string(name))
 	}
 	switch string(name) {
 	case "client_encoding":

@@ -77,6 +77,9 @@ type Config struct {
 	LoginName scope.Short
 	// Analyze reads a text; nil for rewrite.Analyze. One that remembers serves all sessions.
 	Analyze func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
+	// Reported gets the names of the parameters that the server tells before the session begins, if they are not in it; nil
+	// where nobody wants them.
+	Reported *[]string
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
 	MaxMessage int
 	Switching  bool // it has spoken of pgscope.*: its mode may not be the configured one. Set by the engine
@@ -105,7 +108,6 @@ type Engine struct {
 
 	key      string          // the body of BackendKeyData
 	touched  []scope.Cluster // the roles that the transaction changes, and those named with them; none where they are not known
-	reported []string        // the parameters that the server told before the client might begin
 	came     time.Time       // when the last text, or Execute, came that was looked at
 
 	status   byte // of the last ReadyForQuery: I, T or E; 0 before the first
@@ -226,12 +228,6 @@ func (e *Engine) Fatal() bool { return e.fatal }
 // Kept reports whether the client has ended the session while the server is at rest outside of a transaction. The server
 // was not told.
 func (e *Engine) Kept() bool { return e.spared && e.ServerRests() }
-
-// Expect tells the names that [Engine.Reported] returned when the server's connection was another client's.
-func (e *Engine) Expect(reported []string) { e.reported = reported }
-
-// Reported returns the names of the parameters that the server has told before the session began, where it may be kept.
-func (e *Engine) Reported() []string { return e.reported }
 
 // Goodbye reports whether the client has ended the session by Terminate.
 func (e *Engine) Goodbye() bool { return e.goodbye }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -664,4 +665,11 @@ func TestForewordGoesBeforeExecute(t *testing.T) {
 	s.server(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}).wants(&s.toUser, "1", "2")
 	s.server(names()...).wants(&s.toServer, "E |||||", "S")
 	s.server(&pgproto3.CommandComplete{CommandTag: []byte("ALTER SCHEMA")}, idle).wants(&s.toUser, "C ALTER SCHEMA|", "Z I")
+}
+
+// An engine is kept for every session, most of which rest: it is to fit the runtime's class of 576 bytes. The next has 640.
+func TestEngineIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Engine{}); size > 576 {
+		t.Errorf("an engine has %d bytes", size)
+	}
 }
