@@ -106,9 +106,9 @@ type Engine struct {
 	options   rewrite.Options // what of the session changes how a text is read
 	rewritten *rewritten      // prepared statements and portals whose texts are not the client's; nil as long as nobody has named one
 
-	key      string          // the body of BackendKeyData
-	touched  []scope.Cluster // the roles that the transaction changes, and those named with them; none where they are not known
-	came     time.Time       // when the last text, or Execute, came that was looked at
+	key     string          // the body of BackendKeyData
+	touched []scope.Cluster // the roles that the transaction changes, and those named with them; none where they are not known
+	came    time.Time       // when the last text, or Execute, came that was looked at
 
 	status   byte // of the last ReadyForQuery: I, T or E; 0 before the first
 	crowded  bool // the client is held because it runs too far ahead of the server
