@@ -14,7 +14,15 @@ var referenceHead string
 func Reference() string {
 	var b strings.Builder
 	b.WriteString(referenceHead)
-	b.WriteString("\n## Settings\n")
+	b.WriteString("\n## Settings\n\n| Setting | Default | A change needs |\n|---|---|---|\n")
+	for i := range settings {
+		s := &settings[i]
+		needs := "SIGHUP"
+		if s.fixed {
+			needs = "a restart"
+		}
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %s | %s |\n", s.key, strings.ReplaceAll(s.key, ".", ""), code(s.def), needs)
+	}
 	for i := range settings {
 		s := &settings[i]
 		where := fmt.Sprintf("`--%s`, `%s`", s.flag(), s.env())

@@ -24,8 +24,9 @@ var settings = []setting[Config]{
 		key: "reuse-port", arg: "BOOL", def: "false",
 		fixed:   true,
 		example: "reuse-port: true",
-		doc: "Whether another process may listen on the same TCP ports, that of http-listen too, true or false (SO_REUSEPORT, Linux): the next version starts beside " +
-			"this one, which is then stopped. While both listen, clients are shared between them.",
+		doc: "Whether another process may listen on the same TCP ports, that of http-listen too: true or false (SO_REUSEPORT, " +
+			"Linux). With it the next version starts beside this one, which is then stopped. While both listen, clients are shared " +
+			"between them.",
 		set: into(func(c *Config) *bool { return &c.ReusePort }, parseBool),
 	},
 	{
@@ -57,8 +58,8 @@ var settings = []setting[Config]{
 	{
 		key: "policy", arg: "FILE",
 		example: "policy: /etc/pgscope/policy.yaml",
-		doc: "File with the rules about who may do what to roles. A relative path starts at the working directory. Empty: the built-in " +
-			"rules alone, which also decide where no rule of the file matches.",
+		doc: "File with the rules about who may do what to roles. A relative path starts at the working directory. SIGHUP reads it " +
+			"again. Empty: the built-in rules alone, which also decide where no rule of the file matches.",
 		set: into(func(c *Config) *string { return &c.Policy }, parsePath),
 	},
 	{
@@ -125,9 +126,8 @@ var settings = []setting[Config]{
 	{
 		key: "login-timeout", arg: "DURATION", def: "1m",
 		example: "login-timeout: 20s",
-		doc: "How long a client may take from its connection to the end of its login. More than zero. The default is that of the server's " +
-			"authentication_timeout: the server ends a login after its own limit in any case, and a client that has not " +
-			"named a user yet should not hold a connection longer than that.",
+		doc: "How long a client may take from connecting to the end of its login. More than zero. The default is that of the " +
+			"server's authentication_timeout, which ends a login in any case.",
 		set: into(func(c *Config) *time.Duration { return &c.LoginTimeout }, atLeast(time.Millisecond, parseDuration)),
 	},
 	{
@@ -141,21 +141,23 @@ var settings = []setting[Config]{
 	{
 		key: "max-connections", arg: "NUMBER", def: "0",
 		example: "max-connections: 500",
-		doc: "How many sessions there may be at a time, of clients that log in too. More are refused with 53300; cancel requests always pass. " +
-			"Should be less than the server's max_connections, so that somebody can still connect there directly. 0: any number.",
+		doc: "How many sessions there may be at a time, those that are logging in included. More are refused with 53300; cancel " +
+			"requests always pass. Should be less than the server's max_connections, so that somebody can still connect there " +
+			"directly. 0: any number.",
 		set: into(func(c *Config) *int { return &c.Limits.Connections }, parseLimit),
 	},
 	{
 		key: "max-connections-per-address", arg: "NUMBER", def: "0",
 		example: "max-connections-per-address: 50",
-		doc:     "How many sessions may come from one address; of IPv6, from one network of 64 bits, as who has one of its addresses has them all. Those on Unix sockets have none. 0: any number.",
+		doc: "How many sessions may come from one address; of IPv6 from one /64 network, since whoever has one address of it has " +
+			"them all. Sessions on Unix sockets do not count. 0: any number.",
 		set:     into(func(c *Config) *int { return &c.Limits.PerAddress }, parseLimit),
 	},
 	{
 		key: "max-connections-per-user", arg: "NUMBER", def: "0",
 		example: "max-connections-per-user: 20",
-		doc: "How many sessions may be logged in as one role. Roles of two databases are two, also where they have the same short name. " +
-			"0: any number.",
+		doc: "How many sessions may be logged in as one role. Roles of two databases count apart, even if they have the same short " +
+			"name. 0: any number.",
 		set: into(func(c *Config) *int { return &c.Limits.PerUser }, parseLimit),
 	},
 	{
@@ -167,15 +169,15 @@ var settings = []setting[Config]{
 	{
 		key: "idle-timeout", arg: "DURATION", def: "0s",
 		example: "idle-timeout: 1h",
-		doc: "How long a session may rest outside of a transaction, before it is ended with 57P05. It is looked after once a second. 0s: " +
-			"for any time. Pools of connections may be surprised; set theirs shorter.",
+		doc: "How long a session may rest outside of a transaction before it is ended with 57P05. The proxy looks once a second. 0s: " +
+			"for any time. Set the timeouts of connection pools shorter.",
 		set: into(func(c *Config) *time.Duration { return &c.IdleTimeout }, atLeast(0, parseDuration)),
 	},
 	{
 		key: "idle-in-transaction-timeout", arg: "DURATION", def: "0s",
 		example: "idle-in-transaction-timeout: 5m",
-		doc: "How long a session may rest inside of a transaction, before it is ended with 25P03 and the transaction is rolled back. It is " +
-			"looked after once a second. 0s: for any time.",
+		doc: "How long a session may rest inside of a transaction before it is ended with 25P03 and the transaction is rolled back. " +
+			"The proxy looks once a second. 0s: for any time.",
 		set: into(func(c *Config) *time.Duration { return &c.IdleInTransactionTimeout }, atLeast(0, parseDuration)),
 	},
 	{
@@ -196,37 +198,38 @@ var settings = []setting[Config]{
 	{
 		key: "auth", arg: "METHOD", def: string(AuthPassthrough),
 		example: "auth: verify",
-		doc: "How clients are let in that no rule of auth-rules matches: passthrough (the server checks them, the proxy relays what they " +
-			"say), verify (the proxy checks their password by SCRAM, against what the server has stored, and logs in with what it has learned; " +
-			"needs admin-dsn, as a role that may read pg_authid), cert, peer, trust or reject. docs/authentication.md has the details.",
+		doc: "How clients are let in that no rule of auth-rules matches: passthrough (the server checks them, and the proxy relays " +
+			"what they say), verify (the proxy checks their password by SCRAM, against what the server has stored; needs admin-dsn, " +
+			"as a role that may read pg_authid), cert, peer, trust or reject. docs/authentication.md has the details.",
 		set: into(func(c *Config) *AuthMethod { return &c.Auth }, oneOf(authMethods...)),
 	},
 	{
 		key: "login-failures", arg: "NUMBER", def: "100",
 		example: "login-failures: 20",
-		doc: "How many logins from one address (of IPv6, one /64 network) may fail in a minute. Then it has to wait: one more may fail each " +
-			"time that the minute is shared out to. 0: any number. Logins on Unix sockets are not counted.",
+		doc: "How many logins from one address (of IPv6, one /64 network) may fail in a minute. Beyond that the address is refused " +
+			"with 53300 until its share of the minute has passed: with 60, one more login may fail each second. 0: any number. " +
+			"Logins on Unix sockets are not counted.",
 		set: into(func(c *Config) *int { return &c.LoginFailures }, parseLimit),
 	},
 	{
 		key: "login-failure-delay", arg: "DURATION", def: "0s",
 		example: "login-failure-delay: 500ms",
-		doc: "How long a client has to wait to be told that its password is wrong. It has its connection meanwhile: with a delay, " +
-			"max-connections-per-address should be set too.",
+		doc: "How long a client waits to be told that its password is wrong. It holds its connection meanwhile, so set " +
+			"max-connections-per-address too.",
 		set: into(func(c *Config) *time.Duration { return &c.LoginFailureDelay }, atLeast(0, parseDuration)),
 	},
 	{
 		key: "proxy-protocol.mode", arg: "MODE", def: string(ProxyProtocolOff),
 		example: "proxy-protocol: {mode: require, from: [10.0.0.0/8]}",
-		doc: "Whether each connection by TCP begins with a header of the PROXY protocol, version 1 or 2, in which a load balancer says where the " +
-			"client is: off or require. Rules, limits and logs then go by the client's address.",
+		doc: "Whether each TCP connection begins with a header of the PROXY protocol, version 1 or 2, in which a load balancer says " +
+			"where the client is: off or require. Rules, limits and logs then go by the client's address.",
 		set: into(func(c *Config) *ProxyProtocolMode { return &c.ProxyProtocol.Mode }, oneOf(ProxyProtocolOff, ProxyProtocolRequire)),
 	},
 	{
 		key: "proxy-protocol.from", arg: "NETWORKS", list: true,
 		example: "proxy-protocol: {mode: require, from: [10.0.0.1, 192.0.2.0/24]}",
-		doc: "Where the load balancers are: addresses or networks, separated by commas in a flag or a variable. Connections from elsewhere are " +
-			"closed. Must be set if proxy-protocol.mode is require: who may send the header may say to be anywhere.",
+		doc: "Where the load balancers are: addresses or networks, separated by commas in a flag or a variable. Connections from " +
+			"elsewhere are closed. Must be set if proxy-protocol.mode is require: who sends the header can claim any address.",
 		set: into(func(c *Config) *[]netip.Prefix { return &c.ProxyProtocol.From }, parseNetworks),
 	},
 	{
@@ -239,9 +242,9 @@ var settings = []setting[Config]{
 		key: "pool", arg: "MODE", def: string(PoolOff),
 		fixed:   true,
 		example: "pool: session",
-		doc: "What becomes of a server connection whose client has left: off (it is closed) or session (it is reset by DISCARD ALL, and " +
-			"serves the next client of the same database, user and startup parameters, application_name among them). Only for clients " +
-			"that the proxy has let in itself, by verify, cert, peer or trust. docs/authentication.md says what that means.",
+		doc: "What becomes of a server connection whose client has left: off (it is closed) or session (it is reset by DISCARD ALL, " +
+			"and serves the next client of the same database, user and startup parameters, application_name among them). Only for " +
+			"clients that the proxy has let in itself, by verify, cert, peer or trust. docs/authentication.md has the details.",
 		set: into(func(c *Config) *PoolMode { return &c.Pool }, oneOf(PoolOff, PoolSession)),
 	},
 	{
@@ -255,8 +258,8 @@ var settings = []setting[Config]{
 		key: "pool-size", arg: "NUMBER", def: "50",
 		fixed:   true,
 		example: "pool-size: 200",
-		doc: "How many server connections may wait for clients in all. They count for the server's max_connections. Where it is one too " +
-			"many, the one that has waited longest is closed.",
+		doc: "How many server connections may wait for clients in all. They count for the server's max_connections. If there is one " +
+			"too many, the one that has waited longest is closed.",
 		set: into(func(c *Config) *int { return &c.PoolSize }, parsePool),
 	},
 	{
@@ -271,8 +274,8 @@ var settings = []setting[Config]{
 		key: "pool-check", arg: "DURATION", def: "1s",
 		fixed:   true,
 		example: "pool-check: 0s",
-		doc: "How long it is believed of a server connection that waits that its role has LOGIN and CONNECT, and that parameters have the " +
-			"values that they had; 0s to ask the server at each login. What a session of the proxy's own changes holds at once.",
+		doc: "How long the proxy believes of a waiting server connection that its role has LOGIN and CONNECT, and that its " +
+			"parameters are unchanged. 0s: it asks the server at each login. What sessions of this proxy change counts at once.",
 		set: into(func(c *Config) *time.Duration { return &c.PoolCheck }, atLeast(0, parseDuration)),
 	},
 	{
@@ -285,19 +288,22 @@ var settings = []setting[Config]{
 	{
 		key: "client-tls.cert", arg: "FILE",
 		example: "client-tls: {mode: allow, cert: /etc/pgscope/server.crt, key: /etc/pgscope/server.key}",
-		doc:     "File with the certificate that clients are shown, and its chain, in PEM. Must be set unless client-tls.mode is off.",
+		doc: "File with the certificate that clients are shown, and its chain, in PEM. Must be set unless client-tls.mode is off. " +
+			"SIGHUP reads it again.",
 		set:     into(func(c *Config) *string { return &c.ClientTLS.Cert }, parsePath),
 	},
 	{
 		key: "client-tls.key", arg: "FILE",
 		example: "client-tls: {mode: allow, cert: /etc/pgscope/server.crt, key: /etc/pgscope/server.key}",
-		doc:     "File with the private key of client-tls.cert, in PEM. Must be set unless client-tls.mode is off.",
+		doc: "File with the private key of client-tls.cert, in PEM. Must be set unless client-tls.mode is off. SIGHUP reads it " +
+			"again.",
 		set:     into(func(c *Config) *string { return &c.ClientTLS.Key }, parsePath),
 	},
 	{
 		key: "client-tls.ca", arg: "FILE",
 		example: "client-tls: {mode: verify-full, cert: server.crt, key: server.key, ca: clients.crt}",
-		doc:     "File with the authorities that sign clients' certificates, in PEM. Must be set if client-tls.mode is verify-full.",
+		doc: "File with the authorities that sign clients' certificates, in PEM. Must be set if client-tls.mode is verify-full. " +
+			"SIGHUP reads it again.",
 		set:     into(func(c *Config) *string { return &c.ClientTLS.CA }, parsePath),
 	},
 	{
@@ -365,7 +371,7 @@ var settings = []setting[Config]{
 		key: "trace.ratio", arg: "NUMBER", def: "1",
 		fixed:   true,
 		example: "trace: {endpoint: \"http://127.0.0.1:4318\", ratio: 0.1}",
-		doc:     "The part of the traces that is kept, from 0 to 1. Where an application says which trace it is in, it says that as well.",
+		doc:     "The part of the traces that is kept, from 0 to 1. An application that names its trace decides for itself.",
 		set:     into(func(c *Config) *float64 { return &c.Trace.Ratio }, parseRatio),
 	},
 	{

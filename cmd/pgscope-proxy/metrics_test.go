@@ -70,4 +70,49 @@ func TestMetrics(t *testing.T) {
 	if !json.Valid(dashboard) {
 		t.Error("the dashboard is not JSON")
 	}
+	documented(t, text)
+}
+
+var (
+	metricRow  = regexp.MustCompile("(?m)^\\| `(pgscope_[a-z_]+)(?:\\{([a-z]+)\\})?` \\| (.*) \\|$")
+	metricType = regexp.MustCompile(`(?m)^# TYPE (pgscope_\S+)`)
+	labelled   = regexp.MustCompile(`(?m)^(pgscope_[a-z_]+)\{([a-z]+)="([^"]*)"\}`)
+)
+
+// documented holds the tables of metrics in docs to the metrics, with their labels' values.
+func documented(t *testing.T, metrics string) {
+	t.Helper()
+	const folder = "../../docs/"
+	type row struct{ label, text string }
+	rows := make(map[string]row)
+	for _, page := range []string{"operations.md", "reconciler.md"} {
+		content, err := os.ReadFile(folder + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range metricRow.FindAllStringSubmatch(string(content), -1) {
+			rows[m[1]] = row{m[2], m[3]}
+		}
+	}
+	have := make(map[string]bool)
+	for _, m := range metricType.FindAllStringSubmatch(metrics, -1) {
+		have[m[1]] = true
+		if _, ok := rows[m[1]]; !ok {
+			t.Errorf("%s: no table in docs has it", m[1])
+		}
+	}
+	for name := range rows {
+		if !have[name] {
+			t.Errorf("%s: docs have it, the program has not", name)
+		}
+	}
+	for _, m := range labelled.FindAllStringSubmatch(metrics, -1) {
+		name, label, value := m[1], m[2], m[3]
+		if !have[name] { // a bucket of a histogram
+			continue
+		}
+		if r := rows[name]; r.label != label || label != "version" && !regexp.MustCompile(`\b`+regexp.QuoteMeta(value)+`\b`).MatchString(r.text) {
+			t.Errorf("%s: docs do not have %s %q", name, label, value)
+		}
+	}
 }
