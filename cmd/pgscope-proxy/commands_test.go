@@ -53,6 +53,24 @@ func commandsPage(t *testing.T) (written, made string) {
 	return written + mark, made
 }
 
+// TestExitCodesDocumented: docs/commands.md has the exit codes that there are.
+func TestExitCodesDocumented(t *testing.T) {
+	written, _ := commandsPage(t)
+	source, err := os.ReadFile("exit.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := func(pattern, text string) (list []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			list = append(list, m[1])
+		}
+		return list
+	}
+	if diff := gocmp.Diff(codes(`(?m)^\texit[A-Z][a-z]+ += ([0-9]+)`, string(source)), codes(`(?m)^\| ([0-9]+) \|`, written)); diff != "" {
+		t.Errorf("exit codes in exit.go (-) and docs/commands.md (+):\n%s", diff)
+	}
+}
+
 func commandsReference() string {
 	var b strings.Builder
 	var write func(*cobra.Command)

@@ -85,7 +85,7 @@ func Parse(name string, data []byte, options ...Option) *File {
 		return f
 	}
 	tokens := lexer.Tokenize(string(bytes.TrimPrefix(data, []byte("\uFEFF")))) // some editors begin a file with a byte order mark
-	if t, problem := tooMuch(tokens); t != nil {
+	if t, problem := refused(tokens); t != nil {
 		f.errorf(t.Position, "%s", problem)
 		return f
 	}
@@ -106,13 +106,15 @@ func Parse(name string, data []byte, options ...Option) *File {
 	return f
 }
 
-// tooMuch returns the token that opens one level too many, or is one key too many, for the parser, and what is wrong.
-func tooMuch(tokens token.Tokens) (at *token.Token, problem string) {
+// refused returns the first token that the parser is not given, and what is wrong: a directive, or one level or one key too many.
+func refused(tokens token.Tokens) (at *token.Token, problem string) {
 	type block struct{ column, keys int }
 	brackets := 0
 	var blocks []block // those that are open
 	for _, t := range tokens {
 		switch t.Type {
+		case token.DirectiveType:
+			return t, "a YAML directive, which has no use here: leave the line out"
 		case token.SequenceStartType, token.MappingStartType:
 			brackets++
 		case token.SequenceEndType, token.MappingEndType:

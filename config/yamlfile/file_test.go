@@ -66,7 +66,9 @@ func TestParse(t *testing.T) {
 		{"key twice", "text: a\ntext: b", "1 \"a\"\nf:2:1: key \"text\" stands here twice\n"},
 		{"alias", "list: [&x a, *x]", "f:1:8: a YAML anchor, alias or merge key, which have no use here, stands where one value should\n" +
 			"f:1:14: a YAML anchor, alias or merge key, which have no use here, stands where one value should\n"},
-		{"tag", "text: !!str a", "f:1:7: a YAML tag or directive, which have no use here, stands where one value should\n"},
+		{"tag", "text: !!str a", "f:1:7: a YAML tag, which has no use here, stands where one value should\n"},
+		{"directive", "%YAML 1.2\n---\ntext: a", "f:1:1: a YAML directive, which has no use here: leave the line out\n"},
+		{"percent", "text: 5%", "1 \"5%\"\n"},
 		{"two documents", "text: a\n---\ntext: b", "1 \"a\"\nf:3:1: a second document; the file has one only\n"},
 		{"syntax", "text: [a", "f:1:7: sequence end token ']' not found\n"},
 		{"deep", "list: " + deep, "f:1:38: nested deeper than 32\n"},

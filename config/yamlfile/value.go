@@ -193,8 +193,8 @@ func kind(n ast.Node) string {
 		return "a list"
 	case *ast.AnchorNode, *ast.AliasNode, *ast.MergeKeyNode:
 		return "a YAML anchor, alias or merge key, which have no use here,"
-	case *ast.TagNode, *ast.DirectiveNode:
-		return "a YAML tag or directive, which have no use here,"
+	case *ast.TagNode:
+		return "a YAML tag, which has no use here,"
 	default:
 		return "one value"
 	}
