@@ -151,7 +151,7 @@ var settings = []setting[Config]{
 		example: "max-connections-per-address: 50",
 		doc: "How many sessions may come from one address; of IPv6 from one /64 network, since whoever has one address of it has " +
 			"them all. Sessions on Unix sockets do not count. 0: any number.",
-		set:     into(func(c *Config) *int { return &c.Limits.PerAddress }, parseLimit),
+		set: into(func(c *Config) *int { return &c.Limits.PerAddress }, parseLimit),
 	},
 	{
 		key: "max-connections-per-user", arg: "NUMBER", def: "0",
@@ -290,21 +290,21 @@ var settings = []setting[Config]{
 		example: "client-tls: {mode: allow, cert: /etc/pgscope/server.crt, key: /etc/pgscope/server.key}",
 		doc: "File with the certificate that clients are shown, and its chain, in PEM. Must be set unless client-tls.mode is off. " +
 			"SIGHUP reads it again.",
-		set:     into(func(c *Config) *string { return &c.ClientTLS.Cert }, parsePath),
+		set: into(func(c *Config) *string { return &c.ClientTLS.Cert }, parsePath),
 	},
 	{
 		key: "client-tls.key", arg: "FILE",
 		example: "client-tls: {mode: allow, cert: /etc/pgscope/server.crt, key: /etc/pgscope/server.key}",
 		doc: "File with the private key of client-tls.cert, in PEM. Must be set unless client-tls.mode is off. SIGHUP reads it " +
 			"again.",
-		set:     into(func(c *Config) *string { return &c.ClientTLS.Key }, parsePath),
+		set: into(func(c *Config) *string { return &c.ClientTLS.Key }, parsePath),
 	},
 	{
 		key: "client-tls.ca", arg: "FILE",
 		example: "client-tls: {mode: verify-full, cert: server.crt, key: server.key, ca: clients.crt}",
 		doc: "File with the authorities that sign clients' certificates, in PEM. Must be set if client-tls.mode is verify-full. " +
 			"SIGHUP reads it again.",
-		set:     into(func(c *Config) *string { return &c.ClientTLS.CA }, parsePath),
+		set: into(func(c *Config) *string { return &c.ClientTLS.CA }, parsePath),
 	},
 	{
 		key: "audit.file", arg: "FILE",
