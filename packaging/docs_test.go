@@ -106,7 +106,7 @@ func TestMessages(t *testing.T) {
 	}
 	var all strings.Builder
 	said, alarms := make(map[string]bool), make(map[string]bool)
-	for file, text := range sources(t) {
+	for file, text := range programFiles(t) {
 		all.WriteString(text)
 		for _, m := range alarm.FindAllStringSubmatch(text, -1) {
 			alarms[m[1]] = true
@@ -145,8 +145,8 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// sources returns the program's own files: no tests, and what is not part of it.
-func sources(t *testing.T) map[string]string {
+// programFiles returns the program's own files: no tests, and what is not part of it.
+func programFiles(t *testing.T) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
 	root := os.DirFS("..")
