@@ -172,7 +172,7 @@ func TestNames(t *testing.T) {
 	var (
 		test    = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]+\b`)
 		defined = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w+)\(`)
-		making  = regexp.MustCompile("(?m)(?:^    |`)(?:[A-Z_]+=\\S+ )*make ((?:[a-z][a-z-]+ ?)+)")
+		making  = regexp.MustCompile("(?:\n    |`)(?:[A-Z_]+=\\S+ )*make ((?:[a-z][a-z-]+ ?)+)")
 		target  = regexp.MustCompile(`(?m)^([a-z][a-z-]+):`)
 	)
 	root := os.DirFS("..")
