@@ -47,7 +47,7 @@ func (a *admin) ask(ctx context.Context, q scope.Inquiry, prefix string) (*scope
 // query asks the server. A connection that broke since the last question is made anew, once.
 func (a *admin) query(ctx context.Context, sql string, params []string) (rows [][]string, err error) {
 	came := time.Now()
-	apart(ctx, func(ctx context.Context) {
+	offLoop(ctx, func(ctx context.Context) {
 		select {
 		case a.turn <- struct{}{}:
 			defer func() { <-a.turn }()

@@ -26,22 +26,22 @@ import (
 // Nothing is buffered: each step reads exactly its own bytes. What somebody in the middle put behind an SSLRequest is
 // read by the handshake, and fails it.
 
-// visitor is a client that has said what it wants, and was not let in yet.
+// visitor is a client that has said what it wants, and has not been let in yet.
 type visitor struct {
 	conn        net.Conn             // the client's connection; *tls.Conn where it uses TLS
 	tls         *tls.ConnectionState // nil without TLS
-	deadline    time.Time            // set on conn: by then the login must be done. The session clears it
+	deadline    time.Time            // set on conn: the login must be done by then. relay.start clears it
 	startup     wire.Startup
 	replication replication         // that startup asks for
 	cancel      *wire.CancelRequest // instead of startup
 
 	client      netip.AddrPort        // where the client is; not valid on a Unix socket
 	certificate *tls.Certificate      // that the client was shown; nil without TLS
-	greeted     bool                  // NegotiateProtocolVersion had its time
+	greeted     bool                  // greet was called: NegotiateProtocolVersion is sent once, if at all
 	asked       bool                  // it was asked to authenticate itself
-	start       engine.StartRole      // what the startup packet says of roles beside the user; the server does not get it
-	turned      func(sqlstate string) // counts a login that fails, before the client is told; nil for a stranger
-	penalty     func()                // makes a client wait that has given a wrong password, before it is told; nil before the login
+	start       engine.StartRole      // the roles that the startup packet sets beside the user; the server does not get them
+	onFailure   func(sqlstate string) // counts a failed login, before the client is told; nil until the session knows the visitor
+	penalty     func()                // delays a client that has given a wrong password, before it is told; nil before the login
 
 	handshakeBegan, handshakeEnded time.Time // zero without TLS
 }
@@ -211,7 +211,7 @@ func (v *visitor) understand(code uint32, body []byte, o admitOptions) error {
 	return nil
 }
 
-// secure refuses a client without TLS where it is required. It is apart from admit, so that it is known who was refused.
+// secure refuses a client without TLS where it is required. It is not part of admit, so that the record can name the user.
 func (v *visitor) secure(o admitOptions) error {
 	if o.mode == TLSRequire && v.tls == nil && !onUnixSocket(v.conn) {
 		return v.refuse(&scope.Error{
@@ -222,8 +222,8 @@ func (v *visitor) secure(o admitOptions) error {
 	return nil
 }
 
-// named refuses names that are longer than those of roles and databases. The server would cut them (ProcessStartupPacket; 17.0 to
-// 17.2 do not), and mean another role or database than all that goes by names here.
+// named refuses names that are longer than those of roles and databases. The server would cut them (ProcessStartupPacket;
+// 17.0 to 17.2 do not), and mean another role or database than all that goes by names here.
 func (v *visitor) named() error {
 	e := &scope.Error{Hint: fmt.Sprintf("Names have at most %d bytes.", scope.MaxName)}
 	switch user, database := v.startup.User(), v.database(); {

@@ -113,7 +113,7 @@ func (r AuthRule) identify(ctx context.Context, v *visitor) error {
 		name = commonName(v.tls.PeerCertificates[0])
 	case AuthPeer:
 		var err error
-		if name, err = peerApart(ctx, v.conn); err != nil {
+		if name, err = peerNameOffLoop(ctx, v.conn); err != nil {
 			return err
 		}
 	case AuthReject, AuthPassthrough, AuthVerify:
@@ -125,9 +125,9 @@ func (r AuthRule) identify(ctx context.Context, v *visitor) error {
 	return nil
 }
 
-// peerApart is peerName, apart: the system's users may be in a directory.
-func peerApart(ctx context.Context, c net.Conn) (name string, err error) {
-	apart(ctx, func(context.Context) { name, err = peerName(c) })
+// peerNameOffLoop is peerName off the loop: looking up the user may ask a directory service.
+func peerNameOffLoop(ctx context.Context, c net.Conn) (name string, err error) {
+	offLoop(ctx, func(context.Context) { name, err = peerName(c) })
 	return name, err
 }
 

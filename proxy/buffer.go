@@ -2,8 +2,8 @@ package proxy
 
 import "sync"
 
-// buffer is what a goroutine reads a leg into: little while the leg rests, or says little at a time, and readBuffer while it says
-// more. What is read into it is good until the next call of next.
+// buffer is what a goroutine reads a leg into: little while the leg rests, or says little at a time, and readBuffer while
+// it says more. What is read into it is good until the next call of next.
 type buffer struct {
 	bytes []byte
 	large bool // bytes are of largeBuffers

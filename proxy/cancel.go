@@ -23,9 +23,10 @@ import (
 // cancelTimeout bounds a cancel request from dial to close.
 const cancelTimeout = 10 * time.Second
 
-// forwardCancel sends a client's request to the server, and returns when the server has closed the connection, so that
-// the client's connection can be closed then. Of several hosts each gets it, and each address of a host: the key does not say
-// whose it is, and a server that does not know it ignores it. An error is that of every server that could not be told.
+// forwardCancel sends a client's request to the server, and returns when the server has closed the
+// connection, so that the client's connection can be closed then. Of several hosts each gets it, and each
+// address of a host: the key does not say whose it is, and a server that does not know it ignores it. An
+// error is that of every server that could not be told.
 func (u *Upstream) forwardCancel(ctx context.Context, c wire.CancelRequest) error {
 	var (
 		servers sync.WaitGroup
@@ -105,13 +106,13 @@ func (u *Upstream) cancel(ctx context.Context, c wire.CancelRequest) (err error)
 }
 
 // forwardCancel brings a client's cancel request to the server.
-func (x *session) forwardCancel(ctx context.Context, c wire.CancelRequest) {
+func (s *session) forwardCancel(ctx context.Context, c wire.CancelRequest) {
 	result := cancelForwarded
 	var err error
-	apart(ctx, func(ctx context.Context) { err = x.server.o.Upstream.forwardCancel(ctx, c) })
+	offLoop(ctx, func(ctx context.Context) { err = s.server.o.Upstream.forwardCancel(ctx, c) })
 	if err != nil {
 		result = cancelFailed
-		x.log().Warn("cancel request was not delivered", zap.Error(err))
+		s.log().Warn("cancel request was not delivered", zap.Error(err))
 	}
-	x.server.metrics.cancels.WithLabelValues(result).Inc()
+	s.server.metrics.cancels.WithLabelValues(result).Inc()
 }

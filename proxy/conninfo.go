@@ -22,8 +22,8 @@ const (
 	keepAlivesCount    = "keepalives_count"
 )
 
-// connectionSettings takes them in. A number that is 0 stands for Go's default, which finds a dead server in minutes; the
-// system's, which libpq takes then, needs hours.
+// connectionSettings reads them. A number that is 0 stands for Go's default, which finds a dead server in minutes; libpq
+// takes the system's default then, which needs hours.
 func (u *Upstream) connectionSettings(params map[string]string) error {
 	switch params[loadBalanceHosts] {
 	case "", "disable":
@@ -67,9 +67,10 @@ func number(params map[string]string, name string, otherwise int) (int, error) {
 // anyValue stands for all of a keyword's values.
 const anyValue = "*"
 
-// unheard are libpq's keywords that pgconn takes for settings of the session, each with the values with which it can be left out, as it
-// is only advice or asks for what is so anyway. With other values somebody relies on what nobody would do.
-var unheard = map[string][]string{
+// connectionKeywords are libpq's keywords that pgconn takes for settings of the session, each with the
+// values for which it can be left out: there it is only advice, or asks for what is so anyway. Any other
+// value asks for something that nobody would do.
+var connectionKeywords = map[string][]string{
 	loadBalanceHosts: {anyValue}, keepAlives: {anyValue}, keepAlivesIdle: {anyValue}, keepAlivesInterval: {anyValue}, keepAlivesCount: {anyValue},
 	"tcp_user_timeout": {anyValue}, "fallback_application_name": {anyValue}, "sslcompression": {anyValue}, "authtype": {anyValue},
 	"gssencmode": {"disable", "prefer"}, "gsslib": {anyValue}, "gssdelegation": {anyValue}, // there is no GSSAPI
@@ -78,10 +79,10 @@ var unheard = map[string][]string{
 	"oauth_issuer": nil, "oauth_client_id": nil, "oauth_client_secret": nil, "oauth_scope": nil,
 }
 
-// leaveOut takes them out of what is sent to the server.
+// leaveOut removes the keywords from the settings that are sent to the server. The error names one that cannot be left out.
 func leaveOut(params map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		values, ok := unheard[name]
+		values, ok := connectionKeywords[name]
 		if !ok {
 			continue
 		}
@@ -96,8 +97,8 @@ func leaveOut(params map[string]string) error {
 	return nil
 }
 
-// ParseConfig is pgconn's, for all that libpq knows: what would be sent to the server by mistake is left out, or refused. Errors do not
-// show the string, which may hold a password.
+// ParseConfig is pgconn's, for all keywords of libpq: those that it would send to the server by mistake are left out, or
+// refused. Errors do not show the string, which may hold a password.
 func ParseConfig(dsn string) (*pgconn.Config, error) {
 	c, err := pgconn.ParseConfig(dsn)
 	if err != nil {

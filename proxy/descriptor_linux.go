@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// descriptor is a connection that Go's poller does not know: it is part of a story, or waits for a client, or for its end. In a
-// story it is the loop that waits for it, elsewhere one that has to wait becomes Go's: most need no more than a last word before
-// they are closed, or go to a loop again.
+// descriptor is a connection that Go's poller does not know: one of a coroutine, one that is parked in the pool, or one
+// about to be closed. In a coroutine the loop waits for it. Outside, a descriptor that has to wait becomes a connection
+// of Go's; most need not, as they only get a last message, or go to a loop again.
 type descriptor struct {
 	mu              sync.Mutex
 	fd              int      // -1 once somebody else has it
@@ -22,14 +22,14 @@ type descriptor struct {
 	readBy, writeBy time.Time
 	local, remote   net.Addr // nil where nobody has asked for them
 
-	// The rest is for the thread of the story's loop.
-	story  *story // nil where it is in none
-	mask   uint32 // what epoll waits for; 0: not attached
-	awaits uint32 // what the story waits for; 0 while it does something else
+	// The rest is for the thread of the coroutine's loop.
+	coroutine *coroutine // that it belongs to; nil for none
+	mask      uint32     // what epoll waits for; 0: not attached
+	awaits    uint32     // what the coroutine waits for; 0 while it runs, or waits for something else
 }
 
-// join makes it part of a story, also where it has become Go's.
-func (d *descriptor) join(t *story) {
+// join gives it to a coroutine, also where it has become Go's.
+func (d *descriptor) join(co *coroutine) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fd < 0 {
@@ -41,7 +41,7 @@ func (d *descriptor) join(t *story) {
 		}
 		d.fd, d.conn = fd, nil
 	}
-	d.story = t
+	d.coroutine = co
 }
 
 // duplicate returns a copy of the descriptor of a connection or a listener of Go's. It shares O_NONBLOCK with the original.
@@ -57,18 +57,19 @@ func duplicate(of any) (fd int, err error) {
 	return fd, err
 }
 
-// polled makes it a connection of Go's. Where that fails there is nobody to talk to.
-func (d *descriptor) polled() net.Conn {
+// toPoller makes it a connection of Go's, and returns that; where it cannot, one whose peer is
+// gone. The caller has locked mu.
+func (d *descriptor) toPoller() net.Conn {
 	if d.conn != nil {
 		return d.conn
 	}
 	d.conn = broken()
 	if d.fd >= 0 {
 		if d.mask != 0 {
-			_ = d.listen(0) // it was listened to
+			_ = d.setInterest(0) // it was attached
 		}
 		f := os.NewFile(uintptr(d.fd), "")
-		d.fd, d.story = -1, nil
+		d.fd, d.coroutine = -1, nil
 		if c, err := net.FileConn(f); err == nil {
 			d.conn = c
 		}
@@ -86,15 +87,16 @@ func broken() net.Conn {
 	return c
 }
 
-// release returns the descriptor, which is the caller's from then on, and what its loop waits for; false where it is no longer one.
+// release returns the file descriptor, which is the caller's from then on, and what its loop
+// waits for; false where Go has it.
 func (d *descriptor) release() (fd int, mask uint32, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.fd < 0 { // and in no story: what reads and writes it now may look at that at the same moment
+	if d.fd < 0 { // and in no coroutine: what reads and writes it now may look at that at the same moment
 		return -1, 0, false
 	}
 	fd = d.fd
-	d.fd, d.story = -1, nil
+	d.fd, d.coroutine = -1, nil
 	return fd, d.mask, true
 }
 
@@ -109,8 +111,8 @@ func (d *descriptor) quiet() bool {
 }
 
 func (d *descriptor) Read(b []byte) (int, error) {
-	if d.story == nil {
-		return d.others().Read(b)
+	if d.coroutine == nil {
+		return d.goConn().Read(b)
 	}
 	for {
 		if err := d.overdue(unix.EPOLLIN); err != nil {
@@ -134,8 +136,8 @@ func (d *descriptor) Read(b []byte) (int, error) {
 }
 
 func (d *descriptor) Write(b []byte) (int, error) {
-	if d.story == nil {
-		return d.writeAlone(b)
+	if d.coroutine == nil {
+		return d.writeOffLoop(b)
 	}
 	for written := 0; ; {
 		if err := d.overdue(unix.EPOLLOUT); err != nil {
@@ -158,8 +160,8 @@ func (d *descriptor) Write(b []byte) (int, error) {
 	}
 }
 
-// writeAlone is Write outside of a story: there is room for a last word.
-func (d *descriptor) writeAlone(b []byte) (int, error) {
+// writeOffLoop is Write outside of a coroutine: a short message finds room, and Go's poller is not needed.
+func (d *descriptor) writeOffLoop(b []byte) (int, error) {
 	d.mu.Lock()
 	written := 0
 	if d.fd >= 0 && len(b) > 0 {
@@ -171,74 +173,74 @@ func (d *descriptor) writeAlone(b []byte) (int, error) {
 		d.mu.Unlock()
 		return written, nil
 	}
-	c := d.polled()
+	c := d.toPoller()
 	d.mu.Unlock()
 	n, err := c.Write(b[written:])
 	return written + n, err
 }
 
-// others is the connection outside of a story.
-func (d *descriptor) others() net.Conn {
+// goConn is toPoller for callers that have not locked mu.
+func (d *descriptor) goConn() net.Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.polled()
+	return d.toPoller()
 }
 
-// wait leaves the thread until one of the events may have come.
+// wait yields the thread until one of the events may have come, or the deadline has.
 func (d *descriptor) wait(events uint32) error {
 	if by := d.deadline(events); !by.IsZero() {
-		d.story.loop.wake(by)
+		d.coroutine.loop.expireBy(by)
 	}
 	if d.mask&events == 0 {
-		if err := d.listen(d.mask | events); err != nil {
+		if err := d.setInterest(d.mask | events); err != nil {
 			return err
 		}
 	}
 	d.awaits = events
-	d.story.leave()
+	d.coroutine.yield()
 	d.awaits = 0
 	return d.overdue(events)
 }
 
-// ready goes on with the story, if that is what it waits for. What it does not wait for now is not listened to: the rest of a
-// login can take long.
+// ready resumes the coroutine, if it waits for one of these events. Otherwise epoll is told to wait for nothing else: the
+// coroutine may be busy with another connection for long.
 func (d *descriptor) ready(events uint32) {
 	if d.awaits != 0 && events&(d.awaits|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		d.story.goOn()
+		d.coroutine.resume()
 		return
 	}
-	_ = d.listen(d.awaits) // it is attached
+	_ = d.setInterest(d.awaits) // it is attached
 }
 
-// late goes on with a story that has waited for too long.
-func (d *descriptor) late(now time.Time) {
+// expire resumes a coroutine that has waited beyond its deadline.
+func (d *descriptor) expire(now time.Time) {
 	if d.awaits == 0 {
 		return
 	}
 	switch by := d.deadline(d.awaits); {
 	case by.IsZero():
 	case now.Before(by):
-		d.story.loop.wake(by)
+		d.coroutine.loop.expireBy(by)
 	default:
-		d.story.goOn()
+		d.coroutine.resume()
 	}
 }
 
-// awake makes the story look at its deadline.
-func (d *descriptor) awake() {
+// checkDeadline makes a waiting coroutine look at its deadline, which is another one now.
+func (d *descriptor) checkDeadline() {
 	if d.awaits != 0 {
-		d.story.goOn()
+		d.coroutine.resume()
 	}
 }
 
 // listen makes the loop wait for some events, or for none.
-func (d *descriptor) listen(events uint32) error {
+func (d *descriptor) setInterest(events uint32) error {
 	before := d.mask
 	d.mask = events
 	if events != 0 {
 		d.mask |= attached
 	}
-	return d.story.loop.listen(d.fd, before, d.mask, d)
+	return d.coroutine.loop.setInterest(d.fd, before, d.mask, d)
 }
 
 // deadline is the one for some events.
@@ -260,10 +262,10 @@ func (d *descriptor) overdue(events uint32) error {
 }
 
 func (d *descriptor) Close() error {
-	t := d.story
+	co := d.coroutine
 	if fd, _, ok := d.release(); ok {
-		if t != nil && t.loop.at(fd) == listener(d) {
-			t.loop.set(fd, nil) // epoll forgets what is closed
+		if co != nil && co.loop.at(fd) == handler(d) {
+			co.loop.set(fd, nil) // epoll forgets what is closed
 		}
 		return os.NewSyscallError("close", rawClose(fd))
 	}
@@ -282,7 +284,7 @@ func (d *descriptor) CloseWrite() error {
 	if d.fd >= 0 {
 		return os.NewSyscallError("shutdown", unix.Shutdown(d.fd, unix.SHUT_WR))
 	}
-	if half, ok := d.polled().(interface{ CloseWrite() error }); ok {
+	if half, ok := d.toPoller().(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return net.ErrClosed
@@ -312,7 +314,7 @@ func (d *descriptor) SetDeadline(t time.Time) error      { return d.set(t, true,
 func (d *descriptor) SetReadDeadline(t time.Time) error  { return d.set(t, true, false) }
 func (d *descriptor) SetWriteDeadline(t time.Time) error { return d.set(t, false, true) }
 
-// set sets deadlines. One that is over is heeded at once, another from the next wait on.
+// set sets deadlines. One that has passed interrupts a wait under way; any other counts from the next wait on.
 func (d *descriptor) set(t time.Time, reading, writing bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -329,8 +331,8 @@ func (d *descriptor) set(t time.Time, reading, writing bool) error {
 		return d.conn.SetReadDeadline(t)
 	case d.conn != nil:
 		return d.conn.SetWriteDeadline(t)
-	case d.story != nil && !t.IsZero() && time.Until(t) <= 0:
-		d.story.loop.post(d.awake)
+	case d.coroutine != nil && !t.IsZero() && time.Until(t) <= 0:
+		d.coroutine.loop.post(d.checkDeadline)
 	}
 	return nil
 }
@@ -339,12 +341,12 @@ func (d *descriptor) LocalAddr() net.Addr {
 	if d.local != nil {
 		return d.local
 	}
-	return d.others().LocalAddr()
+	return d.goConn().LocalAddr()
 }
 
 func (d *descriptor) RemoteAddr() net.Addr {
 	if d.remote != nil {
 		return d.remote
 	}
-	return d.others().RemoteAddr()
+	return d.goConn().RemoteAddr()
 }

@@ -224,9 +224,9 @@ func (d *directory) Changed(names ...scope.Cluster) {
 	maps.DeleteFunc(d.admitted, func(a admission, _ struct{}) bool { return d.doubts(a.role) })
 }
 
-// login tells which role logs in to the database under the name. It is not certain where the list is too old to tell, or in doubt; where a
-// role of that name may not log in, so that the name is for a role of the cluster, if there is one; and where the name is what a
-// role of the database is called in the cluster.
+// login tells which role logs in to the database under the name. That is not certain where the list is too old or in
+// doubt; where the database's role of that name may not log in, so that the name may mean a role of the cluster; and
+// where the name is the cluster name of a role of the database.
 func (d *directory) login(name scope.Short) (c scope.Cluster, certain bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

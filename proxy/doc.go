@@ -4,7 +4,7 @@
 // A session, and the files in reading order:
 //
 //	server.go     accepts, stops            Server.Listen, Server.Run
-//	session.go    one client's story        session.serve:
+//	session.go    one client                session.serve:
 //	admit.go        what does it want?        TLS, startup packet, cancel request
 //	login_name.go   which role is it?         app, or orders_app
 //	auth.go         who checks it?            the server, or the proxy (verify.go, package scram)
@@ -14,8 +14,8 @@
 //	relay.go        its statements            two goroutines, or an event loop, around an engine.Engine (session_engine.go)
 //	farewell.go     the end                   last words to both sides
 //
-// On Linux a session runs on the thread of an event loop (loop_linux.go), its login as a coroutine there (story_linux.go).
-// Elsewhere it runs in goroutines.
+// On Linux a session runs on the thread of an event loop (loop_linux.go), its login as a coroutine there
+// (coroutine_linux.go). Elsewhere it runs in goroutines.
 //
 // Beside the sessions, cancel.go brings cancel requests to the server, admin.go asks it what must be known before a login,
 // and directory.go keeps the answers for a while.

@@ -26,7 +26,7 @@ const maxSuspects = 1 << 14
 // forgiven is the time after which all failures are.
 const forgiven = time.Minute
 
-// newFailures returns what counts nothing yet.
+// newFailures returns failures without a limit: none are counted before limit is called.
 func newFailures() (*failures, error) {
 	full, err := lru.New[netip.Prefix, time.Time](maxSuspects)
 	return &failures{full: full}, err
@@ -70,7 +70,7 @@ func (f *failures) wait(client netip.Addr, now time.Time) time.Duration {
 	return max(0, full.Add(f.each).Sub(now)-forgiven)
 }
 
-// tooMany is what a client is told that has to wait.
+// tooManyFailures is what a client is told that has to wait.
 func tooManyFailures(wait time.Duration) *scope.Error {
 	return &scope.Error{
 		Code:    scope.CodeTooManyConnections,
@@ -79,9 +79,10 @@ func tooManyFailures(wait time.Duration) *scope.Error {
 	}
 }
 
-// atone makes a client wait that has given a wrong password, so that it guesses slowly on this connection as well.
-func (v *visitor) atone() {
-	v.lost(codeInvalidPassword)
+// delayWrongPassword makes a client wait that has given a wrong password, so that it cannot
+// guess fast on one connection either.
+func (v *visitor) delayWrongPassword() {
+	v.failing(codeInvalidPassword)
 	if v.penalty != nil {
 		v.penalty()
 	}
@@ -89,7 +90,7 @@ func (v *visitor) atone() {
 
 // pause waits, at most to the end of ctx.
 func pause(ctx context.Context, d time.Duration) {
-	apart(ctx, func(ctx context.Context) {
+	offLoop(ctx, func(ctx context.Context) {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {

@@ -14,39 +14,39 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// ended tells both sides and the log that the relay has ended.
-func (x *session) ended(ctx context.Context) {
-	r := x.relay
+// ended closes both connections of a session whose relay has ended, after telling both sides, and logs the end.
+func (s *session) ended(ctx context.Context) {
+	r := s.relay
 	end, e := r.end, r.engine
-	if r.left || r.keep() {
+	if r.parked || r.keep() {
 		r.abandon()
-		x.close(r.client)
+		s.close(r.client)
 	} else {
-		x.farewell(ctx, r)
+		s.farewell(ctx, r)
 		r.abandon()
-		x.close(r.client)
-		x.close(r.server)
+		s.close(r.client)
+		s.close(r.server)
 	}
-	x.server.count(x, r)
+	s.server.count(s, r)
 	level, reason := zap.InfoLevel, zap.NamedError("reason", end.err)
 	if !orderly(end.err) && !e.Goodbye() && !e.Fatal() && end.side != byTimeout && end.side != byPolicy {
 		level, reason = zap.WarnLevel, zap.Error(end.err)
 	}
-	if !x.server.o.Log.Core().Enabled(level) {
+	if !s.server.o.Log.Core().Enabled(level) {
 		return
 	}
-	x.log().Log(level, "session ended",
-		zap.String("role", string(x.place.user)), zap.String("tls", x.encryption()), zap.String("auth", string(x.method)),
-		zap.Duration("duration", time.Since(x.came)), zap.Uint64("from_client_bytes", r.moved.heard), zap.Uint64("from_server_bytes", r.moved.said),
+	s.log().Log(level, "session ended",
+		zap.String("role", string(s.place.user)), zap.String("tls", s.encryption()), zap.String("auth", string(s.method)),
+		zap.Duration("duration", time.Since(s.accepted)), zap.Uint64("from_client_bytes", r.moved.fromClient), zap.Uint64("from_server_bytes", r.moved.fromServer),
 		zap.String("ended_by", string(r.endedBy())), reason)
 }
 
-// orderly reports whether an end is one that needs no attention.
+// orderly reports whether an end needs no attention.
 func orderly(err error) bool { return err == nil || errors.Is(err, io.EOF) }
 
-// farewell tells both sides that the session is over, as far as they can still be told, and cancels what the server does
-// for a client that is gone.
-func (x *session) farewell(ctx context.Context, r *relay) {
+// farewell tells both sides that the session is over, where they can still be told, and cancels
+// the query of a client that is gone.
+func (s *session) farewell(ctx context.Context, r *relay) {
 	e := r.engine
 	until := time.Now().Add(lastWords)
 	_ = r.client.SetDeadline(until) // fails where nothing can be told
@@ -62,18 +62,18 @@ func (x *session) farewell(ctx context.Context, r *relay) {
 	}
 	if key := e.CancelKey(); key != "" && e.Waiting() && !e.Goodbye() {
 		if c, err := wire.DecodeCancel([]byte(key)); err == nil {
-			if err := x.link.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
-				x.log().Warn("the query of a client that is gone was not cancelled", zap.Error(err))
+			if err := s.link.cancelQuery(context.WithoutCancel(ctx), c); err != nil {
+				s.log().Warn("the query of a client that is gone was not cancelled", zap.Error(err))
 			}
 		}
 	}
-	if e.ServerAtBoundary() && (!e.Goodbye() || e.Kept()) { // else it knows
+	if e.ServerAtBoundary() && (!e.Goodbye() || e.Kept()) { // else it has got the client's Terminate
 		_, _ = r.server.Write(wire.AppendHeader(nil, wire.Terminate, 0)) // the server may be gone as well
 	}
 }
 
-// linger lets the client read what it was told. To close a connection on which the client's next words have arrived resets
-// it, and with it may go what the client has not read yet.
+// linger lets the client read its last message. Closing a connection with unread data on it resets the connection, and
+// the client may lose what it has not read yet.
 func linger(c net.Conn) {
 	half, ok := c.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {

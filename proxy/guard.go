@@ -14,16 +14,16 @@ import (
 const localClient = "local"
 
 // meet notes who has come, as a load balancer says, and who wants a session.
-func (x *session) meet(v *visitor) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.client = v.client
-	x.database, x.user, x.application = v.database(), v.startup.User(), settingOf(v.startup, applicationName)
+func (s *session) meet(v *visitor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client = v.client
+	s.database, s.user, s.application = v.database(), v.startup.User(), settingOf(v.startup, applicationName)
 }
 
 // who is the session to the policy.
-func (x *session) who() policy.Session {
-	return policy.Session{Database: x.database, User: x.user, Client: x.client.Addr(), Application: x.application}
+func (s *session) who() policy.Session {
+	return policy.Session{Database: s.database, User: s.user, Client: s.client.Addr(), Application: s.application}
 }
 
 // decide asks the policy that is in force now.
@@ -33,20 +33,20 @@ func (s *Server) decide(who policy.Session, facts *policy.Facts, a policy.Action
 }
 
 // warn tells the log of what the policy warns of.
-func (x *session) warn(a policy.Action, d policy.Decision) {
+func (s *session) warn(a policy.Action, d policy.Decision) {
 	if d.Verdict == policy.Warn {
-		x.log().Warn("the policy warns", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
+		s.log().Warn("the policy warns", zap.String("kind", string(a.Kind)), zap.String("rule", d.Rule))
 	}
 }
 
 var connecting = policy.Action{Kind: policy.Connect}
 
 // mayConnect tells what the policy says now of the session's being.
-func (x *session) mayConnect() policy.Decision {
-	x.mu.Lock()
-	who := x.who()
-	x.mu.Unlock()
-	return x.server.decide(who, nil, connecting)
+func (s *session) mayConnect() policy.Decision {
+	s.mu.Lock()
+	who := s.who()
+	s.mu.Unlock()
+	return s.server.decide(who, nil, connecting)
 }
 
 // recheck ends the sessions that a new policy would not have let begin.
@@ -55,17 +55,17 @@ func (s *Server) recheck() {
 }
 
 // recheck ends a session that is logged in and may no longer be. One that is not yet is asked about when it is.
-func (x *session) recheck() {
-	d := x.mayConnect()
+func (s *session) recheck() {
+	d := s.mayConnect()
 	if d.Err == nil {
 		return
 	}
 	denied := *d.Err
 	denied.Code = scope.CodeAdminShutdown
 	denied.Message = "terminating connection: " + denied.Message
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.relay != nil {
-		x.relay.expel(&engine.Error{Report: denied})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.relay != nil {
+		s.relay.expel(&engine.Error{Report: denied})
 	}
 }

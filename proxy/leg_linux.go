@@ -16,40 +16,40 @@ type leg struct {
 	peer    *leg
 	fd      int
 	mask    uint32    // what epoll waits for; 0: not attached
-	deaf    bool      // nothing is read: the client is held, or has said goodbye
-	last    bool      // crypto/tls has said with its last words that it has ended: they are to be taken first
-	unsent  []byte    // what the connection would not take yet; meanwhile nothing is read from the peer
+	paused  bool      // it is not read: the client is held, or has sent Terminate
+	closing bool      // TLS has reported its end while the leg could not be read on; it is read again for that when it can
+	unsent  []byte    // what the connection has not taken yet; meanwhile nothing is read from the peer
 	tls     *tls.Conn // nil without TLS
 }
 
-// late ends a reset that takes too long.
-func (g *leg) late(now time.Time) {
-	switch p := g.session.parting; {
+// expire ends a reset that takes too long.
+func (g *leg) expire(now time.Time) {
+	switch p := g.session.resetting; {
 	case p == nil || g != &g.session.server:
 	case now.Before(p.until):
-		g.session.loop.wake(p.until)
+		g.session.loop.expireBy(p.until)
 	default:
-		g.session.parted(os.ErrDeadlineExceeded)
+		g.session.resetDone(os.ErrDeadlineExceeded)
 	}
 }
 
 // ready handles what epoll says about a leg.
 func (g *leg) ready(events uint32) {
-	if g.session.parting != nil {
-		g.session.answered()
+	if g.session.resetting != nil {
+		g.session.resetAnswered()
 		return
 	}
 	if events&unix.EPOLLOUT != 0 {
 		g.flush()
 	}
 	if s := g.session; !s.over && g.mask&unix.EPOLLIN != 0 && events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLRDHUP) != 0 {
-		if g.hears() {
+		if g.readable() {
 			s.read(g)
 		} else {
-			g.await(g.mask &^ unix.EPOLLIN)
+			g.setInterest(g.mask &^ unix.EPOLLIN)
 		}
 	} else if !s.over && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 && g.mask&unix.EPOLLOUT == 0 {
-		s.stop(ending{g.side(), io.EOF}) // gone while it was not listened to
+		s.stop(ending{g.side(), io.EOF}) // gone while it was not read
 	}
 }
 
@@ -82,24 +82,24 @@ func (g *leg) read() (in []byte, err error) {
 	return buf[:n], err
 }
 
-// send writes the pieces to a leg; what it will not take waits.
+// send writes the pieces to a leg; what the connection does not take waits in unsent.
 func (g *leg) send(pieces [][]byte) {
 	if g.session.over {
 		return
 	}
-	g.put(g.seal(pieces))
+	g.sendRaw(g.seal(pieces))
 }
 
-// put is send for what the socket is to be given as it is.
-func (g *leg) put(pieces [][]byte) {
+// sendRaw is send below TLS: the pieces go to the socket as they are.
+func (g *leg) sendRaw(pieces [][]byte) {
 	if len(g.unsent) == 0 {
 		pieces = g.write(pieces)
 	}
 	for _, p := range pieces {
 		g.unsent = append(g.unsent, p...)
 	}
-	g.listen()
-	g.peer.listen()
+	g.updateInterest()
+	g.peer.updateInterest()
 }
 
 // write writes what the connection takes, and returns the rest.
@@ -119,7 +119,7 @@ func (g *leg) write(pieces [][]byte) [][]byte {
 		case unix.EAGAIN:
 			return pieces
 		default:
-			g.broken(os.NewSyscallError("write", errno))
+			g.writeFailed(os.NewSyscallError("write", errno))
 			return nil
 		}
 		for len(pieces) > 0 && n >= len(pieces[0]) {
@@ -133,8 +133,8 @@ func (g *leg) write(pieces [][]byte) [][]byte {
 	return nil
 }
 
-// broken is for a leg that takes no more. A server may have said why, and that is still to be read.
-func (g *leg) broken(err error) {
+// writeFailed deals with a leg that takes no more. A server may have said why: then that is still to be read.
+func (g *leg) writeFailed(err error) {
 	s := g.session
 	if g == &s.client {
 		s.torn = true
@@ -142,7 +142,7 @@ func (g *leg) broken(err error) {
 		return
 	}
 	g.unsent = nil
-	s.client.deaf = true
+	s.client.paused = true
 }
 
 // flush writes what waits.
@@ -153,43 +153,46 @@ func (g *leg) flush() {
 	} else {
 		g.unsent = rest[0]
 	}
-	g.listen()
-	g.peer.listen()
+	g.updateInterest()
+	g.peer.updateInterest()
 	if s := g.session; g == &s.client && !s.over && s.engine.Goodbye() {
 		s.goodbye()
 	}
 }
 
-// hears reports whether what the leg says can be taken.
-func (g *leg) hears() bool { return !g.deaf && len(g.peer.unsent) == 0 && len(g.unsent) <= backlog }
+// readable reports whether the session can take more from the leg.
+func (g *leg) readable() bool {
+	return !g.paused && len(g.peer.unsent) == 0 && len(g.unsent) <= backlog
+}
 
-// listen makes epoll wait for what the leg can do: be read while its peer takes what is read, be written when something
-// waits. A leg that shall not be read is found out when it has something to say: most are to be read again before.
-func (g *leg) listen() {
+// updateInterest makes epoll wait for what the leg can do: be read while its peer takes what is read, be written while
+// something is unsent. Reading is never switched off here, but in ready, when there is something that must not be read:
+// most legs can be read again before that, and save two system calls.
+func (g *leg) updateInterest() {
 	if g.session.over {
 		return
 	}
-	if g.last && g.hears() {
-		g.listenBehind()
+	if g.closing && g.readable() {
+		g.readBuffered()
 		return
 	}
 	mask := g.mask & (attached | unix.EPOLLIN)
-	if g.hears() {
+	if g.readable() {
 		mask |= attached | unix.EPOLLIN
 	}
 	if len(g.unsent) > 0 {
 		mask |= attached | unix.EPOLLOUT
 	}
 	if mask != g.mask {
-		g.await(mask)
+		g.setInterest(mask)
 	}
 }
 
-// await tells epoll what to wait for.
-func (g *leg) await(mask uint32) {
+// setInterest tells epoll what to wait for.
+func (g *leg) setInterest(mask uint32) {
 	before := g.mask
 	g.mask = mask
-	if err := g.session.loop.listen(g.fd, before, mask, g); err != nil {
+	if err := g.session.loop.setInterest(g.fd, before, mask, g); err != nil {
 		g.session.stop(ending{g.side(), err})
 	}
 }

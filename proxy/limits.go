@@ -71,9 +71,9 @@ func (t *tally) enter(p *place, address netip.Addr, l Limits) *crowded {
 	return nil
 }
 
-// settle counts a session that is logged in, as the server does: who cannot log in takes nobody's place. The words are those
-// of CheckMyDatabase and InitializeSessionUserId (src/backend/utils/init). A session in no database, which is named "", is no
-// database's.
+// settle counts a session that is logged in, as the server does: who cannot log in takes nobody's place. The
+// words are those of CheckMyDatabase and InitializeSessionUserId (src/backend/utils/init). A session in no
+// database, which is named "", is no database's.
 func (t *tally) settle(p *place, user scope.Cluster, name scope.Short, database string, l Limits) *crowded {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,10 +152,10 @@ func (c *crowded) told() *scope.Error {
 }
 
 // limits are those in force now.
-func (x *session) limits() Limits { return x.server.settings.Load().Limits }
+func (s *session) limits() Limits { return s.server.settings.Load().Limits }
 
 // crowded tells a client that there is no place for it.
-func (x *session) crowded(v *visitor, c *crowded) error {
-	x.server.metrics.rejections.WithLabelValues(c.limit).Inc()
+func (s *session) crowded(v *visitor, c *crowded) error {
+	s.server.metrics.rejections.WithLabelValues(c.limit).Inc()
 	return v.refuse(c.told())
 }

@@ -13,13 +13,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// Listen takes what serving clients needs: the event loops, and the addresses, unless the process was given listeners. [Server.Run]
-// gives it all back, and must follow.
+// Listen takes what serving clients needs: the event loops, and the addresses, unless the process was given listeners.
+// [Server.Run] gives it all back, and must follow.
 func (s *Server) Listen(ctx context.Context) error {
 	if err := s.openAddresses(ctx); err != nil {
 		return err
 	}
-	err := s.o.Upstream.apartFrom(s.listeners)
+	err := s.o.Upstream.refuseOwn(s.listeners)
 	if err == nil && !s.o.Goroutines {
 		s.loops, err = newLoops(s.o.Processors)
 	}
@@ -58,7 +58,8 @@ func (s *Server) Addresses() []string {
 	return list
 }
 
-// OpenListener listens on a host and a port, or on a Unix socket. Another process may listen on the same port with reusePort.
+// OpenListener listens on a host and a port, or on a Unix socket. Another process may listen on
+// the same port with reusePort.
 func OpenListener(ctx context.Context, address string, reusePort bool) (net.Listener, error) {
 	path := strings.TrimPrefix(address, "unix:")
 	if !strings.HasPrefix(path, "/") {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestListenOnSocket: a socket that a process has left is taken, one that a process listens on is not, not even where it is too busy to
-// accept anybody.
+// TestListenOnSocket: a socket that a process has left is taken, one that a process listens on is not, not even
+// where it is too busy to accept anybody.
 func TestListenOnSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

@@ -10,9 +10,9 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// A login is the server's exchange with the client, relayed: the proxy holds no secret. What it changes on the way is in
-// this file and in login_auth.go. (Where the proxy has checked the client itself, auth.go, only the frame is the same:
-// login_proof.go then speaks for the client.)
+// A login is the exchange between client and server, relayed: the proxy holds no secret. This file and
+// login_auth.go have what it changes on the way. Where the proxy has checked the client itself (auth.go),
+// login_proof.go answers the server in the client's place.
 //
 //	client                        proxy                                      server
 //	  │ StartupMessage user=app ───▶ user=orders_app, _pq_.* taken out ────────▶ │
@@ -21,13 +21,13 @@ import (
 //	  │ SASLInitialResponse … ───▶     as it is ───────────────────────────────▶ │
 //	  │ ◀── AuthenticationOk           held back until the next message ◀─────── │
 //
-// The user may stand for several names of the cluster, where the proxy has not learned yet which of them exists. Then
-// they are tried, each with a connection of its own, as long as the client notices nothing of it: see choose and again.
+// Where the proxy does not know yet which role of the cluster a user means, it tries the possible names in turn, each on a
+// connection of its own, as long as the client does not notice: see choose and again.
 
 // loginNames are the names in the cluster that the client's user may stand for.
 type loginNames struct {
 	candidates []scope.Cluster // in the order in which they are tried; one where it is certain
-	prefer     int             // which of them to log in as when the server asks for an exchange that cannot be repeated
+	prefer     int             // which of them to use when the server asks for an exchange that cannot be repeated (SCRAM)
 	refused    *scope.Error    // instead: nobody logs in under the name
 }
 
@@ -42,8 +42,8 @@ type loginOptions struct {
 	localize func(user scope.Cluster, frame []byte) []byte
 	// pool is where server connections wait for a client; nil for none.
 	pool *pool
-	// turnedDown is called where the server has turned a candidate down, before the client is told; nil for nothing.
-	turnedDown func(candidate int)
+	// onRefused is called when the server has refused a candidate, before the client is told; nil for nothing.
+	onRefused func(candidate int)
 }
 
 // loggedIn is a session that has begun: the server has said AuthenticationOk, and the client is to be told.
@@ -53,11 +53,11 @@ type loggedIn struct {
 	candidate int          // the user's place in loginNames
 	version   wire.Version // what both sides speak
 	welcome   []byte       // what the client is to be sent first: AuthenticationOk, and what comes before it
-	rest      []byte       // what the server has sent after AuthenticationOk and nobody has looked at
+	rest      []byte       // what was read of the server behind AuthenticationOk
 	lease     *lease       // what the server's connection can be kept for; nil where it is to be closed
 }
 
-// leave ends what the client is not to have after all.
+// leave closes the server's connection of a login that is refused after all.
 func (in *loggedIn) leave() {
 	_, _ = in.server.Write(wire.AppendHeader(nil, wire.Terminate, 0)) // it sees the connection end in any case
 	_ = in.server.Close()
@@ -73,7 +73,7 @@ type loginRelay struct {
 	names    loginNames
 	loginOptions
 
-	ended    func() bool  // says whether the proxy ends the login, because it stops
+	ended    func() bool  // whether the login is ended because the proxy stops
 	version  wire.Version // that the server is asked for
 	lease    *lease       // of the connection, where it can be kept
 	refused  []bool       // per candidate: the server does not let it in
@@ -85,9 +85,9 @@ type loginRelay struct {
 	password []byte
 }
 
-// login lets the client talk to the server until the server lets it in, or the visitor's deadline is over, which is that of
-// ctx. It sets it on the server's connection too, and leaves it there. When it fails, the client has been told what is to be
-// told, and the server's connection is closed; the client's has still to be closed. The error is a *loginError.
+// login relays between client and server until the server lets the client in, or the deadline passes: the visitor's,
+// which is that of ctx too. The server's connection has that deadline afterwards. When login fails, the client has been
+// told, and the server's connection is closed; the client's is still open. The error is a *loginError.
 func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o loginOptions) (*loggedIn, error) {
 	l := &loginRelay{
 		visitor: v, upstream: u, names: names, loginOptions: o,
@@ -133,9 +133,9 @@ func login(ctx context.Context, v *visitor, u *Upstream, names loginNames, o log
 	return nil, l.abandon(a, a.serverBroke("authentication does not come to an end"))
 }
 
-// choose finds the name to log in as: the first that the server does not turn down at once. When the server asks for
-// something that can be answered but once, it is the preferred name that is asked for. Where all are turned down, it
-// returns the attempt whose refusal tells most.
+// choose finds the name to log in as: the first that the server does not refuse at once. Where the server asks for
+// something that can be answered only once, choose takes the preferred name instead. Where all are refused, it
+// returns the attempt whose refusal says most.
 func (l *loginRelay) choose(ctx context.Context) (*loginAttempt, error) {
 	var telling *loginAttempt
 	for pick := 0; ; {
@@ -174,8 +174,8 @@ func (l *loginRelay) other() int {
 	return -1
 }
 
-// again is for an attempt that was refused: it offers the password that the client gave to the other names, as long as
-// the server asks for no more than that. Otherwise the client is sent the refusal.
+// again goes on after a refusal: it offers the password that the client has given under the other names, as long as the
+// server asks for no more than that. Where none is let in, the client is sent the refusal.
 func (l *loginRelay) again(ctx context.Context, a *loginAttempt) (*loginAttempt, error) {
 	wrongName := a.answer.refused == codeInvalidPassword || a.answer.refused == scope.CodeInvalidAuthorization
 	l.refused[a.candidate] = true
@@ -206,11 +206,11 @@ func (l *loginRelay) turnAway(a *loginAttempt) error {
 	defer a.close()
 	l.greet(a)
 	if a.answer.refused == codeInvalidPassword {
-		l.visitor.atone()
+		l.visitor.delayWrongPassword()
 	}
-	l.visitor.lost(a.answer.refused)
-	if l.turnedDown != nil && unauthorized(a.answer.refused) {
-		l.turnedDown(a.candidate)
+	l.visitor.failing(a.answer.refused)
+	if l.onRefused != nil && unauthorized(a.answer.refused) {
+		l.onRefused(a.candidate)
 	}
 	refusal := a.answer.refusal()
 	if a.answer.after != nil {
@@ -247,7 +247,7 @@ func (l *loginRelay) abandon(a *loginAttempt, err error) error {
 	return l.fail(a.candidate, err)
 }
 
-// fail makes err a *loginError, and tells the client what it was not told yet.
+// fail makes err a *loginError, and tells the client, if nobody has yet.
 func (l *loginRelay) fail(candidate int, err error) error {
 	var failed *loginError
 	known := errors.As(err, &failed)
@@ -263,7 +263,7 @@ func (l *loginRelay) fail(candidate int, err error) error {
 	return failed
 }
 
-// untold is what a client is told of an error that it does not know of.
+// untold is what the client is told of an error that it has not been told of.
 func untold(err error) *scope.Error {
 	var unreachable *dialError
 	var own *scope.Error

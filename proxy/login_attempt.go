@@ -46,15 +46,15 @@ func (a loginAnswer) refusal() []byte {
 // src/backend/utils/init/miscinit.c); so the line tells that the name is not a wrong guess.
 func (a loginAnswer) checkedFurther(than loginAnswer) bool {
 	if !bytes.Equal(wire.Field(a.refusal(), 'R'), wire.Field(than.refusal(), 'R')) {
-		return true // two stories: the later one
+		return true // of two functions of the server: the later one
 	}
 	line, err := strconv.Atoi(string(wire.Field(a.refusal(), 'L')))
 	other, err2 := strconv.Atoi(string(wire.Field(than.refusal(), 'L')))
 	return err != nil || err2 != nil || line >= other
 }
 
-// repeatable reports whether the answer leaves the choice of the name open: nothing that the client does for it depends
-// on the name or on the connection.
+// repeatable reports whether another name can still be chosen: what the client answers does not
+// depend on the name or on the connection.
 func (a loginAnswer) repeatable() bool {
 	return a.code == wire.AuthOk || a.code == wire.AuthCleartextPassword
 }
@@ -69,7 +69,7 @@ func (l *loginRelay) open(ctx context.Context, candidate int) (*loginAttempt, er
 		})
 	}
 	from, to, ok := 0, len(l.upstream.entries), true
-	var last *loginAttempt // whose refusal stands if the way that is tried instead of it leads nowhere
+	var last *loginAttempt // its refusal stands if the next entry cannot be reached
 	for ok {
 		link, err := l.upstream.dialAny(ctx, from, to)
 		if err != nil {
@@ -100,15 +100,15 @@ func (l *loginRelay) attempt(ctx context.Context, link *serverLink, candidate in
 	}
 }
 
-// commonLogin is what a server says in a login as a rule, in bytes, so that it is read at once.
+// commonLogin is what a server usually says in a login, in bytes: one read gets it all.
 const commonLogin = 1 << 10
 
-// unread returns what the server has said after the answer, as far as it was read.
+// unread returns what was read of the server behind the answer.
 func (a *loginAttempt) unread() []byte {
 	if a.said == nil {
 		return nil
 	}
-	said, _ := a.said.Peek(a.said.Buffered()) // so many there are
+	said, _ := a.said.Peek(a.said.Buffered()) // does not fail: that many are there
 	return said
 }
 

@@ -11,13 +11,13 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// loginError says why a connection did not become a session. The client has been told already what it is to know.
+// loginError says why a login has failed. The client has been told already, as far as it may know.
 type loginError struct {
 	side      side
 	sqlstate  string // of the error that the client was sent; empty where it was sent none
-	candidate int    // which of the user's names the server was asked for in the end; -1 where none was
+	candidate int    // which of the user's names the server was asked for last; -1 for none
 	cause     error  // for the log: it may hold addresses and cluster names
-	left      bool   // nothing was wrong: the client has gone
+	left      bool   // nothing was wrong: the client has left
 }
 
 func (e *loginError) Error() string { return fmt.Sprintf("%s: %v", e.side, e.cause) }
@@ -28,32 +28,32 @@ func unauthorized(sqlstate string) bool {
 	return sqlstate == codeInvalidPassword || sqlstate == scope.CodeInvalidAuthorization
 }
 
-// clientGone is for clients that left: port scans and health checks do, and psql when it has to ask for a password.
+// clientGone is the error of a client that has left: port scans and health checks do, and psql
+// when it has to ask for a password.
 func clientGone(cause error) error {
 	return &loginError{side: byClient, candidate: -1, cause: cause, left: true}
 }
 
-// unanswered is for clients that say what is not answered: they are no clients of the proxy's, or no clients at all. Some have
-// only gone.
+// unanswered is the error of a connection that gets no answer: what it sent is not the protocol, or it has gone.
 func unanswered(cause error) error {
-	var broken net.Error // which a deadline that is over is too
+	var broken net.Error // an exceeded deadline is one too
 	gone := errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) || errors.Is(cause, context.Canceled) || errors.As(cause, &broken)
 	return &loginError{side: byClient, candidate: -1, cause: cause, left: gone}
 }
 
 // turnAway tells the client a fatal error of the proxy's own. before is sent ahead of it, in the same write.
 func (v *visitor) turnAway(before []byte, e *scope.Error) *loginError {
-	v.lost(e.Code)
+	v.failing(e.Code)
 	_, err := v.conn.Write(wire.AppendError(before, wire.Fields{
 		Severity: wire.SeverityFatal, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint,
 	}))
 	return &loginError{side: byClient, sqlstate: e.Code, candidate: -1, cause: errors.Join(e, err)}
 }
 
-// lost has the login counted as failed, with what the client will be told.
-func (v *visitor) lost(sqlstate string) {
-	if v.turned != nil {
-		v.turned(sqlstate)
+// failing counts the login as failed, by the SQLSTATE that the client is about to be told.
+func (v *visitor) failing(sqlstate string) {
+	if v.onFailure != nil {
+		v.onFailure(sqlstate)
 	}
 }
 

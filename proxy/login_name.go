@@ -13,38 +13,38 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// The places in loginNames of the roles that a name may be, where that cannot be told.
+// The indexes in loginNames.candidates where a name may be one of two roles.
 const (
 	ownCandidate   = iota // the database's
 	plainCandidate        // the cluster's
 )
 
-// loginNames tells what roles of the cluster the user may be: one where that is known.
-func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) (loginNames, error) {
-	s := x.server
+// loginNames returns the roles of the cluster that the user may be: one, where that is known.
+func (s *session) loginNames(ctx context.Context, v *visitor, user scope.Short) (loginNames, error) {
+	srv := s.server
 	database := v.database()
 	plain := scope.Cluster(user)
-	if v.replication == physical || x.settings.mode(database) == scope.Off {
+	if v.replication == physical || s.settings.mode(database) == scope.Off {
 		return loginNames{candidates: []scope.Cluster{plain}}, nil
 	}
 	likely := plain
-	if d := s.directories.known(database); d != nil {
+	if d := srv.directories.known(database); d != nil {
 		c, certain := d.login(user)
 		if certain {
 			return loginNames{candidates: []scope.Cluster{c}}, nil
 		}
 		likely = c
 	}
-	db := scope.NewDatabase(0, database, s.directories.prefixes[database])
-	if s.admin != nil {
-		c, refused, err := x.askLogin(ctx, db, user)
+	db := scope.NewDatabase(0, database, srv.directories.prefixes[database])
+	if srv.admin != nil {
+		c, refused, err := s.askLogin(ctx, db, user)
 		if refused != nil {
 			return loginNames{refused: refused}, nil
 		}
 		if err == nil {
 			return loginNames{candidates: []scope.Cluster{c}}, nil
 		}
-		x.log().Warn("the admin connection could not tell whose role logs in", zap.Error(err))
+		s.log().Warn("the admin connection could not tell whose role logs in", zap.Error(err))
 	}
 	own, err := db.Qualify(user)
 	if err != nil {
@@ -54,26 +54,26 @@ func (x *session) loginNames(ctx context.Context, v *visitor, user scope.Short) 
 	if likely == own {
 		names.prefer = ownCandidate
 	}
-	if last, ok := s.guesses.Get(guess{database, user}); ok {
+	if last, ok := srv.guesses.Get(guess{database, user}); ok {
 		names.prefer = last
 	}
 	return names, nil
 }
 
 // askLogin asks the server, by the admin connection, which role logs in to a database under a name.
-func (x *session) askLogin(ctx context.Context, db scope.Database, user scope.Short) (c scope.Cluster, refused *scope.Error, err error) {
-	s := x.server
+func (s *session) askLogin(ctx context.Context, db scope.Database, user scope.Short) (c scope.Cluster, refused *scope.Error, err error) {
+	srv := s.server
 	inquiry := db.Inquire(scope.Name{Role: user})
 	inquiry.Own = true
-	view, err := s.admin.ask(ctx, inquiry, db.Prefix)
+	view, err := srv.admin.ask(ctx, inquiry, db.Prefix)
 	if err != nil {
 		return "", nil, err
 	}
 	if view.DB.Prefix != db.Prefix {
-		return x.askLogin(ctx, view.DB, user) // the marker has another: it does not change
+		return s.askLogin(ctx, view.DB, user) // the marker has another: it does not change
 	}
 	if view.DB.OID != 0 { // there is such a database
-		s.directories.of(db.Name).Learn(view)
+		srv.directories.of(db.Name).Learn(view)
 	}
 	c, refused = view.Login(user)
 	if refused != nil {
@@ -82,7 +82,7 @@ func (x *session) askLogin(ctx context.Context, db scope.Database, user scope.Sh
 	return c, refused, nil
 }
 
-// expectLogins notes which roles of a database a session lets log in: one of them may do so before they are listed.
+// expectLogins notes the roles that a session has just permitted to log in: they may do so before the directory lists them.
 func (s *Server) expectLogins(database string, actions []policy.Action) {
 	for _, a := range actions {
 		switch {

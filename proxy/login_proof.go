@@ -12,7 +12,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// The server's leg of a login whose client the proxy has checked itself. Nothing of it goes to the client, but how it ends.
+// The server's side of a login whose client the proxy has checked itself. The client sees nothing of it but the result.
 
 // proof is what the proxy has to show to the server for a client that it has checked.
 type proof struct {

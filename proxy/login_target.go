@@ -13,8 +13,9 @@ import (
 // maxBeginning bounds what a server says before it is ready, in bytes. It is a few kilobytes.
 const maxBeginning = 1 << 20
 
-// settle is for an attempt that the server has let in: where the connection string says of what kind the server has to be,
-// it makes sure of it, or goes on to the next host. It ends with an attempt that is let in, or has an answer to look at.
+// settle checks that a server that has let the client in is of the kind that the connection string asks
+// for, and if not, goes on to the next host. settled is false where the attempt that it returns has an
+// answer that is still to be looked at.
 func (l *loginRelay) settle(ctx context.Context, a *loginAttempt) (_ *loginAttempt, settled bool, err error) {
 	want := l.upstream.target
 	if want == nil {
@@ -25,12 +26,12 @@ func (l *loginRelay) settle(ctx context.Context, a *loginAttempt) (_ *loginAttem
 		return nil, false, l.abandon(a, err)
 	}
 	l.upstream.kinds.learn(l.upstream.entries[a.server.entry].address, kind.standby)
-	otherwise := want.otherwise(kind)
-	if otherwise == "" {
+	mismatch := want.mismatch(kind)
+	if mismatch == "" {
 		return a, true, nil
 	}
 	next := l.upstream.hostEnd(a.server.entry)
-	if !l.visitor.asked || l.proof != nil { // the next host may ask for what this one has, or has not, asked for
+	if !l.visitor.asked || l.proof != nil { // else the client would have to authenticate itself twice
 		if b := l.openAt(ctx, a, next); b != nil {
 			a.close()
 			return b, false, nil
@@ -41,11 +42,11 @@ func (l *loginRelay) settle(ctx context.Context, a *loginAttempt) (_ *loginAttem
 	}
 	a.close()
 	refused := l.visitor.turnAway(l.out, &scope.Error{
-		Code: scope.CodeCannotConnect, Message: otherwise,
+		Code: scope.CodeCannotConnect, Message: mismatch,
 		Hint: "Of the server's hosts, none is known that the proxy's upstream setting asks for. Connect again.",
 	})
 	refused.side, refused.candidate = byServer, a.candidate
-	refused.cause = fmt.Errorf("%v: %s", l.upstream.entries[a.server.entry], otherwise)
+	refused.cause = fmt.Errorf("%v: %s", l.upstream.entries[a.server.entry], mismatch)
 	return nil, false, refused
 }
 
@@ -69,7 +70,8 @@ func (l *loginRelay) openAt(ctx context.Context, a *loginAttempt, from int) *log
 	return nil
 }
 
-// begin reads what the server says until it is ready, and keeps it for the client. An error in it is left to the session.
+// begin reads what the server says until it is ready, and keeps it for the client. An error
+// among that ends the session later.
 func (a *loginAttempt) begin() (kind serverKind, err error) {
 	for frame := a.answer.after; ; {
 		switch frame[0] {

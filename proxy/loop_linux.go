@@ -13,17 +13,18 @@ import (
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
 )
 
-// An event loop is the other driver of a relay. Two goroutines wake a goroutine for each message on each leg, and that
-// is what they cost: a loop is one thread that reads what is there and writes it at once. There are several (loops_linux.go);
-// a session is in one of them (looped_linux.go) with two legs (leg_linux.go), which may have TLS (loop_tls_linux.go). How sessions
-// begin and end on the thread: story_linux.go.
+// An event loop is the other driver of a relay. With two goroutines, each message on each leg wakes one of them,
+// and waking is what costs. A loop is one thread that reads what is there and writes it at once. There are several
+// loops (loops_linux.go); a session is in one of them (looped_linux.go), with two legs (leg_linux.go), which may
+// have TLS (loop_tls_linux.go). Clients are accepted there too (acceptor_linux.go), and sessions begin and end as
+// coroutines of the loop (coroutine_linux.go).
 //
 //	         ┌───────────── loop: one thread, one buffer ─────────────┐
 //	client ──┼▶ read ─▶ engine.Client ─▶ write ─▶ (rest waits) ───────┼─▶ server
 //	client ◀─┼─ (rest waits) ◀─ write ◀─ engine.Server ◀─ read ◀──────┼── server
 //	         └─────────────────────────────────────────────────────────┘
 //
-// Nothing is kept for a session at rest but two descriptors, an engine and the bytes that a leg would not take.
+// A session at rest takes no more than two descriptors, an engine, and the bytes that a leg has not taken yet.
 
 const (
 	loopBuffer = 64 << 10 // bytes read at a time, for all sessions of a loop together
@@ -33,16 +34,16 @@ const (
 
 // loop is one thread with its sessions.
 type loop struct {
-	epoll     int
-	bell      int          // an eventfd: there is something in posted
-	listeners []listener   // by descriptor: who is told of its events
-	count     atomic.Int32 // of the descriptors in listeners
-	buf       []byte
-	out       engine.Out
+	epoll    int
+	wakeup   int          // an eventfd: there is something in posted
+	handlers []handler    // by descriptor: who is told of its events
+	count    atomic.Int32 // of the descriptors in handlers
+	buf      []byte
+	out      engine.Out
 
-	hold  bool      // it may keep a processor while it waits: there are others
-	due   time.Time // when the first of those that wait has waited for too long, at the earliest; zero for never
-	rests []*story  // that are told to the end, and can tell another
+	keepsProcessor bool         // it may keep one of Go's processors while it waits: there are others
+	due            time.Time    // no handler's deadline is earlier; zero where none has one
+	idle           []*coroutine // that have ended, and can run another body
 
 	ciphertext ciphertext // of the leg with TLS whose turn it is
 
@@ -56,21 +57,21 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	wakeup, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
-	l := &loop{epoll: epoll, bell: bell, buf: make([]byte, loopBuffer)}
+	l := &loop{epoll: epoll, wakeup: wakeup, buf: make([]byte, loopBuffer)}
 	l.ciphertext.buf = make([]byte, sealedBuffer)
-	if err := l.control(unix.EPOLL_CTL_ADD, bell, unix.EPOLLIN); err != nil {
-		return nil, errors.Join(err, unix.Close(epoll), unix.Close(bell))
+	if err := l.control(unix.EPOLL_CTL_ADD, wakeup, unix.EPOLLIN); err != nil {
+		return nil, errors.Join(err, unix.Close(epoll), unix.Close(wakeup))
 	}
 	return l, nil
 }
 
 func (l *loop) closeDescriptors() {
 	_ = unix.Close(l.epoll)
-	_ = unix.Close(l.bell)
+	_ = unix.Close(l.wakeup)
 }
 
 func (l *loop) control(op, fd int, events uint32) error {
@@ -87,7 +88,7 @@ func (l *loop) post(f func()) {
 	l.posted = append(l.posted, f)
 	if len(l.posted) == 1 {
 		one := [8]byte{1}
-		_, _ = unix.Write(l.bell, one[:]) // fails only where the counter is full, and the loop awake
+		_, _ = unix.Write(l.wakeup, one[:]) // fails only where the counter is full, and the loop awake
 	}
 }
 
@@ -106,7 +107,7 @@ func (l *loop) run() {
 	events := make([]unix.EpollEvent, loopEvents)
 	for !l.closed {
 		for _, e := range events[:l.wait(events)] {
-			if int(e.Fd) == l.bell {
+			if int(e.Fd) == l.wakeup {
 				l.runPosted()
 				continue
 			}
@@ -114,24 +115,24 @@ func (l *loop) run() {
 				h.ready(e.Events)
 			}
 		}
-		l.remind()
+		l.expire()
 	}
-	for _, t := range l.rests {
-		t.end()
+	for _, co := range l.idle {
+		co.stop()
 	}
-	for _, h := range l.listeners { // all sessions have ended: what is left are connections that are not reset yet
+	for _, h := range l.handlers { // all sessions have ended: what is left are connections that are not reset yet
 		if g, ok := h.(*leg); ok {
-			g.session.free()
-			g.session.parting.close()
+			g.session.releaseServer()
+			g.session.resetting.close()
 		}
 	}
 }
 
-// wait waits for events and returns how many there are. While there is traffic, it does so without a word to Go's
-// scheduler, which else takes the processor away, has its monitor look for such threads every 20 µs, and gives a
-// processor back for each event.
+// wait waits for events and returns how many there are. While there is traffic, it does not tell Go's scheduler that
+// it blocks: the scheduler would take the processor away, have its monitor look for such threads every 20 µs, and
+// hand a processor back for each event.
 func (l *loop) wait(events []unix.EpollEvent) int {
-	if l.hold {
+	if l.keepsProcessor {
 		n, errno := rawEpollWait(l.epoll, events, loopPause)
 		if n > 0 || errno == unix.EINTR {
 			return max(n, 0)
@@ -150,7 +151,7 @@ func (l *loop) wait(events []unix.EpollEvent) int {
 
 func (l *loop) runPosted() {
 	var counter [8]byte
-	_, _ = unix.Read(l.bell, counter[:]) // resets it
+	_, _ = unix.Read(l.wakeup, counter[:]) // resets it
 	l.mu.Lock()
 	posted := l.posted
 	l.posted = nil
@@ -160,38 +161,39 @@ func (l *loop) runPosted() {
 	}
 }
 
-// listener is told of the events of a descriptor, on the loop's thread.
-type listener interface {
+// handler is told of the events of a descriptor, on the loop's thread.
+type handler interface {
 	ready(events uint32)
-	// late ends what has waited until now for too long. What may still wait, it tells the loop of by wake.
+	// expire ends what has waited beyond its deadline. A deadline that is still to come it gives to loop.expireBy.
 	late(now time.Time)
 }
 
-func (l *loop) at(fd int) listener {
-	if fd < len(l.listeners) {
-		return l.listeners[fd]
+func (l *loop) at(fd int) handler {
+	if fd < len(l.handlers) {
+		return l.handlers[fd]
 	}
 	return nil
 }
 
-func (l *loop) set(fd int, h listener) {
-	for fd >= len(l.listeners) {
-		l.listeners = append(l.listeners, nil)
+func (l *loop) set(fd int, h handler) {
+	for fd >= len(l.handlers) {
+		l.handlers = append(l.handlers, nil)
 	}
-	switch before := l.listeners[fd]; {
+	switch before := l.handlers[fd]; {
 	case before == nil && h != nil:
 		l.count.Add(1)
 	case before != nil && h == nil:
 		l.count.Add(-1)
 	}
-	l.listeners[fd] = h
+	l.handlers[fd] = h
 }
 
-// attached is in the mask of what epoll looks at, also where it is not to be read or written: of this event it tells in any case.
+// attached marks a descriptor that epoll has, also one that is neither to be read nor written.
+// epoll reports this event in any case.
 const attached uint32 = unix.EPOLLHUP
 
-// listen has h told of the events in mask, where epoll has waited for those in before.
-func (l *loop) listen(fd int, before, mask uint32, h listener) error {
+// setInterest has h told of the events in mask from now on; before is the mask that epoll has now.
+func (l *loop) setInterest(fd int, before, mask uint32, h handler) error {
 	op := unix.EPOLL_CTL_MOD
 	switch {
 	case before == mask:
@@ -206,15 +208,16 @@ func (l *loop) listen(fd int, before, mask uint32, h listener) error {
 	return l.control(op, fd, mask)
 }
 
-// wake makes the loop look at that time, or before, who is late.
-func (l *loop) wake(at time.Time) {
+// expireBy makes the loop call expire at that time at the latest.
+func (l *loop) expireBy(at time.Time) {
 	if l.due.IsZero() || at.Before(l.due) {
 		l.due = at
 	}
 }
 
-// remind looks who is late, when somebody may be. Most that wait do not do so for long: it is not often that it looks.
-func (l *loop) remind() {
+// expire tells all handlers the time once a deadline may have passed. Few waits last that long, so a list of
+// deadlines would cost more than it saves.
+func (l *loop) expire() {
 	if l.due.IsZero() {
 		return
 	}
@@ -223,9 +226,9 @@ func (l *loop) remind() {
 		return
 	}
 	l.due = time.Time{}
-	for fd := 0; fd < len(l.listeners); fd++ { // there may be more meanwhile
-		if h := l.listeners[fd]; h != nil {
-			h.late(now)
+	for fd := 0; fd < len(l.handlers); fd++ { // there may be more meanwhile
+		if h := l.handlers[fd]; h != nil {
+			h.expire(now)
 		}
 	}
 }

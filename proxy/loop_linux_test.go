@@ -56,7 +56,8 @@ func loopedPair(t *testing.T, change ...func(*engine.Config)) (s *looped, user, 
 	return s, user, backend
 }
 
-// TestNextLoop: the first half of the loops serves until each of them is crowded, then all do, and whoever has the fewest is next.
+// TestNextLoop: the first half of the loops serves until each of them is crowded, then all do,
+// and whoever has the fewest is next.
 func TestNextLoop(t *testing.T) {
 	for _, tt := range []struct {
 		counts []int32
@@ -120,8 +121,8 @@ func (*alone) waited(time.Duration)      {}
 func (*alone) park(net.Conn) *parked     { return &parked{} }
 func (o *alone) relayed(context.Context) { o.over = true }
 
-// TestGoodbyeBeforeReading: a client that leaves before it has read the answer still gets it, and then the server is told at once,
-// or made ready for the next.
+// TestGoodbyeBeforeReading: a client that leaves before it has read the answer still gets it, and then the server is
+// told at once, or made ready for the next.
 func TestGoodbyeBeforeReading(t *testing.T) {
 	const row = 40 << 10
 	answer := bytes.Join([][]byte{wire.AppendHeader(nil, wire.DataRow, row), make([]byte, row), answered}, nil)

@@ -14,11 +14,11 @@ type loops struct{}
 
 func newLoops(int) (*loops, error) { return &loops{}, nil }
 
-func (*loops) open(net.Listener, *zap.Logger, func(net.Conn) (*session, context.Context)) bool {
+func (*loops) acceptFrom(net.Listener, *zap.Logger, func(net.Conn) (*session, context.Context)) bool {
 	return false
 }
 
-func (*loops) shutDoors() {}
+func (*loops) stopAccepting() {}
 
 func handOver(*relay) bool { return false }
 

@@ -9,19 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TLS in an event loop. crypto/tls reads and writes a connection; a loop gives it, in the place of the socket, what it has just
-// read of that, and a place for what it wants to write. Where no whole record is left, crypto/tls sees a read that ran into its
-// deadline, which it survives: it keeps what it has of the next one. A write that ran into its deadline it would not survive, but
-// here a write always succeeds; what the socket does not take of the records waits as it does without TLS.
+// TLS in an event loop. crypto/tls reads and writes a connection; a loop gives it, in the place of the socket,
+// what it has just read of that, and a place for what it wants to write. Where no whole record is left, crypto/tls
+// sees a read that ran into its deadline, which it survives: it keeps what it has of the next one. A write that
+// ran into its deadline it would not survive, but here a write always succeeds; what the socket does not take of
+// the records waits as it does without TLS.
 //
 //	socket ── read ─▶ ciphertext.in ─▶ tls.Conn.Read ──▶ engine
 //	socket ◀─ write ─ ciphertext.out ◀─ tls.Conn.Write ◀─ engine
 
 const (
-	// sealedBuffer is how many bytes of records are read at a time: with what there is of a record that has not come whole, 18 KiB
-	// at most, they are no more than loopBuffer when they are unsealed.
+	// sealedBuffer is how many bytes of records are read at a time: with what there is of a record that has not come
+	// whole, 18 KiB at most, they are no more than loopBuffer when they are unsealed.
 	sealedBuffer = 40 << 10
-	// backlog is how many bytes a leg may be behind until it is not listened to either: TLS has answers of its own.
+	// backlog bounds, in bytes, what may be unsent on a leg that is still read: reading TLS makes answers of its own.
 	backlog = 4 * loopBuffer
 )
 
@@ -79,9 +80,9 @@ func (g *leg) conn() net.Conn {
 	return &descriptor{fd: g.fd}
 }
 
-// release gives up the leg's connection to a story, or outside of the loop to others, and returns it.
-func (g *leg) release(t *story) net.Conn {
-	d := &descriptor{fd: g.fd, mask: g.mask, story: t}
+// release gives the leg's connection up, to a coroutine, or with nil to goroutines, and returns it.
+func (g *leg) release(co *coroutine) net.Conn {
+	d := &descriptor{fd: g.fd, mask: g.mask, coroutine: co}
 	if g.mask != 0 {
 		g.session.loop.set(g.fd, d)
 	}
@@ -95,16 +96,16 @@ func (g *leg) release(t *story) net.Conn {
 	return g.tls
 }
 
-// listenBehind reads what crypto/tls has read and nobody has taken: epoll does not know of it.
-func (g *leg) listenBehind() {
+// readBuffered relays what crypto/tls has read already and nobody has taken: epoll does not know of it.
+func (g *leg) readBuffered() {
 	if g.tls != nil && !g.session.over {
 		in, err := g.unseal(nil, nil)
-		g.session.heard(g, in, err)
+		g.session.received(g, in, err)
 	}
 }
 
-// unseal returns what the records say that were read of the socket, or were begun before. end is what ended the reading, if
-// anything did. What crypto/tls has to answer is sent.
+// unseal returns the plaintext of the records that were read from the socket now and before; it is good until the loop
+// reads again. end is what ended the reading, nil where nothing did. What crypto/tls answers by itself is sent.
 func (g *leg) unseal(sealed []byte, end error) (in []byte, err error) {
 	l := g.session.loop
 	c := &l.ciphertext
@@ -119,7 +120,7 @@ func (g *leg) unseal(sealed []byte, end error) (in []byte, err error) {
 		n += more
 	}
 	if len(c.out[0]) > 0 {
-		g.put(c.out[:])
+		g.sendRaw(c.out[:])
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = nil
@@ -127,7 +128,7 @@ func (g *leg) unseal(sealed []byte, end error) (in []byte, err error) {
 	return l.buf[:n], err
 }
 
-// seal returns what the socket is to be given for the pieces.
+// seal returns the pieces as the socket takes them: with TLS as records, good until the next call.
 func (g *leg) seal(pieces [][]byte) [][]byte {
 	if g.tls == nil || len(pieces) == 0 {
 		return pieces
@@ -136,7 +137,7 @@ func (g *leg) seal(pieces [][]byte) [][]byte {
 	c.begin()
 	for _, p := range pieces {
 		if _, err := g.tls.Write(p); err != nil { // it was told of a record that cannot be
-			g.broken(err)
+			g.writeFailed(err)
 			return nil
 		}
 	}

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sealedClient returns a client's TLS and the proxy's, past the handshake. The client's writes to what comes with it, and reads of it.
+// sealedClient returns a client's TLS and the proxy's, past the handshake. The client's writes
+// to what comes with it, and reads of it.
 func sealedClient(t *testing.T) (client, proxy *tls.Conn, records *ciphertext) {
 	t.Helper()
 	near, far := net.Pipe()

@@ -14,26 +14,26 @@ type looped struct {
 	*relay
 	loop           *loop
 	client, server leg
-	held           []byte // what the client said and the engine has not taken
+	untaken        []byte // what was read of the client and the engine has not taken
 	over           bool
-	parting        *parting // the server's connection, once the client has left it
+	resetting      *resetting // the server's connection, once the client has left it
 }
 
-// parting is a server connection that is made ready for the next client.
-type parting struct {
+// resetting is a server connection that is reset for the next client, while the client's side of the session ends.
+type resetting struct {
 	*parked
 	talk  talk
 	until time.Time // by then it must be
 }
 
-// handOver gives a relay whose story is being told to the loop, which begins another with its owner when the session is over. It
-// returns false where goroutines must relay the session.
+// handOver gives the relay of a session to the loop in whose coroutine the session has begun. When the session is over,
+// the loop calls relay.relayed in another coroutine. It returns false where goroutines must relay the session.
 func handOver(r *relay) bool {
-	client, server := described(r.client), described(r.server)
+	client, server := descriptorOf(r.client), descriptorOf(r.server)
 	if client == nil || server == nil {
 		return false
 	}
-	s := &looped{relay: r, loop: client.story.loop}
+	s := &looped{relay: r, loop: client.coroutine.loop}
 	s.client = leg{session: s, peer: &s.server}
 	s.server = leg{session: s, peer: &s.client}
 	s.client.fd, s.client.mask, _ = client.release()
@@ -50,9 +50,9 @@ func handOver(r *relay) bool {
 	return true
 }
 
-// described returns the descriptor that a connection is in a story, below its TLS; nil where it is in none.
-func described(c net.Conn) *descriptor {
-	if d, ok := socket(c).(*descriptor); ok && d.story != nil {
+// descriptorOf returns the descriptor below a connection of a coroutine, and below its TLS; nil for other connections.
+func descriptorOf(c net.Conn) *descriptor {
+	if d, ok := socket(c).(*descriptor); ok && d.coroutine != nil {
 		return d
 	}
 	return nil
@@ -62,7 +62,7 @@ func (s *looped) begin() {
 	for _, g := range []*leg{&s.client, &s.server} {
 		before := g.mask
 		g.mask = attached | unix.EPOLLIN
-		if err := s.loop.listen(g.fd, before, g.mask, g); err != nil {
+		if err := s.loop.setInterest(g.fd, before, g.mask, g); err != nil {
 			s.stop(ending{byServer, err})
 			return
 		}
@@ -71,8 +71,8 @@ func (s *looped) begin() {
 		s.finish()
 		return
 	}
-	s.server.listenBehind()
-	s.client.listenBehind()
+	s.server.readBuffered()
+	s.client.readBuffered()
 }
 
 // stop ends the session, from within the loop.
@@ -83,7 +83,7 @@ func (s *looped) stop(e ending) {
 
 func (s *looped) interrupt() { s.loop.post(s.finish) }
 
-func (s *looped) miss() {
+func (s *looped) checkClient() {
 	s.loop.post(func() {
 		if !s.over && hungUp(s.client.fd) {
 			s.stop(ending{byClient, io.EOF})
@@ -91,43 +91,44 @@ func (s *looped) miss() {
 	})
 }
 
-// part ends the session of a client that has left its server connection at rest, and resets that.
-func (s *looped) part() {
+// parkServer ends the session of a client that has left its server connection at rest, and begins to reset that connection.
+func (s *looped) parkServer() {
 	if !s.conclude(ending{side: byClient}) {
 		return // finish is on its way
 	}
-	s.over, s.left = true, true
-	s.parting = &parting{parked: s.park(s.server.conn()), until: time.Now().Add(lastWords)}
-	s.loop.wake(s.parting.until)
-	reset := s.server.seal([][]byte{s.parting.talk.ask(s.parting.resetSQL()...)})
+	s.over, s.parked = true, true
+	s.resetting = &resetting{parked: s.park(s.server.conn()), until: time.Now().Add(lastWords)}
+	s.loop.expireBy(s.resetting.until)
+	reset := s.server.seal([][]byte{s.resetting.talk.ask(s.resetting.resetSQL()...)})
 	if len(s.server.write(reset)) > 0 { // it rests: there is room for so little
-		s.parted(io.ErrShortWrite)
+		s.resetDone(io.ErrShortWrite)
 	}
-	s.loop.tell(context.Background(), func(ctx context.Context) {
-		s.relay.client = s.client.release(storyOf(ctx))
+	s.loop.spawn(context.Background(), func(ctx context.Context) {
+		s.relay.client = s.client.release(coroutineOf(ctx))
 		s.relayed(ctx)
 	})
 }
 
-// answered reads what the server says to that.
-func (s *looped) answered() {
+// resetAnswered reads the server's answer to the reset.
+func (s *looped) resetAnswered() {
 	in, err := s.server.read()
 	if err == nil {
-		err = s.parting.talk.take(in)
+		err = s.resetting.talk.take(in)
 	}
-	if err != nil || s.parting.talk.over() {
-		s.parted(err)
+	if err != nil || s.resetting.talk.over() {
+		s.resetDone(err)
 	}
 }
 
-// parted gives the connection to the pool, or closes it where it could not be reset.
-func (s *looped) parted(err error) {
-	s.free()
-	s.parting.settle(err)
+// resetDone gives the connection to the pool, or closes it where err says that it could not be reset.
+func (s *looped) resetDone(err error) {
+	s.releaseServer()
+	s.resetting.settle(err)
 }
 
-// free takes the connection that is to be parked out of the loop: what has it has its descriptor already, or the TLS above that.
-func (s *looped) free() {
+// releaseServer takes the connection that is to be parked out of the loop. Its new owner has the
+// descriptor, or the TLS above it, already.
+func (s *looped) releaseServer() {
 	s.remove(&s.server)
 	if s.server.tls != nil {
 		s.server.release(nil)
@@ -137,7 +138,7 @@ func (s *looped) free() {
 // remove takes a leg out of the loop.
 func (s *looped) remove(g *leg) {
 	if g.mask != 0 {
-		_ = s.loop.listen(g.fd, g.mask, 0, nil) // it was added
+		_ = s.loop.setInterest(g.fd, g.mask, 0, nil) // it was added
 		g.mask = 0
 	}
 }
@@ -149,8 +150,8 @@ func (s *looped) finish() {
 	}
 	s.over = true
 	s.torn = s.torn || len(s.client.unsent) > 0
-	s.loop.tell(context.Background(), func(ctx context.Context) {
-		s.relay.client, s.relay.server = s.client.release(storyOf(ctx)), s.server.release(storyOf(ctx))
+	s.loop.spawn(context.Background(), func(ctx context.Context) {
+		s.relay.client, s.relay.server = s.client.release(coroutineOf(ctx)), s.server.release(coroutineOf(ctx))
 		s.relayed(ctx)
 	})
 }
@@ -161,11 +162,11 @@ func (s *looped) read(g *leg) {
 		return // finish is on its way
 	}
 	in, err := g.read()
-	s.heard(g, in, err)
+	s.received(g, in, err)
 }
 
-// heard relays what was read from a leg, and what ended the reading, if anything did.
-func (s *looped) heard(g *leg, in []byte, err error) {
+// received relays what was read from a leg, and then what ended the reading, if anything did.
+func (s *looped) received(g *leg, in []byte, err error) {
 	switch {
 	case s.over || len(in) == 0:
 	case g == &s.client:
@@ -175,20 +176,20 @@ func (s *looped) heard(g *leg, in []byte, err error) {
 	}
 	switch {
 	case s.over || err == nil:
-	case g.hears():
+	case g.readable():
 		s.stop(ending{g.side(), err})
 	default:
-		g.last = true
+		g.closing = true
 	}
 }
 
-// fromServer gives the engine what the server says.
+// fromServer gives the engine bytes of the server, and sends the client what comes of them.
 func (s *looped) fromServer(in []byte) {
 	out := &s.loop.out
 	s.mu.Lock()
 	violation := s.feedServer(in, out)
 	resting := s.draining && s.engine.Idle()
-	resumed := s.client.deaf && !s.engine.Held() && !s.engine.Goodbye()
+	resumed := s.client.paused && !s.engine.Held() && !s.engine.Goodbye()
 	s.mu.Unlock()
 	s.client.send(out.Client.Bufs)
 	switch {
@@ -198,15 +199,16 @@ func (s *looped) fromServer(in []byte) {
 	case resting:
 		s.drain()
 	case resumed:
-		s.client.deaf = false
+		s.client.paused = false
 		s.fromClient(nil)
 	}
 }
 
-// fromClient gives the engine what the client says, and before that what it has not taken yet.
+// fromClient gives the engine bytes of the client, behind those that it has not taken yet, and
+// sends the server what comes of them.
 func (s *looped) fromClient(in []byte) {
-	if len(s.held) > 0 {
-		in = append(s.held, in...)
+	if len(s.untaken) > 0 {
+		in = append(s.untaken, in...)
 	}
 	out := &s.loop.out
 	s.mu.Lock()
@@ -214,11 +216,11 @@ func (s *looped) fromClient(in []byte) {
 	held, goodbye := s.engine.Held(), s.engine.Goodbye()
 	s.mu.Unlock()
 	s.server.send(out.Server.Bufs)
-	s.held = nil
+	s.untaken = nil
 	if taken < len(in) {
-		s.held = append([]byte(nil), in[taken:]...)
+		s.untaken = append([]byte(nil), in[taken:]...)
 	}
-	s.client.deaf = held || goodbye
+	s.client.paused = held || goodbye
 	switch {
 	case s.over:
 	case violation != nil:
@@ -226,20 +228,20 @@ func (s *looped) fromClient(in []byte) {
 	case goodbye:
 		s.goodbye()
 	default:
-		s.client.listen()
+		s.client.updateInterest()
 	}
 }
 
-// goodbye is for a client that has nothing more to say, and is going to close.
+// goodbye goes on after the client's Terminate: nothing more is read from the client.
 func (s *looped) goodbye() {
 	s.mu.Lock()
 	kept, rests := s.engine.Kept(), s.engine.ServerRests()
 	s.mu.Unlock()
 	switch {
 	case len(s.client.unsent) > 0:
-		s.client.listen() // when it has got that, flush comes here again
+		s.client.updateInterest() // when it has got that, flush comes here again
 	case kept:
-		s.part()
+		s.parkServer()
 	case rests && len(s.server.unsent) == 0: // nor has the server
 		s.stop(ending{side: byClient})
 	default:

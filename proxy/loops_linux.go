@@ -7,15 +7,15 @@ import (
 	"sync"
 )
 
-// loops are the event loops of a server, one for each processor. The first half serves as long as it is not crowded: the server and
-// its clients want processors as well, and one loop that is always awake does the work of two that wake each other (on two cores,
-// with pgbench's 16 clients and PostgreSQL beside it: 9.7 seconds of CPU per million statements, not 11.7). With many clients a
-// loop waits for its turn on a processor that others want, while another processor has nothing to do but to wait for the loop: then
-// the rest helps (64 clients: the processors idle for 2 % of the time, not for 8).
+// loops are the event loops of a server, one for each processor. The first half serves as long as it is not crowded: the
+// server and its clients want processors as well, and one loop that is always awake does the work of two that wake each
+// other (on two cores, with pgbench's 16 clients and PostgreSQL beside it: 9.7 seconds of CPU per million statements, not
+// 11.7). With many clients a loop waits for its turn on a processor that others want, while another processor has nothing
+// to do but to wait for the loop: then the rest helps (64 clients: the processors idle for 2 % of the time, not for 8).
 type loops struct {
-	list  []*loop
-	doors []*door
-	wg    sync.WaitGroup
+	list      []*loop
+	acceptors []*acceptor
+	wg        sync.WaitGroup
 }
 
 // crowd is how many descriptors a loop of the first half has when the others help: those of 32 sessions.
@@ -30,7 +30,7 @@ func newLoops(processors int) (*loops, error) {
 			ls.close()
 			return nil, err
 		}
-		l.hold = i+1 < runtime.GOMAXPROCS(0)
+		l.keepsProcessor = i+1 < runtime.GOMAXPROCS(0)
 		ls.list = append(ls.list, l)
 		ls.wg.Go(l.run)
 	}

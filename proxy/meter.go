@@ -48,16 +48,16 @@ func (m *meter) Collect(c chan<- prometheus.Metric) {
 	received := func(from side, n uint64) {
 		c <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(n), string(from))
 	}
-	received(byClient, moved.heard)
-	received(byServer, moved.said)
+	received(byClient, moved.fromClient)
+	received(byServer, moved.fromServer)
 }
 
 // traffic is how many bytes were received of clients and of servers.
-type traffic struct{ heard, said uint64 }
+type traffic struct{ fromClient, fromServer uint64 }
 
 func (t *traffic) add(more traffic) {
-	t.heard += more.heard
-	t.said += more.said
+	t.fromClient += more.fromClient
+	t.fromServer += more.fromServer
 }
 
 // look counts the sessions by state, and what all have moved that there ever were.
@@ -65,10 +65,10 @@ func (s *Server) look(states map[string]int) (sessions int, moved traffic) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	moved = s.moved
-	for x := range s.sessions {
-		state, more := x.look()
+	for sess := range s.sessions {
+		state, more := sess.look()
 		states[state]++
-		if !x.counted {
+		if !sess.counted {
 			moved.add(more)
 		}
 	}
@@ -76,10 +76,10 @@ func (s *Server) look(states map[string]int) (sessions int, moved traffic) {
 }
 
 // look tells what the session does, and what it has moved.
-func (x *session) look() (state string, moved traffic) {
-	x.mu.Lock()
-	r := x.relay
-	x.mu.Unlock()
+func (s *session) look() (state string, moved traffic) {
+	s.mu.Lock()
+	r := s.relay
+	s.mu.Unlock()
 	if r == nil {
 		return stateLogin, traffic{}
 	}
@@ -89,10 +89,10 @@ func (x *session) look() (state string, moved traffic) {
 }
 
 // count takes what a session has moved that has ended. From then on it is no longer asked.
-func (s *Server) count(x *session, r *relay) {
+func (s *Server) count(sess *session, r *relay) {
 	s.metrics.ended.WithLabelValues(string(r.endedBy())).Inc()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x.counted = true
+	sess.counted = true
 	s.moved.add(r.moved)
 }

@@ -31,7 +31,7 @@ const (
 )
 
 func newMetrics(s *Server, r prometheus.Registerer) *metrics {
-	// A value that there was none of yet shows as 0: what rises from nowhere is no rate.
+	// A label's value shows as 0 before the first event: rate() misses a counter that appears with 1.
 	countBy := func(name, help, label string, values ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 		for _, value := range values {

@@ -16,7 +16,8 @@ import (
 type Options struct {
 	// Listen are the addresses to listen on: host:port, or the path of a Unix socket.
 	Listen []string
-	// ReusePort lets another process listen on the same TCP ports, so that the next version can start before this one stops.
+	// ReusePort lets another process listen on the same TCP ports, so that the next version can
+	// start before this one stops.
 	ReusePort bool
 	// Inherited are listeners that the process was started with, instead of Listen; [Server.Run] closes them.
 	Inherited []net.Listener
@@ -40,8 +41,9 @@ type Options struct {
 	// Settings are what can change while the server runs.
 	Settings
 
-	// Processors is how many event loops there are, as each wants one while it is busy; 0 means GOMAXPROCS. All but one processor
-	// of Go's can be kept by loops while there is traffic, which makes their waits cheaper: so GOMAXPROCS had better be larger.
+	// Processors is how many event loops there are, as each wants one while it is busy; 0 means GOMAXPROCS. All
+	// but one processor of Go's can be kept by loops while there is traffic, which makes their waits cheaper:
+	// so GOMAXPROCS had better be larger.
 	Processors int
 	// Goroutines lets goroutines relay all sessions, as elsewhere than on Linux: for comparison.
 	Goroutines bool

@@ -15,27 +15,28 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// A server process costs some milliseconds to start. Where clients come and go, the connection of one that has left can serve
-// the next that wants the same:
+// A server process costs some milliseconds to start. Where clients come and go, the connection of one that has left
+// can serve the next that wants the same:
 //
 //	Terminate ─▶ reset (DISCARD ALL) ─▶ parked ─▶ checked ─▶ the next client
 //	                │                     │          │
 //	                ▼                     ▼          ▼
 //	          closed, if not clean    too old    not what it was
 //
-// The server authenticates nobody then, so it is for clients alone that the proxy has let in itself (auth.go): what the server
-// would look at in a login, but pg_hba.conf, the check looks at. pool_link.go has what is said to the server.
+// The server authenticates nobody in such a login, so this is only for clients that the proxy has let in
+// itself (auth.go). The check looks at all that the server would look at, but for pg_hba.conf.
+// pool_link.go has what is said to the server.
 
 // PoolOptions say how many server connections are kept when their clients have left, and for how long.
 type PoolOptions struct {
-	// Idle is how many there may be without a client that serve the same clients; 0 for none: each client has a connection of
-	// its own.
+	// Idle is how many there may be without a client that serve the same clients; 0 for none: each
+	// client has a connection of its own.
 	Idle int
 	// Size is how many there may be without a client in all; the one that waited longest gives way.
 	Size int
 	// Lifetime is for how long after its login a connection may be given to another client.
 	Lifetime time.Duration
-	// Check is for how long it is believed that the role of a connection may log in; 0 to ask each time.
+	// Check is for how long the last check of a role's right to log in is believed; 0 to check each time.
 	Check time.Duration
 }
 
@@ -47,14 +48,14 @@ type lease struct {
 	database string
 	began    time.Time // its login
 	reported []string  // the parameters that the server told in the login; nil before that
-	roleless bool      // the login has set no role; false where nobody has asked
+	roleless bool      // known to have set no role in its login
 	checked  checked
 }
 
-// checked is what a server has said when it was asked last whether the role may log in.
+// checked is the last check, of whether the role may log in.
 type checked struct {
 	at    time.Time
-	doubt uint64 // of the pool, when it was asked
+	doubt uint64 // pool.doubts at that time
 	rest  []byte // what it would say after AuthenticationOk
 	kind  serverKind
 }
@@ -84,7 +85,7 @@ type pool struct {
 	log    *zap.Logger
 	idle   prometheus.Gauge
 	reused prometheus.Counter
-	doubts atomic.Uint64 // how often it has turned out that a role may be another
+	doubts atomic.Uint64 // how often sessions have changed roles or access: earlier checks say nothing then
 
 	mu     sync.Mutex
 	list   []*parked // the one that waits longest first
@@ -120,7 +121,7 @@ func (p *pool) take(key []byte) *parked {
 	return nil
 }
 
-// put parks a connection, which belongs to the pool from then on. What is one too many is closed.
+// put parks a connection, which belongs to the pool from then on. If there is one too many then, the oldest is closed.
 func (p *pool) put(c *parked) {
 	p.mu.Lock()
 	p.list = append(p.list, c)
@@ -136,7 +137,7 @@ func (p *pool) put(c *parked) {
 	})
 }
 
-// drop closes the connections of which it is told so, the one that was parked last being asked about first.
+// drop closes the connections for which which returns true. It asks about the one that was parked last first.
 func (p *pool) drop(which func(*parked) bool) {
 	for _, c := range p.remove(which) {
 		c.close()
@@ -157,7 +158,7 @@ func (p *pool) remove(which func(*parked) bool) (removed []*parked) {
 	return removed
 }
 
-// doubt makes every role be asked about anew: a session of the proxy's has changed some.
+// doubt makes all roles be checked again: a session of the proxy has changed some.
 func (p *pool) doubt() { p.doubts.Add(1) }
 
 // vacate closes the connections to a database: the server drops, renames and copies none that has any.
@@ -165,9 +166,9 @@ func (p *pool) vacate(database string) {
 	p.drop(func(c *parked) bool { return c.database == database })
 }
 
-// makeRoom closes what may be in the way of a login, where the server has no connection left for it: the role's connections and the
-// database's, which may be the role's by a name that it had; else, of all, the one that waits longest. It returns when the
-// server has closed them too, and reports whether there were any.
+// makeRoom closes what may be in the way of a login, where the server has no connection left for it: the role's
+// connections and the database's, which may be the role's by a name that it had; else, of all, the one that waits
+// longest. It returns when the server has closed them too, and reports whether there were any.
 func (p *pool) makeRoom(user scope.Cluster, database string) bool {
 	removed := p.remove(func(c *parked) bool { return c.user == user || c.database == database })
 	if len(removed) == 0 {

@@ -21,9 +21,9 @@ import (
 
 // What is said to a server connection between two clients.
 
-// resetSQL leaves nothing of a client but what it has written, and what it has made the server's process remember outside of
-// SQL. A role that the database or the user sets at each login is no session's own: with servers before 14.14, 15.9, 16.5 and 17.1
-// DISCARD ALL takes it away, and RESET ROLE brings it back, where there may be one.
+// resetSQL returns the statements that reset a session. They leave nothing of a client but its data, and what it has made
+// the server's process remember outside of SQL. A role that ALTER DATABASE or ALTER ROLE sets at each login has to stay:
+// DISCARD ALL takes it away in servers before 14.14, 15.9, 16.5 and 17.1, and RESET ROLE brings it back.
 func (l *lease) resetSQL() []string {
 	sql := []string{"DISCARD ALL", "RESET ROLE"}
 	if l.roleless {
@@ -32,7 +32,7 @@ func (l *lease) resetSQL() []string {
 	return sql
 }
 
-// reset makes the connection as new. It is to be called when the server is at rest outside of a transaction.
+// reset resets the session on the connection. The server must be at rest, outside of a transaction.
 func (p *parked) reset() error {
 	if err := p.link.SetDeadline(time.Now().Add(lastWords)); err != nil {
 		return err
@@ -51,8 +51,8 @@ func (p *parked) settle(err error) {
 	p.pool.put(p)
 }
 
-// checkSQL asks for the session's user, whether it could log in here now, the role that was set at the login, and what is set of the
-// parameters that the server reports.
+// checkSQL asks for the session's user, whether it could log in here now, the role that was set at the login, and what is
+// set of the parameters that the server reports.
 func (p *parked) checkSQL() string {
 	var b strings.Builder
 	b.WriteString("SELECT session_user, (r.rolcanlogin AND d.datallowconn AND " +
@@ -65,8 +65,8 @@ func (p *parked) checkSQL() string {
 	return b.String()
 }
 
-// check makes sure that the role may log in, or makes use of what was found out a moment ago, where the server has said nothing
-// since. An error means that the connection is not to be used.
+// check makes sure that the role may log in, by asking, or by an answer that is recent enough if the server has sent
+// nothing since. After an error the connection must not be used.
 func (p *parked) check(ctx context.Context, deadline time.Time) error {
 	now, doubt := time.Now(), p.pool.doubts.Load()
 	if now.Sub(p.checked.at) < p.pool.o.Check && p.checked.doubt == doubt {
@@ -96,8 +96,8 @@ func (p *parked) check(ctx context.Context, deadline time.Time) error {
 	return nil
 }
 
-// beginning returns what the server says after AuthenticationOk where the parameters that it reports have the values, and of
-// which kind it is.
+// beginning returns what the server would send behind AuthenticationOk if its reported
+// parameters had these values, and its kind.
 func (p *parked) beginning(values [][]byte) (rest []byte, kind serverKind) {
 	for i, name := range p.reported {
 		value := string(values[i])
@@ -117,7 +117,7 @@ func (p *parked) beginning(values [][]byte) (rest []byte, kind serverKind) {
 	return append(wire.AppendHeader(rest, wire.ReadyForQuery, 1), wire.TxIdle), kind
 }
 
-// What the server says to a few statements of the proxy's, in bytes: at most, and as a rule.
+// The size of the server's answer to a few statements of the proxy, in bytes: at most, and usually.
 const (
 	maxConverse    = 16 << 10
 	commonConverse = 2 << 10
@@ -142,7 +142,7 @@ func (p *parked) converse(statements ...string) (rows [][][]byte, err error) {
 	return t.rows, nil
 }
 
-// talk is a conversation of the proxy's with a server, without its I/O.
+// talk is an exchange of the proxy with a server by the simple protocol, without the I/O.
 type talk struct {
 	owed int    // statements that are not answered yet
 	part []byte // of a frame
@@ -245,13 +245,13 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	for c := l.pool.take(key); c != nil; c = l.pool.take(key) {
 		c.link.Conn = adopt(ctx, c.link.Conn)
 		err := c.check(ctx, time.Now().Add(answerWithin(ctx)))
-		if errors.Is(err, os.ErrDeadlineExceeded) { // packets get lost: those of the connections that wait for longer, too
+		if errors.Is(err, os.ErrDeadlineExceeded) { // packets get lost, and so will those of older connections
 			l.pool.drop(func(*parked) bool { return true })
 		}
 		if err == nil {
 			err = c.link.SetDeadline(l.visitor.deadline)
 		}
-		if err != nil || l.upstream.target != nil && l.upstream.target.otherwise(c.checked.kind) != "" {
+		if err != nil || l.upstream.target != nil && l.upstream.target.mismatch(c.checked.kind) != "" {
 			c.close()
 			continue
 		}
@@ -266,33 +266,34 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 	return nil
 }
 
-// makeRoom is for an attempt that the server has no connection for, and reports whether another is worth making: where
-// connections have waited for a client, and this one need not answer again. That is done once.
+// makeRoom closes idle connections of the pool, once, after the server has refused an attempt for want of connections. It
+// reports whether another attempt is worth making; it is not where the client would have to authenticate itself again.
 func (l *loginRelay) makeRoom(ctx context.Context, a *loginAttempt) (made bool) {
 	if l.pool == nil || l.madeRoom || l.visitor.asked && l.proof == nil {
 		return false
 	}
 	l.madeRoom = true
-	apart(ctx, func(context.Context) { made = l.pool.makeRoom(a.user, l.visitor.database()) })
+	offLoop(ctx, func(context.Context) { made = l.pool.makeRoom(a.user, l.visitor.database()) })
 	if made {
-		_, _ = io.Copy(io.Discard, a.said) // it counts itself, until it is gone
+		_, _ = io.Copy(io.Discard, a.said) // the refused server process counts as well, until it has ended
 	}
 	return made
 }
 
-// park is for a session that has left the server's connection at rest.
-func (x *session) park(server net.Conn) *parked {
-	if server != net.Conn(x.link) {
-		x.link.Conn = server // an event loop had it
+// park implements owner. The client has left the server's connection at rest.
+func (s *session) park(server net.Conn) *parked {
+	if server != net.Conn(s.link) {
+		s.link.Conn = server // an event loop had it
 	}
-	e := x.relay.engine
+	e := s.relay.engine
 	return &parked{
-		lease: *x.lease, pool: x.server.pool, link: x.link, user: x.place.user, version: x.version,
+		lease: *s.lease, pool: s.server.pool, link: s.link, user: s.place.user, version: s.version,
 		cancel: e.CancelKey(),
 	}
 }
 
-// keep parks the server's connection where the client has ended the session and left it at rest, and reports whether it did.
+// keep parks the server's connection where the client has ended the session and left it at
+// rest, and reports whether it did.
 func (r *relay) keep() bool {
 	if !r.engine.Kept() || r.end.side != byClient || r.end.err != nil {
 		return false

@@ -105,8 +105,8 @@ func addressOf(c net.Conn) netip.AddrPort {
 	return plainAddress(a.AddrPort())
 }
 
-// plainAddress is an address as networks have it: of IPv4 where it is one in IPv6, and without the interface by which a link-local
-// one is reached (netip.Prefix has none with a zone).
+// plainAddress is an address as networks have it: of IPv4 where it is one in IPv6, and without the interface by which a
+// link-local one is reached (netip.Prefix has none with a zone).
 func plainAddress(at netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())
 }

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls of a loop's thread. They do not block, or not for long, so the scheduler need not be told about them: it would
-// look at each, and take the processor away from some.
+// The system calls of a loop's thread. They do not block, or not for long, so the scheduler need not be told about them:
+// it would look at each, and take the processor away from some.
 
 // control calls f with the descriptor of the socket below a connection.
 func control(c net.Conn, f func(fd int) error) error {
@@ -36,8 +36,9 @@ func controlOf(s syscall.Conn, f func(fd int) error) error {
 	return cmp.Or(err, failed)
 }
 
-// rawSchedBatch makes the kernel take no processor away from anybody for the thread, which is woken for each message: when its
-// turn comes, there are more of them. The policy knows no priority. Where it is not allowed, the loop works as well, only slower.
+// rawSchedBatch makes the kernel take no processor away from anybody for the thread, which is woken for each
+// message: when its turn comes, there are more of them. The policy knows no priority. Where it is not
+// allowed, the loop works as well, only slower.
 func rawSchedBatch() {
 	var priority int32
 	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_BATCH, uintptr(unsafe.Pointer(&priority))) //nolint:gosec // as package syscall does

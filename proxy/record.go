@@ -12,10 +12,10 @@ import (
 )
 
 // blank is the audit record of something that the session did, without what it was.
-func (x *session) blank(event string) audit.Record {
+func (s *session) blank(event string) audit.Record {
 	return audit.Record{
-		Time: time.Now(), Event: event, Client: x.peer(),
-		Database: x.database, User: x.user, Application: x.application,
+		Time: time.Now(), Event: event, Client: s.peer(),
+		Database: s.database, User: s.user, Application: s.application,
 	}
 }
 
@@ -23,8 +23,8 @@ func (x *session) blank(event string) audit.Record {
 const refused = "refuse"
 
 // record is the audit record of a statement.
-func (x *session) record(role scope.Cluster, st engine.Statement) audit.Record {
-	r := x.blank(audit.Statement)
+func (s *session) record(role scope.Cluster, st engine.Statement) audit.Record {
+	r := s.blank(audit.Statement)
 	r.Role, r.Statement, r.Sent, r.Number, r.Of = string(role), st.Written, st.Sent, st.Number, st.Of
 	r.Result = cmp.Or(st.Result, audit.Unknown)
 	r.Decision = string(policy.Allow)
@@ -52,11 +52,11 @@ func heavier(a, b policy.Verdict) bool {
 }
 
 // recordLogin keeps a record of a login that failed, where it came so far that there was a user.
-func (x *session) recordLogin(err error, d policy.Decision) {
-	if x.server.o.Audit == nil || x.user == "" {
+func (s *session) recordLogin(err error, d policy.Decision) {
+	if s.server.o.Audit == nil || s.user == "" {
 		return
 	}
-	r := x.blank(audit.Login)
+	r := s.blank(audit.Login)
 	r.Decision, r.Reason = refused, err.Error()
 	var failed *loginError
 	if errors.As(err, &failed) {
@@ -66,5 +66,5 @@ func (x *session) recordLogin(err error, d policy.Decision) {
 	if d.Verdict == policy.Deny {
 		r.Decision, r.Rule = string(d.Verdict), d.Rule
 	}
-	x.server.o.Audit.Put(r)
+	s.server.o.Audit.Put(r)
 }

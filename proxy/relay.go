@@ -38,8 +38,8 @@ type relay struct {
 	draining bool
 	waiting  bool // relayClient waits until the client is no longer held
 
-	left    bool // the server's connection is kept: what follows of the session is the client's side alone
-	torn    bool // the client was left within a message: nothing can be said to it any more. relayServer's
+	parked  bool // the pool has the server's connection: only the client's is still the session's
+	torn    bool // the client got a part of a message: nothing can be said to it any more. relayServer's
 	once    sync.Once
 	ended   atomic.Bool   // the session is over
 	end     ending        // why; set before ended is
@@ -47,13 +47,14 @@ type relay struct {
 	resumed chan struct{} // the client is no longer held, or the session is over; for relayClient
 }
 
-// owner is whose bytes a relay moves.
+// owner is the session whose bytes a relay moves.
 type owner interface {
 	// waited is told how long the client was held.
 	waited(time.Duration)
-	// park makes of the server's connection, which the caller has, one to be kept. It is called once, where the engine says so.
+	// park makes of the server's connection, which the caller has, one that the pool can keep. It is called once, where
+	// engine.Kept says so.
 	park(net.Conn) *parked
-	// relayed is called, in a story of its own, when an event loop has nothing more to do for the session.
+	// relayed is called, in a coroutine of its own, when an event loop has nothing more to do for the session.
 	relayed(ctx context.Context)
 }
 
@@ -61,8 +62,8 @@ type owner interface {
 type driver interface {
 	// interrupt makes whoever reads or writes look at ended.
 	interrupt()
-	// miss ends the session if the client has gone: nobody listens to it while it is held.
-	miss()
+	// checkClient ends the session if the client has gone: while it is held, nobody reads its connection.
+	checkClient()
 }
 
 // ending says why a session is over.
@@ -92,14 +93,14 @@ func newRelay(o owner, client, server net.Conn, e *engine.Engine) *relay {
 type blocking struct{ *relay }
 
 func (b blocking) interrupt() {
-	// A connection that cannot be woken so is closed, and awake.
+	// Where this fails, the connection is closed, and nobody waits for it.
 	past := time.Unix(1, 0)
 	_ = b.client.SetDeadline(past)
 	_ = b.server.SetDeadline(past)
 	b.wake()
 }
 
-func (b blocking) miss() {
+func (b blocking) checkClient() {
 	if connHungUp(b.client) {
 		b.finish(ending{byClient, io.EOF})
 	}
@@ -158,7 +159,7 @@ func (r *relay) finish(e ending) {
 	}
 }
 
-// conclude is finish for whoever needs not be interrupted. It reports whether the cause is the first.
+// conclude is finish without the interruption. It reports whether the cause is the first.
 func (r *relay) conclude(e ending) (first bool) {
 	r.once.Do(func() {
 		r.end = e
@@ -190,8 +191,8 @@ func (r *relay) expel(reason error) {
 	r.finish(ending{byPolicy, reason})
 }
 
-// endedBy is the side that wanted the session's end. The other one may have closed first: a server in answer to a goodbye,
-// a client that has read FATAL.
+// endedBy is the side that ended the session. The other one may have closed its connection first: a server that has read
+// Terminate, a client that has read FATAL.
 func (r *relay) endedBy() side {
 	switch peers := r.end.side == byServer || r.end.side == byClient; {
 	case peers && r.engine.Fatal():
@@ -225,14 +226,15 @@ func (r *relay) relayServer() {
 	}
 }
 
-// readServer reads from the server once, and relays what it has read. It returns how much that was; false when the session is
-// over.
+// readServer reads from the server once, and relays what it has read. It returns how much that
+// was; false when the session is over.
 func (r *relay) readServer(buf []byte, out *engine.Out) (n int, ok bool) {
 	n, err := r.server.Read(buf)
 	return n, r.fromServer(buf[:n], err, out)
 }
 
-// fromServer gives the server's bytes to the engine, and writes to the client what comes of them; err is how the reading ended.
+// fromServer gives the server's bytes to the engine, and writes to the client what comes of
+// them; err is how the reading ended.
 func (r *relay) fromServer(in []byte, err error, out *engine.Out) bool {
 	r.mu.Lock()
 	violation := r.feedServer(in, out)
@@ -241,9 +243,9 @@ func (r *relay) fromServer(in []byte, err error, out *engine.Out) bool {
 		r.waiting = false
 		r.wake()
 	}
-	begins := !r.engine.Started() && violation == nil && err == nil
+	beginning := !r.engine.Started() && violation == nil && err == nil
 	r.mu.Unlock()
-	if err := write(r.client, r.gather(out.Client.Bufs, begins)); err != nil {
+	if err := write(r.client, r.coalesce(out.Client.Bufs, beginning)); err != nil {
 		r.torn = true
 		r.finish(ending{byClient, err})
 		return false
@@ -255,22 +257,22 @@ func (r *relay) fromServer(in []byte, err error, out *engine.Out) bool {
 	case err != nil:
 		r.finish(ending{byServer, err})
 		return false
-	case resting: // and the client knows: it has read that its transaction has ended
+	case resting: // and the client has been told that its transaction has ended
 		r.drain()
 	}
 	return true
 }
 
-// gather returns what to write to the client now. As long as the session only begins, it keeps the pieces, so that the client
-// gets all of the beginning at once.
-func (r *relay) gather(pieces [][]byte, begins bool) [][]byte {
+// coalesce returns what to write to the client now. While the session is beginning it holds the pieces back, so that the
+// client gets the welcome and all that follows it in one write.
+func (r *relay) coalesce(pieces [][]byte, beginning bool) [][]byte {
 	if r.welcome == nil {
 		return pieces
 	}
 	for _, p := range pieces {
 		r.welcome.Write(p)
 	}
-	if begins && r.welcome.Len() < readBuffer {
+	if beginning && r.welcome.Len() < readBuffer {
 		return nil
 	}
 	whole := r.welcome.Bytes()
@@ -296,8 +298,8 @@ func (r *relay) relayClient() {
 	}
 }
 
-// fromClient gives the client's bytes to the engine until it has taken them all, and writes to the server what comes of them;
-// false when the client has nothing more to say.
+// fromClient gives the client's bytes to the engine until it has taken them all, and writes to the server what comes of
+// them; false when the client has nothing more to say.
 func (r *relay) fromClient(in []byte, out *engine.Out) bool {
 	for {
 		r.mu.Lock()
@@ -312,21 +314,21 @@ func (r *relay) fromClient(in []byte, out *engine.Out) bool {
 		r.mu.Unlock()
 
 		if err := write(r.server, out.Server.Bufs); err != nil {
-			// The server has closed. What it said before is for the other goroutine to read.
-			_ = r.server.SetReadDeadline(time.Now().Add(lastWords)) // fails where there is nothing to wait for
+			// The server has closed. What it said before that, the other goroutine still reads.
+			_ = r.server.SetReadDeadline(time.Now().Add(lastWords)) // fails where there is nothing to read
 			return false
 		}
 		switch {
 		case violation != nil:
 			r.finish(ending{byClient, violation})
 			return false
-		case kept: // and the server's connection is free
-			if r.conclude(ending{side: byClient}) { // the other goroutine may still have something to tell the client
+		case kept: // the other goroutine may still have something for the client
+			if r.conclude(ending{side: byClient}) {
 				_ = r.client.SetWriteDeadline(time.Now().Add(lastWords)) // these fail where nobody waits
 				_ = r.server.SetReadDeadline(time.Unix(1, 0))
 			}
 			return false
-		case goodbye: // the server closes when it has done what it was told
+		case goodbye: // the server closes when it has done what it was sent
 			return false
 		case !held:
 			return true
@@ -335,10 +337,10 @@ func (r *relay) fromClient(in []byte, out *engine.Out) bool {
 	}
 }
 
-// feedServer and feedClient are engine.Server and engine.Client. A panic there ends this session, and no other.
+// feedServer and feedClient call engine.Server and engine.Client, and count. A panic there ends this session, and no other.
 func (r *relay) feedServer(in []byte, out *engine.Out) (err error) {
 	defer recovered(&err)
-	r.moved.said += uint64(len(in))
+	r.moved.fromServer += uint64(len(in))
 	err = r.engine.Server(in, out)
 	if !r.asked.IsZero() && !r.engine.Held() {
 		r.waited(time.Since(r.asked))
@@ -350,7 +352,7 @@ func (r *relay) feedServer(in []byte, out *engine.Out) (err error) {
 func (r *relay) feedClient(in []byte, out *engine.Out) (taken int, err error) {
 	defer recovered(&err)
 	taken, err = r.engine.Client(in, out)
-	r.moved.heard += uint64(taken) //nolint:gosec // a count
+	r.moved.fromClient += uint64(taken) //nolint:gosec // a count
 	if r.engine.Held() && r.asked.IsZero() {
 		r.asked = time.Now()
 	}
@@ -372,7 +374,7 @@ func recovered(err *error) {
 	}
 }
 
-// lastWords is how long a leg is listened to, or spoken to, when the session is over.
+// lastWords bounds the reading and writing that is left to do when a session is over.
 const lastWords = 5 * time.Second
 
 // write writes the pieces to a leg.

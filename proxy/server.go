@@ -29,7 +29,7 @@ type Server struct {
 	declared    atomic.Pointer[policy.Declared]
 	loops       *loops                                                            // nil where sessions are relayed by goroutines
 	analyze     func(string, rewrite.Options) (*rewrite.Analysis, *rewrite.Error) // for all sessions
-	guesses     *lru.Cache[guess, int]                                            // what a login is to be tried as that cannot be told
+	guesses     *lru.Cache[guess, int]                                            // the index in loginNames.candidates to try first
 	failures    *failures
 	pool        *pool // nil where no server connections are kept
 
@@ -43,7 +43,7 @@ type Server struct {
 	running  sync.WaitGroup
 }
 
-// guess is a login of which the proxy does not know whose role is meant.
+// guess is a login for which the proxy does not know whose role is meant.
 type guess struct {
 	database string
 	user     scope.Short
@@ -94,8 +94,8 @@ func New(o Options) (*Server, error) {
 // SetDeclared tells what the access manifest owns from now on; nil for nothing.
 func (s *Server) SetDeclared(d *policy.Declared) { s.declared.Store(d) }
 
-// Run accepts clients, after [Server.Listen], until ctx ends, then lets open transactions end within the grace period, ends the rest, and
-// returns when every session has ended and every listener is closed.
+// Run accepts clients, after [Server.Listen], until ctx ends, then lets open transactions end within the grace period,
+// ends the rest, and returns when every session has ended and every listener is closed.
 func (s *Server) Run(ctx context.Context) error {
 	if s.admin != nil {
 		defer s.admin.close()
@@ -122,14 +122,14 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopWatching()
 	enter := func(c net.Conn) (*session, context.Context) { return s.enter(sessions, c) }
 	for _, l := range s.listeners {
-		if !s.loops.open(l, s.o.Log, enter) {
+		if !s.loops.acceptFrom(l, s.o.Log, enter) {
 			accepting.Go(func() { s.accept(sessions, l) })
 		}
 	}
 	<-ctx.Done()
 	s.closeListeners()
 	accepting.Wait()
-	s.loops.shutDoors()
+	s.loops.stopAccepting()
 	s.drain(stop)
 	return nil
 }
@@ -152,29 +152,29 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 			}
 			continue
 		}
-		if x, login := s.enter(ctx, conn); x != nil {
-			go x.serve(login)
+		if sess, login := s.enter(ctx, conn); sess != nil {
+			go sess.serve(login)
 		}
 	}
 }
 
-// enter returns the session of a client that has just come, which is to be served, with the context of its login; nil where there
-// are too many.
-func (s *Server) enter(ctx context.Context, conn net.Conn) (x *session, login context.Context) {
-	x, login = newSession(ctx, s, conn)
-	if x.settings.Limits.overrun(s.remember(x)) {
+// enter returns the session of a client that has just come, which is to be served, with the context of
+// its login; nil where there are too many.
+func (s *Server) enter(ctx context.Context, conn net.Conn) (sess *session, login context.Context) {
+	sess, login = newSession(ctx, s, conn)
+	if sess.settings.Limits.overrun(s.remember(sess)) {
 		s.metrics.rejections.WithLabelValues(overrun).Inc()
-		x.over()
+		sess.release()
 		return nil, nil
 	}
-	return x, login
+	return sess, login
 }
 
 // remember returns how many sessions there are with this one.
-func (s *Server) remember(x *session) int {
+func (s *Server) remember(sess *session) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sessions[x] = struct{}{}
+	s.sessions[sess] = struct{}{}
 	s.running.Add(1)
 	return len(s.sessions)
 }
@@ -183,23 +183,23 @@ func (s *Server) remember(x *session) int {
 func (s *Server) each(f func(*session)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for x := range s.sessions {
-		f(x)
+	for sess := range s.sessions {
+		f(sess)
 	}
 }
 
-func (s *Server) forget(x *session) {
+func (s *Server) forget(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sessions, x)
+	delete(s.sessions, sess)
 }
 
 // drain ends all sessions: those at rest at once, those in a transaction when it ends, and all when the time is up.
 func (s *Server) drain(stop func()) {
 	s.mu.Lock()
 	s.draining = true
-	for x := range s.sessions {
-		x.drain()
+	for sess := range s.sessions {
+		sess.drain()
 	}
 	s.mu.Unlock()
 

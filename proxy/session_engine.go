@@ -15,8 +15,8 @@ import (
 
 const applicationName = "application_name"
 
-// withHost returns the application_name that the server shows, with the client's address in it; the name gives way where both
-// are longer than a name can be.
+// withHost returns the application_name that the server shows, with the client's address in it; the name gives way
+// where both are longer than a name can be.
 func withHost(v *visitor) wire.Parameter {
 	host := "unix"
 	if v.client.IsValid() {
@@ -33,10 +33,10 @@ func withHost(v *visitor) wire.Parameter {
 	return wire.Parameter{Name: applicationName, Value: application + between + host}
 }
 
-func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
-	s := x.server
+func (s *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
+	srv := s.server
 	c := engine.Config{
-		Host: x, Directory: unscoped{}, Mode: scope.Off, MaxMessage: x.settings.MaxStatement, Analyze: s.analyze,
+		Host: s, Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.settings.MaxStatement, Analyze: srv.analyze,
 		Login: in.user, LoginName: scope.Short(v.startup.User()),
 	}
 	if in.lease != nil {
@@ -46,65 +46,65 @@ func (x *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		return c
 	}
 	database := v.database()
-	c.Directory, c.Mode, c.Recorded = s.directories.of(database), x.settings.mode(database), s.o.Audit != nil || s.o.Tracer != nil
+	c.Directory, c.Mode, c.Recorded = srv.directories.of(database), s.settings.mode(database), srv.o.Audit != nil || srv.o.Tracer != nil
 	if c.Walsender = v.replication == logical; c.Walsender {
 		c.Analyze = analyzeStatements // its queries show what the cluster has
 	}
 	return c
 }
 
-// Decide implements [engine.Host], as the methods that follow.
-func (x *session) Decide(f *policy.Facts, a policy.Action) policy.Decision {
-	d := x.server.decide(x.who(), f, a)
-	x.warn(a, d)
+// Decide and the methods that follow implement [engine.Host].
+func (s *session) Decide(f *policy.Facts, a policy.Action) policy.Decision {
+	d := s.server.decide(s.who(), f, a)
+	s.warn(a, d)
 	return d
 }
 
-func (x *session) Needs(serverVersion int, kinds ...policy.Kind) policy.Need {
-	return x.server.settings.Load().Policy.Needs(serverVersion, kinds...)
+func (s *session) Needs(serverVersion int, kinds ...policy.Kind) policy.Need {
+	return s.server.settings.Load().Policy.Needs(serverVersion, kinds...)
 }
 
-func (x *session) Saw(_ string, result *rewrite.Result) {
-	x.server.expectLogins(x.database, result.Actions)
+func (s *session) Saw(_ string, result *rewrite.Result) {
+	s.server.expectLogins(s.database, result.Actions)
 	what := statementForwarded
 	if len(result.Refusals) > 0 {
 		what = statementRefused
 	}
-	x.server.metrics.statements.WithLabelValues(what).Inc()
+	s.server.metrics.statements.WithLabelValues(what).Inc()
 }
 
-func (x *session) Failed(fault string) {
-	x.log().Error("the proxy failed at a statement, and refused it", zap.String("error", fault))
+func (s *session) Failed(fault string) {
+	s.log().Error("the proxy failed at a statement, and refused it", zap.String("error", fault))
 }
 
-func (x *session) Vacate(database string) {
-	if pool := x.server.pool; pool != nil {
+func (s *session) Vacate(database string) {
+	if pool := s.server.pool; pool != nil {
 		pool.vacate(database)
 	}
 }
 
-func (x *session) Forget(database string) { x.server.directories.forget(database) }
+func (s *session) Forget(database string) { s.server.directories.forget(database) }
 
-func (x *session) Done(st engine.Statement) {
-	r := x.record(x.place.user, st)
-	if records := x.server.o.Audit; records != nil {
+func (s *session) Done(st engine.Statement) {
+	r := s.record(s.place.user, st)
+	if records := s.server.o.Audit; records != nil {
 		records.Put(r)
 	}
-	if x.server.o.Tracer != nil {
-		x.traceStatement(r, st)
+	if s.server.o.Tracer != nil {
+		s.traceStatement(r, st)
 	}
 }
 
-func (x *session) Room() bool { return x.server.o.Audit == nil || x.server.o.Audit.Room() }
+func (s *session) Room() bool { return s.server.o.Audit == nil || s.server.o.Audit.Room() }
 
-func (x *session) Now() (now time.Time) {
-	if x.server.o.Tracer != nil {
+func (s *session) Now() (now time.Time) {
+	if s.server.o.Tracer != nil {
 		now = time.Now()
 	}
 	return now
 }
 
-func (x *session) AccessChanged() { x.server.accessChanged(x.database) }
+func (s *session) AccessChanged() { s.server.accessChanged(s.database) }
 
 // accessChanged passes on that a session has changed roles or access.
 func (s *Server) accessChanged(database string) {

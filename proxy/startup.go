@@ -18,8 +18,8 @@ const (
 	logical  replication = "database" // beside SQL
 )
 
-// readReplication reads the parameter as the server does (ProcessStartupPacket, src/backend/tcop/backend_startup.c), and leaves
-// in the packet what everybody reads alike: with SQL the session is one of a database, whose names are mapped.
+// readReplication reads the parameter as the server does (ProcessStartupPacket, src/backend/tcop/backend_startup.c), and
+// leaves in the packet what everybody reads alike: with SQL the session is one of a database, whose names are mapped.
 func (v *visitor) readReplication() *scope.Error {
 	const name = "replication"
 	list := v.startup.Parameters

@@ -50,8 +50,8 @@ func TestOptionsWithoutRoles(t *testing.T) {
 	}
 }
 
-// TestOptionsOnTheServer: what the proxy takes for a role is the role that the server sets, and of what is left the server makes the
-// same. The words are put together in all ways of two, and some of three.
+// TestOptionsOnTheServer: what the proxy takes for a role is the role that the server sets, and of what is left the
+// server makes the same. The words are put together in all ways of two, and some of three.
 func TestOptionsOnTheServer(t *testing.T) {
 	c := pgtest.Shared(t)
 	t.Cleanup(func() { c.DropRoles(t, "^options_") })

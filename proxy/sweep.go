@@ -71,7 +71,8 @@ func (s *Server) sweeper(ctx context.Context, log *zap.Logger) (*pgconn.PgConn, 
 	}
 }
 
-// notThere reports whether it was no answer of a server's that let a connection fail, or the one that it does not take any now.
+// notThere reports whether it was no answer of a server's that let a connection fail, or the
+// one that it does not take any now.
 func notThere(err error) bool {
 	var said *pgconn.PgError
 	return !errors.As(err, &said) || said.Code == cannotConnectNow

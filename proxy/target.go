@@ -13,9 +13,9 @@ import (
 )
 
 // Which of several hosts a session goes to: target_session_attrs and load_balance_hosts, as in libpq (PQconnectPoll,
-// src/interfaces/libpq/fe-connect.c). What a server is, it says only to somebody who has logged in, and a client that has
-// proven its password to one host cannot be made to do so to another. So the hosts are sorted before a login, by what is
-// known of them; and whether the choice was right, is seen after it.
+// src/interfaces/libpq/fe-connect.c). A server says what it is only after a login, and a client that has proven its
+// password to one host cannot be made to prove it to another. So the hosts are sorted before a login by what is known of
+// them, and settle checks the choice after it.
 
 // serverKind is what a server has said of itself and a session when it began.
 type serverKind struct {
@@ -27,8 +27,8 @@ type serverKind struct {
 type target struct {
 	standby bool // of which kind the hosts should be
 	prefer  bool // but may be of the other
-	// otherwise is why a server does not do, in the words of libpq; empty where it does.
-	otherwise func(serverKind) string
+	// mismatch is why a server will not do, in the words of libpq; empty where it will.
+	mismatch func(serverKind) string
 }
 
 const (
@@ -46,12 +46,12 @@ func unless(ok bool, text string) string {
 }
 
 var (
-	readWrite = target{otherwise: func(k serverKind) string { return unless(!k.standby && !k.readOnly, isReadOnly) }}
-	readOnly  = target{standby: true, otherwise: func(k serverKind) string { return unless(k.standby || k.readOnly, notReadOnly) }}
-	primary   = target{otherwise: func(k serverKind) string { return unless(!k.standby, isStandby) }}
-	standby   = target{standby: true, otherwise: func(k serverKind) string { return unless(k.standby, isNotStandby) }}
+	readWrite = target{mismatch: func(k serverKind) string { return unless(!k.standby && !k.readOnly, isReadOnly) }}
+	readOnly  = target{standby: true, mismatch: func(k serverKind) string { return unless(k.standby || k.readOnly, notReadOnly) }}
+	primary   = target{mismatch: func(k serverKind) string { return unless(!k.standby, isStandby) }}
+	standby   = target{standby: true, mismatch: func(k serverKind) string { return unless(k.standby, isNotStandby) }}
 
-	preferStandby = target{standby: true, prefer: true, otherwise: standby.otherwise}
+	preferStandby = target{standby: true, prefer: true, mismatch: standby.mismatch}
 )
 
 // targetOf returns the target that a connection string names; nil for any. pgconn keeps of the name only what it would do.
@@ -109,8 +109,8 @@ func (h *hostKinds) is(address string) (standby, known bool) {
 	return k.standby, known && time.Since(k.since) < knownFor
 }
 
-// route returns the upstream with the hosts in the order in which a login tries them. With an admin connection it asks hosts
-// what they are, where none is known to be what is wanted.
+// route returns the upstream with the hosts in the order in which a login tries them. With an admin connection it asks
+// hosts what they are, where none is known to be what is wanted.
 func (u *Upstream) route(ctx context.Context, admin *pgconn.Config) *Upstream {
 	if u.target == nil && !u.balance {
 		return u
@@ -121,7 +121,7 @@ func (u *Upstream) route(ctx context.Context, admin *pgconn.Config) *Upstream {
 	}
 	if u.target != nil {
 		if admin != nil && !slices.ContainsFunc(hosts, u.wanted) {
-			apart(ctx, func(ctx context.Context) { u.askHosts(ctx, admin, hosts) })
+			offLoop(ctx, func(ctx context.Context) { u.askHosts(ctx, admin, hosts) })
 		}
 		slices.SortStableFunc(hosts, func(a, b []upstreamEntry) int { return cmp.Compare(u.rank(a), u.rank(b)) })
 	}

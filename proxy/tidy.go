@@ -5,22 +5,21 @@ import (
 	figures "runtime/metrics"
 )
 
-// tidy gives back the memory that a burst has left: many logins at once, their ends, a large result that a client was slow to
-// take. Of itself Go keeps as much garbage as there is memory in use, the stacks of stories that are told, and what is free for
-// minutes; a proxy that is left in peace keeps none of them. That a burst is over, it tells by what is allocated: much was, and
-// nothing is now. Statements that only pass allocate nothing.
+// tidy gives memory back after a burst: many logins at once, their ends, a large result that a client was slow to take.
+// Go by itself keeps as much garbage as there is memory in use, the stacks of coroutines that have ended, and free memory
+// for minutes. A burst is over when much was allocated and little is now; statements that only pass allocate nothing.
 type tidy struct {
 	allocated uint64 // at the last look
 	tidied    uint64 // of that, when it was tidied up last
-	quiet     int    // looks since much was
+	quiet     int    // looks since much was allocated
 }
 
 const (
-	// quietLooks is after how many looks at which little was allocated a burst is over.
+	// quietLooks is how many looks in a row must find little allocated until a burst is taken to be over.
 	quietLooks = 2
-	// littleBytes is what a login takes, some times.
+	// littleBytes is what a few logins allocate.
 	littleBytes = 64 << 10
-	// worthwhile is what part of the memory in use may be garbage.
+	// worthwhile: garbage is collected from a quarter of the memory in use on.
 	worthwhile = 4
 )
 

@@ -18,14 +18,14 @@ type Timeouts struct {
 
 const watchEvery = time.Second
 
-// rest is what the watch has last seen of a session.
+// rest is what the watch last saw of a session.
 type rest struct {
-	state engine.State
-	heard uint64 // bytes of the client
-	since time.Time
+	state      engine.State
+	fromClient uint64 // bytes received
+	since      time.Time
 }
 
-// lookAfter is how long a held client is taken to be there without a look.
+// lookAfter is how long a client is held before the watch checks that it is still there.
 const lookAfter = 5 * time.Second
 
 // watch ends the sessions that rest for too long, and those whose client has gone while it was held, and tidies up after
@@ -41,16 +41,16 @@ func (s *Server) watch(ctx context.Context) {
 		case now := <-ticker.C:
 			memory.look()
 			t := s.settings.Load().Timeouts
-			s.each(func(x *session) { x.expire(now, t) })
+			s.each(func(sess *session) { sess.expire(now, t) })
 		}
 	}
 }
 
-// expire ends the session if it rests for too long, or for nobody.
-func (x *session) expire(now time.Time, t Timeouts) {
-	x.mu.Lock()
-	r := x.relay
-	x.mu.Unlock()
+// expire ends the session if it has rested for too long, or if its client has gone while it was held.
+func (s *session) expire(now time.Time, t Timeouts) {
+	s.mu.Lock()
+	r := s.relay
+	s.mu.Unlock()
 	if r != nil {
 		r.expire(now, t)
 	}
@@ -60,10 +60,10 @@ func (r *relay) expire(now time.Time, t Timeouts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.asked.IsZero() && now.Sub(r.asked) >= lookAfter {
-		r.miss()
+		r.checkClient()
 	}
-	if state := r.engine.State(); state != r.rest.state || r.moved.heard != r.rest.heard {
-		r.rest = rest{state, r.moved.heard, now}
+	if state := r.engine.State(); state != r.rest.state || r.moved.fromClient != r.rest.fromClient {
+		r.rest = rest{state, r.moved.fromClient, now}
 		return
 	}
 	switch still := now.Sub(r.rest.since); r.rest.state {

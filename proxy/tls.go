@@ -23,8 +23,8 @@ const alpnPostgres = "postgresql"
 // stand for one of hundreds of megabytes (ProcessSSLStartup, src/backend/tcop/backend_startup.c).
 const firstTLSByte = 0x16
 
-// transport is what a tls.Conn reads and writes. An event loop that gets the session puts itself there, and a descriptor when it
-// gives the session back.
+// transport is what a tls.Conn reads and writes. An event loop that takes over the session puts its ciphertext there, and a
+// descriptor when it gives the session back.
 type transport struct {
 	net.Conn
 	head        []byte           // was read already, and is read again first
@@ -56,10 +56,10 @@ func socket(c net.Conn) net.Conn {
 	}
 }
 
-// handshake makes the handshake of a connection, apart: others need not wait for its computations.
+// handshake makes the TLS handshake of a connection off the loop: other sessions need not wait for its computations.
 func handshake(ctx context.Context, c *tls.Conn) (err error) {
 	disown(c)
-	apart(ctx, func(ctx context.Context) { err = c.HandshakeContext(ctx) })
+	offLoop(ctx, func(ctx context.Context) { err = c.HandshakeContext(ctx) })
 	adopt(ctx, c)
 	return err
 }

@@ -10,39 +10,40 @@ import (
 	"github.com/pgscope/pgscope-proxy/trace"
 )
 
-// Two things have spans, if there is a tracer: a login, with what it waits for within it, and a role statement, from its arrival to
-// the server's answer. Both say what an audit record says, and no more. What has nothing to do with roles has none, and pays for none.
+// Two things have spans, if there is a tracer: a login, with what it waits for within it, and a role statement,
+// from its arrival to the server's answer. Both say what an audit record says, and no more. What has nothing to do
+// with roles has none, and pays for none.
 
-// traceSetting is by what a client says, when it connects, which trace its session is part of. It is for the proxy: the server
-// does not get it.
+// traceSetting is by what a client says, when it connects, which trace its session is part of. It is for
+// the proxy: the server does not get it.
 const traceSetting = "pgscope.traceparent"
 
 // traceLogin begins the span of a login, which began when the client came.
-func (x *session) traceLogin(ctx context.Context, v *visitor) (context.Context, trace.Span) {
-	t := x.server.o.Tracer
+func (s *session) traceLogin(ctx context.Context, v *visitor) (context.Context, trace.Span) {
+	t := s.server.o.Tracer
 	if t == nil {
 		return ctx, trace.Span{}
 	}
-	v.startup, x.parent = withoutSetting(v.startup, traceSetting)
-	ctx, span := t.Begin(ctx, trace.Work{Name: "login", Client: true, Parent: x.parent, Began: x.came}, x.traced()...)
+	v.startup, s.parent = withoutSetting(v.startup, traceSetting)
+	ctx, span := t.Begin(ctx, trace.Work{Name: "login", Client: true, Parent: s.parent, Began: s.accepted}, s.traced()...)
 	span.Was("tls", v.handshakeBegan, v.handshakeEnded)
 	return ctx, span
 }
 
 // traced is what all spans of the session say.
-func (x *session) traced() []trace.Field {
+func (s *session) traced() []trace.Field {
 	return []trace.Field{
-		trace.Text("db.system.name", "postgresql"), trace.Text("db.namespace", x.database), trace.Text("user.name", x.user),
-		trace.Text("client.address", x.peer()), trace.Text("pgscope.application", x.application),
+		trace.Text("db.system.name", "postgresql"), trace.Text("db.namespace", s.database), trace.Text("user.name", s.user),
+		trace.Text("client.address", s.peer()), trace.Text("pgscope.application", s.application),
 	}
 }
 
 // loggedInAs ends the span of a login.
-func (x *session) loggedInAs(span trace.Span, in *loggedIn, err error) {
-	if x.server.o.Tracer == nil {
+func (s *session) loggedInAs(span trace.Span, in *loggedIn, err error) {
+	if s.server.o.Tracer == nil {
 		return
 	}
-	span.Set(trace.Text("pgscope.auth", string(x.method)), trace.Text("pgscope.tls", x.encryption()))
+	span.Set(trace.Text("pgscope.auth", string(s.method)), trace.Text("pgscope.tls", s.encryption()))
 	var failed *loginError
 	switch {
 	case err == nil:
@@ -56,8 +57,8 @@ func (x *session) loggedInAs(span trace.Span, in *loggedIn, err error) {
 const traceSQLSTATE = "db.response.status_code"
 
 // traceStatement tells of a statement whose result is known. It is part of the trace that it names, else of its session's.
-func (x *session) traceStatement(r audit.Record, st engine.Statement) {
-	parent := x.parent
+func (s *session) traceStatement(r audit.Record, st engine.Statement) {
+	parent := s.parent
 	if own := trace.InComment(st.Written); own != "" {
 		parent = own
 	}
@@ -68,7 +69,7 @@ func (x *session) traceStatement(r audit.Record, st engine.Statement) {
 	if len(kinds) > 0 {
 		name = kinds[0]
 	}
-	_, span := x.server.o.Tracer.Begin(context.Background(), trace.Work{Name: name, Client: true, Parent: parent, Began: st.Came}, append(x.traced(),
+	_, span := s.server.o.Tracer.Begin(context.Background(), trace.Work{Name: name, Client: true, Parent: parent, Began: st.Came}, append(s.traced(),
 		trace.Text("pgscope.role", r.Role), trace.Texts("pgscope.actions", kinds), trace.Text("db.query.text", r.Statement),
 		trace.Text("pgscope.decision", r.Decision), trace.Text("pgscope.rule", r.Rule), trace.Text(traceSQLSTATE, r.Result))...)
 	if span.Was("decide", st.Came, st.Decided); st.Sent != "" {

@@ -21,10 +21,10 @@ import (
 // User, password, database and session settings in the string are not used: clients bring their own. It is safe for
 // concurrent use.
 type Upstream struct {
-	entries []upstreamEntry // in the order in which they are tried, those of one host together
-	direct  bool            // sslnegotiation=direct: TLS from the first byte
-	told    bool            // the connection string says connect_timeout
-	timeout time.Duration   // for one entry
+	entries    []upstreamEntry // in the order in which they are tried, those of one host together
+	direct     bool            // sslnegotiation=direct: TLS from the first byte
+	timeoutSet bool            // the connection string says connect_timeout
+	timeout    time.Duration   // for one entry
 
 	target    *target // target_session_attrs; nil for any
 	kinds     *hostKinds
@@ -72,7 +72,7 @@ func NewUpstream(dsn string) (*Upstream, error) {
 		}
 	}
 	u := &Upstream{
-		direct: c.SSLNegotiation == "direct", told: c.ConnectTimeout != 0, timeout: c.ConnectTimeout,
+		direct: c.SSLNegotiation == "direct", timeoutSet: c.ConnectTimeout != 0, timeout: c.ConnectTimeout,
 		target: targetOf(c), kinds: &hostKinds{known: make(map[string]hostKind)},
 	}
 	if err := errors.Join(u.connectionSettings(c.RuntimeParams), leaveOut(c.RuntimeParams)); err != nil {
@@ -92,7 +92,7 @@ func NewUpstream(dsn string) (*Upstream, error) {
 // SetDefaultTimeout sets how long to wait for one host where the connection string does not say. It must not be called
 // once the Upstream is in use.
 func (u *Upstream) SetDefaultTimeout(d time.Duration) {
-	if !u.told {
+	if !u.timeoutSet {
 		u.timeout = d
 	}
 }
@@ -136,7 +136,7 @@ func (u *Upstream) hostEnd(i int) int {
 	return i
 }
 
-// serverLink is a connection to the server on which nothing was said yet, but about encryption.
+// serverLink is a connection to the server. dial returns one on which nothing but encryption was negotiated.
 type serverLink struct {
 	net.Conn                      // *tls.Conn where it uses TLS
 	tls      *tls.ConnectionState // nil without TLS
@@ -181,7 +181,7 @@ func (u *Upstream) dialAny(ctx context.Context, from, to int) (*serverLink, erro
 	return nil, &failed
 }
 
-// cannotConnectNow is what a server says that starts or stops.
+// cannotConnectNow is the SQLSTATE of a server that is starting or stopping.
 const cannotConnectNow = "57P03"
 
 // retry returns the entries that are worth a new attempt after the server on a link refused a startup packet at once: the
@@ -276,7 +276,7 @@ func (l *serverLink) encrypt(ctx context.Context, config *tls.Config, direct boo
 
 // interruptWith ends all reading and writing on the connection when ctx ends. The returned function stops it.
 func interruptWith(ctx context.Context, c net.Conn) (stop func() bool) {
-	c = socket(c) // what is above it may have moved on meanwhile
+	c = socket(c) // its TLS may be another goroutine's by then
 	return context.AfterFunc(ctx, func() {
 		_ = c.SetDeadline(time.Unix(1, 0)) // fails where the connection is closed, and needs no interruption
 	})
@@ -290,9 +290,9 @@ func interruptReading(ctx context.Context, c net.Conn) (stop func() bool) {
 	})
 }
 
-// apartFrom refuses listeners that the upstream leads to, as far as addresses tell: each login would be followed by another, of the
-// proxy at itself.
-func (u *Upstream) apartFrom(listeners []net.Listener) error {
+// refuseOwn fails where the upstream is one of the proxy's own listeners, as far as addresses tell: each login would lead
+// to another login at the proxy itself.
+func (u *Upstream) refuseOwn(listeners []net.Listener) error {
 	for _, l := range listeners {
 		for _, e := range u.entries {
 			if e.address == l.Addr().String() || e.loops(l.Addr()) {
@@ -313,8 +313,8 @@ func (e upstreamEntry) loops(listener net.Addr) bool {
 	return local && (at.IP.IsUnspecified() || e.host == "localhost" && at.IP.IsLoopback())
 }
 
-// Probe reports whether a server can be reached now: nil when one can. All hosts are tried at once: whoever asks has not the time that
-// a login has for a host that gives no answer.
+// Probe reports whether a server can be reached now: nil when one can. All hosts are tried at once: whoever asks has not
+// the time that a login has for a host that gives no answer.
 func (u *Upstream) Probe(ctx context.Context) error {
 	ctx, found := context.WithCancel(ctx)
 	defer found()

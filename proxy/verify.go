@@ -66,7 +66,7 @@ func (v *visitor) verify(ctx context.Context, a *admin, role scope.Cluster, know
 	case errors.As(err, &told):
 		return nil, err
 	case errors.Is(err, scram.ErrPassword):
-		v.atone()
+		v.delayWrongPassword()
 		told = v.turnAway(nil, &scope.Error{
 			Code: codeInvalidPassword, Message: fmt.Sprintf(`password authentication failed for user "%s"`, v.startup.User()),
 		})

@@ -44,8 +44,8 @@ func ParseHeader(b []byte) (h Header, more bool, err error) {
 	return Header{Type: b[0], Body: int(n) - lengthSize}, false, nil
 }
 
-// Whole returns how many bytes the message at the beginning of b has, 0 where b does not have all of them, or its length cannot
-// be true.
+// Whole returns how many bytes the message at the beginning of b has, 0 where b does not have all
+// of them, or its length cannot be true.
 func Whole(b []byte) int {
 	if len(b) < HeaderSize {
 		return 0

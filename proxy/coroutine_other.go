@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Without event loops there are no stories: all sessions begin and end in goroutines, where everything may take its time.
+// Without event loops there are no coroutines: all sessions run in goroutines, which may block.
 
-func apart(ctx context.Context, f func(context.Context)) { f(ctx) }
+func offLoop(ctx context.Context, f func(context.Context)) { f(ctx) }
 
 func adopt(_ context.Context, c net.Conn) net.Conn { return c }
 

@@ -58,7 +58,7 @@ func TestRefusalIsCountedFirst(t *testing.T) {
 				t.Fatal(err)
 			}
 			told := false
-			x, login := s.enter(t.Context(), overheard{conn, func([]byte) {
+			sess, login := s.enter(t.Context(), overheard{conn, func([]byte) {
 				told = true
 				if n := testutil.ToFloat64(s.metrics.logins.WithLabelValues(loginRefused)); n != 1 {
 					t.Errorf("%v failed logins", n)
@@ -73,7 +73,7 @@ func TestRefusalIsCountedFirst(t *testing.T) {
 					t.Errorf("whom to try the next time is known: %v", learned)
 				}
 			}})
-			x.serve(login)
+			sess.serve(login)
 			if n := testutil.ToFloat64(s.metrics.logins.WithLabelValues(loginRefused)); !told || n != 1 {
 				t.Errorf("told: %v, %v failed logins in the end", told, n)
 			}

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startLoop returns a loop that runs, and what has it begin a story and waits for the story's end.
-func startLoop(t *testing.T) (l *loop, tell func(func(context.Context))) {
+// startLoop returns a loop that runs, and a function that runs a coroutine in it to its end.
+func startLoop(t *testing.T) (l *loop, run func(func(context.Context))) {
 	t.Helper()
 	l, err := newLoop()
 	if err != nil {
@@ -32,7 +32,7 @@ func startLoop(t *testing.T) (l *loop, tell func(func(context.Context))) {
 	return l, func(f func(context.Context)) {
 		over := make(chan struct{})
 		l.post(func() {
-			l.tell(context.Background(), func(ctx context.Context) {
+			l.spawn(context.Background(), func(ctx context.Context) {
 				defer close(over)
 				f(ctx)
 			})
@@ -59,33 +59,33 @@ func tcpPair(t *testing.T) (near, far net.Conn) {
 	return near, far
 }
 
-// TestStoriesTakeTurns: one that waits keeps no other waiting, whatever it waits for. Both go on where they were.
-func TestStoriesTakeTurns(t *testing.T) {
+// TestCoroutinesTakeTurns: one that waits keeps no other waiting, whatever it waits for. Both go on where they were.
+func TestCoroutinesTakeTurns(t *testing.T) {
 	for name, wait := range map[string]func(ctx context.Context, c net.Conn, done <-chan struct{}){
 		"for a connection": func(ctx context.Context, c net.Conn, _ <-chan struct{}) {
 			if _, err := io.ReadFull(adopt(ctx, c), make([]byte, 2)); err != nil {
 				t.Error(err)
 			}
 		},
-		"apart": func(ctx context.Context, _ net.Conn, done <-chan struct{}) {
-			apart(ctx, func(ctx context.Context) {
-				if storyOf(ctx) != nil {
-					t.Error("it is in a story")
+		"off the loop": func(ctx context.Context, _ net.Conn, done <-chan struct{}) {
+			offLoop(ctx, func(ctx context.Context) {
+				if coroutineOf(ctx) != nil {
+					t.Error("it is in a coroutine")
 				}
 				<-done
 			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, tell := startLoop(t)
+			_, run := startLoop(t)
 			near, far := tcpPair(t)
 			done := make(chan struct{})
 			var waiting sync.WaitGroup
-			waiting.Go(func() { tell(func(ctx context.Context) { wait(ctx, near, done) }) })
+			waiting.Go(func() { run(func(ctx context.Context) { wait(ctx, near, done) }) })
 			if _, err := far.Write([]byte("1")); err != nil {
 				t.Fatal(err)
 			}
-			tell(func(context.Context) {}) // while the other waits
+			run(func(context.Context) {}) // while the other waits
 			close(done)
 			if _, err := far.Write([]byte("2")); err != nil {
 				t.Fatal(err)
@@ -95,8 +95,8 @@ func TestStoriesTakeTurns(t *testing.T) {
 	}
 }
 
-// TestStoryIsInterrupted: a deadline ends waiting, and so does one that another goroutine sets.
-func TestStoryIsInterrupted(t *testing.T) {
+// TestCoroutineIsInterrupted: a deadline ends waiting, and so does one that another goroutine sets.
+func TestCoroutineIsInterrupted(t *testing.T) {
 	for name, limit := range map[string]func(c net.Conn){
 		"in time": func(c net.Conn) { _ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)) },
 		"over":    func(c net.Conn) { _ = c.SetDeadline(time.Unix(1, 0)) },
@@ -105,9 +105,9 @@ func TestStoryIsInterrupted(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, tell := startLoop(t)
+			_, run := startLoop(t)
 			near, _ := tcpPair(t)
-			tell(func(ctx context.Context) {
+			run(func(ctx context.Context) {
 				c := adopt(ctx, near)
 				limit(c)
 				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -119,10 +119,10 @@ func TestStoryIsInterrupted(t *testing.T) {
 	}
 }
 
-// TestHandshakeIsInterrupted: a session that is to end closes its connection while a goroutine computes for the handshake, which then
-// finds it closed.
+// TestHandshakeIsInterrupted: a session that is to end closes its connection while a goroutine computes for the
+// handshake, which then finds it closed.
 func TestHandshakeIsInterrupted(t *testing.T) {
-	_, tell := startLoop(t)
+	_, run := startLoop(t)
 	near, far := tcpPair(t)
 	closed := make(chan struct{})
 	go func() {
@@ -131,7 +131,7 @@ func TestHandshakeIsInterrupted(t *testing.T) {
 			t.Error("the client has made its handshake")
 		}
 	}()
-	tell(func(ctx context.Context) {
+	run(func(ctx context.Context) {
 		ctx, cancel := context.WithCancel(ctx)
 		config := testAdmitOptions(t, TLSAllow).tls.Clone()
 		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -147,14 +147,14 @@ func TestHandshakeIsInterrupted(t *testing.T) {
 	})
 }
 
-// TestStoryFails: a panic apart is one of the story.
-func TestStoryFails(t *testing.T) {
-	_, tell := startLoop(t)
-	tell(func(ctx context.Context) {
+// TestOffLoopPanics: a panic off the loop is one of the coroutine.
+func TestOffLoopPanics(t *testing.T) {
+	_, run := startLoop(t)
+	run(func(ctx context.Context) {
 		var fault error
 		func() {
 			defer recovered(&fault)
-			apart(ctx, func(context.Context) { panic("lost") })
+			offLoop(ctx, func(context.Context) { panic("lost") })
 		}()
 		if fault == nil || !strings.Contains(fault.Error(), "lost") {
 			t.Errorf("fault %v", fault)
@@ -162,9 +162,9 @@ func TestStoryFails(t *testing.T) {
 	})
 }
 
-// TestStoryConnects: to a listener, and to a port without one. More than fits is written when there is room, and what is
-// disowned is a goroutine's to go on with.
-func TestStoryConnects(t *testing.T) {
+// TestCoroutineConnects: to a listener, and to a port without one. More than fits is written when there is room, and what
+// is disowned is a goroutine's to go on with.
+func TestCoroutineConnects(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -182,9 +182,9 @@ func TestStoryConnects(t *testing.T) {
 	}()
 	u := &Upstream{keepAlive: net.KeepAliveConfig{Enable: true}}
 	entry := upstreamEntry{network: "tcp", address: l.Addr().String()}
-	_, tell := startLoop(t)
+	_, run := startLoop(t)
 	var c net.Conn
-	tell(func(ctx context.Context) {
+	run(func(ctx context.Context) {
 		if c, err = u.connect(ctx, entry, time.Now().Add(patience)); err != nil {
 			return
 		}
@@ -208,7 +208,7 @@ func TestStoryConnects(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tell(func(ctx context.Context) {
+	run(func(ctx context.Context) {
 		if _, err = u.connect(ctx, entry, time.Now().Add(patience)); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("error %v", err)
 		}
@@ -217,13 +217,13 @@ func TestStoryConnects(t *testing.T) {
 
 // TestLoopForgetsDescriptors: what is closed leaves nothing behind with the loop, and the number can be used again.
 func TestLoopForgetsDescriptors(t *testing.T) {
-	l, tell := startLoop(t)
+	l, run := startLoop(t)
 	for range 3 {
 		near, far := tcpPair(t)
 		if err := far.Close(); err != nil {
 			t.Fatal(err)
 		}
-		tell(func(ctx context.Context) {
+		run(func(ctx context.Context) {
 			d, ok := adopt(ctx, near).(*descriptor)
 			if !ok {
 				t.Error("not a descriptor")
