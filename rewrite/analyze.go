@@ -47,29 +47,29 @@ type Analysis struct {
 	results    Results
 }
 
-// statement is one statement that has to do with roles.
+// statement is one statement that has to do with roles, or changes what names depend on.
 type statement struct {
-	start, end int // its tokens' bytes in the text
-	names      []name
-	wants      []want
-	references []reference // what in it reads or says names by means of SQL
-	refusal    *Error      // refused, whatever the names mean
-	malformed  bool        // so is the text: it is no SQL, of which the server would run nothing
-	tried      bool        // unless the server says what is wrong with the text
-	blanked    []extension // to be taken out
-	mode       scope.Mode  // SET pgscope.mode: how later statements of the text are read
-	local      bool        // SET LOCAL ROLE
-	earlier    []turn      // what others of the text do between it and the one before it
-	turns      []turn      // what it does itself
-	users      []spot      // "$user" in a search_path that is set for the session
-	schemaOf   extra       // CREATE SCHEMA AUTHORIZATION CURRENT_USER, or SESSION_USER: the schema's name; else noExtra
-	standard   []spot      // DEFAULT in SET search_path TO DEFAULT for the session
-	allRoles   int         // ALTER ROLE ALL of the whole cluster: where it stands; else none
-	database   string      // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
-	md5        int         // PASSWORD 'md5…': where it stands; else none
-	bodies     []body      // texts in its strings that run with it
-	unseen     []unseen    // texts in its strings that name roles and are not mapped
-	changes    []Change    // what it does to databases and schemas as a whole
+	start, end  int // its tokens' bytes in the text
+	names       []name
+	wants       []want
+	references  []reference  // what in it reads or says names by means of SQL
+	refusal     *Error       // refused, whatever the names mean
+	malformed   bool         // so is the text: it is no SQL, of which the server would run nothing
+	tried       bool         // unless the server says what is wrong with the text
+	blanked     []extension  // to be taken out
+	mode        scope.Mode   // SET pgscope.mode: how later statements of the text are read
+	local       bool         // SET LOCAL ROLE
+	earlier     []transition // what idle statements between it and the one before it do to the session's state
+	transitions []transition // what it does itself
+	users       []spot       // "$user" in a search_path that is set for the session
+	schemaOf    extra        // CREATE SCHEMA AUTHORIZATION CURRENT_USER, or SESSION_USER: the schema's name; else noExtra
+	standard    []spot       // DEFAULT in SET search_path TO DEFAULT for the session
+	allRoles    int          // ALTER ROLE ALL of the whole cluster: where it stands; else none
+	database    string       // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
+	md5         int          // PASSWORD 'md5…': where it stands; else none
+	bodies      []body       // texts in its strings that run with it
+	unseen      []unseen     // texts in its strings that name roles and are not mapped
+	changes     []Change     // what it does to databases and schemas as a whole
 }
 
 // none is the place of what is not there.
@@ -153,7 +153,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	for _, p := range pieces {
 		a.statements = append(a.statements, p.statements()...)
 	}
-	a.statements, a.moves, a.resets = noteTurns(a.statements)
+	a.statements, a.moves, a.resets = attachTransitions(a.statements)
 	a.setsMode = slices.ContainsFunc(a.statements, func(s statement) bool { return s.mode != "" })
 	a.results = readResults(src.text, pieces)
 	if len(a.statements) == 0 && !a.results.Any() {
@@ -199,7 +199,7 @@ func readPieces(sql string, o Options) (*source, []piece, *Error) {
 	return src, pieces, nil
 }
 
-// collect takes in the names in the statements, and in their bodies, that were not seen yet, and their schemas.
+// collect adds the names in the statements and in their bodies that were not seen yet, and the schemas of names.
 func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
 	ask := func(n scope.Name) {
 		if !seen[n] {
@@ -290,7 +290,7 @@ func (p piece) statements() (list []statement) {
 	return list
 }
 
-// readStatement returns nil for a statement that has nothing to do with roles or scopes.
+// readStatement reads one statement. It returns nil for one that has nothing to do with roles or scopes.
 func readStatement(p piece, raw *pg.RawStmt) *statement {
 	start := p.base + int(raw.StmtLocation)
 	end := start + int(raw.StmtLen)
@@ -320,8 +320,8 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	}
 	r.readCatalog(raw.Stmt)
 	r.finish()
-	r.turns = append(r.turns, turnsOf(raw.Stmt)...)
-	if r.idle() && r.turns == nil {
+	r.transitions = append(r.transitions, transitionsOf(raw.Stmt)...)
+	if r.idle() && r.transitions == nil {
 		return nil
 	}
 	return &r.statement

@@ -118,9 +118,9 @@ func (r *reader) take(b body) {
 		}
 		b.statements[j].unseen = nil
 	}
-	blurs := b.blurs()
-	r.earlier, r.turns = append(r.earlier, blurs...), append(r.turns, blurs...)
-	b.statements, _, _ = noteTurns(b.statements)
+	uncertain := b.uncertain()
+	r.earlier, r.transitions = append(r.earlier, uncertain...), append(r.transitions, uncertain...)
+	b.statements, _, _ = attachTransitions(b.statements)
 	if len(b.statements) > 0 {
 		r.bodies = append(r.bodies, b)
 	}

@@ -74,71 +74,86 @@ func (c *catalogReader) refer(ref reference) { c.references = append(c.reference
 // visit reads a node. Where a text is made of the value of an expression, text is where the expression stands; output is
 // said of a query whose columns COPY makes texts of. Of columns that go to the client otherwise, see [Results].
 func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
-	switch n := m.(type) {
-	case *pg.Node:
-		if n == nil {
-			return
-		}
-		n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-			c.visit(v.Message().Interface(), text, output)
-			return true
-		})
+	if c.clause(m, text, output) || c.expression(m, text) {
 		return
+	}
+	if form := accessList(m); form != asItIs && text != (stretch{}) {
+		c.wrap(form, text, m)
+	}
+	c.children(m, nil)
+}
+
+// clause reads a node that is a query, or a part of one that is no expression. It returns false for other nodes.
+func (c *catalogReader) clause(m proto.Message, text stretch, output bool) bool {
+	switch n := m.(type) {
+	case *pg.Node: // an envelope
+		if n != nil {
+			n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+				c.visit(v.Message().Interface(), text, output)
+				return true
+			})
+		}
 	case *pg.SelectStmt:
 		c.with(n.WithClause, m, output)
-		return
 	case *pg.InsertStmt:
 		c.with(n.WithClause, m, output)
-		return
 	case *pg.UpdateStmt:
 		c.with(n.WithClause, m, output)
-		return
 	case *pg.DeleteStmt:
 		c.with(n.WithClause, m, output)
-		return
 	case *pg.MergeStmt:
 		c.with(n.WithClause, m, output)
-		return
 	case *pg.InferClause: // has to equal an index, and may hold no subquery
-		return
 	case *pg.RangeFunction:
 		c.rangeFunction(n)
-		return
 	case *pg.JoinExpr:
 		c.from(n.Larg)
 		c.from(n.Rarg)
 		c.visit(n.Quals, stretch{}, false)
-		return
+	default:
+		return false
+	}
+	return true
+}
 
+// expression reads a node that may say a role's name by itself. It returns false where what is
+// in the node is still to be read.
+func (c *catalogReader) expression(m proto.Message, text stretch) bool {
+	switch n := m.(type) {
 	case *pg.SQLValueFunction:
 		if slices.Contains(c.inRows, m) {
-			return
+			return true
 		}
 		if saysUser(n) {
 			c.wrap(shortName, c.token(n.Location), n)
 		}
 	case *pg.ColumnRef:
 		c.column(n)
-		if last := len(n.Fields) - 1; last >= 0 && has(definitionColumns, n.Fields[last].GetString_().GetSval()) {
+		if has(definitionColumns, columnField(n)) {
 			c.wrap(definition, c.columnRef(n), n)
 		}
 	case *pg.FuncCall:
 		c.function(n, text)
-		return
+		return true
 	case *pg.TypeCast:
 		c.typeCast(n, text)
-		return
+		return true
 	case *pg.A_Expr:
 		if len(n.Name) == 1 && n.Name[0].GetString_().GetSval() == "||" {
 			c.visit(n.Lexpr, c.node(n.Lexpr), false)
 			c.visit(n.Rexpr, c.node(n.Rexpr), false)
-			return
+			return true
 		}
 	}
-	if form := accessList(m); form != asItIs && text != (stretch{}) {
-		c.wrap(form, text, m)
+	return false
+}
+
+// columnField returns the name of the column that n refers to; empty for all of a table's.
+func columnField(n *pg.ColumnRef) string {
+	if len(n.GetFields()) == 0 {
+		return ""
 	}
-	c.children(m, nil)
+	return n.Fields[len(n.Fields)-1].GetString_().GetSval()
 }
 
 // children reads what is in a node, but for the fields that own says are read by itself.

@@ -18,8 +18,8 @@ func (l lens) without(list string) string {
 	return "(" + found(l.lead) + " OR " + found("'"+scope.Reserved+"'") + ") IS NOT TRUE"
 }
 
-// spells reports whether the text of an access list, or of settings, can be read as it is: whether the beginning of the database's names is all of letters that
-// want no quotes, and nobody else has it.
+// spells reports whether the text of an access list, or of settings, can be read as it is: whether the beginning of the
+// database's names is all of letters that want no quotes, and nobody else has it.
 func (l lens) spells() bool { return l.census != nil && plainLead.MatchString(l.prefix) }
 
 var plainLead = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
@@ -48,7 +48,8 @@ var aclParts = "CASE WHEN pg_catalog.strpos(pgscope_t.x, '\"') OPERATOR(pg_catal
 const aclItem = "COALESCE(pgscope_o.o OPERATOR(pg_catalog.->>) pgscope_i.m[1], pgscope_i.m[1])" + concat + "pgscope_i.m[2]" + concat +
 	"COALESCE(pgscope_o.o OPERATOR(pg_catalog.->>) pgscope_i.m[3], pgscope_i.m[3])"
 
-// notMarkers are the items that do not say what a marker may: what is granted to all roles of a database is not said to them.
+// notMarkers are the items that do not say what a marker may: what is granted to all roles of a
+// database is not said to them.
 const notMarkers = "pg_catalog.starts_with(pg_catalog.ltrim(pgscope_i.m[1], '\"'), '" + scope.Reserved + "') IS NOT TRUE"
 
 // besideItems is beside with the names as access lists have them.

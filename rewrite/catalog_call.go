@@ -62,7 +62,8 @@ type writtenCall struct {
 	args  []stretch
 }
 
-// written finds a call in the text. It does not if the call is written otherwise, SUBSTRING(x FROM 1), or its arguments have names.
+// written finds a call in the text. It returns false for calls with a syntax of their own,
+// SUBSTRING(x FROM 1), or with named arguments.
 func (c *catalogReader) written(n *pg.FuncCall) (writtenCall, bool) {
 	if n.Funcformat == pg.CoercionForm_COERCE_SQL_SYNTAX && funcName(n) == systemUser { // a key word
 		return writtenCall{whole: c.token(n.Location)}, true
@@ -136,8 +137,9 @@ func textConstant(n *pg.Node) *pg.A_Const {
 	return nil
 }
 
-// setConfig takes in what a call of set_config wants, as SET does that has the same effect. What its text does not tell is unknown: which
-// role, or whether the setting is one. It returns the argument that is a role's name, if it is taken in.
+// setConfig takes in what a call of set_config wants: the same as a SET with its effect. Which role it sets, or
+// whether the setting is a role at all, may be unknown, where the text does not tell. It returns the argument that
+// is a role's name, if that was taken in.
 func (c *catalogReader) setConfig(n *pg.FuncCall) (resolved *pg.Node) {
 	if !isSetConfig(n) {
 		return nil
@@ -169,7 +171,8 @@ func (c *catalogReader) setConfig(n *pg.FuncCall) (resolved *pg.Node) {
 	return resolved
 }
 
-// configMode takes in the mode that a set_config sets. One that the text does not tell would be shown without being in force.
+// configMode takes in the mode that a set_config sets. One that the text does not tell would be
+// shown without being in force.
 func (c *catalogReader) configMode(value *pg.Node) {
 	constant := textConstant(value)
 	if constant == nil {
@@ -187,7 +190,8 @@ func (c *catalogReader) configMode(value *pg.Node) {
 
 func isSetConfig(n *pg.FuncCall) bool { return funcName(n) == "set_config" && len(n.Args) == 3 }
 
-// say reads an expression that names a role, and calls what stands in for it as. It reports whether nothing is left to read in it.
+// say reads an expression that names a role; what stands in for it is called as. It reports
+// whether all of the expression was read.
 func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 	if saysServersName(n, f) {
 		c.sayServersName(n, where, f, as)
@@ -200,11 +204,11 @@ func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 			return true
 		}
 	case *pg.Node_ColumnRef:
-		fields := v.ColumnRef.Fields
-		if f != clusterText && len(fields) > 0 && has(oidColumns, fields[len(fields)-1].GetString_().GetSval()) {
+		field := columnField(v.ColumnRef)
+		if f != clusterText && has(oidColumns, field) {
 			return false
 		}
-		shown = len(fields) > 0 && has(nameColumns, fields[len(fields)-1].GetString_().GetSval())
+		shown = has(nameColumns, field)
 	}
 	ref := reference{start: where.start, end: where.end, form: f, as: as, constant: plainConstant(n), shown: shown}
 	if n.GetParamRef() != nil {
@@ -220,8 +224,9 @@ func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 	return false
 }
 
-// serversName returns the key word, or the call, that an expression consists of and by which the server says a role's name: the name that it
-// has in the cluster, which needs no look-up. Casts to texts may be around it, and for regrole's input quote_ident. Nil for others.
+// serversName returns the key word or the call of which an expression consists, if by it the server itself says a role's
+// name. That is the cluster's name, which needs no look-up. Casts to texts may be around it, and quote_ident where it is
+// input of regrole. It returns nil for other expressions.
 func serversName(n *pg.Node, f form) (name proto.Message, quoted bool) {
 	switch v := n.GetNode().(type) {
 	case *pg.Node_SqlvalueFunction:
@@ -339,7 +344,7 @@ func accessList(m proto.Message) form {
 		})
 		return f
 	case *pg.ColumnRef:
-		if last := len(n.Fields) - 1; last >= 0 && has(aclColumns, n.Fields[last].GetString_().GetSval()) {
+		if has(aclColumns, columnField(n)) {
 			return aclTexts
 		}
 	case *pg.FuncCall:
@@ -352,7 +357,7 @@ func accessList(m proto.Message) form {
 			return aclSet
 		}
 	case *pg.TypeCast:
-		if names := n.TypeName.GetNames(); len(names) > 0 && names[len(names)-1].GetString_().GetSval() == "aclitem" {
+		if lastName(n.TypeName.GetNames()) == "aclitem" {
 			if len(n.TypeName.ArrayBounds) > 0 {
 				return aclTexts
 			}

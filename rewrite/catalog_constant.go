@@ -6,11 +6,12 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// A name that is a constant of the query means one role, and which it is, is mostly known: from the census, from how the name is made. This
-// file has the SQL for such names. Where they are not so plain, the general one of catalog_sql.go is right too.
+// A name that is a constant of the query means one role, and which it is, is mostly known: from the
+// census, from how the name is made. This file has the SQL for such names. Where they are not so plain,
+// the general one of catalog_sql.go is right too.
 const (
-	// onlySQL are the rows of {relation} that the database knows by a constant: the one that has it for its name, where no role of the
-	// database has it, or the database's own.
+	// onlySQL are the rows of {relation} that the database knows by a constant: the one that has it for its name, where
+	// no role of the database has it, or the database's own.
 	onlySQL = `(SELECT {columns} FROM {relation} pgscope_r WHERE {rolname} {=} ANY ({either})` +
 		` AND CASE WHEN {rolname} {=} {name} THEN {namesakeIsOwn} IS NOT TRUE ELSE {isOwn} END)`
 
@@ -69,16 +70,16 @@ func (l lens) namesakeIsOwn(own scope.Cluster) string {
 	return l.sql(isOwnSQL, "oid", "pg_catalog.to_regrole("+scope.QuoteLiteral(own.Ident())+")::pg_catalog.oid")
 }
 
-// twinOf is the name that a role of the database has in the cluster whose name is a constant; false where the constant is none, may
-// mean a role of a schema too, is itself a role's name in the cluster, or where too little is known.
+// twinOf is the name that a role of the database has in the cluster whose name is a constant; false where the constant is
+// none, may mean a role of a schema too, is itself a role's name in the cluster, or where too little is known.
 func (l lens) twinOf(constant string) (scope.Cluster, bool) {
 	own := scope.Cluster(l.prefix + constant)
 	return own, constant != "" && l.census != nil && len(own) <= scope.MaxName &&
 		!strings.HasPrefix(constant, scope.Reserved) && !strings.HasPrefix(constant, l.prefix)
 }
 
-// alwaysSeen tells the names that no role of another database has in the cluster: those have a separator, and PostgreSQL keeps names
-// with pg_ for itself.
+// alwaysSeen tells the names that no role of another database has in the cluster: those have a separator, and
+// PostgreSQL keeps names with pg_ for itself.
 func alwaysSeen(name string) bool {
 	return !strings.Contains(name, scope.Separator) || strings.HasPrefix(name, "pg_")
 }

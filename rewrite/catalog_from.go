@@ -59,8 +59,8 @@ func (c *catalogReader) rangeFunction(n *pg.RangeFunction) {
 	}
 }
 
-// selected makes a function of a FROM list the column of a subselect. It does not if more than its value is asked for, or where it stands
-// is not known.
+// selected makes a function of a FROM list the column of a subselect. It does not if more than its value is asked
+// for, or where it stands is not known.
 func (c *catalogReader) selected(n *pg.RangeFunction, f *pg.Node) bool {
 	var where stretch
 	lead := "(SELECT "
@@ -170,8 +170,8 @@ func called(table *pg.RangeVar) string {
 	return table.Relname
 }
 
-// reads tells which columns of a table a query may read: all, where it reads whole rows, or says a name that is none of the table's, which
-// the server shall judge by all of them.
+// reads tells which columns of a table a query may read: all, where it reads whole rows, or says a name that is none of
+// the table's, which the server shall judge by all of them.
 func reads(query *pg.SelectStmt, table *pg.RangeVar) func(columns []string) []string {
 	all := len(table.Alias.GetColnames()) > 0
 	if query == nil {

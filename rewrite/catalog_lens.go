@@ -9,7 +9,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// lens shows the roles of a cluster as one database sees them.
+// lens makes SQL that shows the roles of a cluster as one database sees them.
 type lens struct {
 	prefix     string // what the database's roles begin with
 	lead, ours string // the same, and its marker's OID: SQL expressions
@@ -238,7 +238,8 @@ func (l lens) visible(roles []role) string {
 	return "CASE" + hide + l.sql(" ELSE 1 END {=} 1")
 }
 
-// unlessGuest goes on with a condition by which a role is hidden: not those that the census knows to be listed all the same.
+// unlessGuest goes on with a condition by which a role is hidden: not those that the census
+// knows to be listed all the same.
 func (l lens) unlessGuest(oid string) string {
 	if l.guests == "" {
 		return ""

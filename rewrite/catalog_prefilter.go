@@ -138,8 +138,8 @@ func userKeyword(sql []byte, start, end int) bool {
 	return end == len(sql) || sql[end] != '\''
 }
 
-// setsConstant reports whether the setting that set_config sets is a plain constant, which is among the words if it is about roles: what
-// follows the word is ('name',
+// setsConstant reports whether the setting that set_config sets is a plain constant, which is among the words if it is
+// about roles: what follows the word is ('name',
 func setsConstant(rest []byte) bool {
 	rest = bytes.TrimLeft(bytes.TrimPrefix(rest, []byte(`"`)), blanks)
 	if !bytes.HasPrefix(rest, []byte("(")) {

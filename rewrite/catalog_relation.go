@@ -11,7 +11,8 @@ import (
 // rowNames is what the relation's subselect has beside each row: what the database's roles are called, by their names.
 const rowNames = "pgscope_o.o"
 
-// relation returns the subselect that stands in for a relation: the same columns, in short names. sample is a clause behind it.
+// relation returns the subselect that stands in for a relation: the same columns, in short
+// names. sample is a clause behind it.
 func (l lens) relation(name string, columns []string, sample string) string {
 	const row = "pgscope_r."
 	rel := relations[name]

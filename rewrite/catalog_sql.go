@@ -21,9 +21,9 @@ const (
 	// oidSQL is the OID of the role {name}, NULL where there is none.
 	oidSQL = `pg_catalog.to_regrole(pg_catalog.quote_ident({name}::pg_catalog.text))::pg_catalog.oid`
 
-	// markerSQL is the OID of the database's marker where it is not known, looked up once for a query; 0 for none. Of pg_auth_members
-	// the planner always expects few rows (its statistics are those of the relation cache's file), so that it may read all of them where
-	// an index would serve: then it is this that makes a row cheap.
+	// markerSQL is the OID of the database's marker where it is not known, looked up once for a query; 0 for none. Of
+	// pg_auth_members the planner always expects few rows (its statistics are those of the relation cache's file), so
+	// that it may read all of them where an index would serve: then it is this that makes a row cheap.
 	markerSQL = `(SELECT COALESCE(pg_catalog.to_regrole({marker})::pg_catalog.oid, 0::pg_catalog.oid))`
 
 	// shownSQL is the name that the database has for one of its roles, NULL for all others. It is the rule of scope.View: a
@@ -35,9 +35,9 @@ const (
 	memberSQL = `(SELECT true FROM pg_catalog.pg_auth_members pgscope_m` +
 		` WHERE pgscope_m.roleid {=} {ours} AND pgscope_m.member {=} {oid} LIMIT 1)`
 
-	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many rows. A role
-	// that is renamed or dropped meanwhile has one name for the statement's snapshot and another, or none, for the server's functions, so
-	// {names} are those by which the expressions know roles.
+	// allShownSQL has the short names of all roles of the database, by their names: for expressions that stand in many
+	// rows. A role that is renamed or dropped meanwhile has one name for the statement's snapshot and another, or none,
+	// for the server's functions, so {names} are those by which the expressions know roles.
 	allShownSQL = `COALESCE((SELECT pg_catalog.jsonb_object_agg(pgscope_a.n, pg_catalog.concat(pgscope_a.s, pg_catalog.right(pgscope_a.n,` +
 		` pg_catalog.length(pgscope_a.l) {*} -1))) FROM ({allMembers}) pgscope_a (n, l, s)` +
 		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l)), '{}'::pg_catalog.jsonb)`
@@ -59,8 +59,8 @@ const (
 		`SELECT FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid` +
 		` AND pgscope_m.member {=} {oid}) LIMIT 1)`
 
-	// othersSQL are the conditions of a marker pgscope_d of another database or its schemas. Roles of this database are told
-	// before the roles of others are looked at.
+	// othersSQL are the conditions of a marker pgscope_d of another database or its schemas. Roles of this database are
+	// told before the roles of others are looked at.
 	othersSQL = `pgscope_d.classoid {=} 1260::pg_catalog.oid` +
 		` AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_d.objoid)::pg_catalog.text, 'pgscope_')` +
 		` AND pg_catalog.strpos(pgscope_d.description, {inComments}) {=} 0`
@@ -70,8 +70,8 @@ const (
 		` ON pgscope_d.objoid {=} pgscope_m.roleid WHERE pgscope_m.member {=} (SELECT {oid}) AND {others}` +
 		` AND pg_catalog.starts_with({name}::pg_catalog.text, {otherLead}))`
 
-	// foreignersSQL are the members of other databases' markers, the known ones and those that have come since: by OIDs, which no
-	// snapshot has otherwise. Who is among them, and not theirs, the census tells.
+	// foreignersSQL are the members of other databases' markers, the known ones and those that have come since: by OIDs,
+	// which no snapshot has otherwise. Who is among them, and not theirs, the census tells.
 	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f WHERE {known}pgscope_f.roleid {<>} {ours}{notKin}` +
 		` AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_f.roleid)::pg_catalog.text, 'pgscope_'))`
 
@@ -79,7 +79,8 @@ const (
 	twinSQL = `(SELECT pgscope_m.member FROM pg_catalog.pg_auth_members pgscope_m` +
 		` WHERE pgscope_m.roleid {=} {ours} AND pgscope_m.member {=} {namesake} LIMIT 1)`
 
-	// namesakeSQL is the OID of the role with the prefix and {name}. A name that is too long would be cut, and be another's.
+	// namesakeSQL is the OID of the role with the prefix and {name}. A name that is too long
+	// would be cut, and be another's.
 	namesakeSQL = `pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length({name}::pg_catalog.text) {<=} {room}` +
 		` THEN pg_catalog.quote_ident({lead} {||} {name}::pg_catalog.text) END)::pg_catalog.oid`
 
@@ -116,19 +117,22 @@ const (
 		` FROM ROWS FROM (pg_catalog.jsonb_each_text({names})) pgscope_a (c, n), LATERAL (VALUES (pgscope_a.c, {oddASCII}),` +
 		` ('"' {||} pg_catalog.replace(pgscope_a.c, '"', '""') {||} '"', {odd})) pgscope_k (k, odd))`
 
-	// isOwnSQL: the role {oid} is one of the database's, if there is one and it has the name of one. Nothing has to be planned for
-	// pg_has_role, which takes superusers, and members of members, for members too: where there are such, the census says it.
+	// isOwnSQL: the role {oid} is one of the database's, if there is one and it has the name of one. Nothing has
+	// to be planned for pg_has_role, which takes superusers, and members of members, for members too: where
+	// there are such, the census says it.
 	isOwnSQL = `pg_catalog.pg_has_role({oid}, {ours}, 'MEMBER')`
 
-	// aclTextSQL is {text}, that of an access list, in short names. In it a name stands behind one of four characters, and where
-	// they stand in names themselves with {lead} behind them, the census says it.
+	// aclTextSQL is {text}, that of an access list, in short names. In it a name stands behind one of four characters,
+	// and where they stand in names themselves with {lead} behind them, the census says it.
 	aclTextSQL = `pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace({text}, {opened}, {open}), {next}, ','), {by}, '/'), {quoted}, '"')`
 
-	// aclTextsSQL is aclTextSQL of the list pgscope_x.x, {short}, without the items of markers: behind a comma, or as the first.
+	// aclTextsSQL is aclTextSQL of the list pgscope_x.x, {short}, without the items of markers:
+	// behind a comma, or as the first.
 	aclTextsSQL = `(CASE WHEN pg_catalog.strpos(pgscope_x.x, 'pgscope_') {=} 0 THEN {short}` +
 		` ELSE pg_catalog.regexp_replace(pg_catalog.regexp_replace({short}, {followed}, '', 'g'), {first}, {open}) END)::pg_catalog.text[]`
 
-	// maybeRoleSQL and maybeRoleFromSQL are set_config of a setting that may be about roles, before and behind its arguments.
+	// maybeRoleSQL and maybeRoleFromSQL are set_config of a setting that may be about roles,
+	// before and behind its arguments.
 	maybeRoleSQL = `(SELECT CASE WHEN pgscope_y.r THEN {short} ELSE pgscope_y.x END AS {as} FROM (SELECT pgscope_r.r,` +
 		` pg_catalog.set_config(pgscope_x.s, CASE WHEN pgscope_r.r THEN {name} ELSE pgscope_x.x END, pgscope_x.b) AS x FROM (SELECT `
 	maybeRoleFromSQL = ` OFFSET 0) pgscope_x, LATERAL (SELECT {name} AS n) pgscope_n,` +

@@ -10,8 +10,9 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// storesExpressions tells the statements whose expressions the server keeps, and runs without the proxy. CREATE STATISTICS is left out, as
-// what it keeps has no results that anybody sees, and so are those whose expressions have to be immutable: of indexes, publications.
+// storesExpressions tells the statements whose expressions the server keeps, and runs without the proxy. CREATE
+// STATISTICS is left out, as what it keeps has no results that anybody sees, and so are those whose expressions have to
+// be immutable: of indexes, publications.
 func storesExpressions(stmt *pg.Node) bool {
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_CreateStmt, *pg.Node_CreateForeignTableStmt, *pg.Node_AlterTableStmt, *pg.Node_CreateDomainStmt, *pg.Node_AlterDomainStmt,
@@ -37,8 +38,8 @@ func takesNoSubquery(stmt *pg.Node) bool {
 	}
 }
 
-// stored finds CURRENT_USER and its like in what the server keeps, or where no subquery may stand in for it. Where a function, or a cast to
-// regrole, looks a role up by it, the server wants the name that it says itself.
+// stored finds CURRENT_USER and its like in what the server keeps, or where no subquery may stand in for it. Where a
+// function, or a cast to regrole, looks a role up by it, the server wants the name that it says itself.
 func (c *catalogReader) stored(stmt *pg.Node) {
 	var sought []proto.Message
 	seek := func(n *pg.Node, f form) {
@@ -104,8 +105,8 @@ func (c *catalogReader) nesting(i int) int {
 	}
 }
 
-// behindColumns are what may come behind a column that has no name. As key words they are none that a column may have for a name
-// without AS (AS_LABEL, kwlist.h), and all are reserved.
+// behindColumns are what may come behind a column that has no name. As key words they are none that a column may have for
+// a name without AS (AS_LABEL, kwlist.h), and all are reserved.
 var behindColumns = []pg.Token{
 	tokenComma, tokenSemicolon,
 	pg.Token_CREATE, pg.Token_EXCEPT, pg.Token_FETCH, pg.Token_FOR, pg.Token_FROM, pg.Token_GRANT, pg.Token_GROUP_P, pg.Token_HAVING,

@@ -28,7 +28,8 @@ const (
 // relations has a row for each relation of PostgreSQL 14 to 18 that holds role names in a form that can be mapped. Their
 // other columns, and what newer versions add, the server itself tells: see [ColumnsSQL].
 //
-// Left out on purpose: texts of statements (pg_stat_activity.query), which are no names; pg_class and its like, whose access lists are mapped where they become texts (see aclColumns).
+// Left out on purpose: texts of statements (pg_stat_activity.query), which are no names; pg_class and its like, whose
+// access lists are mapped where they become texts (see aclColumns).
 var relations = func() map[string]shownRelation {
 	named := func(user string) shownRelation {
 		return shownRelation{columns: map[string]column{user: nameColumn}, names: ofSnapshot}

@@ -72,7 +72,8 @@ func figureName(m proto.Message) figured {
 	}
 }
 
-// wordNames are the names of columns that are expressions with syntax of their own, by their nodes or what these say of their kind.
+// wordNames are the names of columns that are expressions with syntax of their own, by their
+// nodes or what these say of their kind.
 var wordNames = map[string]string{
 	"AEXPR_NULLIF": "nullif", "IS_GREATEST": "greatest", "IS_LEAST": "least", "CoalesceExpr": "coalesce",
 	"EXISTS_SUBLINK": "exists", "ARRAY_SUBLINK": "array", "A_ArrayExpr": "array", "RowExpr": "row",

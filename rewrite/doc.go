@@ -1,5 +1,5 @@
-// Package rewrite finds the role names in a client's SQL and maps them to the cluster's, and maps the texts of answers back.
-// It is the only package that knows PostgreSQL's grammar, and the only one with cgo in it.
+// Package rewrite finds the role names in a client's SQL and maps them to the cluster's, and maps the texts of answers
+// back. It is the only package that knows PostgreSQL's grammar, and the only one with cgo in it.
 //
 //	sql ──▶ MayNameRole, MayReadRoles ──no──▶ forwarded as it is (no allocation, no parse)
 //	             │ may
@@ -41,18 +41,33 @@
 //	a statement that does not parse and names none                 forwarded: the server gives its own error
 //	a query that cannot be read: too deep, of unknown characters   forwarded, unless it may call set_config
 //
-// # Queries of the catalogs
+// # The files, in reading order
 //
-//	catalog.go, _from, _call, _stored      find the references in the tree; the tables of what is one: catalog_table.go
-//	catalog_place                          find in the text where they stand
+//	prefilter.go       may a text name a role?                        catalog_prefilter.go: or read roles?
+//	analyze.go         Analyze: the statements of a text              parse.go, token.go: trees, and tokens beside them
+//	nodes.go           what each kind of statement wants              node_role.go, node_set.go, change.go
+//	extension.go       what PostgreSQL's grammar does not know        standin.go: nor the parser's, of newer servers'
+//	body.go            texts in strings                               plpgsql.go, format.go; mention.go: what is not mapped there
+//	rewrite.go         Rewrite: the statements for one session        mapping.go: one of them
+//	session_state.go   what names depend on, along a text             current_role.go, leave.go
+//	edits.go           how the sent text differs                      source.go, layer.go, literal.go, escapes.go: texts in texts
+//	localize.go        short names in errors and notices              restore.go: in the SQL that the server quotes
+//	results.go         which results have names in them               value.go: those names
+//	redact.go          texts for the record, without secrets
+//
+// Queries of the catalogs have files of their own:
+//
+//	catalog.go, _from, _call, _stored      find the references in the tree; catalog_table.go says what is one
+//	catalog_place                          finds in the text where they stand
 //	catalog_lens, _relation, _wrap, _acl   make the SQL that stands in for them, of the parts in catalog_sql.go
+//	catalog_constant                       makes shorter SQL for a name that is a constant
 //	catalog_splice                         puts it there
 //
 // # How texts lie in each other
 //
-// The parser reads UTF-8, and strings as with standard_conforming_strings on. Any other text is read as a converted copy, and
-// so is SQL inside a string. Each copy is a layer that knows where its bytes come from. Edits are made in the innermost text
-// and lifted, layer by layer, into the client's bytes, escaped and encoded on the way:
+// The parser reads UTF-8, and strings as with standard_conforming_strings on. Any other text is read as a converted copy,
+// and so is SQL inside a string. Each copy is a layer that knows where its bytes come from. Edits are made in the
+// innermost text and lifted, layer by layer, into the client's bytes, escaped and encoded on the way:
 //
 //	client's bytes ──charset──▶ UTF-8 ──escapes.go──▶ E'…' for '…' ──literal.go──▶ a DO block ──literal.go──▶ a string in it
 //

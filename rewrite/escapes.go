@@ -2,10 +2,10 @@ package rewrite
 
 import "strings"
 
-// standardStrings returns a text that means, with standard_conforming_strings on, what the given one means with it off:
-// where a backslash stands in a plain string, and is an escape, the string becomes one of the E form. nil where there is none.
-// It follows scan.l; ok is false where the text ends inside of a string or a comment, for then the server refuses it as a
-// whole.
+// standardStrings returns a text that means, with standard_conforming_strings on, what the given one means with it
+// off: where a backslash stands in a plain string, and is an escape, the string becomes one of the E form. nil
+// where there is none. It follows scan.l; ok is false where the text ends inside of a string or a comment, for
+// then the server refuses it as a whole.
 func standardStrings(sql string) (l *layer, ok bool) {
 	if strings.IndexByte(sql, '\\') < 0 {
 		return nil, true

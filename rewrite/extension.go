@@ -12,9 +12,10 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// The grammar is PostgreSQL's own, and two things that may stand before a role's name are not in it. A text is parsed as
-// it is first. Only where that fails, and fails there, they are replaced by blanks of the same length, so that offsets stay;
-// so roles and tables called dbonly go on working. One that then belongs to no role's name is the syntax error that it was.
+// The grammar is PostgreSQL's own, and two things that may stand before a role's name are not in it. A text is
+// parsed as it is first. Only where that fails, and fails there, they are replaced by blanks of the same
+// length, so that offsets stay; so roles and tables called dbonly go on working. One that then belongs to no
+// role's name is the syntax error that it was.
 
 // extension is one thing in a statement that PostgreSQL's grammar does not know.
 type extension struct {
@@ -55,8 +56,8 @@ func findDBOnly(t tokens, i int) (begin, end int) {
 	}
 }
 
-// findOwnerDBOnly: CREATE DATABASE d OWNER DBONLY customer fails somewhere behind the name, since the grammar takes any word
-// for an option there, and the next for its value (createdb_opt_item, gram.y).
+// findOwnerDBOnly: CREATE DATABASE d OWNER DBONLY customer fails somewhere behind the name, since the grammar takes any
+// word for an option there, and the next for its value (createdb_opt_item, gram.y).
 func findOwnerDBOnly(t tokens, i int) (begin, end int) {
 	if t.kind(0) != pg.Token_CREATE || t.kind(1) != pg.Token_DATABASE {
 		return none, none
@@ -122,8 +123,8 @@ func (p piece) stopsAtExtension(err error, text string) (extension, int, bool) {
 
 func (x extension) start() int { return x.words[0].start }
 
-// readExtensions finds the extensions of the statement, which stands in the bytes [start, end), and whether DBONLY stands before its
-// ROLE, USER or GROUP.
+// readExtensions finds the extensions of the statement, which stands in the bytes [start, end), and whether DBONLY
+// stands before its ROLE, USER or GROUP.
 func (r *reader) readExtensions(start, end int) {
 	for _, x := range r.extended {
 		if x.start() < start || x.start() >= end {
@@ -161,8 +162,8 @@ func (r *reader) extend(n *name) {
 	}
 }
 
-// before returns the extensions that belong to the name at the byte: between it and the token before it, or, for DBONLY, the
-// ROLE, USER or GROUP [IF EXISTS] that stands before it and the token before that.
+// before returns the extensions that belong to the name at the byte: between it and the token before it, or, for DBONLY,
+// the ROLE, USER or GROUP [IF EXISTS] that stands before it and the token before that.
 func (r *reader) before(start int) (list []int) {
 	if len(r.blanked) == 0 {
 		return nil
@@ -190,8 +191,8 @@ func (r *reader) before(start int) (list []int) {
 	return list
 }
 
-// leftOver refuses a statement with an extension that belongs to no role's name: the server knows no such thing either. Where nothing
-// is put into the statement, and it has no place for a role, it goes to the server as it is, which says so.
+// leftOver refuses a statement with an extension that belongs to no role's name: the server knows no such thing either.
+// Where nothing is put into the statement, and it has no place for a role, it goes to the server as it is, which says so.
 func (r *reader) leftOver() {
 	if len(r.names) == 0 && r.idle() && !bearsRole(r.tokens) {
 		return

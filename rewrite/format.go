@@ -15,9 +15,9 @@ import (
 //	EXECUTE format('GRANT CONNECT ON DATABASE %I TO reader', current_database())
 //	EXECUTE 'ALTER TABLE ' || quote_ident(t) || ' OWNER TO reader'
 //
-// Such a text is read with a stand-in for each part, an identifier, or a string where the part is quoted as one. Where it can be
-// parsed so, and no stand-in is in a role's name, the names in the constants are mapped. What a part has in truth changes nothing
-// about them.
+// Such a text is read with a stand-in for each part, an identifier, or a string where the part is quoted as one.
+// Where it can be parsed so, and no stand-in is in a role's name, the names in the constants are mapped. What a part
+// has in truth changes nothing about them.
 
 // standInName stands for a part that is not known. No role is called so.
 const standInName = scope.Reserved + "format"
@@ -30,8 +30,8 @@ var (
 	errMixed  = errors.New("the text is put together of strings that are quoted in different ways")
 )
 
-// template returns the layers of a text that an expression puts together; none where it does not, or not of what can be seen. base
-// is where the expression's locations count from.
+// template returns the layers of a text that an expression puts together; none where it does not, or not of what can be
+// seen. base is where the expression's locations count from.
 func (t tokens) template(n *pg.Node, base int) layers {
 	if parts := operands(n); len(parts) > 1 {
 		if l, err := t.joined(parts, base); err == nil {
@@ -146,8 +146,8 @@ var specifier = regexp.MustCompile(`^%(%|([1-9][0-9]*\$)?[ILs])`)
 
 func escapeWithPercent(text string) (string, error) { return strings.ReplaceAll(text, "%", "%%"), nil }
 
-// readTemplate reads a text that is put together; false where it cannot be read, or a part that is not known decides which roles or
-// scopes it is about.
+// readTemplate reads a text that is put together; false where it cannot be read, or a part that is not known
+// decides which roles or scopes it is about.
 func (r *reader) readTemplate(s layers) bool {
 	b, failure := r.inside(s, readStatements)
 	if failure != nil {

@@ -134,7 +134,8 @@ var testOptions = Options{ServerVersion: 150000, StandardStrings: true, Encoding
 //	----
 //	what it wants
 //
-// In the texts <CR> stands for a carriage return, and <pg_roles> for what is put in the catalog's place. They are written in UTF-8, whatever encoding they are tested in.
+// In the texts <CR> stands for a carriage return, and <pg_roles> for what is put in the catalog's place. They are written
+// in UTF-8, whatever encoding they are tested in.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.sqltest")
 	if err != nil || len(files) == 0 {

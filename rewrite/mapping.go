@@ -15,16 +15,16 @@ type mapping struct {
 	view *scope.View
 	mode scope.Mode
 	body bool // it stands in one
-	// course is how it stands with what names go by; user is the role that the server was asked as.
-	course *course
-	user   scope.Cluster
+	// tracker knows what names go by at this statement; user is the role that the server was asked as.
+	tracker *tracker
+	user    scope.Cluster
 
 	roles   []policy.Role // what names[i] means
 	actions []policy.Action
 	edits   Edits
 	own     int           // how many of the edits are not in bodies
 	inner   []replacement // in the bodies
-	// commonplace are the texts of edits that may stand elsewhere too: where the server quotes them they stay.
+	// commonplace are the texts of edits that may also stand elsewhere: Restore leaves them in what the server quotes.
 	commonplace []string
 	enrol       bool
 	schemas     []scope.Schema // that get a role, and have no marker yet
@@ -84,7 +84,7 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 		for i := range b.statements {
 			inner := mapping{
 				statement: &b.statements[i], sql: b.layers[len(b.layers)-1].text, view: m.view, mode: m.mode, body: true,
-				course: m.course, user: m.user,
+				tracker: m.tracker, user: m.user,
 			}
 			err := inner.run(decide)
 			m.actions = append(m.actions, inner.actions...)
@@ -111,8 +111,8 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 	return nil
 }
 
-// bare reports whether the statement itself, without its bodies, means the same in every mode. A set_config of a setting whose
-// name is computed does not count: most set no role, and where the mode is not known they are left as they are.
+// bare reports whether the statement itself, without its bodies, means the same in every mode. A set_config of a setting
+// whose name is computed does not count: most set no role, and where the mode is not known they are left as they are.
 func (m *mapping) bare() bool {
 	wants := slices.ContainsFunc(m.wants, func(w want) bool { return w.role.word != policy.UnknownRole })
 	looks := slices.ContainsFunc(m.references, func(r reference) bool { return r.form != maybeRole && r.form != fixed })
@@ -133,7 +133,8 @@ func (m *mapping) resolve() *Error {
 	return nil
 }
 
-// place returns where an error about a name points to. Those that the server has too point nowhere there.
+// place returns where an error about a name points to: nowhere if the server has the same
+// error, which has no position there.
 func (m *mapping) place(err *scope.Error, n *name) int {
 	switch err.Code {
 	case scope.CodeUndefinedObject, scope.CodeUndefinedSchema, scope.CodeDuplicateObject, scope.CodeReservedName:

@@ -80,15 +80,15 @@ type span struct{ start, end int }
 
 func saysPhrase(text []byte, at []span, phrase []string) bool {
 	for i, s := range at {
-		if !is1(text[s.start:s.end], phrase[i]) {
+		if !isOneOf(text[s.start:s.end], phrase[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-// is1 reports whether a word is one of those that '|' divides.
-func is1(word []byte, choice string) bool {
+// isOneOf reports whether a word is one of those that '|' divides.
+func isOneOf(word []byte, choice string) bool {
 	for choice != "" {
 		var one string
 		one, choice, _ = strings.Cut(choice, "|")

@@ -79,8 +79,8 @@ func (r *reader) setRole(n *pg.VariableSetStmt, kind policy.Kind, nobody string)
 	}
 }
 
-// setPath takes in "$user" in the search_path of the session. In a setting that is stored it means whoever will run with it,
-// and stays: see docs/adr/0006-schema-scope.md.
+// setPath takes in "$user" in the search_path of the session. In a setting that is stored it means whoever will run with
+// it, and stays: see docs/adr/0006-schema-scope.md.
 func (r *reader) setPath(n *pg.VariableSetStmt) {
 	for _, a := range n.Args {
 		value, offset := constant(a)

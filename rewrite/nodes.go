@@ -12,24 +12,33 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// node is the table of what there is to know of each kind of node. A role that the grammar gives a place of its own
-// (RoleSpec) is found wherever it stands, also in nodes that have no row; a row says what the statement wants with its
-// roles, and where the names stand that the grammar keeps as bare strings.
+// node takes in one node of the tree. A role that the grammar gives a place of its own (RoleSpec) is found wherever it
+// stands, also in statements that are not named here. The statements that are, say in three tables what they want with
+// their roles, and where the names stand that the grammar keeps as bare strings: statements about roles, about access,
+// and about owners and the things that carry a scope's name.
 func (r *reader) node(m proto.Message) {
 	switch n := m.(type) {
 	case *pg.Node:
 		return // an envelope
 	case *pg.RoleSpec:
 		r.role(n)
+	default:
+		if !r.roleStatement(m) && !r.accessStatement(m) {
+			r.ownerStatement(m)
+		}
+	}
+	r.top = false
+}
 
+// roleStatement takes in a statement that is about roles themselves, or may have statements about them in it.
+func (r *reader) roleStatement(m proto.Message) bool {
+	switch n := m.(type) {
 	case *pg.CreateRoleStmt:
 		r.createRole(n)
 	case *pg.AlterRoleStmt:
 		r.alterRole(n)
 	case *pg.AlterRoleSetStmt:
 		r.alterRoleSet(n)
-	case *pg.AlterDatabaseSetStmt:
-		r.database = n.Dbname
 	case *pg.DropRoleStmt:
 		r.dropRole(n)
 	case *pg.RenameStmt:
@@ -37,11 +46,33 @@ func (r *reader) node(m proto.Message) {
 			r.renameRole(n)
 		}
 		r.renameScope(n)
-	case *pg.DropStmt:
-		r.dropSchemas(n)
-	case *pg.DropdbStmt:
-		r.change(DropDatabase, n.Dbname, "")
+	case *pg.CommentStmt:
+		if n.Objtype == pg.ObjectType_OBJECT_ROLE && r.bare() {
+			r.describe(n.Object)
+		}
+	case *pg.SecLabelStmt:
+		if n.Objtype == pg.ObjectType_OBJECT_ROLE && r.bare() {
+			r.describe(n.Object)
+		}
+	case *pg.VariableSetStmt:
+		r.set(n)
+	case *pg.DoStmt:
+		if r.top {
+			r.doBlock(n)
+		}
+	case *pg.CreateFunctionStmt:
+		if r.top {
+			r.routine(n)
+		}
+	default:
+		return false
+	}
+	return true
+}
 
+// accessStatement takes in a statement that grants something to roles, or names them in a rule.
+func (r *reader) accessStatement(m proto.Message) bool {
+	switch n := m.(type) {
 	case *pg.GrantStmt:
 		r.grant(n)
 	case *pg.GrantRoleStmt:
@@ -51,64 +82,56 @@ func (r *reader) node(m proto.Message) {
 	case *pg.AlterDefaultPrivilegesStmt:
 		r.enclosing = policy.DefaultPrivileges
 		r.owners = r.optionRoles(n.Options, "roles")
+	case *pg.CreatePolicyStmt:
+		r.each(n.Roles, want{kind: policy.NameRole, object: "policy"})
+	case *pg.AlterPolicyStmt:
+		r.each(n.Roles, want{kind: policy.NameRole, object: "policy"})
+	case *pg.CreateUserMappingStmt:
+		r.userMapping(n.User)
+	case *pg.AlterUserMappingStmt:
+		r.userMapping(n.User)
+	case *pg.DropUserMappingStmt:
+		r.userMapping(n.User)
+	default:
+		return false
+	}
+	return true
+}
 
+// ownerStatement takes in a statement that gives something an owner, or changes a database or a schema as a whole.
+func (r *reader) ownerStatement(m proto.Message) {
+	switch n := m.(type) {
 	case *pg.AlterTableStmt:
 		for _, c := range n.Cmds {
 			r.owner(c.GetAlterTableCmd().GetNewowner(), objectName(n.Objtype))
 		}
 	case *pg.AlterOwnerStmt:
 		r.owner(n.Newowner, objectName(n.ObjectType))
-	case *pg.CreateTableSpaceStmt:
-		r.owner(n.Owner, "tablespace")
-	case *pg.CreateSchemaStmt:
-		r.createSchema(n)
-	case *pg.CreatedbStmt:
-		if r.bare() {
-			r.createDatabase(n)
-			r.copyDatabase(n)
-		}
 	case *pg.ReassignOwnedStmt:
 		r.each(n.Roles, want{kind: policy.ChangeOwner, object: "owned"})
 		r.owner(n.Newrole, "owned")
 	case *pg.DropOwnedStmt:
 		r.each(n.Roles, want{kind: policy.DropOwned})
-
-	case *pg.CreatePolicyStmt:
-		r.each(n.Roles, want{kind: policy.NameRole, object: "policy"})
-	case *pg.AlterPolicyStmt:
-		r.each(n.Roles, want{kind: policy.NameRole, object: "policy"})
-	case *pg.CreateUserMappingStmt:
-		r.want(want{kind: policy.NameRole, role: r.role(n.User), object: "user mapping"})
-	case *pg.AlterUserMappingStmt:
-		r.want(want{kind: policy.NameRole, role: r.role(n.User), object: "user mapping"})
-	case *pg.DropUserMappingStmt:
-		r.want(want{kind: policy.NameRole, role: r.role(n.User), object: "user mapping"})
-	case *pg.CommentStmt:
-		if n.Objtype == pg.ObjectType_OBJECT_ROLE && r.bare() {
-			r.describe(n.Object)
+	case *pg.CreateTableSpaceStmt:
+		r.owner(n.Owner, "tablespace")
+	case *pg.CreateSchemaStmt:
+		r.createSchema(n)
+	case *pg.DropStmt:
+		r.dropSchemas(n)
+	case *pg.CreatedbStmt:
+		if r.bare() {
+			r.createDatabase(n)
+			r.copyDatabase(n)
 		}
-	case *pg.SecLabelStmt:
-		if n.Objtype == pg.ObjectType_OBJECT_ROLE && r.bare() {
-			r.describe(n.Object)
-		}
-
-	case *pg.VariableSetStmt:
-		r.set(n)
-
-	case *pg.DoStmt:
-		if r.top {
-			r.doBlock(n)
-		}
-	case *pg.CreateFunctionStmt:
-		if r.top {
-			r.routine(n)
-		}
+	case *pg.AlterDatabaseSetStmt:
+		r.database = n.Dbname
+	case *pg.DropdbStmt:
+		r.change(DropDatabase, n.Dbname, "")
 	}
-	r.top = false
 }
 
-// bare guards the rows that look for names among the statement's tokens: inside of another statement (the grammar
-// takes any in a BEGIN ATOMIC body, the server none of these) its tokens are not known.
+// bare guards the statements whose names are looked for among their tokens: inside of another statement (the grammar
+// takes any in a BEGIN ATOMIC body, the server none of these) the tokens are not known. It refuses those.
 func (r *reader) bare() bool {
 	if !r.top {
 		r.refuse(r.start, scope.Error{
@@ -119,7 +142,7 @@ func (r *reader) bare() bool {
 	return r.top
 }
 
-// role takes in a RoleSpec: a name, or a special word. Only once, as rows and the walk both come by.
+// role takes in a RoleSpec: a name, or a special word. It adds a name once, though the tables and the walk both come by.
 func (r *reader) role(n *pg.RoleSpec) party {
 	switch n.GetRoletype() {
 	case pg.RoleSpecType_ROLESPEC_CSTRING:
@@ -165,6 +188,10 @@ func (r *reader) each(list []*pg.Node, w want) {
 		w.role = p
 		r.want(w)
 	}
+}
+
+func (r *reader) userMapping(user *pg.RoleSpec) {
+	r.want(want{kind: policy.NameRole, role: r.role(user), object: "user mapping"})
 }
 
 func (r *reader) owner(n *pg.RoleSpec, object string) {

@@ -17,8 +17,8 @@ const (
 	// check, takes the square of the depth in time, and needs up to 400 bytes of a C stack for a token: with 5,000 of
 	// them 1 MiB was too little (v6.2.5, amd64).
 	maxDepth = 2000
-	// maxAgain bounds how many bytes of a text are parsed again because of what the grammar does not know: a statement is once for
-	// each DBONLY, and for each schema of a role. One of 64 KiB may have 256 of them.
+	// maxAgain bounds how many bytes of a text are parsed again because of what the grammar does not know: a statement is
+	// once for each DBONLY, and for each schema of a role. One of 64 KiB may have 256 of them.
 	maxAgain = 16 << 20
 	// firstForeignServer is the server_version_num of the first version whose grammar the parser's is not a superset of.
 	firstForeignServer = 180000
@@ -38,8 +38,9 @@ type piece struct {
 // parse reads a text into pieces, all of it: of those that do not parse and name no role the server says what is wrong.
 // An error where a text cannot be read and may name a role.
 //
-// A server whose grammar is not newer than the parser's refuses a text as a whole where one of its statements does not
-// parse, so the text is refused, as the server would; any other server is asked by [Analysis.Rewrite], unless the session's mode is off.
+// A server whose grammar is not newer than the parser's refuses a text as a whole where one of its statements
+// does not parse, so the text is refused, as the server would; any other server is asked by
+// [Analysis.Rewrite], unless the session's mode is off.
 func parse(sql string, rd reading) ([]piece, *Error) {
 	list, err := scan(sql)
 	if err != nil {
@@ -132,8 +133,8 @@ func (p piece) parse(text string) (piece, *Error) {
 	return p, nil
 }
 
-// atomicBody is how deep a place is in the body of CREATE FUNCTION … BEGIN ATOMIC …; END, where a ';' ends no statement. CASE … END
-// in it counts too. Zero is outside.
+// atomicBody is how deep a place is in the body of CREATE FUNCTION … BEGIN ATOMIC …; END, where a ';' ends no statement.
+// CASE … END in it counts too. Zero is outside.
 type atomicBody int
 
 func (a *atomicBody) pass(t tokens, i int) {
@@ -241,8 +242,8 @@ func bearsRole(t tokens) bool {
 	return false
 }
 
-// mayUseRole reports whether a text that is not read may do something with a role. Else it is a query at most: what it shows
-// of roles is the cluster's, and it changes nothing.
+// mayUseRole reports whether a text that is not read may do something with a role. Else it is a query at most: what it
+// shows of roles is the cluster's, and it changes nothing.
 func mayUseRole(sql string) bool { return MayNameRole([]byte(sql)) || setsSettings([]byte(sql)) }
 
 // setsSettings reports whether a text may call set_config, by which a query sets the role.

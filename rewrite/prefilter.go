@@ -106,7 +106,8 @@ func (w *words) set() opening {
 		return opensRoleStatement
 	}
 	if is(setting, settingPath) || is(setting, "schema") {
-		// Up to the end of the text, since a ';' in a string might hide it; where it is not, it need not be looked for again.
+		// Up to the end of the text, since a ';' in a string might hide it; where it is not, it
+		// need not be looked for again.
 		if w.userless = w.userless || !bytes.Contains(w.text, []byte("$user")); w.userless {
 			return opensOther
 		}

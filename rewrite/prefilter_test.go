@@ -189,8 +189,9 @@ func TestMayNameRolePatience(t *testing.T) {
 	}
 }
 
-// BenchmarkMayNameRole is the prefilter for statements about roles. 2 cores of an Intel Xeon that others used too, medians of five or more, here
-// and below: typical 12 ns, set 60 ns, comment 41 ns, long 13 µs (70 GB/s), many 125 µs (6.3 GB/s), ddl 14 µs (2.1 GB/s), grant 12 ns; no allocations.
+// BenchmarkMayNameRole is the prefilter for statements about roles. 2 cores of an Intel Xeon that others used too,
+// medians of five or more, here and below: typical 12 ns, set 60 ns, comment 41 ns, long 13 µs (70 GB/s), many 125 µs
+// (6.3 GB/s), ddl 14 µs (2.1 GB/s), grant 12 ns; no allocations.
 func BenchmarkMayNameRole(b *testing.B) {
 	row := "INSERT INTO orders (id, customer, note) VALUES (1, 'Smith', 'role of the user'); "
 	for _, bench := range []struct {
@@ -215,8 +216,8 @@ func BenchmarkMayNameRole(b *testing.B) {
 	}
 }
 
-// BenchmarkMayReadRoles is the prefilter for queries: typical 37 ns, roles 100 ns, long 0.29 ms (3.3 GB/s), numbers 0.16 ms (3.5 GB/s); no
-// allocations.
+// BenchmarkMayReadRoles is the prefilter for queries: typical 37 ns, roles 100 ns, long 0.29 ms (3.3 GB/s),
+// numbers 0.16 ms (3.5 GB/s); no allocations.
 func BenchmarkMayReadRoles(b *testing.B) {
 	for _, bench := range []struct {
 		name string
@@ -237,8 +238,9 @@ func BenchmarkMayReadRoles(b *testing.B) {
 	}
 }
 
-// BenchmarkAnalyze is the first sight of a role statement: CREATE ROLE 10 µs, 3.9 KB and 53 allocations; GRANT 19 µs, 6.6 KB and 91; ALTER DEFAULT
-// PRIVILEGES 25 µs, 7.7 KB and 117; CREATE POLICY 47 µs, 11 KB and 222; CREATE DBONLY ROLE 10 µs, 4.0 KB and 56.
+// BenchmarkAnalyze is the first sight of a role statement: CREATE ROLE 10 µs, 3.9 KB and 53 allocations; GRANT
+// 19 µs, 6.6 KB and 91; ALTER DEFAULT PRIVILEGES 25 µs, 7.7 KB and 117; CREATE POLICY 47 µs, 11 KB and 222;
+// CREATE DBONLY ROLE 10 µs, 4.0 KB and 56.
 func BenchmarkAnalyze(b *testing.B) {
 	for _, sql := range []string{
 		"CREATE ROLE customer LOGIN",
@@ -259,8 +261,9 @@ func BenchmarkAnalyze(b *testing.B) {
 	}
 }
 
-// BenchmarkRewriteQuery is the first sight of a query of the catalogs since something new is known of the database, its analysis being remembered:
-// current_user 0.14 µs, 208 B and 1 allocation; pg_roles 21 µs, 28 KB and 70; an access list 13 µs, 17 KB and 51; has_table_privilege 30 µs, 40 KB and 80.
+// BenchmarkRewriteQuery is the first sight of a query of the catalogs since something new is known of the database, its
+// analysis being remembered: current_user 0.14 µs, 208 B and 1 allocation; pg_roles 21 µs, 28 KB and 70; an access list
+// 13 µs, 17 KB and 51; has_table_privilege 30 µs, 40 KB and 80.
 func BenchmarkRewriteQuery(b *testing.B) {
 	for _, sql := range []string{
 		"SELECT current_user",

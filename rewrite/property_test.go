@@ -169,7 +169,8 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 	return trees
 }
 
-// templateTrees are the trees of the SQL in a text that is put together, whose constants are taken from the tree of the expression.
+// templateTrees are the trees of the SQL in a text that is put together, whose constants are
+// taken from the tree of the expression.
 func templateTrees(p piece, o Options) []*pg.ParseResult {
 	column := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget()
 	text := p.tokens.template(column.GetVal(), p.base)
@@ -205,7 +206,8 @@ func withoutMarker(list []*pg.Node) (kept []*pg.Node) {
 	return kept
 }
 
-// namesRole is the prefilter's oracle: whether the tree of a text names a role or changes a scope, found in a way of its own.
+// namesRole is the prefilter's oracle: whether the tree of a text names a role or changes a
+// scope, found in a way of its own.
 func namesRole(tree *pg.ParseResult) (found bool) {
 	walk(tree.ProtoReflect(), func(m proto.Message) {
 		switch n := m.(type) {

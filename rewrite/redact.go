@@ -16,10 +16,10 @@ const Unshown = "(not shown: it cannot be read)"
 // redacted stands for a secret.
 const redacted = "'***'"
 
-// Redact returns a text, in UTF-8, without the secrets in it: passwords of roles, options of servers and user mappings that are
-// not known to be harmless, connection strings of subscriptions. What the grammar does not tell, such as a string that EXECUTE
-// makes a statement of, is taken for a secret where the text speaks of any: then all of its strings are. Of a statement that cannot be
-// parsed, what stands behind the place where the parser stops is.
+// Redact returns a text, in UTF-8, without the secrets in it: passwords of roles, options of servers and user mappings
+// that are not known to be harmless, connection strings of subscriptions. What the grammar does not tell, such as a
+// string that EXECUTE makes a statement of, is taken for a secret where the text speaks of any: then all of its strings
+// are. Of a statement that cannot be parsed, what stands behind the place where the parser stops is.
 //
 // It is for logs. It may hide what is no secret.
 func Redact(sql string, o Options) string {
@@ -40,8 +40,8 @@ func Redact(sql string, o Options) string {
 	return r.edits.apply(src.text)
 }
 
-// hideUnread hides what stands behind the place where a statement stops to be one: there the grammar tells of no secrets. It
-// fails where the text is too much to be parsed.
+// hideUnread hides what stands behind the place where a statement stops to be one: there the grammar tells of no secrets.
+// It fails where the text is too much to be parsed.
 func (r *redaction) hideUnread(sql string, rd reading) (ok bool) {
 	list, err := scan(sql)
 	if _, deep := tooDeep(list); err != nil || deep {

@@ -84,7 +84,8 @@ func (p piece) named(stmt *pg.Node) (columns []int) {
 	return columns
 }
 
-// resultNode returns the call of a function, or the key word, that an expression consists of and that returns a role's name.
+// resultNode returns the call of a function, or the key word, that an expression consists of
+// and that returns a role's name.
 func resultNode(n *pg.Node) proto.Message {
 	switch v := n.GetNode().(type) {
 	case *pg.Node_SqlvalueFunction:

@@ -63,18 +63,18 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 	if decide != nil {
 		asked = func(a policy.Action) *scope.Error { decided++; return decide(a) }
 	}
-	course, user := newCourse(v, mode), v.User
+	tracker, user := newTracker(v, mode), v.User
 	for i := range a.statements {
 		s := &a.statements[i]
 		for _, t := range s.earlier {
-			course.take(t, v)
+			tracker.apply(t, v)
 		}
-		mode = course.now.mode
+		mode = tracker.now.mode
 		if mode == scope.Off && s.mode == "" {
 			continue
 		}
-		course.show(v, user)
-		m := mapping{statement: s, sql: src.text, view: v, mode: mode, course: course, user: user}
+		tracker.show(v, user)
+		m := mapping{statement: s, sql: src.text, view: v, mode: mode, tracker: tracker, user: user}
 		before := decided
 		edits, err := m.clientEdits(src, asked)
 		res.Actions = append(res.Actions, m.actions...)
@@ -90,8 +90,8 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 			continue
 		}
 		res.accept(&m, edits)
-		for _, t := range s.turns {
-			course.take(t, v)
+		for _, t := range s.transitions {
+			tracker.apply(t, v)
 		}
 	}
 	res.Edits.sort()

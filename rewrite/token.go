@@ -62,8 +62,8 @@ func (t tokens) from(start, end int) tokens {
 	return tokens{t.sql, t.list[t.index(start):t.index(end)]}
 }
 
-// bare returns the bytes [start, end) of the text with blanks for comments. The parser looks ahead at one token, for which it takes a
-// comment too (base_yylex, parser.c): it refuses a NOT /* … */ IN (b), which servers take.
+// bare returns the bytes [start, end) of the text with blanks for comments. The parser looks ahead at one token, for
+// which it takes a comment too (base_yylex, parser.c): it refuses a NOT /* … */ IN (b), which servers take.
 func (t tokens) bare(start, end int) string {
 	text := t.sql[start:end]
 	if !strings.Contains(text, "--") && !strings.Contains(text, "/*") {
