@@ -59,8 +59,8 @@ type Desired struct {
 	Surface *Surface
 }
 
-// MayBecome reports whether the sessions of a role may SET ROLE to another. Who is a member of a role that d does not create, others
-// may know better: those are taken for members.
+// MayBecome reports whether the sessions of a role may SET ROLE to another. Who is a member of a role that d does not
+// create, others may know better: those are taken for members.
 func (d *Desired) MayBecome(role, other Ref) bool {
 	created := make(map[Ref]bool, len(d.Roles))
 	for _, r := range d.Roles {

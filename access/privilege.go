@@ -28,7 +28,8 @@ const (
 	Maintain // PostgreSQL 17
 )
 
-// privileges are all there are: the word of GRANT and the letter in an aclitem (ACL_ALL_RIGHTS_STR, src/include/utils/acl.h).
+// privileges are all there are: the word of GRANT and the letter in an aclitem
+// (ACL_ALL_RIGHTS_STR, src/include/utils/acl.h).
 var privileges = [...]struct {
 	word   string
 	letter byte

@@ -6,10 +6,10 @@
 //
 // # The chain
 //
-// Each line has a number and the SHA-256 of the line before it, so that [Verify] finds a line that was removed, changed or
-// moved. The chain goes on across rotation and restarts: the file's last line is read when it is opened. Whoever can write
-// the file can also write a whole new chain, so keep a copy elsewhere of what syslog got, or of the number and hash that the
-// proxy logs when it starts and stops.
+// Each line has a number and the SHA-256 of the line before it, so that [Verify] finds a line that was removed, changed
+// or moved. The chain goes on across rotation and restarts: the file's last line is read when it is opened. Whoever can
+// write the file can also write a whole new chain, so keep a copy elsewhere of what syslog got, or of the number and hash
+// that the proxy logs when it starts and stops.
 //
 // # When it cannot be written
 //

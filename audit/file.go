@@ -22,8 +22,8 @@ type Rotation struct {
 	Keep int           // files beside the current one
 }
 
-// file is a sink whose chain outlives the process. Several processes may write it, as during an upgrade: each of them locks it
-// for a record, and goes on where the last one has stopped.
+// file is a sink whose chain outlives the process. Several processes may write it, as during an upgrade: each of them
+// locks it for a record, and goes on where the last one has stopped.
 type file struct {
 	path     string
 	rotation Rotation
@@ -33,8 +33,8 @@ type file struct {
 	last     link
 }
 
-// openFile opens a file to append to, with what the last process left in it. torn is how many bytes of a record it did not end
-// were cut off.
+// openFile opens a file to append to, with what the last process left in it. torn is how many bytes of
+// a record it did not end were cut off.
 func openFile(path string, r Rotation) (s *file, torn int64, err error) {
 	s = &file{path: path, rotation: r, last: start}
 	if err := s.open(); err != nil {
@@ -165,8 +165,8 @@ func parseLink(name string, text []byte) (link, time.Time, error) {
 	return link{l.Seq, hash(text)}, l.Time, nil
 }
 
-// add appends the record that next makes the line of, and returns the line. What was not written whole is cut off again, so that
-// the next attempt does not follow half a line.
+// add appends the record that next makes the line of, and returns the line. What was not written whole is cut off again,
+// so that the next attempt does not follow half a line.
 func (s *file) add(next func(link) ([]byte, link, error), now time.Time) (text []byte, err error) {
 	if err := s.hold(); err != nil {
 		return nil, err
@@ -195,8 +195,8 @@ func (s *file) add(next func(link) ([]byte, link, error), now time.Time) (text [
 	return text, nil
 }
 
-// hold locks the file that has the path now, and takes in what other processes have written. Where the file was put aside, by
-// another process or as logrotate does it, the chain goes on in a new one.
+// hold locks the file that has the path now, and takes in what other processes have written. Where the file was put
+// aside, by another process or as logrotate does it, the chain goes on in a new one.
 func (s *file) hold() error {
 	for {
 		if err := s.lock(); err != nil {

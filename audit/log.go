@@ -32,7 +32,7 @@ type Log struct {
 
 	mu    sync.Mutex
 	queue []Record
-	lost  uint64 // since the last record
+	lost  uint64 // records dropped since the last one that was written
 	stats Stats  // but for Waiting
 
 	last    link // the writer's own, while it runs
@@ -136,18 +136,17 @@ func (l *Log) run() {
 		select {
 		case <-l.wake:
 		case <-l.closing:
-			l.drain(false)
+			l.drain()
 			return
 		}
-		if !l.drain(true) {
+		if !l.drain() {
 			return
 		}
 	}
 }
 
-// drain writes all that is queued. What cannot be written is tried again, as long as the log is not closed; then, once. It
-// reports whether the log is still open.
-func (l *Log) drain(again bool) bool {
+// drain writes all that is queued. It returns false if something could not be written before the log was closed.
+func (l *Log) drain() bool {
 	for {
 		l.mu.Lock()
 		if len(l.queue) == 0 {
@@ -157,9 +156,9 @@ func (l *Log) drain(again bool) bool {
 		r, lost := l.queue[0], l.lost
 		l.mu.Unlock()
 
-		text, ok := l.chain(r, lost, &again)
+		text, ok := l.chain(r, lost)
 		for _, write := range l.sinks {
-			ok = ok && l.insist(func() error { return write(text, time.Now()) }, &again)
+			ok = ok && l.insist(func() error { return write(text, time.Now()) })
 		}
 		if !ok {
 			return false
@@ -175,9 +174,9 @@ func (l *Log) drain(again bool) bool {
 	}
 }
 
-// chain makes the next line of the chain, which is that of the file where there is one; false where the log was closed and it
-// could not be written there.
-func (l *Log) chain(r Record, lost uint64, again *bool) (text []byte, ok bool) {
+// chain makes the next line of the chain, which is that of the file where there is one; false where the log was
+// closed and it could not be written there.
+func (l *Log) chain(r Record, lost uint64) (text []byte, ok bool) {
 	next := func(last link) ([]byte, link, error) {
 		text, next, err := last.append(r, lost)
 		if err != nil { // nothing in a record can fail to be JSON but a time out of range
@@ -195,31 +194,32 @@ func (l *Log) chain(r Record, lost uint64, again *bool) (text []byte, ok bool) {
 		text, err = l.file.add(next, time.Now())
 		l.last = l.file.last
 		return err
-	}, again)
+	})
 	return text, ok
 }
 
-// insist does something again and again, until it succeeds; false where the log was closed and it did not.
-func (l *Log) insist(do func() error, again *bool) bool {
-	for {
+// insist tries something until it succeeds or, once the log is closed, one last time. It
+// returns false where that failed too.
+func (l *Log) insist(do func() error) bool {
+	for closed := false; ; {
 		err := do()
 		if err == nil {
 			return true
 		}
 		l.o.Failed(err)
-		if !*again {
+		if closed {
 			return false
 		}
 		select {
 		case <-time.After(retry):
 		case <-l.closing:
-			*again = false
+			closed = true
 		}
 	}
 }
 
-// Close writes what is queued, as far as it can be within ctx, and closes the sinks. It returns the end of the chain, and an
-// error if records were left. Nothing may be put after it.
+// Close writes what is queued, as far as it can be within ctx, and closes the sinks. It returns the end of the chain, and
+// an error if records were left. Nothing may be put after it.
 func (l *Log) Close(ctx context.Context) (Start, error) {
 	l.close.Do(func() { close(l.closing) })
 	select {

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Record is what one line says, without its place in the chain. Texts must have no secrets in them. The keys are part of the
-// contract with scripts.
+// Record is what one line says, without its place in the chain. Texts must have no secrets in them. The keys
+// are part of the contract with scripts.
 type Record struct {
 	Time        time.Time `json:"time"`
 	Event       string    `json:"event"`            // statement, or login

@@ -27,8 +27,8 @@ const maxProblems = 100
 // maxLine bounds a line, in bytes.
 const maxLine = 4 << 20
 
-// Read checks the lines of one file. Files are to be given in the order in which they were written. The error is that of the
-// reader; [Chain.Err] tells what is wrong with the chain.
+// Read checks the lines of one file. Files are to be given in the order in which they were written. The error is that of
+// the reader; [Chain.Err] tells what is wrong with the chain.
 func (c *Chain) Read(name string, r io.Reader) error {
 	c.name, c.number = name, 0
 	s := bufio.NewScanner(r)

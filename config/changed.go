@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// NeedRestart returns the settings in which two configurations differ and of which a running proxy cannot take the new value.
+// NeedRestart returns the settings in which two configurations differ and of which a running
+// proxy cannot take the new value.
 func NeedRestart(before, after *Config) (keys []string) {
 	for i := range settings {
 		if s := &settings[i]; s.fixed && !s.set.same(before, after) {

@@ -46,7 +46,8 @@ func keywordsOf(text string) []string {
 	return found
 }
 
-// keywords are those of PostgreSQL 18 (PQconninfoOptions, src/interfaces/libpq/fe-connect.c), and what URIs may have of JDBC's.
+// keywords are those of PostgreSQL 18 (PQconninfoOptions, src/interfaces/libpq/fe-connect.c),
+// and what URIs may have of JDBC's.
 var keywords = func() map[string]bool {
 	known := make(map[string]bool)
 	for _, k := range strings.Fields(`

@@ -33,6 +33,7 @@ type Roles struct {
 // role is a role as statements have it.
 type role struct {
 	name       scope.Name
+	global     bool     // of no database
 	attributes []string // CREATE ROLE's words for all of its attributes
 	limit      string   // of connections; -1 for none
 	until      string   // when the password ends to be valid; empty for never
@@ -52,8 +53,8 @@ type membership struct {
 	options      string
 }
 
-// grant is privileges on what belongs to no database: a parameter, which servers have privileges on from 15 on, or a tablespace, which a
-// server may not have.
+// grant is privileges on what belongs to no database: a parameter, which servers have privileges on from 15 on, or a
+// tablespace, which a server may not have.
 type grant struct {
 	sql       string
 	condition string // whether the server can take it
@@ -127,19 +128,19 @@ func inquire(ctx context.Context, conn *pgconn.PgConn, q scope.Inquiry) (*scope.
 // others are the roles beside its own that a scope has to do with.
 func (s *selection) others() []scope.Cluster {
 	found := make(map[scope.Cluster]bool)
-	note := func(of, other string) {
-		_, own := s.names[scope.Cluster(of)]
-		if _, too := s.names[scope.Cluster(other)]; own && !too && len(other) <= scope.MaxName {
-			found[scope.Cluster(other)] = true
+	note := func(of, other scope.Cluster) {
+		_, own := s.names[of]
+		if _, too := s.names[other]; own && !too && len(other) <= scope.MaxName {
+			found[other] = true
 		}
 	}
 	for _, m := range s.memberships {
-		note(m[0], m[1])
-		note(m[1], m[0])
+		note(m.group, m.member)
+		note(m.member, m.group)
 	}
 	for _, x := range s.settings {
-		if isRole(x[2]) {
-			note(x[0], x[3])
+		if isRole(x.name) {
+			note(x.role, scope.Cluster(x.value))
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
@@ -154,7 +155,7 @@ func Globals(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles, 
 	if err != nil {
 		return nil, err
 	}
-	scoped, err := provision.Roles(ctx, conn, true)
+	scoped, err := provision.AllRoles(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -178,10 +179,29 @@ type cluster struct {
 	database    string
 	user        scope.Cluster
 	roles       map[scope.Cluster]*role
-	memberships [][]string // role, member, options
-	settings    [][]string // role, "t" for those in the database, name, value
-	grants      [][]string // grantee, "tablespace" or "parameter", name, privileges, "t" WITH GRANT OPTION
+	memberships []storedMembership
+	settings    []storedSetting
+	grants      []storedGrant
 }
+
+// Rows of the catalogs, as the queries below return them.
+type (
+	storedMembership struct {
+		group, member scope.Cluster
+		options       string
+	}
+	storedSetting struct {
+		role        scope.Cluster
+		here        bool // in the database alone
+		name, value string
+	}
+	storedGrant struct {
+		grantee    scope.Cluster // empty for PUBLIC
+		kind, name string        // "tablespace" or "parameter", and which
+		privileges string
+		option     bool // WITH GRANT OPTION
+	}
+)
 
 const (
 	rolesSQL = `
@@ -253,7 +273,15 @@ func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*clu
 	if provision.MajorVersion(conn) >= 15 {
 		objects = parametersSQL
 	}
-	c.memberships, c.settings, c.grants = query(members), query(settingsSQL), query(fmt.Sprintf(grantsSQL, objects))
+	for _, r := range query(members) {
+		c.memberships = append(c.memberships, storedMembership{scope.Cluster(r[0]), scope.Cluster(r[1]), r[2]})
+	}
+	for _, r := range query(settingsSQL) {
+		c.settings = append(c.settings, storedSetting{scope.Cluster(r[0]), r[1] == "t", r[2], r[3]})
+	}
+	for _, r := range query(fmt.Sprintf(grantsSQL, objects)) {
+		c.grants = append(c.grants, storedGrant{scope.Cluster(r[0]), r[1], r[2], r[3], r[4] == "t"})
+	}
 	return c, errors.Join(failures...)
 }
 
@@ -281,21 +309,21 @@ func (s *selection) roles() *Roles {
 	})
 	for _, c := range clusters {
 		name, r := s.names[c], *s.cluster.roles[c]
-		r.name = name
+		r.name, r.global = name, s.global
 		if !s.global && strings.HasPrefix(r.password, "md5") {
 			r.password = ""
 			out.remark("Role %s has an md5 password, which holds for its old name on the server only: set another one.", name.Ident())
 		}
 		for _, x := range s.settings {
-			if scope.Cluster(x[0]) != c || s.global && x[1] == "t" {
+			if x.role != c || s.global && x.here {
 				continue // pg_dump --create writes those of global roles in a database
 			}
-			value, ok := s.value(x[2], x[3])
+			value, ok := s.value(x.name, x.value)
 			if !ok {
-				out.remark("Role %s: the value of %s is a role that has no name here.", name.Ident(), x[2])
+				out.remark("Role %s: the value of %s is a role that has no name here.", name.Ident(), x.name)
 				continue
 			}
-			r.settings = append(r.settings, setting{x[1] == "t", x[2], value})
+			r.settings = append(r.settings, setting{x.here, x.name, value})
 		}
 		if name.Schema != "" && !slices.Contains(out.schemas, name.Schema) {
 			out.schemas = append(out.schemas, name.Schema)
@@ -311,20 +339,20 @@ func (s *selection) roles() *Roles {
 func (s *selection) grant(out *Roles) {
 	for _, g := range s.grants {
 		to, here := "PUBLIC", s.global
-		if g[0] != "" {
-			if _, here = s.names[scope.Cluster(g[0])]; here {
-				to, here = s.called(scope.Cluster(g[0]))
+		if g.grantee != "" {
+			if _, here = s.names[g.grantee]; here {
+				to, here = s.called(g.grantee)
 			}
 		}
 		if !here {
 			continue
 		}
-		on, condition := "TABLESPACE "+scope.QuoteIdent(g[2]), "EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname = "+literal(g[2])+")"
-		if g[1] == "parameter" {
-			on, condition = "PARAMETER "+settingName(g[2]), "pg_catalog.current_setting('server_version_num')::int >= 150000"
+		on, condition := "TABLESPACE "+scope.QuoteIdent(g.name), "EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname = "+literal(g.name)+")"
+		if g.kind == "parameter" {
+			on, condition = "PARAMETER "+settingName(g.name), "pg_catalog.current_setting('server_version_num')::int >= 150000"
 		}
-		sql := "GRANT " + g[3] + " ON " + on + " TO " + to
-		if g[4] == "t" {
+		sql := "GRANT " + g.privileges + " ON " + on + " TO " + to
+		if g.option {
 			sql += " WITH GRANT OPTION"
 		}
 		out.grants = append(out.grants, grant{sql, condition})
@@ -335,20 +363,19 @@ func (s *selection) grant(out *Roles) {
 // join adds the memberships of the scope.
 func (s *selection) join(out *Roles) {
 	for _, m := range s.memberships {
-		group, member := scope.Cluster(m[0]), scope.Cluster(m[1])
-		if group == s.marker && s.stranger(member) {
-			out.remark("%s administers the roles of the database: pgscope-proxy init --admin makes it so.", member.Ident())
+		if m.group == s.marker && s.stranger(m.member) {
+			out.remark("%s administers the roles of the database: pgscope-proxy init --admin makes it so.", m.member.Ident())
 		}
-		if !s.concerns(group, member) {
+		if !s.concerns(m.group, m.member) {
 			continue
 		}
-		x, known := s.called(group)
-		y, knownToo := s.called(member)
+		group, known := s.called(m.group)
+		member, knownToo := s.called(m.member)
 		if !known || !knownToo {
-			out.remark("The membership of %s in %s cannot be written: one of them has no name here.", member.Ident(), group.Ident())
+			out.remark("The membership of %s in %s cannot be written: one of them has no name here.", m.member.Ident(), m.group.Ident())
 			continue
 		}
-		out.memberships = append(out.memberships, membership{x, y, m[2]})
+		out.memberships = append(out.memberships, membership{group, member, m.options})
 	}
 	slices.SortFunc(out.memberships, func(a, b membership) int {
 		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.member, b.member))

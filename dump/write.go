@@ -28,7 +28,7 @@ func (r *Roles) write(w io.Writer, here bool) error {
 		fmt.Fprintf(&b, "CREATE SCHEMA IF NOT EXISTS %s;\n", scope.QuoteIdent(s))
 	}
 	for _, x := range r.roles {
-		b.WriteString(x.create(r.global))
+		b.WriteString(x.create())
 	}
 	for _, m := range r.memberships {
 		fmt.Fprintf(&b, "GRANT %s TO %s", m.role, m.member)
@@ -44,13 +44,13 @@ func (r *Roles) write(w io.Writer, here bool) error {
 				where = ` IN DATABASE :"DBNAME"`
 			}
 			if here || !s.here {
-				fmt.Fprintf(&b, "ALTER %s%s SET %s TO %s;\n", x.called(r.global), where, settingName(s.name), s.value)
+				fmt.Fprintf(&b, "ALTER %s%s SET %s TO %s;\n", x.called(), where, settingName(s.name), s.value)
 			}
 		}
 	}
 	for _, x := range r.roles {
 		if x.comment != "" {
-			fmt.Fprintf(&b, "COMMENT ON %s IS %s;\n", x.called(r.global), literal(x.comment))
+			fmt.Fprintf(&b, "COMMENT ON %s IS %s;\n", x.called(), literal(x.comment))
 		}
 	}
 	for _, g := range r.grants {
@@ -78,22 +78,22 @@ func Connect(w io.Writer, database string) error {
 }
 
 // called is the role as statements about it name it.
-func (r role) called(global bool) string {
-	if global {
+func (r role) called() string {
+	if r.global {
 		return "ROLE " + r.name.Ident()
 	}
 	return "DBONLY ROLE " + r.name.Ident()
 }
 
 // create makes the role. Some global roles every cluster has: those are changed only.
-func (r role) create(global bool) string {
-	if global {
+func (r role) create() string {
+	if r.global {
 		return fmt.Sprintf("SELECT %s WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s) \\gexec\nALTER %s WITH %s%s;\n",
-			literal("CREATE "+r.called(global)), literal(string(r.name.Role)),
-			r.called(global), strings.Join(r.attributes, " "), r.options())
+			literal("CREATE "+r.called()), literal(string(r.name.Role)),
+			r.called(), strings.Join(r.attributes, " "), r.options())
 	}
 	changed := slices.DeleteFunc(slices.Clone(r.attributes), func(a string) bool { return slices.Contains(defaults, a) })
-	return strings.Join(append([]string{"CREATE", r.called(global)}, changed...), " ") + r.options() + ";\n"
+	return strings.Join(append([]string{"CREATE", r.called()}, changed...), " ") + r.options() + ";\n"
 }
 
 // options are those of CREATE ROLE that have a value.

@@ -62,14 +62,14 @@ type Keeper struct {
 	metrics *metrics
 	wake    chan struct{}
 
-	mu     sync.Mutex
-	now    Settings        // in force
-	other  bool            // than when the databases were looked at
-	reload bool            // wanted
-	nudged map[string]bool // databases in which something has changed
-	broken error           // why the manifest that was read last is not in force
-	files  []string
-	parts  []*kept
+	mu      sync.Mutex
+	now     Settings        // in force
+	changed bool            // now is newer than the last look at the databases
+	reload  bool            // wanted
+	nudged  map[string]bool // databases in which something has changed
+	broken  error           // why the manifest that was read last is not in force
+	files   []string
+	parts   []*kept
 }
 
 // kept is a part and how it is. Run alone changes it, and holds the lock for what State shows.
@@ -89,11 +89,11 @@ func New(o Options) *Keeper {
 	return &Keeper{o: o, now: o.Settings, metrics: newMetrics(o.Metrics), wake: make(chan struct{}, 1), nudged: make(map[string]bool)}
 }
 
-// Configure puts other settings in force, has the manifest read again, and everything looked at. It does not block; a run that is
-// under way ends as it began.
+// Configure puts other settings in force, has the manifest read again, and everything looked at. It does not block; a
+// run that is under way ends as it began.
 func (k *Keeper) Configure(s Settings) {
 	k.mu.Lock()
-	k.now, k.other = s, true
+	k.now, k.changed = s, true
 	k.mu.Unlock()
 	k.Reload()
 }
@@ -109,7 +109,7 @@ func (k *Keeper) Nudge(database string) {
 	k.mu.Lock()
 	k.nudged[database] = true
 	k.mu.Unlock()
-	k.rouse()
+	k.wakeUp()
 }
 
 // Reload has the manifest read again, and everything looked at. It does not block.
@@ -117,10 +117,10 @@ func (k *Keeper) Reload() {
 	k.mu.Lock()
 	k.reload = true
 	k.mu.Unlock()
-	k.rouse()
+	k.wakeUp()
 }
 
-func (k *Keeper) rouse() {
+func (k *Keeper) wakeUp() {
 	select {
 	case k.wake <- struct{}{}:
 	default: // it will be awake, and see this too
@@ -192,11 +192,11 @@ func (k *Keeper) wanted() (reload bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	reload, k.reload = k.reload, false
-	if k.other {
+	if k.changed {
 		for _, p := range k.parts {
 			p.due = time.Time{}
 		}
-		k.other = false
+		k.changed = false
 	}
 	now := time.Now()
 	if len(k.nudged) > 0 {
@@ -269,7 +269,7 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // no secret
 }
 
-// tell writes to the log what was done, and what is not as it was the last time.
+// tell logs what was done, and, where the state has changed since the last run, what it is now.
 func (k *Keeper) tell(s State, report reconcile.Report, err error, changed bool) {
 	log := k.o.Log.With(zap.String("database", s.Database))
 	for _, c := range report.Made {

@@ -308,8 +308,8 @@ func TestTakesOver(t *testing.T) {
 	}
 }
 
-// A password that the server does not show is set once after each reading of the manifest, also where something else cannot be
-// made and is tried again and again; and what is told to be repaired is what was.
+// A password that the server does not show is set once after each reading of the manifest, also where something else
+// cannot be made and is tried again and again; and what is told to be repaired is what was.
 func TestSetsPasswordsOnce(t *testing.T) {
 	c := pgtest.Shared(t)
 	databases(t, c, "keep_blind")

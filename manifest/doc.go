@@ -11,9 +11,9 @@
 //
 // # Forms
 //
-// A [form] says what is allowed in one place of a file, and a table of keys what a mapping may contain. The reader, the JSON
-// Schema for editors and the tables of the reference are all made from them (keys.go, and beside what they are about). Reading
-// gives entries: what was said, each with its place.
+// A [form] says what is allowed in one place of a file, and a table of keys what a mapping may contain. The reader, the
+// JSON Schema for editors and the tables of the reference are all made from them (keys.go, and beside what they are
+// about). Reading gives entries: what was said, each with its place.
 //
 // # Compiler
 //
@@ -28,8 +28,8 @@
 //	customer          the role that is declared so: of the database, or of the cluster if it is external or the estate's
 //	pg_monitor        a predefined role
 //
-// and nothing else: a name that nobody declares is an error or, as a default_owner, a warning. So Desired.Roles has every role
-// that is mentioned, except predefined ones; a role there that was not declared is external.
+// and nothing else: a name that nobody declares is an error or, as a default_owner, a warning. So Desired.Roles has every
+// role that is mentioned, except predefined ones; a role there that was not declared is external.
 //
 // Nothing here talks to a server or reads a password.
 package manifest

@@ -39,7 +39,8 @@ func (k key[T]) must() key[T] {
 	return k
 }
 
-// narrow makes the key one that says less where it is there than where it is not: what would be made of an empty one is not what was meant.
+// narrow makes the key one that says less where it is there than where it is not: what would be made
+// of an empty one is not what was meant.
 func (k key[T]) narrow() key[T] {
 	k.narrows = true
 	return k

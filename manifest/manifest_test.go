@@ -14,9 +14,9 @@ import (
 
 var update = flag.Bool("update", false, "write the .golden files anew")
 
-// TestLoad reads testdata/*.yaml and compares what they mean, or what is wrong in them, with the .golden file beside each. A
-// file that begins with "# scope: none" is read so; with "# database: name" it is for that database. The fragments of
-// bundles, and the manifests of estates, are in folders.
+// TestLoad reads testdata/*.yaml and compares what they mean, or what is wrong in them, with the .golden file beside
+// each. A file that begins with "# scope: none" is read so; with "# database: name" it is for that database. The
+// fragments of bundles, and the manifests of estates, are in folders.
 func TestLoad(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/config/yamlfile"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -53,47 +54,84 @@ func (c *compiler) membership(d *document, e *membershipEntry) {
 	}
 }
 
-// disputes tells of members of the cluster's roles that parts of an estate would give and take in turns: where one part lists all
-// members, and another has one more, or the same with other options. Members that belong to databases are no business of the root's.
+// memberList is what one part of an estate says of the members of one role.
+type memberList struct {
+	access.Membership
+	by *compiler
+}
+
+// disputes tells of members of the cluster's roles that parts of an estate would give and take in turns: where one
+// part lists all members, and another has one more, or the same with other options. Members that belong to
+// databases are no business of the root's.
 func (l *loader) disputes() {
-	type list struct {
-		access.Membership
-		by *compiler
-	}
-	lists := make(map[access.Ref][]list)
-	root := l.parts[0]
-	for _, r := range root.desired.Roles {
-		if _, said := root.members[r.Ref]; !said && !r.External {
-			lists[r.Ref] = []list{{access.Membership{Role: r.Ref, Exclusive: true, Place: r.Place}, root}}
-		}
-	}
-	for _, c := range l.parts {
-		for _, m := range c.desired.Memberships {
-			if m.Role.Kind == access.Global {
-				lists[m.Role] = append(lists[m.Role], list{m, c})
-			}
-		}
-	}
-	for role, all := range lists {
-		for i, one := range all {
-			for j, other := range all {
-				if i == j {
-					continue
+	for _, lists := range l.memberLists() {
+		for i, one := range lists {
+			for j, other := range lists {
+				if i != j {
+					one.excludes(other, one.by == l.parts[0])
 				}
-				for _, m := range other.Members {
-					at := other.by.claims[edge{role, m.Ref}].at
-					k := slices.IndexFunc(one.Members, func(o access.Member) bool { return o.Ref == m.Ref && m.Kind == access.Global })
-					switch {
-					case k < 0 && one.Exclusive && (one.by != root || m.Kind == access.Global) && !scope.Predefined(m.Name.Role):
-						at.Errorf(`"%s" cannot be a member of "%s": who is, is said at %s`, m.Ref, role, one.Place)
-					case k >= 0 && i < j && !sameOptions(one.Members[k], m):
-						at.Errorf(`"%s" is a member of "%s" with other options%s`, m.Ref, role, alsoAt(one.by.claims[edge{role, m.Ref}].at))
-					}
+				if i < j {
+					one.contradicts(other)
 				}
 			}
 		}
 	}
 }
+
+// memberLists returns what the parts of an estate say of the members of the cluster's roles. A role that the root
+// declares without members has an empty list.
+func (l *loader) memberLists() map[access.Ref][]memberList {
+	lists := make(map[access.Ref][]memberList)
+	root := l.parts[0]
+	for _, r := range root.desired.Roles {
+		if _, said := root.members[r.Ref]; !said && !r.External {
+			lists[r.Ref] = []memberList{{access.Membership{Role: r.Ref, Exclusive: true, Place: r.Place}, root}}
+		}
+	}
+	for _, c := range l.parts {
+		for _, m := range c.desired.Memberships {
+			if m.Role.Kind == access.Global {
+				lists[m.Role] = append(lists[m.Role], memberList{m, c})
+			}
+		}
+	}
+	return lists
+}
+
+// excludes tells of members in another list that this one, which is exclusive, does not have. That of the
+// root says nothing of roles of databases.
+func (m memberList) excludes(other memberList, ofRoot bool) {
+	if !m.Exclusive {
+		return
+	}
+	for _, o := range other.Members {
+		_, listed := m.member(o.Ref)
+		if !listed && (!ofRoot || o.Kind == access.Global) && !scope.Predefined(o.Name.Role) {
+			other.placeOf(o.Ref).Errorf(`"%s" cannot be a member of "%s": who is, is said at %s`, o.Ref, m.Role, m.Place)
+		}
+	}
+}
+
+// contradicts tells of members that another list has with other options.
+func (m memberList) contradicts(other memberList) {
+	for _, o := range other.Members {
+		if mine, listed := m.member(o.Ref); listed && !sameOptions(mine, o) {
+			other.placeOf(o.Ref).Errorf(`"%s" is a member of "%s" with other options%s`, o.Ref, m.Role, alsoAt(m.placeOf(o.Ref)))
+		}
+	}
+}
+
+// member returns the member of that name, if it is a role of the cluster.
+func (m memberList) member(r access.Ref) (access.Member, bool) {
+	i := slices.IndexFunc(m.Members, func(o access.Member) bool { return o.Ref == r && r.Kind == access.Global })
+	if i < 0 {
+		return access.Member{}, false
+	}
+	return m.Members[i], true
+}
+
+// placeOf returns where the list has a member.
+func (m memberList) placeOf(r access.Ref) yamlfile.Value { return m.by.claims[edge{m.Role, r}].at }
 
 func sameOptions(a, b access.Member) bool {
 	return a.Admin == b.Admin && a.Inherit == b.Inherit && a.Set == b.Set

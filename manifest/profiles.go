@@ -147,7 +147,8 @@ func checkProfiles(profiles []named[profileEntry]) {
 	}
 }
 
-// superuser is who makes what nobody is named for, as with pgroles: the name that initdb and most distributions give to the first role.
+// superuser is who makes what nobody is named for, as with pgroles: the name that initdb and most
+// distributions give to the first role.
 const superuser = "postgres"
 
 // defaultOwner finds the role that a document's default_owner means. One that is not declared is taken for one that
@@ -188,8 +189,8 @@ func (c *compiler) schemaOwners() {
 	}
 }
 
-// ownerIn is who makes the objects of a schema, or of any if it is empty, where default privileges at that place name nobody. Its
-// Kind is 0 where that cannot be known.
+// ownerIn is who makes the objects of a schema, or of any if it is empty, where default privileges at that place name
+// nobody. Its Kind is 0 where that cannot be known.
 func (c *compiler) ownerIn(schema string, d *document, at yamlfile.Value) access.Ref {
 	if s, ok := c.schemas[schema]; ok && s.owner.s != "" {
 		return c.desired.Schemas[s.index].Owner

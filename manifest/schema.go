@@ -8,8 +8,8 @@ import (
 // SchemaID is where the JSON Schema of manifests says that it is.
 const SchemaID = "https://github.com/pgscope/pgscope-proxy/docs/manifest.schema.json"
 
-// Schema returns the JSON Schema (draft 2020-12) of all files that [Load] reads, and of the fragments of bundles. It is made
-// of the same tables as the reader.
+// Schema returns the JSON Schema (draft 2020-12) of all files that [Load] reads, and of the fragments of bundles. It is
+// made of the same tables as the reader.
 func Schema() ([]byte, error) {
 	defs, roots := definitions()
 	text, err := json.MarshalIndent(map[string]any{

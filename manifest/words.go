@@ -17,8 +17,8 @@ const (
 	maxText    = 256
 	maxPattern = 128
 	maxWord    = 64
-	// maxType is the longest type of an argument: schema and name in quotes, each of their characters one that is doubled there. A
-	// function has at most maxArguments (FUNC_MAX_ARGS, src/include/pg_config_manual.h).
+	// maxType is the longest type of an argument: schema and name in quotes, each of their characters one that is doubled
+	// there. A function has at most maxArguments (FUNC_MAX_ARGS, src/include/pg_config_manual.h).
 	maxType      = 2*(2*scope.MaxName+2) + len(".[], ")
 	maxArguments = 100
 	maxObject    = scope.MaxName + len("()") + maxArguments*maxType

@@ -14,10 +14,10 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// Write writes a manifest that reads back as d, with the scope that d was read with. Equal values give equal bytes.
-// What no manifest can say is left out: the database's name and prefix, which an estate has, and the surface of a
-// bundle. Paths of passwords are written as they are in d. Global roles that are not external are written as external where own ones stand beside them: an estate has
-// those.
+// Write writes a manifest that reads back as d, with the scope that d was read with. Equal values give equal bytes. What
+// no manifest can say is left out: the database's name and prefix, which an estate has, and the surface of a bundle.
+// Paths of passwords are written as they are in d. Global roles that are not external are written as external where own
+// ones stand beside them: an estate has those.
 func Write(w io.Writer, d *access.Desired) error {
 	p := &printer{w: bufio.NewWriter(w)}
 	p.desired(d)

@@ -58,8 +58,8 @@ func buildContext(t *testing.T) string {
 	return dir
 }
 
-// ignores returns what .dockerignore says of a file: the last line decides that matches it or a directory that it is in. Of the
-// format, it knows what that file uses: **/ is at the beginning of a pattern alone, with one name after it.
+// ignores returns what .dockerignore says of a file: the last line decides that matches it or a directory that it is in.
+// Of the format, it knows what that file uses: **/ is at the beginning of a pattern alone, with one name after it.
 func ignores(t *testing.T) func(file string) bool {
 	t.Helper()
 	var lines []string

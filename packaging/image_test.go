@@ -24,8 +24,8 @@ const maxImage = 40 << 20
 // The user of the image, as the Dockerfile says.
 const imageUser = 65532
 
-// TestImage builds what the Dockerfile builds, lays out what it puts into the image, and runs it as a container would: in its
-// own root, which it cannot write to, as its user, in front of a server. It must be run by root.
+// TestImage builds what the Dockerfile builds, lays out what it puts into the image, and runs it as a container would: in
+// its own root, which it cannot write to, as its user, in front of a server. It must be run by root.
 func TestImage(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("only root can change the root directory of a process")

@@ -30,12 +30,13 @@ type Role struct {
 	Name    scope.Short
 	Cluster scope.Cluster
 	Home    scope.Home
-	// Administered says that the session's current role administers this one: it is a superuser, or has ADMIN on the role or
-	// on the marker of its scope. It means something where [Session.Facts] are known.
+	// Administered says that the session's current role administers this one: it is a superuser, or has ADMIN on the role
+	// or on the marker of its scope. It means something where [Session.Facts] are known.
 	Administered bool
 }
 
-// UnknownRole is the name of a role that the statement does not tell: set_config('role', $1, true). No cluster name goes with it.
+// UnknownRole is the name of a role that the statement does not tell: set_config('role', $1,
+// true). No cluster name goes with it.
 const UnknownRole scope.Short = "unknown"
 
 // Action is one thing that one statement wants to do to roles. A statement that names several targets makes one

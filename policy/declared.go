@@ -24,9 +24,9 @@ type Declarations struct {
 // Membership is a role that is granted, and who gets it.
 type Membership struct{ Role, Member scope.Short }
 
-// Grant is who has privileges, and on what kind of object, as [Action] has it: table, schema … Everything that has rows is a
-// table, everything that can be called a function. What it is on in particular, a statement does not tell: names are looked for
-// in the search_path, and "all tables" are those that there are by then.
+// Grant is who has privileges, and on what kind of object, as [Action] has it: table, schema … Everything that has rows
+// is a table, everything that can be called a function. What it is on in particular, a statement does not tell: names are
+// looked for in the search_path, and "all tables" are those that there are by then.
 type Grant struct {
 	Grantee scope.Short
 	Object  string

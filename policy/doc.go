@@ -25,8 +25,8 @@
 //
 // # What cannot be known
 //
-// The server is asked about the session ([Facts]) only where a rule needs it, for each statement anew. Where it could not be
-// asked, for example because SET ROLE comes before the statement in the same text, the facts are not known.
+// The server is asked about the session ([Facts]) only where a rule needs it, for each statement anew. Where it could not
+// be asked, for example because SET ROLE comes before the statement in the same text, the facts are not known.
 //
 // The home of a role that does not exist (yet) is not known, nor are home and name of CURRENT_USER, CURRENT_ROLE,
 // SESSION_USER and ALL. A condition on what is not known matches in a rule that denies, and does not in one that allows or

@@ -49,7 +49,8 @@ func (p pattern) match(s string) bool {
 	return true
 }
 
-// step matches what stands at p[i], no *, with the beginning of s. It returns the lengths of both; 0 of s where they differ.
+// step matches what stands at p[i], no *, with the beginning of s. It returns the lengths of
+// both; 0 of s where they differ.
 func (p pattern) step(i int, s string) (inPattern, inText int) {
 	if s == "" {
 		return 0, 0

@@ -123,8 +123,8 @@ func (p *Policy) Decide(s Session, a Action) Decision {
 	panic("policy: the built-in rules end in some that match everything")
 }
 
-// Needs returns what the rules ask of the session at a server of the version (server_version_num; 0 if it is not known): those
-// rules that speak of some of the kinds or, where none are given, all.
+// Needs returns what the rules ask of the session at a server of the version (server_version_num; 0 if it is not known):
+// those rules that speak of some of the kinds or, where none are given, all.
 func (p *Policy) Needs(serverVersion int, kinds ...Kind) (n Need) {
 	for i := range p.rules {
 		r := &p.rules[i]

@@ -312,8 +312,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// BenchmarkDecide is a grant under the default policy: 0.35 µs, 288 B and 2 allocations (median of five on 2 cores of an Intel Xeon that others
-// used too).
+// BenchmarkDecide is a grant under the default policy: 0.35 µs, 288 B and 2 allocations (median of five on 2 cores
+// of an Intel Xeon that others used too).
 func BenchmarkDecide(b *testing.B) {
 	p := policy.Default()
 	session := policy.Session{Database: "orders", User: "app"}

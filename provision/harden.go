@@ -49,11 +49,11 @@ type Hardening struct {
 	Shut []scope.Cluster
 }
 
-// hardenSQL lists the members of the marker, and the global roles that may log in: kind, name, whether they inherit what the
-// marker may do.
+// hardenSQL lists the members of the marker, and the global roles that may log in: kind, name,
+// whether they inherit what the marker may do.
 //
-// From 16 on, whether a member inherits stands in the membership, before that in the member (roles_is_member_of, acl.c); of roles that
-// CREATE ROLE … IN ROLE makes, the one is taken from the other.
+// From 16 on, whether a member inherits stands in the membership, before that in the member (roles_is_member_of, acl.c);
+// of roles that CREATE ROLE … IN ROLE makes, the one is taken from the other.
 const hardenSQL = `
 SELECT CASE WHEN a.member IS NULL THEN 'global' ELSE 'member' END, r.rolname::pg_catalog.text,
        pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE')::pg_catalog.text
@@ -109,8 +109,8 @@ SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantor)::pg_catalog.
 FROM pg_catalog.pg_database d, pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
 WHERE d.datname = pg_catalog.current_database() AND a.grantee = 0 AND a.privilege_type = 'CONNECT'`
 
-// Apply runs the statements, all or none. Of what the role that runs them may not do the server only warns: so it is asked what
-// came of them.
+// Apply runs the statements, all or none. Of what the role that runs them may not do the server only
+// warns: so it is asked what came of them.
 func (h *Hardening) Apply(ctx context.Context, conn *pgconn.PgConn) error {
 	if err := run(ctx, conn, "BEGIN; "+strings.Join(h.SQL, "; ")); err != nil {
 		return err
@@ -125,8 +125,8 @@ func (h *Hardening) Apply(ctx context.Context, conn *pgconn.PgConn) error {
 	return run(ctx, conn, "COMMIT")
 }
 
-// HBA returns lines for the beginning of pg_hba.conf, without which the roles of the database may try other ones. "+" means the
-// members of a role, by whatever way and whether they inherit or not.
+// HBA returns lines for the beginning of pg_hba.conf, without which the roles of the database may try other ones. "+"
+// means the members of a role, by whatever way and whether they inherit or not.
 func (h *Hardening) HBA() []string {
 	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 	var list []string

@@ -109,25 +109,30 @@ func MajorVersion(conn *pgconn.PgConn) int {
 	return major
 }
 
-// Roles lists the roles of the database that the connection is in, or of all databases, by database and name.
-func Roles(ctx context.Context, conn *pgconn.PgConn, all bool) ([]scope.Listed, error) {
-	var q scope.Survey
-	if !all {
-		db, err := database(ctx, conn, "")
-		if err != nil {
-			return nil, err
-		}
-		q.Database = db.Name
+// Roles lists the roles of the database that the connection is in, by name.
+func Roles(ctx context.Context, conn *pgconn.PgConn) ([]scope.Listed, error) {
+	db, err := database(ctx, conn, "")
+	if err != nil {
+		return nil, err
 	}
+	return list(ctx, conn, scope.Survey{Database: db.Name})
+}
+
+// AllRoles lists the roles of all databases, by database and name.
+func AllRoles(ctx context.Context, conn *pgconn.PgConn) ([]scope.Listed, error) {
+	return list(ctx, conn, scope.Survey{})
+}
+
+func list(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) ([]scope.Listed, error) {
 	estate, err := survey(ctx, conn, q)
 	if err != nil {
 		return nil, err
 	}
-	list := estate.Roles()
-	slices.SortFunc(list, func(a, b scope.Listed) int {
+	roles := estate.Roles()
+	slices.SortFunc(roles, func(a, b scope.Listed) int {
 		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.Name, b.Name))
 	})
-	return list, nil
+	return roles, nil
 }
 
 // Databases lists the databases that are enrolled.
@@ -139,17 +144,26 @@ func Databases(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
 	return estate.Enrolled(), nil
 }
 
-// Sweep repairs what was left behind in the whole cluster, see [scope.Estate.Sweep]. The server tells by notices what was
-// done and what could not be; warnings are what only a person can decide. With wait it waits for another sweep to
-// end; without, it leaves the work to that one.
-func Sweep(ctx context.Context, conn *pgconn.PgConn, wait bool) (warnings []string, err error) {
-	rows, err := Query(ctx, conn, scope.SweepLockSQL(wait), nil)
-	if err != nil {
+// Sweep repairs what was left behind in the whole cluster, see [scope.Estate.Sweep], after any other sweep that is under
+// way. The server tells by notices what was done and what could not be; warnings are what only a person can decide.
+func Sweep(ctx context.Context, conn *pgconn.PgConn) (warnings []string, err error) {
+	if err := run(ctx, conn, scope.SweepLockSQL()); err != nil {
 		return nil, err
 	}
-	if !wait && rows[0][0] != "t" {
-		return nil, nil
+	return sweep(ctx, conn)
+}
+
+// TrySweep is [Sweep], but leaves the work to another sweep that is under way.
+func TrySweep(ctx context.Context, conn *pgconn.PgConn) (warnings []string, err error) {
+	locked, err := Query(ctx, conn, scope.TrySweepLockSQL(), nil)
+	if err != nil || locked[0][0] != "t" {
+		return nil, err
 	}
+	return sweep(ctx, conn)
+}
+
+// sweep does the work of a sweep that has the lock, and gives the lock back.
+func sweep(ctx context.Context, conn *pgconn.PgConn) (warnings []string, err error) {
 	estate, err := survey(ctx, conn, scope.Survey{})
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func TestEnrolAndAdminister(t *testing.T) {
 	if major, convErr := strconv.Atoi(c.Major); convErr != nil || (err != nil) != (major >= 16) {
 		t.Errorf("PostgreSQL %s: the administrator becomes the marker: %v", c.Major, err)
 	}
-	list, err := provision.Roles(t.Context(), conn, false)
+	list, err := provision.Roles(t.Context(), conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestOneSweepAtATime(t *testing.T) {
 	}
 	c.Psql(t, "postgres", "DROP DATABASE orders WITH (FORCE)")
 	for _, left := range []bool{true, false} {
-		if _, err := provision.Sweep(t.Context(), second, false); err != nil {
+		if _, err := provision.TrySweep(t.Context(), second); err != nil {
 			t.Fatal(err)
 		}
 		got := c.Psql(t, "postgres", "SELECT rolname FROM pg_roles")

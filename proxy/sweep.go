@@ -32,7 +32,7 @@ func (s *Server) sweep(ctx context.Context) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()
-	warnings, err := provision.Sweep(bounded, conn, false)
+	warnings, err := provision.TrySweep(bounded, conn)
 	for _, w := range warnings {
 		log.Warn(w)
 	}

@@ -174,7 +174,7 @@ func (o *observer) scoped(ctx context.Context) error {
 	if !o.extent.Cluster && !o.extent.All {
 		return nil
 	}
-	list, err := provision.Roles(ctx, o.conn, true)
+	list, err := provision.AllRoles(ctx, o.conn)
 	o.state.Scoped = make(map[scope.Cluster]bool, len(list))
 	for _, r := range list {
 		o.state.Scoped[r.Cluster] = true

@@ -14,8 +14,8 @@ type Actor struct {
 	Members []Short
 }
 
-// standingSQL asks what the current role is, and which of the roles in question, and which markers, it administers. ADMIN on
-// the marker of a database is ADMIN on its roles, and on those of its schemas. Superusers have it on every role.
+// standingSQL asks what the current role is, and which of the roles in question, and which markers, it administers. ADMIN
+// on the marker of a database is ADMIN on its roles, and on those of its schemas. Superusers have it on every role.
 const standingSQL = `
 UNION ALL
 SELECT 'actor', r.rolname::pg_catalog.text, pg_catalog.concat_ws(' ',
@@ -32,8 +32,8 @@ FROM (
   UNION ALL SELECT oid, rolname FROM kin) r
 WHERE pg_catalog.pg_has_role(CURRENT, r.oid, 'MEMBER WITH ADMIN OPTION')`
 
-// membersSQL asks what the session's user is a member of, and not what a superuser counts as a member of. The planner cannot know
-// how many roles that are, and would read all memberships: so those of one role are in subqueries, too.
+// membersSQL asks what the session's user is a member of, and not what a superuser counts as a member of. The planner
+// cannot know how many roles that are, and would read all memberships: so those of one role are in subqueries, too.
 const membersSQL = `
 UNION ALL
 SELECT 'member', pg_catalog.pg_get_userbyid(up.oid)::pg_catalog.text, m.rolname::pg_catalog.text, NULL

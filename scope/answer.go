@@ -200,8 +200,8 @@ func (a *answer) namespaces() (map[string]uint32, error) {
 	return oids, nil
 }
 
-// kinByName returns the schemas with markers by their names. The marker of a schema that is gone is that of its namesake, if
-// that has none: DROP and CREATE SCHEMA, restored dumps.
+// kinByName returns the schemas with markers by their names. The marker of a schema that is gone is that of its namesake,
+// if that has none: DROP and CREATE SCHEMA, restored dumps.
 func (a *answer) kinByName() map[string]Schema {
 	byName := make(map[string]Schema, len(a.kin))
 	for _, s := range a.kin {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// carriage is how markers and roles follow a database or schema that gets another name: it collects their new names, and makes the
-// statement that renames them.
+// carriage is how markers and roles follow a database or schema that gets another name: it collects their new names, and
+// makes the statement that renames them.
 type carriage struct {
 	moves    []move
 	roles    []Affected // those of the moves that are no markers
@@ -86,7 +86,8 @@ func (c *carriage) statements() string {
 	return b.String()
 }
 
-// carriedSettings makes settings of roles and databases that set a role set it under its new name. Who may not change one is told.
+// carriedSettings makes settings of roles and databases that set a role set it under its new
+// name. Who may not change one is told.
 const carriedSettings = `DECLARE was pg_catalog.text[] := %s; now pg_catalog.text[] := %s; s pg_catalog.record; BEGIN
   FOR s IN
     SELECT now[i] AS role, pg_catalog.concat('ALTER ROLE ',
@@ -128,8 +129,8 @@ func (c *carriage) sweepSQL(database string) string {
 		tell("WARNING", `the markers and roles of database "%s" could not be made to fit it`, ", DETAIL = SQLERRM") + "END")
 }
 
-// renamesDatabase is a condition: the server would rename the database (RenameDatabase, src/backend/commands/dbcommands.c). Where it
-// would not, it shall say why, and not that a role cannot be renamed.
+// renamesDatabase is a condition: the server would rename the database (RenameDatabase,
+// src/backend/commands/dbcommands.c). Where it would not, it shall say why, and not that a role cannot be renamed.
 func renamesDatabase(from, to string) string {
 	return "EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) " + QuoteLiteral(from) +
 		" AND pg_catalog.pg_has_role(datdba, 'USAGE') AND datname OPERATOR(pg_catalog.<>) pg_catalog.current_database())" +

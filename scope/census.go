@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// Census is what the last list of all roles said about roles that are not the database's, for queries of the catalogs. It may be
-// out of date, so it is used only where that can hide a role for a while, and never show another database's. It is safe for
-// concurrent use.
+// Census is what the last list of all roles said about roles that are not the database's, for queries of the
+// catalogs. It may be out of date, so it is used only where that can hide a role for a while, and never show another
+// database's. It is safe for concurrent use.
 type Census struct {
 	// Arrays of OIDs, as PostgreSQL writes them; empty for none.
 	Others string // the markers of other databases and their schemas; empty also where there are too many
@@ -24,8 +24,8 @@ type Census struct {
 	names *meanings
 }
 
-// Meaning is what a name means in a database: a role of its own, or a global one. The OID is known where the short name has a
-// separator: another database's role may have been given that cluster name since.
+// Meaning is what a name means in a database: a role of its own, or a global one. The OID is known where the short name
+// has a separator: another database's role may have been given that cluster name since.
 type Meaning struct {
 	Own bool
 	OID uint32
@@ -37,8 +37,8 @@ type meanings struct {
 	of map[Short]Meaning
 }
 
-// Means tells what a name meant. It is the zero Meaning where that is not known: for global roles without a separator in the
-// name, and for roles that may have changed.
+// Means tells what a name meant. It is the zero Meaning where that is not known: for global roles without a separator in
+// the name, and for roles that may have changed.
 func (c *Census) Means(name Short) Meaning {
 	c.names.mu.RLock()
 	defer c.names.mu.RUnlock()

@@ -10,7 +10,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// TestClaim: a role is claimed after others have changed it, by its membership's OID, where the server has such, and by the table.
+// TestClaim: a role is claimed after others have changed it, by its membership's OID, where the
+// server has such, and by the table.
 func TestClaim(t *testing.T) {
 	c := server(t)
 	a, other := connect(t, c, "a"), connect(t, c, "a_b")

@@ -41,8 +41,8 @@ func (v *View) CreateIn(schema string, name Short) (Cluster, *Error) {
 	return v.createIn(s.Qualify, s.Marker, Name{schema, name})
 }
 
-// looksLike reports whether a role of the database itself, or a global one, already has the name that a role of a schema would
-// be shown under.
+// looksLike reports whether a role of the database itself, or a global one, already has the name that a
+// role of a schema would be shown under.
 func (v *View) looksLike(as Short) bool {
 	if len(as) <= MaxName && v.home(Cluster(as)).home == Global {
 		return true
@@ -88,8 +88,8 @@ func (v *View) CreatePlain(name Short) (Cluster, *Error) {
 	return Cluster(name), nil
 }
 
-// RenamePlain is CreatePlain for a role that gets another name. An administrator's new name must not look like a role that it
-// administers.
+// RenamePlain is CreatePlain for a role that gets another name. An administrator's new name must not
+// look like a role that it administers.
 func (v *View) RenamePlain(from Cluster, to Short) (Cluster, *Error) {
 	c, err := v.CreatePlain(to)
 	if err != nil {

@@ -147,8 +147,9 @@ func parseMarker(comment string) (markerComment, bool) {
 	return m, err == nil && m.OID != 0 && m.Prefix != "" && m.Version >= 1
 }
 
-// administersSQL makes who creates a marker, the first argument of a format, its administrator where the server does not: before
-// PostgreSQL 16. Superusers need not be one. The others are refused where their names begin as the fourth argument does: see [Administrable].
+// administersSQL makes who creates a marker, the first argument of a format, its administrator where the server does
+// not: before PostgreSQL 16. Superusers need not be one. The others are refused where their names begin as the
+// fourth argument does: see [Administrable].
 const administersSQL = "IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user) THEN " +
 	"IF pg_catalog.starts_with(current_user::pg_catalog.text, %[4]s) THEN " +
 	"RAISE EXCEPTION USING ERRCODE = '" + CodeObjectNotInState + "', MESSAGE = pg_catalog.concat('role \"', current_user, %[5]s), " +
@@ -156,8 +157,8 @@ const administersSQL = "IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE r
 	"IF pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.<) 160000 " +
 	"THEN GRANT %[1]s TO CURRENT_USER WITH ADMIN OPTION; END IF; END IF; "
 
-// Administrable tells whether a role of the cluster can administer the roles of this database. Administrators are members of the
-// marker too, so one whose name begins with the prefix could not be told from the database's roles.
+// Administrable tells whether a role of the cluster can administer the roles of this database. Administrators are members
+// of the marker too, so one whose name begins with the prefix could not be told from the database's roles.
 func (d Database) Administrable(role Cluster) *Error {
 	return d.comment().administrable(role)
 }

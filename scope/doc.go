@@ -23,9 +23,10 @@
 // role itself (CREATE ROLE … IN ROLE marker), and drops it with the role. Where two scopes want the same cluster name, the
 // first one gets it, and the other is told whose it is.
 //
-// A marker is found by its comment, not by its name: by the OIDs in the comment or, where nothing has these OIDs (after a dump
-// was restored, or a schema dropped and made again), by the names in it. A marker whose name would be too long or, because
-// of underscores, ambiguous, has numbers in its name: pgscope_schema_16384_30000. A renamed schema keeps its prefix.
+// A marker is found by its comment, not by its name: by the OIDs in the comment or, where nothing has these
+// OIDs (after a dump was restored, or a schema dropped and made again), by the names in it. A marker whose
+// name would be too long or, because of underscores, ambiguous, has numbers in its name:
+// pgscope_schema_16384_30000. A renamed schema keeps its prefix.
 //
 // # How a name is resolved
 //

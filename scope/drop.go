@@ -44,8 +44,9 @@ const dropMarker = `  IF NOT EXISTS (
   END IF;
 `
 
-// drop returns what drops markers, the innermost first, and their roles. what is what they belonged to.
-func drop(markers []*marker, what string, tell bool) (w Work) {
+// drop returns what drops markers, the innermost first, and their roles. what is what they belonged to. With announce it
+// tells by NOTICE that they were dropped.
+func drop(markers []*marker, what string, announce bool) (w Work) {
 	var names, labels []string
 	var last strings.Builder
 	for _, m := range markers {
@@ -53,11 +54,11 @@ func drop(markers []*marker, what string, tell bool) (w Work) {
 			r := Affected{Name: m.short(role), Cluster: role, Stays: fmt.Sprintf(`role "%s" of %s could not be dropped`, m.short(role), what)}
 			names, labels, w.Roles = append(names, role.Literal()), append(labels, QuoteLiteral(r.Stays)), append(w.Roles, r)
 		}
-		told := ""
-		if tell && !m.ofSchema() {
-			told = " RAISE NOTICE USING MESSAGE = " + QuoteLiteral("the roles of "+what+" were dropped") + ";"
+		notice := ""
+		if announce && !m.ofSchema() {
+			notice = " RAISE NOTICE USING MESSAGE = " + QuoteLiteral("the roles of "+what+" were dropped") + ";"
 		}
-		fmt.Fprintf(&last, dropMarker, m.name.Literal(), QuoteLiteral(m.note.rolePrefix()+Separator), m.name.Ident(), told,
+		fmt.Fprintf(&last, dropMarker, m.name.Literal(), QuoteLiteral(m.note.rolePrefix()+Separator), m.name.Ident(), notice,
 			QuoteLiteral("the marker of "+what+" could not be dropped"))
 	}
 	w.SQL = doSQL(fmt.Sprintf(dropBody, textArray(names), textArray(labels), len(names), last.String()))

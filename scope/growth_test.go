@@ -9,8 +9,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// TestManyRoles: what a question reads, and what is done when a role has changed, does not go with the roles that there are; nor does it take
-// the server's having looked at its catalogs (ANALYZE) since they came.
+// TestManyRoles: what a question reads, and what is done when a role has changed, does not go with the roles that there
+// are; nor does it take the server's having looked at its catalogs (ANALYZE) since they came.
 func TestManyRoles(t *testing.T) {
 	c := server(t)
 	conn := connect(t, c, "a")

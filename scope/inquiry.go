@@ -62,17 +62,17 @@ func (q *Inquiry) addSchema(name string) {
 // inquirySQL answers an [Inquiry]. Each operator, function and type is qualified: the query runs in clients'
 // sessions, where the search_path is theirs. Rows are (kind, name, a, b), all text.
 //
-// A comment that has the database's OID or its name claims it. One with both has it. Another has it where it is the only one
-// and no database stands against it: in a database that was renamed its name is nobody's, in a cluster restored from a
-// dump its OID is nobody's. Where each is another database's, nothing here can tell which of the two it was.
+// A comment that has the database's OID or its name claims it. One with both has it. Another has it where it is the only
+// one and no database stands against it: in a database that was renamed its name is nobody's, in a cluster restored from
+// a dump its OID is nobody's. Where each is another database's, nothing here can tell which of the two it was.
 //
 // A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
 // the comment names: which is for answer.session to find out. Of a dump's markers no OID is right. Markers are
 // looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
 //
 // What the question costs is its planning, and that goes with the relations to be joined: so names come from
-// pg_get_userbyid, and what belongs to a row stands in a scalar subquery, where the planner has nothing to choose. OFFSET 0 keeps
-// it from asking whom each comment in the cluster is on, before the text is looked at.
+// pg_get_userbyid, and what belongs to a row stands in a scalar subquery, where the planner has nothing to choose. OFFSET
+// 0 keeps it from asking whom each comment in the cluster is on, before the text is looked at.
 const inquirySQL = `
 WITH db AS MATERIALIZED (
   SELECT d.oid, d.datname, pg_catalog.concat('{"oid":', d.oid, ',') AS lead,
@@ -161,8 +161,8 @@ FROM (SELECT marker.oid AS marker, rolname, NULL::pg_catalog.oid AS oid FROM mar
 JOIN LATERAL (SELECT oid AS membership, roleid, member FROM pg_catalog.pg_auth_members) a ON a.roleid OPERATOR(pg_catalog.=) m.marker
 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member`
 
-// resetsSQL asks what RESET brings back. pg_settings does not show the role: it is none, unless a setting of a role or database
-// names one.
+// resetsSQL asks what RESET brings back. pg_settings does not show the role: it is none, unless a
+// setting of a role or database names one.
 const resetsSQL = `
 UNION ALL
 SELECT 'reset', s.name, s.reset_val, NULL FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path'

@@ -121,7 +121,8 @@ func (e *Estate) DroppedSchemas() (list []Work) {
 	return list
 }
 
-func (e *Estate) dropDatabases(tell bool) (list []Work) {
+// dropDatabases is Dropped; with announce the statements also tell by NOTICE that the roles were dropped.
+func (e *Estate) dropDatabases(announce bool) (list []Work) {
 	gone := make(map[uint32][]*marker)
 	var order []uint32
 	for _, m := range e.markers {
@@ -138,7 +139,7 @@ func (e *Estate) dropDatabases(tell bool) (list []Work) {
 	for _, oid := range order {
 		markers := gone[oid]
 		slices.SortStableFunc(markers, func(a, b *marker) int { return -cmp.Compare(a.note.Schema, b.note.Schema) })
-		list = append(list, drop(markers, fmt.Sprintf(`the dropped database "%s"`, markers[0].note.Database), tell))
+		list = append(list, drop(markers, fmt.Sprintf(`the dropped database "%s"`, markers[0].note.Database), announce))
 	}
 	return list
 }
@@ -229,8 +230,9 @@ func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
 	return c.sql("true", fmt.Sprintf(`The roles of database "%s" get the names that belong to it.`, name)), nil
 }
 
-// Mistaken tells of members of markers that are taken for what they are not, as only a GRANT or a rename by hand can make them:
-// administrators whose names begin as those of the scope's roles do, and roles that neither carry the prefix nor administer those that do.
+// Mistaken tells of members of markers that are taken for what they are not, as only a GRANT or a rename by hand
+// can make them: administrators whose names begin as those of the scope's roles do, and roles that neither carry
+// the prefix nor administer those that do.
 func (e *Estate) Mistaken() (warnings []string) {
 	for _, m := range e.markers {
 		if _, found, _ := e.database(m); !found {
@@ -279,16 +281,17 @@ func contradiction(m *marker, database string) string {
 // other's work.
 const sweepLock int64 = 0x7067_7363_6f70_65
 
-// SweepLockSQL returns the query that takes the lock of a sweep: it waits for it, or tries and tells whether it got it.
-func SweepLockSQL(wait bool) string {
-	function := "pg_try_advisory_lock"
-	if wait {
-		function = "pg_advisory_lock"
-	}
-	return fmt.Sprintf("SELECT pg_catalog.%s(%d)", function, sweepLock)
+// SweepLockSQL returns the query that waits for the lock of a sweep, and takes it.
+func SweepLockSQL() string {
+	return fmt.Sprintf("SELECT pg_catalog.pg_advisory_lock(%d)", sweepLock)
 }
 
-// SweepUnlockSQL returns the query that gives it back.
+// TrySweepLockSQL returns the query that takes the lock if nobody has it, and tells whether it did.
+func TrySweepLockSQL() string {
+	return fmt.Sprintf("SELECT pg_catalog.pg_try_advisory_lock(%d)", sweepLock)
+}
+
+// SweepUnlockSQL returns the query that gives the lock back.
 func SweepUnlockSQL() string {
 	return fmt.Sprintf("SELECT pg_catalog.pg_advisory_unlock(%d)", sweepLock)
 }

@@ -151,7 +151,8 @@ func TestRename(t *testing.T) {
 	}
 }
 
-// TestSchemas: whose roles follow ALTER SCHEMA sales RENAME TO shop, and whose go with DROP SCHEMA tmp, in a session of orders.
+// TestSchemas: whose roles follow ALTER SCHEMA sales RENAME TO shop, and whose go with DROP
+// SCHEMA tmp, in a session of orders.
 func TestSchemas(t *testing.T) {
 	note := func(oid, schema, schemaOID string) string {
 		return `{"oid":` + oid + `,"database":"orders","prefix":"orders","schema":"` + schema + `","schemaoid":` + schemaOID + `,"version":1}`

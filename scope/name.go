@@ -26,8 +26,8 @@ func (n Name) Short() Short {
 	return Short(n.Schema) + "." + n.Role
 }
 
-// qualified yields the schemas and roles of which [Name.Short] may have made a name with dots: one for each dot. A name that is
-// too long for the server was not made so.
+// qualified yields the schemas and roles of which [Name.Short] may have made a name with dots: one for each dot. A name
+// that is too long for the server was not made so.
 func (n Name) qualified() iter.Seq[Name] {
 	return func(yield func(Name) bool) {
 		if n.Schema != "" || len(n.Role) > MaxName {

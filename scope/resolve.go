@@ -89,7 +89,8 @@ func (v *View) ResolveOwn(name Short) (Cluster, Home, *Error) {
 	return c, home, err
 }
 
-// along finds the role that has the name in a schema of the search_path. It fails where it is not known whether there is one.
+// along finds the role that has the name in a schema of the search_path. It fails where it is
+// not known whether there is one.
 func (v *View) along(name Short) (c Cluster, found bool, err *Error) {
 	in := func(s Schema) bool {
 		var home Home

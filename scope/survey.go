@@ -117,66 +117,85 @@ type member struct {
 
 // Answer reads the rows of the statement.
 func (q Survey) Answer(rows [][]string) (*Estate, error) {
-	e := &Estate{databases: make(map[uint32]string), byName: make(map[string]uint32)}
-	byName := make(map[string]*marker)
+	byKind := make(map[string][]surveyed, 6)
 	for _, r := range rows {
 		if len(r) != 4 {
 			return nil, fmt.Errorf("scope: a row of %d columns where 4 were asked for", len(r))
 		}
+		byKind[r[0]] = append(byKind[r[0]], surveyed{r[1], r[2], r[3]})
 	}
-	for _, r := range rows {
-		switch r[0] {
-		case "database":
-			oid, err := parseOID(r[2])
-			if err != nil {
-				return nil, err
-			}
-			e.databases[oid], e.byName[r[1]] = r[1], oid
-			if r[3] == "true" {
-				e.current = oid
-			}
-		case "uses":
-			e.uses = append(e.uses, use{r[1], Cluster(r[2])})
-		case "marker":
-			if note, ok := parseMarker(r[2]); ok { // else a role that somebody else has made and commented
-				m := &marker{name: Cluster(r[1]), note: note}
-				e.markers, byName[r[1]] = append(e.markers, m), m
-			}
-		}
+	e := &Estate{databases: make(map[uint32]string), byName: make(map[string]uint32)}
+	if err := e.readDatabases(byKind["database"]); err != nil {
+		return nil, err
 	}
-	type admin struct{ marker, member string }
-	admins := make(map[admin]bool)
-	for _, r := range rows {
-		if r[0] == "administrator" {
-			admins[admin{r[1], r[2]}] = true
-		}
+	for _, r := range byKind["uses"] {
+		e.uses = append(e.uses, use{r.a, Cluster(r.b)})
 	}
+	markers := e.readMarkers(byKind["marker"])
+	readMembers(markers, byKind["member"], byKind["administrator"])
 	var claims []claim
-	for _, r := range rows {
-		m := byName[r[1]]
-		if m == nil {
-			continue
+	for _, r := range byKind["schema"] {
+		oid, err := parseOID(r.c)
+		if err != nil {
+			return nil, err
 		}
-		switch r[0] {
-		case "member":
-			m.members = append(m.members, member{name: Cluster(r[2]), attributes: r[3], admin: admins[admin{r[1], r[2]}]})
-		case "schema":
-			oid, err := parseOID(r[3])
-			if err != nil {
-				return nil, err
-			}
-			claims = append(claims, claim{m, namespace{oid, r[2]}})
-		}
-	}
-	for _, m := range e.markers {
-		for _, r := range m.members {
-			if schema := byName[string(r.name)]; schema != nil && schema.ofSchema() && !m.ofSchema() {
-				schema.within = m
-			}
+		if m := markers[Cluster(r.a)]; m != nil {
+			claims = append(claims, claim{m, namespace{oid, r.b}})
 		}
 	}
 	e.seeSchemas(claims)
 	return e, nil
+}
+
+// surveyed is a row of surveySQL without its kind, which says what the columns are.
+type surveyed struct{ a, b, c string }
+
+// readDatabases reads rows of name, OID and whether the session is in it.
+func (e *Estate) readDatabases(rows []surveyed) error {
+	for _, r := range rows {
+		oid, err := parseOID(r.b)
+		if err != nil {
+			return err
+		}
+		e.databases[oid], e.byName[r.a] = r.a, oid
+		if r.c == "true" {
+			e.current = oid
+		}
+	}
+	return nil
+}
+
+// readMarkers reads rows of name and comment, and returns the markers by name. A comment that is none of ours is
+// on a role that somebody else has made.
+func (e *Estate) readMarkers(rows []surveyed) map[Cluster]*marker {
+	markers := make(map[Cluster]*marker, len(rows))
+	for _, r := range rows {
+		if note, ok := parseMarker(r.b); ok {
+			m := &marker{name: Cluster(r.a), note: note}
+			e.markers, markers[m.name] = append(e.markers, m), m
+		}
+	}
+	return markers
+}
+
+// readMembers reads the members of markers, rows of marker, role and attributes, and which of them administer it. The
+// marker of a schema is a member of its database's.
+func readMembers(markers map[Cluster]*marker, members, administrators []surveyed) {
+	type membership struct{ marker, member string }
+	admins := make(map[membership]bool, len(administrators))
+	for _, r := range administrators {
+		admins[membership{r.a, r.b}] = true
+	}
+	for _, r := range members {
+		m := markers[Cluster(r.a)]
+		if m == nil {
+			continue
+		}
+		m.members = append(m.members, member{name: Cluster(r.b), attributes: r.c, admin: admins[membership{r.a, r.b}]})
+		if schema := markers[Cluster(r.b)]; schema != nil && schema.ofSchema() && !m.ofSchema() {
+			schema.within = m
+		}
+	}
 }
 
 // claim says that a marker names a schema of the answering session's database, by its OID or by its name.
@@ -185,8 +204,8 @@ type claim struct {
 	schema namespace
 }
 
-// seeSchemas finds out which schemas markers are for, as an [Inquiry] does: each for the one whose OID its comment has, or else for
-// the one that it names, if that has no marker. Of a dump's markers no OID is right.
+// seeSchemas finds out which schemas markers are for, as an [Inquiry] does: each for the one whose OID its comment has,
+// or else for the one that it names, if that has no marker. Of a dump's markers no OID is right.
 func (e *Estate) seeSchemas(claims []claim) {
 	exact := func(c claim) int {
 		if c.marker.note.OID == e.current && c.marker.note.SchemaOID == c.schema.oid {
@@ -228,11 +247,11 @@ func (m *marker) roles() (list []Cluster) {
 	return list
 }
 
-// database returns the database that the marker is for, or false where there is none any more. The comment names it by
-// its OID and by its name. In a database that was renamed the OID is right; in a cluster restored from a dump the
-// databases have other OIDs, and an old one may have become another database's: there the name is. certain is false
-// where it cannot be told which of the two it was. A schema's marker is where that of its database is: its own comment may be
-// older, or newer.
+// database returns the database that the marker is for, or false where there is none any more. The comment names
+// it by its OID and by its name. In a database that was renamed the OID is right; in a cluster restored from a
+// dump the databases have other OIDs, and an old one may have become another database's: there the name is.
+// certain is false where it cannot be told which of the two it was. A schema's marker is where that of its
+// database is: its own comment may be older, or newer.
 func (e *Estate) database(m *marker) (oid uint32, found, certain bool) {
 	m = m.outer()
 	oid, found, certain = e.called(m)

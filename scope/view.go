@@ -41,8 +41,8 @@ type View struct {
 	DB    Database
 	Mode  Mode // the session's pgscope.mode as the server has it; empty where it was never set
 	Whole bool // whether it knows all roles of the database
-	// Plain is whether no schema of the database has roles of its own, so that a name means the same under every search_path.
-	// Only a Whole view tells.
+	// Plain is whether no schema of the database has roles of its own, so that a name means the same under every
+	// search_path. Only a Whole view tells.
 	Plain bool
 
 	User       Cluster // the session's current role, if the inquiry asked for it; empty where it is not known any more
@@ -64,8 +64,8 @@ type View struct {
 	// Census is what the last list of all roles told of others; nil where there was none.
 	Census *Census
 
-	// Columns are the columns of the catalogs' relations with role names, in their order, by schema.relation, as far as they
-	// are known. No inquiry asks about them.
+	// Columns are the columns of the catalogs' relations with role names, in their order, by schema.relation, as far as
+	// they are known. No inquiry asks about them.
 	Columns map[string][]string
 
 	roles        map[Cluster]role

@@ -19,7 +19,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector delivers spans by OTLP over HTTP, in protobuf. The library's own client for that brings all of gRPC into the program.
+// collector delivers spans by OTLP over HTTP, in protobuf. The library's own client for that
+// brings all of gRPC into the program.
 type collector struct {
 	url     string
 	headers http.Header

@@ -17,8 +17,9 @@ import (
 
 // Options are where traces go.
 type Options struct {
-	// Endpoint is the collector's URL; without a path, /v1/traces. What it wants for headers, and who signs its certificate, is
-	// read from OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_CERTIFICATE, or the same with OTLP_TRACES.
+	// Endpoint is the collector's URL; without a path, /v1/traces. What it wants for headers, and who
+	// signs its certificate, is read from OTEL_EXPORTER_OTLP_HEADERS and
+	// OTEL_EXPORTER_OTLP_CERTIFICATE, or the same with OTLP_TRACES.
 	Endpoint string
 	// Ratio is the part of the traces that begin here that is kept, from 0 to 1.
 	Ratio            float64
@@ -27,8 +28,8 @@ type Options struct {
 	Failed func(error)
 }
 
-// Tracer begins traces. A nil Tracer begins none. Its methods are safe for concurrent use and never wait for the collector: what
-// finds no room is dropped.
+// Tracer begins traces. A nil Tracer begins none. Its methods are safe for concurrent use and never wait for the
+// collector: what finds no room is dropped.
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   api.Tracer
@@ -165,7 +166,8 @@ const (
 	maxTexts = 100     // of one field
 )
 
-// valid makes of a text one that can be sent: a name may be in another encoding, and one bad byte would cost the whole batch.
+// valid makes of a text one that can be sent: a name may be in another encoding, and one bad
+// byte would cost the whole batch.
 func valid(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxText)], "\uFFFD") }
 
 // InComment returns the traceparent that a statement says in a comment, as sqlcommenter has it; empty where it says none.

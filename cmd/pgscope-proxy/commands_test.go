@@ -122,8 +122,8 @@ func writeCommand(b *strings.Builder, c *cobra.Command) {
 	}
 }
 
-// TestCommandsExamples does what docs/commands.md says, line by line, and wants each command to end as it says: with 0, if nothing
-// else is said.
+// TestCommandsExamples does what docs/commands.md says, line by line, and wants each command to end as it
+// says: with 0, if nothing else is said.
 func TestCommandsExamples(t *testing.T) {
 	written, made := commandsPage(t)
 	server, err := strconv.Atoi(pgtest.Shared(t).Major)

@@ -15,8 +15,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
-// TestComposeStory runs what docker-compose.yml runs, without Docker: its databases are made, the proxy is started as it says, and
-// psql reads the story.
+// TestComposeStory runs what docker-compose.yml runs, without Docker: its databases are made, the proxy is started
+// as it says, and psql reads the story.
 func TestComposeStory(t *testing.T) {
 	text, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {

@@ -41,8 +41,8 @@ memberships:
     members: [{name: api}]
 `
 
-// noise are the statements of sessions that come through the proxies, about what the manifest declares and about what it has
-// nothing to say of; and, with a %s for the prefix, those of an administrator who comes to the server directly.
+// noise are the statements of sessions that come through the proxies, about what the manifest declares and about what it
+// has nothing to say of; and, with a %s for the prefix, those of an administrator who comes to the server directly.
 var noise = struct{ proxied, direct []string }{
 	proxied: []string{
 		"CREATE ROLE reader", "DROP ROLE writer", "GRANT writer TO reader", "REVOKE reader FROM writer", "ALTER ROLE api NOLOGIN",
@@ -58,14 +58,14 @@ var noise = struct{ proxied, direct []string }{
 	},
 }
 
-// mayHear are the errors that a session must be ready for while others work on the same: that the policy keeps to the manifest
-// what is declared (42501), that a role is there, is not, or is used (42710, 42704, 2BP01), and that another was in the way
-// (40001, 40P01); and 25P02, in a transaction that one of those has ended. XX000 is none.
+// mayHear are the errors that a session must be ready for while others work on the same: that the policy keeps to the
+// manifest what is declared (42501), that a role is there, is not, or is used (42710, 42704, 2BP01), and that another was
+// in the way (40001, 40P01); and 25P02, in a transaction that one of those has ended. XX000 is none.
 var mayHear = []string{"42501", "42710", "42704", "2BP01", "0LP01", "40001", "40P01", "25P02"}
 
-// TestKeepersAtOnce has two proxies keep one database at a manifest, while sessions through both make, drop and grant the same
-// roles, and an administrator changes them on the server. No session hears of an internal error. When the noise ends, what
-// the manifest says is there soon, and then nothing is written any more.
+// TestKeepersAtOnce has two proxies keep one database at a manifest, while sessions through both make, drop and grant the
+// same roles, and an administrator changes them on the server. No session hears of an internal error. When the noise
+// ends, what the manifest says is there soon, and then nothing is written any more.
 func TestKeepersAtOnce(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{Config: map[string]string{
 		"autovacuum": "off", "wal_level": "minimal", "max_wal_senders": "0", // so that the server writes nothing of its own accord
@@ -194,8 +194,8 @@ func metric(t *testing.T, text, name string) int {
 	return int(n)
 }
 
-// TestApplyKilled kills apply (SIGKILL) while the server is at one of its statements: another session holds what it waits for.
-// Each database is as it was before, or as the manifest has it; the next apply does the rest.
+// TestApplyKilled kills apply (SIGKILL) while the server is at one of its statements: another session holds what it waits
+// for. Each database is as it was before, or as the manifest has it; the next apply does the rest.
 func TestApplyKilled(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{})
 	names := []string{"killed_one", "killed_two"}

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// TestElsewhere checks the types of the program as another system would build it, where goroutines relay: what is there for Linux alone must
-// not be leant on. No C compiler for that system is needed; package rewrite, which has cgo, is left out.
+// TestElsewhere checks the types of the program as another system would build it, where goroutines
+// relay: what is there for Linux alone must not be leant on. No C compiler for that system is needed;
+// package rewrite, which has cgo, is left out.
 func TestElsewhere(t *testing.T) {
 	found, err := packages.Load(&packages.Config{
 		Mode: packages.LoadSyntax,

@@ -58,7 +58,7 @@ func (o initOptions) run(ctx context.Context, conn *pgconn.PgConn, out, diagnost
 		}
 	}
 	if o.sweep { // first: the database may have been renamed
-		warnings, err := provision.Sweep(ctx, conn, true)
+		warnings, err := provision.Sweep(ctx, conn)
 		warn(diagnostics, warnings)
 		if err != nil {
 			return err

@@ -45,7 +45,8 @@ func (k *keeping) settings(r config.Reconcile) (keeper.Settings, error) {
 	}, err
 }
 
-// load reads the manifest. database is the one that it is for, if it does not say so itself; empty for that of the admin connection.
+// load reads the manifest. database is the one that it is for, if it does not say so itself;
+// empty for that of the admin connection.
 func (k *keeping) load(database string) (keeper.Source, error) {
 	admin := k.admin.Copy()
 	admin.Database = cmp.Or(database, admin.Database, admin.User)

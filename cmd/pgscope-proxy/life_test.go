@@ -61,8 +61,8 @@ func (p *process) stop() {
 	}
 }
 
-// TestNothingToldIsLost has clients write while something happens to the proxy or the server, and compares what they were told to be
-// committed with what the server has. -v shows the counts.
+// TestNothingToldIsLost has clients write while something happens to the proxy or the server, and compares what they were
+// told to be committed with what the server has. -v shows the counts.
 func TestNothingToldIsLost(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pgscope.yaml")
 	configure := func(text string) {
@@ -199,8 +199,8 @@ func (h *history) writes(n int) {
 	}
 }
 
-// check ends the clients, and compares what they were told with what is there. A row may be there that nobody was told of: of a
-// session that ended before the answer.
+// check ends the clients, and compares what they were told with what is there. A row may be there that nobody was told
+// of: of a session that ended before the answer.
 func (h *history) check(ends string) {
 	t := h.t
 	t.Helper()

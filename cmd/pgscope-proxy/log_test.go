@@ -51,8 +51,8 @@ func TestLogger(t *testing.T) {
 	}
 }
 
-// TestLogNobodyReads writes more to a log that nobody reads than can wait, and then reads it: lines are whole, and none is missing without
-// being counted.
+// TestLogNobodyReads writes more to a log that nobody reads than can wait, and then reads it: lines are whole, and
+// none is missing without being counted.
 func TestLogNobodyReads(t *testing.T) {
 	for _, format := range []config.LogFormat{config.LogJSON, config.LogConsole} {
 		r, w := io.Pipe()

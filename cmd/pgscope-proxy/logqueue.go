@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// logQueue writes lines in a goroutine of its own: whoever reads the log may be slow, and an event loop that waited for it would let
-// thousands of sessions wait. Lines that find no room are lost; how many, a line in their place says.
+// logQueue writes lines in a goroutine of its own: whoever reads the log may be slow, and an event loop that waited for
+// it would let thousands of sessions wait. Lines that find no room are lost; how many, a line in their place says.
 type logQueue struct {
 	to   io.Writer
 	tell func(lost int) []byte // makes that line
@@ -30,8 +30,8 @@ type logQueue struct {
 const (
 	// maxLog is how much may wait: some 20,000 lines.
 	maxLog = 8 << 20
-	// maxLogWrite is how much is written at once, as long as a line is not longer: what goes to a pipe in such pieces is not torn
-	// by other writers (PIPE_BUF).
+	// maxLogWrite is how much is written at once, as long as a line is not longer: what goes to a pipe in such pieces is
+	// not torn by other writers (PIPE_BUF).
 	maxLogWrite = 4 << 10
 	// logGrace is how long the last lines may take.
 	logGrace = 5 * time.Second

@@ -85,7 +85,8 @@ func (m *monitor) readyz(w http.ResponseWriter, r *http.Request) {
 	answer(w, status, text)
 }
 
-// tell logs whether the server can be reached, where that has changed. Nobody may log in while the proxy is not ready, and say why.
+// tell logs whether the server can be reached, where that has changed. Nobody may log in while
+// the proxy is not ready, and say why.
 func (m *monitor) tell(err error) {
 	switch failed := err != nil; {
 	case m.failing.Swap(failed) == failed:

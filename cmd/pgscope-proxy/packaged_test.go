@@ -12,9 +12,9 @@ import (
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
-// TestPackagedConfiguration: with the file that the packages bring, who has a password gets to a server whose pg_hba.conf is the
-// one that Debian's and PostgreSQL's own packages begin with. By its socket that server would want the role to be called like the
-// proxy's account.
+// TestPackagedConfiguration: with the file that the packages bring, who has a password gets to a server whose
+// pg_hba.conf is the one that Debian's and PostgreSQL's own packages begin with. By its socket that server would want
+// the role to be called like the proxy's account.
 func TestPackagedConfiguration(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{HBA: []string{
 		"local all all peer", "host all all 127.0.0.1/32 scram-sha-256", "host all all ::1/128 scram-sha-256",

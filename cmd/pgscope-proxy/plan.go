@@ -105,7 +105,8 @@ func differences(results []result) error {
 	}
 }
 
-// planFile is a plan on disk. No statement is ever taken from it: what is applied is planned again, and must come to the same.
+// planFile is a plan on disk. No statement is ever taken from it: what is applied is planned
+// again, and must come to the same.
 type planFile struct {
 	Version int `json:"version"`
 	target

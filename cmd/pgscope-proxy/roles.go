@@ -32,7 +32,11 @@ func newRolesCommand() *cobra.Command {
 				return usageError(fmt.Errorf("unknown output format %q: text or json", format))
 			}
 			return withServer(cmd, dsn, func(ctx context.Context, conn *pgconn.PgConn) error {
-				list, err := provision.Roles(ctx, conn, all)
+				read := provision.Roles
+				if all {
+					read = provision.AllRoles
+				}
+				list, err := read(ctx, conn)
 				if err != nil {
 					return err
 				}

@@ -70,7 +70,8 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	o.Processors = runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.Processors + o.Processors/2))
 	if os.Getenv("GOGC") == "" {
-		// Garbage is mostly of logins, of which a loop that collects it has less time for the next; what they leave, the proxy tidies up.
+		// Garbage is mostly of logins, of which a loop that collects it has less time for the next; what
+		// they leave, the proxy tidies up.
 		debug.SetGCPercent(gcPercent)
 	}
 	if o.Audit, err = openAudit(c.Audit, log, metrics); err != nil {
@@ -127,8 +128,8 @@ func newService(c *config.Config, o proxy.Options, level zap.AtomicLevel, metric
 	return s, nil
 }
 
-// put puts all of a configuration in force that can change while the proxy runs or, where something is wrong, nothing. The files
-// that it names are read, but for the manifest, which has its own ways to be wrong.
+// put puts all of a configuration in force that can change while the proxy runs or, where something is wrong, nothing.
+// The files that it names are read, but for the manifest, which has its own ways to be wrong.
 func (s *service) put(c *config.Config) error {
 	settings, err := proxySettings(c)
 	if err != nil {

@@ -22,7 +22,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
-// reloads has for each setting, or section, that a running proxy can take anew: what stands in the file then, and how it shows.
+// reloads has for each setting, or section, that a running proxy can take anew: what stands in
+// the file then, and how it shows.
 var reloads = []struct {
 	settings, file string
 	shows          func(*reloadStage) error
@@ -136,8 +137,8 @@ var reloads = []struct {
 	}},
 }
 
-// TestReloadsSettings: a setting is one of which docs/configuration.md says that a change needs a restart, or a running proxy
-// takes what it is changed to.
+// TestReloadsSettings: a setting is one of which docs/configuration.md says that a change needs a restart, or a
+// running proxy takes what it is changed to.
 func TestReloadsSettings(t *testing.T) {
 	s := startReloadStage(t)
 	shown := make(map[string]bool)
@@ -233,7 +234,8 @@ grants: [{role: reader, privileges: [USAGE], object: {type: schema, name: public
 	return s
 }
 
-// configure writes the configuration: some settings, and where they do not say otherwise those that keep everything as it is.
+// configure writes the configuration: some settings, and where they do not say otherwise those
+// that keep everything as it is.
 func (s *reloadStage) configure(text string) {
 	s.t.Helper()
 	for _, quiet := range []string{"login-failures: 0", "shutdown-grace: 1h", "reconcile: {interval: 1h}"} {

@@ -63,8 +63,9 @@ func (c *collector) take(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tree writes the spans that are within no other of ours, in the order of time, each with what is within it, their attributes
-// as far as keys names them, and whether they failed. A parent that is the client's is named by its last digits.
+// tree writes the spans that are within no other of ours, in the order of time, each with what is
+// within it, their attributes as far as keys names them, and whether they failed. A parent that is the
+// client's is named by its last digits.
 func (c *collector) tree(keys ...string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

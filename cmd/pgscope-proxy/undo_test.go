@@ -9,8 +9,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
-// What apply --undo writes, psql runs to its end, whatever things are called: in a database whose name psql could take for a connection string,
-// with a role that goes and whose name would end a comment.
+// What apply --undo writes, psql runs to its end, whatever things are called: in a database whose name psql could take
+// for a connection string, with a role that goes and whose name would end a comment.
 func TestUndoScript(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{})
 	const database = `user=nobody "d" 'q'`

@@ -21,8 +21,8 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// permitted are the licences, by their SPDX names, that ask for no more than that their text goes along, and MPL-2.0, which asks
-// for the sources of the files under it: they are published as they are.
+// permitted are the licences, by their SPDX names, that ask for no more than that their text goes along, and MPL-2.0,
+// which asks for the sources of the files under it: they are published as they are.
 var permitted = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MPL-2.0", "PostgreSQL"}
 
 // read are the modules whose licence a person has read, because no form of words in it is a known one.

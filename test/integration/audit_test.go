@@ -403,8 +403,9 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 }
 
-// TestAuditOfWhatNamesStandFor: what is executed has a record, also where the server has not done what would have changed what its
-// name stands for: it was skipped behind an error, or failed, or the name is one of which the server sees the beginning only.
+// TestAuditOfWhatNamesStandFor: what is executed has a record, also where the server has not done what would
+// have changed what its name stands for: it was skipped behind an error, or failed, or the name is one of
+// which the server sees the beginning only.
 func TestAuditOfWhatNamesStandFor(t *testing.T) {
 	database(t, scoped(), "orders")
 	long := strings.Repeat("n", 63)
@@ -488,8 +489,8 @@ func TestAuditOfWhatNamesStandFor(t *testing.T) {
 	}
 }
 
-// TestAuditBehindCopy: a COPY that fails before it reads leaves a Sync to be answered that another would have ignored, and what is behind
-// that is executed, and has a record.
+// TestAuditBehindCopy: a COPY that fails before it reads leaves a Sync to be answered that another would have ignored,
+// and what is behind that is executed, and has a record.
 func TestAuditBehindCopy(t *testing.T) {
 	database(t, scoped(), "orders")
 	scoped().Psql(t, "orders", `CREATE TABLE plain (a int); CREATE VIEW v AS SELECT 1 AS a; CREATE TABLE slow (a int);

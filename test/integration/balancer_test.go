@@ -69,7 +69,8 @@ func TestBehindBalancer(t *testing.T) {
 	d.wants()
 }
 
-// TestUnanswered: the log tells of connections that are closed without an answer, but not of those that are only opened and closed.
+// TestUnanswered: the log tells of connections that are closed without an answer, but not of
+// those that are only opened and closed.
 func TestUnanswered(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{TLS: true})
 	behind := func(network string) func(*proxy.Options) {

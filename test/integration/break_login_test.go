@@ -175,8 +175,8 @@ func (s stageOfLogins) logInTwice() error {
 	return err
 }
 
-// cancel lets something happen to a cancel request. The session that it is about is undisturbed: its statement is cancelled, or
-// goes on until another request comes.
+// cancel lets something happen to a cancel request. The session that it is about is undisturbed: its statement is
+// cancelled, or goes on until another request comes.
 func (s stageOfLogins) cancel() error {
 	s.m.set(fault{})
 	d := s.via.start(s.T)
@@ -198,8 +198,8 @@ func (s stageOfLogins) cancel() error {
 	return nil
 }
 
-// TestBreakLogin lets something happen to the connections of a login, and to those beside a session. A client is let in, or told
-// why it is not; nothing stays behind; and what a client does not need, it does not miss.
+// TestBreakLogin lets something happen to the connections of a login, and to those beside a session. A client is let in,
+// or told why it is not; nothing stays behind; and what a client does not need, it does not miss.
 func TestBreakLogin(t *testing.T) {
 	c := authCluster(t)
 	look := inspect(t, c, "orders")

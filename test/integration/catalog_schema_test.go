@@ -37,8 +37,8 @@ func TestCatalogSchemaRoles(t *testing.T) {
 	}
 }
 
-// TestNamesakeOfASchema: what the server says, and what catalogs show, means the role that it is of, though a role of a schema on the
-// search_path would be found by that name.
+// TestNamesakeOfASchema: what the server says, and what catalogs show, means the role that it is of, though a role of a
+// schema on the search_path would be found by that name.
 func TestNamesakeOfASchema(t *testing.T) {
 	via := both(t)
 	direct(plain()).psql(t, "orders", "postgres", `CREATE SCHEMA sales; CREATE ROLE app LOGIN; CREATE ROLE "sales.app"`)

@@ -7,8 +7,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestOldCensus changes roles behind the back of a proxy that has listed them a moment ago, through another proxy and directly. What it
-// knows may make it miss a global role for a while; it sees what becomes of the database's own at once, and nothing of other databases.
+// TestOldCensus changes roles behind the back of a proxy that has listed them a moment ago, through another proxy and
+// directly. What it knows may make it miss a global role for a while; it sees what becomes of the database's own at
+// once, and nothing of other databases.
 func TestOldCensus(t *testing.T) {
 	for _, d := range []string{"orders", "billing", "orders_x", "app"} {
 		database(t, scoped(), d)

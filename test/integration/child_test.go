@@ -142,7 +142,7 @@ func sweepAll(t *testing.T, c *pgtest.Cluster) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(t.Context()) }() // nothing was written that matters
-	if _, err := provision.Sweep(t.Context(), conn, true); err != nil {
+	if _, err := provision.Sweep(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 }

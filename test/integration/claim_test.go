@@ -127,7 +127,8 @@ func TestSetRoleAmongOthers(t *testing.T) {
 	}
 }
 
-// TestClaimsOfAList: what the list told of a role's membership is what its claims go by, also when another statement has asked about the role since.
+// TestClaimsOfAList: what the list told of a role's membership is what its claims go by, also when another
+// statement has asked about the role since.
 func TestClaimsOfAList(t *testing.T) {
 	database(t, scoped(), "orders")
 	start(t, scoped(), permissive(t)).open(t, "orders", "postgres").query("CREATE TABLE t (); CREATE ROLE reader")

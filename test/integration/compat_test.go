@@ -10,8 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// TestCompat runs each script in testdata/compat, and what tools send in testdata/tools, through psql, on a plain server and through the proxy, and compares what
-// psql prints. A script runs in database "orders" as the superuser. To add a case is to add a file.
+// TestCompat runs each script in testdata/compat, and what tools send in testdata/tools, through psql, on a plain
+// server and through the proxy, and compares what psql prints. A script runs in database "orders" as the
+// superuser. To add a case is to add a file.
 func TestCompat(t *testing.T) {
 	var files []string
 	for _, dir := range []string{"compat", "tools"} {
@@ -39,8 +40,8 @@ func TestCompat(t *testing.T) {
 	}
 }
 
-// TestUnreadable sends what the proxy's parser refuses, by both protocols: the client hears what the server says of it. Where a newer server
-// takes it, nothing of it runs.
+// TestUnreadable sends what the proxy's parser refuses, by both protocols: the client hears what the server says of it.
+// Where a newer server takes it, nothing of it runs.
 func TestUnreadable(t *testing.T) {
 	via := both(t)
 	texts := []string{

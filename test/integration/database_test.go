@@ -138,7 +138,7 @@ func wantSaid(t *testing.T, s *speaker, want ...string) {
 func sweep(t *testing.T, database string) []string {
 	t.Helper()
 	s := direct(estate()).speaker(t, database, "postgres")
-	warnings, err := provision.Sweep(t.Context(), s.PgConn(), true)
+	warnings, err := provision.Sweep(t.Context(), s.PgConn())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,8 +190,8 @@ func TestDropDatabaseTellsWhatStays(t *testing.T) {
 	})
 }
 
-// TestNamesakeOfADroppedDatabase: a role that had to stay keeps the marker, which the next database of that name goes on with. The
-// markers of its schemas are new. They are one database's all the same, to a sweep, a renaming and a drop.
+// TestNamesakeOfADroppedDatabase: a role that had to stay keeps the marker, which the next database of that name goes on
+// with. The markers of its schemas are new. They are one database's all the same, to a sweep, a renaming and a drop.
 func TestNamesakeOfADroppedDatabase(t *testing.T) {
 	via := lifecycle(t)
 	for _, swept := range []bool{false, true} {
@@ -379,7 +379,8 @@ func TestRenameDatabaseThatCannotBe(t *testing.T) {
 	wantRoles(t, ordersRoles...)
 }
 
-// TestRenameFailsAsTheServerSays: where the server would not rename the database or schema, its own error comes, and not one about roles.
+// TestRenameFailsAsTheServerSays: where the server would not rename the database or schema, its own
+// error comes, and not one about roles.
 func TestRenameFailsAsTheServerSays(t *testing.T) {
 	via := lifecycle(t)
 	eachProtocol(t, func(t *testing.T, call func(endpoint, string, string) *speaker) {
@@ -656,8 +657,8 @@ func TestCopyBehindDropSchema(t *testing.T) {
 	wantRoles(t, ordersRoles...)
 }
 
-// interrupted drops database orders through a proxy, and returns when the proxy is about to drop its roles and cannot go on.
-// release ends what the server still does, and lets the roles be dropped.
+// interrupted drops database orders through a proxy, and returns when the proxy is about to drop its roles and cannot go
+// on. release ends what the server still does, and lets the roles be dropped.
 func interrupted(t *testing.T, via endpoint, c *pgtest.Cluster) (release func()) {
 	t.Helper()
 	c.Psql(t, "postgres", "CREATE DATABASE orders")

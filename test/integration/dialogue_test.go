@@ -302,8 +302,9 @@ func compareAs(t *testing.T, via endpoint, user string, talk func(*dialogue)) {
 	}
 }
 
-// sessionUsers makes a role of database "orders" that may do all, on both clusters, and returns it and the superuser, who is of no
-// database: the session of a role of the database has its search_path kept (see TestUserInSearchPath), and another name on the server.
+// sessionUsers makes a role of database "orders" that may do all, on both clusters, and returns it and the
+// superuser, who is of no database: the session of a role of the database has its search_path kept (see
+// TestUserInSearchPath), and another name on the server.
 func sessionUsers(t *testing.T, via endpoint) []string {
 	t.Helper()
 	for _, e := range []endpoint{direct(plain()), via} {

@@ -140,8 +140,8 @@ func TestEnrolByOthers(t *testing.T) {
 	}
 }
 
-// TestAdministratorsAreNotTakenForRoles: who administers the roles of a database, and would be one of them by the name, is refused: at the
-// first role, where the database gets another name, and where the administrator does.
+// TestAdministratorsAreNotTakenForRoles: who administers the roles of a database, and would be one of them by the name,
+// is refused: at the first role, where the database gets another name, and where the administrator does.
 func TestAdministratorsAreNotTakenForRoles(t *testing.T) {
 	database(t, scoped(), "shop")
 	database(t, scoped(), "orders")

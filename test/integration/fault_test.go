@@ -205,8 +205,8 @@ var states = []struct {
 	{held, func(d *dialogue) { d.say(&query{String: "COMMENT ON ROLE r IS 'held'"}) }},
 }
 
-// held is the state in which the server does not answer, as another session has locked the comments of roles: neither to the
-// statement, nor to the proxy's question about it.
+// held is the state in which the server does not answer, as another session has locked the comments of roles: neither to
+// the statement, nor to the proxy's question about it.
 const held = "held"
 
 // inEachState opens a session of a role for each state, and waits until they are in it. release ends what holds one.

@@ -32,8 +32,8 @@ func sqlstate(t *testing.T, c *pgconn.PgConn, sql string) string {
 	}
 }
 
-// TestAdministratorsOnly: the roles of a database are changed by its administrators, on every server: from PostgreSQL 16 on it is
-// the server that says so, before that the policy.
+// TestAdministratorsOnly: the roles of a database are changed by its administrators, on every server: from PostgreSQL 16
+// on it is the server that says so, before that the policy.
 func TestAdministratorsOnly(t *testing.T) {
 	database(t, scoped(), "orders")
 	database(t, scoped(), "billing")
@@ -120,7 +120,8 @@ rules:
 	}
 }
 
-// TestActorInFailedTransaction executes a portal, about whose user the policy wants to know more, when the server answers no question.
+// TestActorInFailedTransaction executes a portal, about whose user the policy wants to know
+// more, when the server answers no question.
 func TestActorInFailedTransaction(t *testing.T) {
 	both(t)
 	via := start(t, scoped(), withPolicy(t, `
@@ -251,8 +252,8 @@ func TestHarden(t *testing.T) {
 	}
 }
 
-// TestSetConfigIsAsked: set_config of a role is asked about as SET ROLE is, however it is called. What the text does not tell holds for a rule that denies. And it
-// reaches no role of another database.
+// TestSetConfigIsAsked: set_config of a role is asked about as SET ROLE is, however it is called. What the text does not
+// tell holds for a rule that denies. And it reaches no role of another database.
 func TestSetConfigIsAsked(t *testing.T) {
 	database(t, scoped(), "orders")
 	database(t, scoped(), "orders_eu")

@@ -137,8 +137,8 @@ func TestHostileSession(t *testing.T) {
 	undisturbed()
 }
 
-// TestFlood has many clients come at once that say little, or the beginning of much, and wait. The proxy keeps of each what it has
-// said, and others come and go.
+// TestFlood has many clients come at once that say little, or the beginning of much, and wait. The proxy keeps of each
+// what it has said, and others come and go.
 func TestFlood(t *testing.T) {
 	database(t, scoped(), "orders")
 	via, pid, _ := startChild(t, scoped())

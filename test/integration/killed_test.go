@@ -93,7 +93,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 				for range 2 {
 					for _, database := range strings.Fields(c.Psql(t, "postgres", "SELECT datname FROM pg_database WHERE datname !~ '^template'")) {
 						conn := direct(c).connect(t, database, "postgres").PgConn()
-						if _, err := provision.Sweep(t.Context(), conn, true); err != nil {
+						if _, err := provision.Sweep(t.Context(), conn); err != nil {
 							t.Fatal(err)
 						}
 						if err := conn.Close(t.Context()); err != nil {

@@ -154,7 +154,8 @@ func TestLoginRefused(t *testing.T) {
 	}
 }
 
-// TestUserInCharacterSets: a role is told by its short name in each character set, in which order the server ever tells of it.
+// TestUserInCharacterSets: a role is told by its short name in each character set, in which
+// order the server ever tells of it.
 func TestUserInCharacterSets(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), permissive(t))
@@ -170,7 +171,8 @@ func TestUserInCharacterSets(t *testing.T) {
 	}
 }
 
-// TestLongNames logs in as, and to, what the server makes of names that are too long by a byte: rules and policies go by other names.
+// TestLongNames logs in as, and to, what the server makes of names that are too long by a byte:
+// rules and policies go by other names.
 func TestLongNames(t *testing.T) {
 	long := strings.Repeat("é", scope.MaxName/2) + "x" // 63 bytes
 	database(t, scoped(), long)
@@ -251,8 +253,8 @@ func TestLoginChanges(t *testing.T) {
 	expect(true)
 }
 
-// TestLoginUnlisted logs in just after roles have changed, at a proxy that cannot ask which role is meant: it goes by what its
-// sessions have done, by the list that it had, and by who was let in.
+// TestLoginUnlisted logs in just after roles have changed, at a proxy that cannot ask which role is meant: it goes by
+// what its sessions have done, by the list that it had, and by who was let in.
 func TestLoginUnlisted(t *testing.T) {
 	c := loginCluster(t)
 	via := start(t, c, permissive(t))

@@ -70,8 +70,8 @@ func TestConnectionLimit(t *testing.T) {
 	}
 }
 
-// TestAdminConnectionLost: the admin connection passes nothing any more, and does not end. Clients that come then are let in by
-// another.
+// TestAdminConnectionLost: the admin connection passes nothing any more, and does not end. Clients
+// that come then are let in by another.
 func TestAdminConnectionLost(t *testing.T) {
 	c := authCluster(t)
 	m, tampered := tamperAt(t, direct(c))
@@ -82,8 +82,8 @@ func TestAdminConnectionLost(t *testing.T) {
 	logInAtOnce(t, via, "app", 5)
 }
 
-// TestAdminConnectionHangs: no admin connection can be made, and each time that takes a while to know. So many clients come at once
-// that there is no time for each to find out.
+// TestAdminConnectionHangs: no admin connection can be made, and each time that takes a while to know. So many clients
+// come at once that there is no time for each to find out.
 func TestAdminConnectionHangs(t *testing.T) {
 	c := authCluster(t)
 	m, tampered := tamperAt(t, direct(c))
@@ -142,8 +142,8 @@ func TestDeadlock(t *testing.T) {
 	}
 }
 
-// TestClientLeavesWhileAsked: the server does not answer the proxy's question, and the client that waits for it goes away. Then
-// the question is given up, as the server gives up a statement whose client has gone.
+// TestClientLeavesWhileAsked: the server does not answer the proxy's question, and the client that waits for it goes
+// away. Then the question is given up, as the server gives up a statement whose client has gone.
 func TestClientLeavesWhileAsked(t *testing.T) {
 	c := scoped()
 	database(t, c, "orders")
@@ -182,8 +182,8 @@ func TestClientLeavesWhileAsked(t *testing.T) {
 	}
 }
 
-// TestCrossed has two sessions grant on one table at the same time. The server calls that an internal error; through the proxy a
-// client hears that it can try again, in each protocol, and can.
+// TestCrossed has two sessions grant on one table at the same time. The server calls that an internal error; through the
+// proxy a client hears that it can try again, in each protocol, and can.
 func TestCrossed(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), permissive(t))
@@ -208,8 +208,8 @@ func TestCrossed(t *testing.T) {
 	}
 }
 
-// TestSameRole has two sessions make the same role at the same time, and two take the same new name. The server speaks of an index
-// of its own to the second; through the proxy it hears what it would have heard a moment later.
+// TestSameRole has two sessions make the same role at the same time, and two take the same new name. The server speaks of
+// an index of its own to the second; through the proxy it hears what it would have heard a moment later.
 func TestSameRole(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), permissive(t))

@@ -122,7 +122,8 @@ func TestQueryBehindUnsynced(t *testing.T) {
 	}
 }
 
-// TestLeaveTransaction leaves a transaction, one that has failed and one that has not, in a string that goes on to name roles.
+// TestLeaveTransaction leaves a transaction, one that has failed and one that has not, in a
+// string that goes on to name roles.
 func TestLeaveTransaction(t *testing.T) {
 	via := both(t)
 	for _, e := range []endpoint{direct(plain()), via} {
@@ -225,8 +226,8 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// forget drops what a program may have left, as a client does: a role that is dropped behind the proxy's back, it may believe
-// in for one statement more.
+// forget drops what a program may have left, as a client does: a role that is dropped behind the proxy's back, it
+// may believe in for one statement more.
 func forget(t *testing.T, e endpoint) {
 	t.Helper()
 	d := e.open(t, "orders", "postgres")

@@ -17,8 +17,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
-// replicationValues are all beginnings of the words that stand for a truth value, and of database, in three ways of writing, and what
-// is none.
+// replicationValues are all beginnings of the words that stand for a truth value, and of database, in
+// three ways of writing, and what is none.
 func replicationValues() []string {
 	values := []string{"", "0", "1", "2", "00", "01", "t ", " t", "truex", "falsee", "databases", "\xc3\xb6n"}
 	for _, word := range []string{"true", "false", "yes", "no", "on", "off", "database"} {
@@ -29,8 +29,8 @@ func replicationValues() []string {
 	return values
 }
 
-// TestReplicationValues begins sessions with each value of the parameter replication, on the server and through the proxy: the
-// session is of the same kind, and where it takes SQL, it is one of the database.
+// TestReplicationValues begins sessions with each value of the parameter replication, on the server and through the
+// proxy: the session is of the same kind, and where it takes SQL, it is one of the database.
 func TestReplicationValues(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), permissive(t), quiet)
@@ -118,8 +118,8 @@ func TestReplicationIsInNoDatabase(t *testing.T) {
 	}
 }
 
-// TestReplicationTools runs PostgreSQL's own tools of the replication protocol as a role of a database. A logical connection is to
-// a database, and knows its roles; a physical one is in none, and knows those of the cluster.
+// TestReplicationTools runs PostgreSQL's own tools of the replication protocol as a role of a database. A logical
+// connection is to a database, and knows its roles; a physical one is in none, and knows those of the cluster.
 func TestReplicationTools(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(scoped().BinDir, "pg_recvlogical")); errors.Is(err, os.ErrNotExist) {
 		t.Skipf("the installation in %s has not the tools of its version", scoped().BinDir) // as the packages for other versions

@@ -22,8 +22,8 @@ const globals = `
 	SELECT format('GRANT %I TO %I;', g.rolname, m.rolname)
 	FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member WHERE g.rolname !~ '^pg_'`
 
-// TestRestoredIntoSwappedOIDs restores a cluster into one in which each of two databases has the OID that the other had. So a
-// marker's OID says one database, its name the other, as after a renaming on direct connections. Nobody's roles are
+// TestRestoredIntoSwappedOIDs restores a cluster into one in which each of two databases has the OID that the other had.
+// So a marker's OID says one database, its name the other, as after a renaming on direct connections. Nobody's roles are
 // taken for those of the other database meanwhile.
 func TestRestoredIntoSwappedOIDs(t *testing.T) {
 	source, c := pgtest.Start(t, pgtest.Options{}), pgtest.Start(t, pgtest.Options{})
@@ -46,7 +46,7 @@ func TestRestoredIntoSwappedOIDs(t *testing.T) {
 	server := func(database string) *pgconn.PgConn { return direct(c).connect(t, database, "postgres").PgConn() }
 	warnings := func(database string) []string {
 		t.Helper()
-		list, err := provision.Sweep(t.Context(), server(database), true)
+		list, err := provision.Sweep(t.Context(), server(database))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,8 +116,9 @@ func TestRestoredIntoSwappedOIDs(t *testing.T) {
 	}
 }
 
-// TestRestoredSchemas restores a cluster with roles of schemas. The markers keep the OIDs that they had, of which one is that of
-// another schema now. Until a sweep runs in their database, what happens to schemas happens to the roles of those that are named so.
+// TestRestoredSchemas restores a cluster with roles of schemas. The markers keep the OIDs that they had, of
+// which one is that of another schema now. Until a sweep runs in their database, what happens to schemas happens
+// to the roles of those that are named so.
 func TestRestoredSchemas(t *testing.T) {
 	source, c := pgtest.Start(t, pgtest.Options{}), pgtest.Start(t, pgtest.Options{})
 	source.CreateDatabase(t, "another") // so that no OID is the same in the other cluster
@@ -130,7 +131,7 @@ func TestRestoredSchemas(t *testing.T) {
 	c.Psql(t, "orders", fmt.Sprintf(`CREATE SCHEMA sales; CREATE SCHEMA tmp; CREATE SCHEMA temp; CREATE SCHEMA hr;
 		DO $$ BEGIN WHILE 'hr'::regnamespace::oid < %[1]s LOOP DROP SCHEMA hr; CREATE SCHEMA hr; END LOOP; ASSERT 'hr'::regnamespace::oid = %[1]s; END $$`, sales))
 	c.Psql(t, "postgres", source.Psql(t, "postgres", globals))
-	if warnings, err := provision.Sweep(t.Context(), direct(c).connect(t, "postgres", "postgres").PgConn(), true); err != nil || warnings != nil {
+	if warnings, err := provision.Sweep(t.Context(), direct(c).connect(t, "postgres", "postgres").PgConn()); err != nil || warnings != nil {
 		t.Fatalf("the sweep says %q, %v", warnings, err)
 	}
 	d := start(t, c).open(t, "orders", "postgres")
@@ -153,8 +154,8 @@ func TestRestoredSchemas(t *testing.T) {
 	}
 }
 
-// TestSchemaMadeAgain: a schema that is made again while a role of its namesake had to stay goes on with that one's marker, and its roles
-// are no dropped schema's.
+// TestSchemaMadeAgain: a schema that is made again while a role of its namesake had to stay goes on with that one's
+// marker, and its roles are no dropped schema's.
 func TestSchemaMadeAgain(t *testing.T) {
 	via := lifecycle(t)
 	households(t, via, "orders")

@@ -11,7 +11,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// TestSettings: a session can read its database and its mode at any time, and the mode is what was set as any other setting.
+// TestSettings: a session can read its database and its mode at any time, and the mode is what
+// was set as any other setting.
 func TestSettings(t *testing.T) {
 	const both = "SELECT current_setting('pgscope.database'), current_setting('pgscope.mode')"
 	database(t, scoped(), "orders")
@@ -65,7 +66,8 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestSettingsAtStart: the mode that a startup packet says is the session's, in each way in which the server takes a setting.
+// TestSettingsAtStart: the mode that a startup packet says is the session's, in each way in
+// which the server takes a setting.
 func TestSettingsAtStart(t *testing.T) {
 	database(t, scoped(), "orders")
 	e := start(t, scoped(), permissive(t), func(o *proxy.Options) { o.Mode = scope.Off })
@@ -87,7 +89,8 @@ func TestSettingsAtStart(t *testing.T) {
 	}
 }
 
-// TestModeAtStartIsJudged: a mode that SET would refuse, a startup packet does not bring either, so that SHOW tells the one that holds.
+// TestModeAtStartIsJudged: a mode that SET would refuse, a startup packet does not bring either,
+// so that SHOW tells the one that holds.
 func TestModeAtStartIsJudged(t *testing.T) {
 	database(t, scoped(), "orders")
 	e, records := audited(t, quiet, withPolicy(t, "rules: [{name: no-off, statement: set mode, mode: [\"off\"], action: deny}, {action: allow}]"))
@@ -159,8 +162,8 @@ func rows(d *dialogue, script string) string {
 	return strings.Join(shown, " ")
 }
 
-// TestActorOfAString: a schema that is called as a role is never called as the cluster calls it. Which role is current behind a
-// statement that goes back to an earlier one only the server knows.
+// TestActorOfAString: a schema that is called as a role is never called as the cluster calls it. Which role is current
+// behind a statement that goes back to an earlier one only the server knows.
 func TestActorOfAString(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), permissive(t))
@@ -197,7 +200,8 @@ func TestActorOfAString(t *testing.T) {
 	}
 }
 
-// TestCourseOfAString: what names go by changes along a string of statements, and each statement is mapped by what holds where it runs.
+// TestCourseOfAString: what names go by changes along a string of statements, and each statement
+// is mapped by what holds where it runs.
 func TestCourseOfAString(t *testing.T) {
 	database(t, scoped(), "orders")
 	via := start(t, scoped(), permissive(t))

@@ -215,13 +215,14 @@ func TestNewerSyntax(t *testing.T) {
 	}
 }
 
-// unread reports whether the proxy says of a syntax error that it cannot read the text, as it does of what it takes for its own grammar's where
-// the server's is newer than the parser's.
+// unread reports whether the proxy says of a syntax error that it cannot read the text, as it does of what it takes for
+// its own grammar's where the server's is newer than the parser's.
 func unread(t testing.TB, direct, proxied string) bool {
 	return major(t, scoped()) >= 18 && strings.Contains(direct, "42601 ") && strings.Contains(proxied, "0A000 this statement could not be read")
 }
 
-// TestSyntaxErrors: what the server takes for no SQL, and what the proxy does not know, runs as it does on the server, or not at all.
+// TestSyntaxErrors: what the server takes for no SQL, and what the proxy does not know, runs as
+// it does on the server, or not at all.
 func TestSyntaxErrors(t *testing.T) {
 	via := both(t)
 	const make = `CREATE ROLE reader; CREATE SCHEMA sales; CREATE SCHEMA hr; CREATE TABLE t (id int, owner text);

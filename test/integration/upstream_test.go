@@ -104,8 +104,8 @@ func TestTargetSessionAttrs(t *testing.T) {
 			}
 		}
 	}
-	// Without an admin connection, the first login to the wrong host is told so, and the next goes to the right one. The role
-	// has to be known as well: global ones are taken for themselves.
+	// Without an admin connection, the first login to the wrong host is told so, and the next goes to the right one. The
+	// role has to be known as well: global ones are taken for themselves.
 	a.Psql(t, "postgres", "CREATE ROLE global LOGIN PASSWORD 'secret'")
 	via := start(t, a, quiet, upstreamAt(t, hosts("target_session_attrs=standby", a, b)))
 	if got := via.serverPort(t, "global"); got != "08001 server is not in hot standby mode" {

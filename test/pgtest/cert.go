@@ -116,8 +116,8 @@ func (c *Cluster) ServerCert() (cert, key []byte, err error) {
 	return c.ca.issueServer()
 }
 
-// ClientCert writes a client certificate for the user (its common name, before any others), and the key, into dir and returns the
-// files, for sslcert and sslkey. The cluster must have TLS.
+// ClientCert writes a client certificate for the user (its common name, before any others), and the key, into dir and
+// returns the files, for sslcert and sslkey. The cluster must have TLS.
 func (c *Cluster) ClientCert(dir, user string, others ...string) (certFile, keyFile string, err error) {
 	if c.ca == nil {
 		return "", "", errors.New("the cluster has no TLS")

@@ -70,7 +70,8 @@ func (c *Cluster) CreateDatabase(t TB, name string) {
 	})
 }
 
-// DropRoles drops the roles whose names match a regular expression, with what they have in database postgres and of the cluster.
+// DropRoles drops the roles whose names match a regular expression, with what they have in
+// database postgres and of the cluster.
 func (c *Cluster) DropRoles(t TB, pattern string) {
 	t.Helper()
 	c.Psql(t, "postgres", `\set pattern '`+pattern+`'
@@ -94,8 +95,8 @@ func (c *Cluster) exec(t TB, sql string) {
 	}
 }
 
-// Reload has the server read its configuration again, and returns when new sessions are under it. pg_reload_conf only asks for that, and
-// sessions that there are follow in their own time.
+// Reload has the server read its configuration again, and returns when new sessions are under it. pg_reload_conf only
+// asks for that, and sessions that there are follow in their own time.
 func (c *Cluster) Reload(t TB) {
 	t.Helper()
 	const loaded = "SELECT pg_conf_load_time()"

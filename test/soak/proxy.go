@@ -220,7 +220,8 @@ func (p *proxy) settle(ctx context.Context, idle sample) (sample, error) {
 	}
 }
 
-// resting is how many coroutines the proxy's event loops keep for the next logins: 16 each, and there is a loop for each processor.
+// resting is how many coroutines the proxy's event loops keep for the next logins: 16 each, and
+// there is a loop for each processor.
 var resting = 16 * runtime.NumCPU()
 
 // holds tells whether the process has nothing left over that it did not have before. Go's runtime and the connections

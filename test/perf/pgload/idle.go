@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// idle tells what connections cost that rest, by how much the resident memory and the open files of the target's processes grow, and
-// what it cost to open them: the time, and the most that was resident.
+// idle tells what connections cost that rest, by how much the resident memory and the open files of the target's
+// processes grow, and what it cost to open them: the time, and the most that was resident.
 func idle(flags *flag.FlagSet) func() error {
 	t := targetFlags(flags)
 	n := flags.Int("n", 1000, "how many connections")
@@ -84,8 +84,8 @@ func (t *target) open(n, openers int, sql string) (sessions []*session, failed e
 	return sessions, failed
 }
 
-// use is what some processes hold: KiB that are resident, those among them that are no pages of a file, the most that ever were, and
-// open files.
+// use is what some processes hold: KiB that are resident, those among them that are no pages of a file,
+// the most that ever were, and open files.
 type use struct{ kib, own, peak, files int }
 
 // forgetPeak makes the most that is resident what is resident now (proc_pid_clear_refs(5)).

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// logs prints percentiles of the latencies in pgbench's logs of transactions: the third column, less the seventh, by how much
-// the transaction began late (pgbench documentation, "Per-Transaction Logging").
+// logs prints percentiles of the latencies in pgbench's logs of transactions: the third column, less the seventh, by how
+// much the transaction began late (pgbench documentation, "Per-Transaction Logging").
 func logs(flags *flag.FlagSet) func() error {
 	return func() error {
 		var all []float64

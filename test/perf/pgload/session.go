@@ -33,7 +33,8 @@ func targetFlags(flags *flag.FlagSet) *target {
 	return t
 }
 
-// session is a connection whose frames are read one by one, in a buffer of its own: nothing of a message has to fit into memory.
+// session is a connection whose frames are read one by one, in a buffer of its own: nothing of
+// a message has to fit into memory.
 type session struct {
 	net.Conn
 	r   *bufio.Reader
