@@ -110,9 +110,6 @@ var defaults = sync.OnceValue(func() []rule {
 // Default returns the policy of the built-in rules alone. Their names begin with "default/", as in default/no-superuser.
 func Default() *Policy { return &Policy{rules: defaults()} }
 
-// DefaultSource returns the built-in rules as a policy file.
-func DefaultSource() string { return string(defaultYAML) }
-
 // Decide returns what the first rule that matches says.
 func (p *Policy) Decide(s Session, a Action) Decision {
 	for i := range p.rules {

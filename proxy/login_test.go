@@ -533,6 +533,8 @@ func TestLoginHostileServer(t *testing.T) {
 		return c, err
 	}
 	offer := authFrame(wire.AuthSASL, "SCRAM-SHA-256\x00\x00")
+	const again = "Magain\x00\x00"
+	notice := append(wire.AppendHeader(nil, wire.NoticeResponse, len(again)), again...)
 	for _, test := range []struct {
 		name   string
 		server []step
@@ -553,7 +555,7 @@ func TestLoginHostileServer(t *testing.T) {
 		{name: "SSPI", server: []step{says(authFrame(wire.AuthSSPI, "")), swallows}, told: "0A000 the server asks for SSPI authentication"},
 		{name: "unknown", server: []step{says(authFrame(99, "")), swallows}, told: "0A000 the server asks for unknown (99) authentication"},
 		{name: "channel binding only", server: []step{says(authFrame(wire.AuthSASL, "SCRAM-SHA-256-PLUS\x00\x00")), swallows}, told: "0A000 the server offers no SASL authentication mechanism"},
-		{name: "endless notices", server: []step{endlessly(says(wire.AppendNotice(nil, wire.Fields{Message: "again"})))}, told: broke},
+		{name: "endless notices", server: []step{endlessly(says(notice))}, told: broke},
 		{name: "a newer protocol", server: []step{says(wire.AppendNegotiate(nil, wire.Version32, nil)), swallows}, told: broke},
 		{name: "half of a negotiation", server: []step{says([]byte("v\x00\x00\x00\x08\x00\x03\x00\x00")), swallows}, told: broke},
 		{

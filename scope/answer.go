@@ -141,7 +141,7 @@ func (a *answer) session() error {
 			return
 		}
 		if !enrolled {
-			s = v.DB.NewSchema(oids[name], name)
+			s = v.DB.newSchema(oids[name], name)
 			if v.roles[s.Marker].home == Marker {
 				s.Marker = v.DB.numbered(s.OID)
 			}

@@ -57,7 +57,7 @@ func (m markerComment) marker() Cluster {
 	if m.Schema == "" {
 		return db.Marker
 	}
-	return db.NewSchema(m.SchemaOID, m.Schema).Marker
+	return db.newSchema(m.SchemaOID, m.Schema).Marker
 }
 
 // statements returns the moves and comments, in an order in which no role gets a name that another still has to leave.

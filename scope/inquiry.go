@@ -13,9 +13,9 @@ type Inquiry struct {
 	Database string    // the database whose scope it is about
 	Names    []Cluster // the roles in question, none longer than MaxName
 	Schemas  []string  // the schemas in question, beside those along the session's search_path
-	Moves    bool      // whether the search_path may be another when names are resolved: all schemas with roles are in question
-	Resets   bool      // whether to tell what settings RESET brings back
-	Own      bool      // whether to list all roles of the database too, and what else its queries go by
+	Moves    bool      // whether the search_path may be another when names are resolved: then all schemas with roles are in question
+	Resets   bool      // whether to tell the values that RESET goes back to
+	Own      bool      // whether to list all roles of the database too, with the [Census]
 	User     bool      // whether to tell the session's current role, and its user
 	Standing bool      // whether to tell what that role is, and what it administers
 	Members  bool      // whether to tell what the session's user is a member of
@@ -62,17 +62,18 @@ func (q *Inquiry) addSchema(name string) {
 // inquirySQL answers an [Inquiry]. Each operator, function and type is qualified: the query runs in clients'
 // sessions, where the search_path is theirs. Rows are (kind, name, a, b), all text.
 //
-// A comment that has the database's OID or its name claims it. One with both has it. Another has it where it is the only
-// one and no database stands against it: in a database that was renamed its name is nobody's, in a cluster restored from
-// a dump its OID is nobody's. Where each is another database's, nothing here can tell which of the two it was.
+// A marker's comment names its database by OID and by name. Where both are this database's, the marker is its. Where only one
+// is, the marker is this database's if it is the only such marker, and the other half of the comment is no database's: after a
+// rename the old name is nobody's, after a restore from a dump the old OID is. Where the other half is another database's,
+// nothing here can tell which of the two the marker is for.
 //
 // A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
 // the comment names: which is for answer.session to find out. Of a dump's markers no OID is right. Markers are
 // looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
 //
-// What the question costs is its planning, and that goes with the relations to be joined: so names come from
-// pg_get_userbyid, and what belongs to a row stands in a scalar subquery, where the planner has nothing to choose. OFFSET
-// 0 keeps it from asking whom each comment in the cluster is on, before the text is looked at.
+// Most of the question's cost is its planning, which grows with the number of relations to join. So names come from
+// pg_get_userbyid, and what belongs to a row is a scalar subquery, where the planner has nothing to choose. OFFSET 0 makes it
+// filter comments by their text before it looks up the role that each is on.
 const inquirySQL = `
 WITH db AS MATERIALIZED (
   SELECT d.oid, d.datname, pg_catalog.concat('{"oid":', d.oid, ',') AS lead,

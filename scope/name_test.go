@@ -8,7 +8,7 @@ import (
 func TestQualify(t *testing.T) {
 	orders := NewDatabase(16384, "orders", "")
 	short := NewDatabase(16384, "orders", "o")
-	sales := orders.NewSchema(30000, "sales")
+	sales := orders.newSchema(30000, "sales")
 	long := strings.Repeat("x", 56)
 	for _, tt := range []struct {
 		name    string
@@ -21,16 +21,16 @@ func TestQualify(t *testing.T) {
 		{"database", orders.Qualify, "customer", "orders_customer", "", ""},
 		{"prefix", short.Qualify, "customer", "o_customer", "", ""},
 		{"schema", sales.Qualify, "customer", "orders_sales_customer", "", ""},
-		{"schema of a prefix", short.NewSchema(1, "sales").Qualify, "customer", "o_sales_customer", "", ""},
+		{"schema of a prefix", short.newSchema(1, "sales").Qualify, "customer", "o_sales_customer", "", ""},
 		{"as written", orders.Qualify, `Q"x é`, `orders_Q"x é`, "", ""},
 		{"longest", orders.Qualify, Short(long), Cluster("orders_" + long), "", ""},
 		{"too long", orders.Qualify, Short(long + "x"), "", CodeNameTooLong, "at most 56 bytes"},
 		{"bytes count", orders.Qualify, Short(strings.Repeat("é", 29)), "", CodeNameTooLong, "at most 56 bytes"},
 		{"too long in a schema", sales.Qualify, Short(long[:51]), "", CodeNameTooLong, "at most 50 bytes"},
-		{"schema without room", orders.NewSchema(1, long).Qualify, "x", "", CodeNameTooLong, "at most 0 bytes"},
+		{"schema without room", orders.newSchema(1, long).Qualify, "x", "", CodeNameTooLong, "at most 0 bytes"},
 		{"predefined", NewDatabase(1, "pg", "").Qualify, "x", "", CodeReservedName, "another prefix"},
 		{"reserved", NewDatabase(1, "pgscope", "").Qualify, "db_x", "", CodeReservedName, "another prefix"},
-		{"reserved by a schema", NewDatabase(1, "pgscope", "").NewSchema(1, "db").Qualify, "x", "", CodeReservedName, "another prefix"},
+		{"reserved by a schema", NewDatabase(1, "pgscope", "").newSchema(1, "db").Qualify, "x", "", CodeReservedName, "another prefix"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := tt.qualify(tt.role)
@@ -79,7 +79,7 @@ func TestMarkers(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := tt.db.NewSchema(30000, tt.schema)
+			s := tt.db.newSchema(30000, tt.schema)
 			if tt.db.Marker != tt.marker || s.Marker != tt.kin {
 				t.Errorf("markers %q and %q", tt.db.Marker, s.Marker)
 			}

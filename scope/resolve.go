@@ -22,7 +22,7 @@ func (d Database) candidates(name Name) (list []Cluster) {
 	if name.Schema != "" {
 		s := d.Schema(name.Schema)
 		add(s.Qualify(name.Role))
-		add(d.NewSchema(0, name.Schema).Marker, nil) // which another schema may have
+		add(d.newSchema(0, name.Schema).Marker, nil) // which another schema may have
 		alike(name)
 		return list
 	}

@@ -16,8 +16,8 @@ type Schema struct {
 	Searched bool    // whether it is, or may get, on the search_path: its roles are found by their names alone
 }
 
-// NewSchema returns the scope of a schema of the database that has no marker yet.
-func (d Database) NewSchema(oid uint32, name string) Schema {
+// newSchema returns the scope of a schema of the database that has no marker yet.
+func (d Database) newSchema(oid uint32, name string) Schema {
 	s := Schema{OID: oid, Name: name, Prefix: d.Prefix + Separator + name}
 	s.Marker = Cluster(schemaMarkerPrefix + d.Name + Separator + name)
 	if len(s.Marker) > MaxName {
@@ -37,7 +37,7 @@ func (d Database) numbered(schema uint32) Cluster {
 func (d Database) Schema(name string) Schema {
 	i := slices.IndexFunc(d.Schemas, func(s Schema) bool { return s.Name == name })
 	if i < 0 {
-		return d.NewSchema(0, name)
+		return d.newSchema(0, name)
 	}
 	return d.Schemas[i]
 }

@@ -216,7 +216,7 @@ func (e *Estate) seeSchemas(claims []claim) {
 	slices.SortFunc(claims, func(a, b claim) int {
 		return cmp.Or(cmp.Compare(exact(a), exact(b)), cmp.Compare(a.marker.name, b.marker.name))
 	})
-	taken := make(map[claim]bool) // by which database's
+	taken := make(map[claim]bool) // with the marker of the database
 	for _, c := range claims {
 		m, place := c.marker, claim{c.marker.outer(), c.schema}
 		if (exact(c) == 0 || m.note.Schema == c.schema.name) && m.schema.oid == 0 && !taken[place] {
@@ -266,8 +266,7 @@ func (e *Estate) database(m *marker) (oid uint32, found, certain bool) {
 	return oid, found, certain
 }
 
-// called is database without a look at what other markers claim, but for those that have both the OID and the name of
-// a database: that one is not another marker's.
+// called is database without regard to other markers, except that a database with an exact marker is no other marker's.
 func (e *Estate) called(m *marker) (oid uint32, found, certain bool) {
 	byName, named := e.byName[m.note.Database]
 	_, live := e.databases[m.note.OID]
@@ -288,7 +287,7 @@ func (e *Estate) called(m *marker) (oid uint32, found, certain bool) {
 // exact reports whether the marker names its database by the OID and by the name that it has.
 func (m *marker) exact(e *Estate) bool { return e.databases[m.note.OID] == m.note.Database }
 
-// taken reports whether a database has such a marker.
+// taken reports whether a database has an exact marker.
 func (e *Estate) taken(database uint32) bool {
 	return slices.ContainsFunc(e.markers, func(m *marker) bool { return m.within == nil && m.note.OID == database && m.exact(e) })
 }

@@ -45,7 +45,7 @@ func orders(path ...string) *cluster {
 
 // schema adds the marker of a schema that was called name when it got it, and is called now so, with its roles.
 func (c *cluster) schema(name string, oid uint32, now string, roles ...Short) {
-	s := c.db.NewSchema(oid, name)
+	s := c.db.newSchema(oid, name)
 	c.markers[s.Marker] = markerOf{name, now, c.db.schemaComment(s).text()}
 	c.roles[s.Marker] = []Cluster{c.db.Marker}
 	for _, r := range roles {

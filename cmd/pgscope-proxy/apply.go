@@ -35,17 +35,11 @@ func newApplyCommand() *cobra.Command {
 			}
 			var agreed *planFile
 			if len(args) == 1 {
-				for _, name := range []string{"file", "bundle", "mode", "scope"} {
-					if cmd.Flags().Changed(name) {
-						return usageError(fmt.Errorf("--%s: the plan says it", name))
-					}
-				}
-				f, err := readPlan(args[0])
+				f, err := t.ofPlan(cmd, args[0])
 				if err != nil {
 					return err
 				}
 				agreed = &f
-				t.source, t.Mode = f.source, f.Mode
 			}
 			parts, err := t.parts(cmd)
 			if err != nil {
@@ -66,6 +60,20 @@ func newApplyCommand() *cobra.Command {
 	t.flags(c, "text, sql, json or markdown")
 	c.Flags().StringVar(&undo, "undo", "", "write the statements that take the changes back to this `file`, which must not have anything in it")
 	return c
+}
+
+// ofPlan reads a plan, and takes the manifest and the mode from it.
+func (t *target) ofPlan(cmd *cobra.Command, path string) (planFile, error) {
+	for _, name := range []string{"file", "bundle", "mode", "scope"} {
+		if cmd.Flags().Changed(name) {
+			return planFile{}, usageError(fmt.Errorf("--%s: the plan says it", name))
+		}
+	}
+	f, err := readPlan(path)
+	if err == nil {
+		t.source, t.Mode = f.source, f.Mode
+	}
+	return f, err
 }
 
 // apply carries out all parts, and stops at the first that cannot be.

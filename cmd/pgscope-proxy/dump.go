@@ -77,8 +77,7 @@ func newDumpCommand() *cobra.Command {
 			return o.withProxy(cmd.Context(), func(socket string) error {
 				return o.run(cmd, func(ctx context.Context, config *pgconn.Config, snapshot string, roles *dump.Roles) error {
 					pgDump := exec.CommandContext(ctx, o.program, append(args, "--format=plain", "--snapshot="+snapshot)...)
-					pgDump.Env = append(withoutLibpq(os.Environ()), "PGHOST="+socket, "PGPORT="+socketPort, "PGUSER="+string(roles.User),
-						"PGDATABASE="+roles.Database, "PGPASSWORD="+config.Password, "PGOPTIONS=-c jit=off") // as for the roles
+					pgDump.Env = append(withoutLibpq(os.Environ()), throughProxy(socket, config, roles)...)
 					pgDump.Stderr = cmd.ErrOrStderr()
 					return join(pgDump, cmd.OutOrStdout(), roles, o.all)
 				})
@@ -158,6 +157,14 @@ func (o *dumpOptions) run(cmd *cobra.Command, f func(ctx context.Context, config
 func remark(w io.Writer, roles *dump.Roles) {
 	for _, r := range roles.Remarks() {
 		_, _ = fmt.Fprintf(w, "WARNING:  %s\n", r) // there is nowhere else to tell
+	}
+}
+
+// throughProxy is the environment by which pg_dump connects through the private proxy as the session did that read the roles.
+func throughProxy(socket string, config *pgconn.Config, roles *dump.Roles) []string {
+	return []string{
+		"PGHOST=" + socket, "PGPORT=" + socketPort, "PGUSER=" + string(roles.User), "PGDATABASE=" + roles.Database,
+		"PGPASSWORD=" + config.Password, "PGOPTIONS=-c jit=off", // as for the roles
 	}
 }
 

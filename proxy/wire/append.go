@@ -14,8 +14,8 @@ const (
 	SeverityNotice  = "NOTICE"
 )
 
-// Fields are the fields of an ErrorResponse or NoticeResponse that the proxy itself can fill
-// (protocol documentation, "Error and Notice Message Fields"). An empty field is left out.
+// Fields are the fields of an ErrorResponse that the proxy itself can fill (protocol documentation, "Error and Notice Message
+// Fields"). An empty field is left out.
 type Fields struct {
 	Severity string
 	Code     string // SQLSTATE
@@ -26,14 +26,9 @@ type Fields struct {
 }
 
 // AppendError appends an ErrorResponse.
-func AppendError(dst []byte, f Fields) []byte { return appendFields(dst, ErrorResponse, f) }
-
-// AppendNotice appends a NoticeResponse.
-func AppendNotice(dst []byte, f Fields) []byte { return appendFields(dst, NoticeResponse, f) }
-
-func appendFields(dst []byte, typ byte, f Fields) []byte {
+func AppendError(dst []byte, f Fields) []byte {
 	start := len(dst)
-	dst = Begin(dst, typ)
+	dst = Begin(dst, ErrorResponse)
 	dst = appendField(dst, 'S', f.Severity)
 	dst = appendField(dst, 'V', f.Severity)
 	dst = appendField(dst, 'C', f.Code)

@@ -115,9 +115,6 @@ func TestAppendError(t *testing.T) {
 	if string(Field(frame, 'C')) != "28000" || string(Field(frame, 'H')) != "do" || Field(frame, 'D') != nil {
 		t.Errorf("fields of %q", frame)
 	}
-	if n := AppendNotice(nil, Fields{Severity: SeverityNotice, Message: "m"}); n[0] != NoticeResponse {
-		t.Errorf("%q", n)
-	}
 }
 
 func TestFieldOfGarbage(t *testing.T) {
