@@ -146,7 +146,7 @@ func TestOldFilesAreRemoved(t *testing.T) {
 	closed(t, l)
 	files, err := filepath.Glob(path + ".*")
 	if err != nil || len(files) != 2 {
-		t.Fatal(files, err)
+		t.Fatalf("files put aside: %q, error %v; want 2", files, err)
 	}
 	var c Chain
 	if err := verify(t, &c, append(files, path)...); err != nil || c.First() == 1 {
@@ -311,7 +311,7 @@ func TestSyslog(t *testing.T) {
 			for range 2 {
 				header, json, ok := strings.Cut(read(), " audit - ")
 				if !ok || !strings.HasPrefix(header, "<85>1 ") || !strings.Contains(header, " pgscope-proxy "+strconv.Itoa(os.Getpid())) {
-					t.Errorf("%q", header)
+					t.Errorf("header %q, want one of RFC 5424 with priority 85 and the process", header)
 				}
 				if err := c.Read("syslog", strings.NewReader(json)); err != nil {
 					t.Fatal(err)

@@ -88,6 +88,6 @@ func TestRemarkIsOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), "\n-- Role a DROP TABLE t; b.\n") {
-		t.Errorf("%q", b.String())
+		t.Errorf("the remark is not one line:\n%q", b.String())
 	}
 }

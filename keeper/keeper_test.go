@@ -178,7 +178,7 @@ func TestRepairs(t *testing.T) {
 	}
 	repaired("a file in the place of another")
 	if got := c.Psql(t, "postgres", `SELECT rolcanlogin, rolcreatedb, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = 'keep_repair_reader'`); !strings.Contains(got, "f|f|it still reads") {
-		t.Error(got)
+		t.Errorf("the role after the repair: %q", got)
 	}
 
 	write(t, path, `roles: [{nam: reader}]`)
@@ -261,7 +261,7 @@ databases:
 		t.Error(err)
 	}
 	if n, err := testutil.GatherAndCount(s.metrics); err != nil || n == 0 {
-		t.Error(n, err)
+		t.Errorf("%d metrics, error %v", n, err)
 	}
 }
 
@@ -298,13 +298,13 @@ func TestTakesOver(t *testing.T) {
 	write(t, path, `roles: [{name: reader}]`)
 	s := start(t, c, loader(c, path, "keep_over"))
 	if r := s.outcome("keep_over", keeper.Standby); r.Statements > 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("one that stands by has run statements: %+v", r)
 	}
 	if err := other.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if r := s.outcome("keep_over", keeper.InStep); r.Statements == 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("one that has taken over has run no statements: %+v", r)
 	}
 }
 

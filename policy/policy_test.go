@@ -174,7 +174,7 @@ func TestAllowEverything(t *testing.T) {
 	p := parse(t, "rules: [{action: allow}]")
 	d := p.Decide(policy.Session{}, policy.Action{Kind: policy.CreateRole, Role: own("a"), Attributes: []string{"SUPERUSER"}})
 	if want := (policy.Decision{Verdict: policy.Allow, Rule: "rule 1"}); d != want {
-		t.Errorf("%+v", d)
+		t.Errorf("decision %+v, want %+v", d, want)
 	}
 }
 
@@ -245,7 +245,7 @@ func TestDecision(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
+		t.Fatalf("files %q, error %v", files, err)
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
@@ -277,7 +277,7 @@ const builtIn = "default.yaml"
 func TestLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policy.yaml")
 	if _, err := policy.Load(file); !os.IsNotExist(err) {
-		t.Errorf("%v", err)
+		t.Errorf("a file that is not there: error %v", err)
 	}
 	if _, err := policy.Load(builtIn); err != nil {
 		t.Errorf("the built-in rules are no policy file: %v", err)
@@ -304,14 +304,14 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := policy.Parse("fuzz.yaml", []byte(text))
 		if (p == nil) != (err != nil) {
-			t.Fatal(p, err)
+			t.Fatalf("policy %v, error %v: want one of the two", p, err)
 		}
 		if err != nil {
 			return
 		}
 		action := policy.Action{Kind: policy.CreateRole, Role: own("a"), Grantee: word("current_user"), Attributes: []string{"SUPERUSER"}}
 		if d := p.Decide(policy.Session{Database: "orders"}, action); (d.Err != nil) != (d.Verdict == policy.Deny) || d.Rule == "" {
-			t.Fatalf("%+v", d)
+			t.Fatalf("a decision of which verdict, error and rule do not fit: %+v", d)
 		}
 	})
 }

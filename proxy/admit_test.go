@@ -244,7 +244,7 @@ func TestAdmit(t *testing.T) {
 				return
 			}
 			if failed != nil {
-				t.Fatal(failed)
+				t.Fatalf("the script failed: %v", failed)
 			}
 			if test.told != "" || test.cause != "" {
 				t.Fatalf("admitted %+v", v)

@@ -119,7 +119,7 @@ func TestWithHost(t *testing.T) {
 	} {
 		p := withHost(at(nil, test.client, "d", "u", wire.Parameter{Name: "application_name", Value: test.application}))
 		if p.Value != test.want || len(p.Value) > 63 {
-			t.Errorf("%q", p.Value)
+			t.Errorf("application_name %q of %q from %v, want %q", p.Value, test.application, test.client, test.want)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestListenOnSocket(t *testing.T) {
 	}
 	for _, want := range []string{"another process listens there", "cannot be told whether another process listens there"} {
 		if _, err := OpenListener(context.Background(), path, false); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v", err)
+			t.Errorf("error %v, want %q", err, want)
 		}
 		for err == nil { // until its queue is full
 			_, err = new(net.Dialer).DialContext(t.Context(), "unix", path)

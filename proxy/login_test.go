@@ -590,7 +590,7 @@ func TestLoginHostileServer(t *testing.T) {
 			}
 			checkTold(t, said[test.before:], test.told)
 			if failed := new(*loginError); !errors.As((<-p.outcomes).err, failed) || !strings.HasPrefix(test.told, (*failed).sqlstate) {
-				t.Errorf("%+v", *failed)
+				t.Errorf("the login failed with %+v, want SQLSTATE %.5s", *failed, test.told)
 			}
 		})
 	}
@@ -630,7 +630,7 @@ func TestLoginHostileClient(t *testing.T) {
 			}
 			checkTold(t, said, test.told)
 			if failed := new(*loginError); !errors.As(outcome.err, failed) || !strings.HasPrefix(test.told, (*failed).sqlstate) {
-				t.Errorf("%+v", outcome.err)
+				t.Errorf("the login failed with %+v, want SQLSTATE %.5s", outcome.err, test.told)
 			}
 		})
 	}

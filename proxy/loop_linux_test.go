@@ -137,7 +137,7 @@ func TestGoodbyeBeforeReading(t *testing.T) {
 		}
 		say := func(from int, g *leg, message []byte) {
 			if n, err := unix.Write(from, message); err != nil || n < len(message) {
-				t.Fatal(n, err)
+				t.Fatalf("%d bytes of %d written: %v", n, len(message), err)
 			}
 			g.ready(unix.EPOLLIN)
 		}

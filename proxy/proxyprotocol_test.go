@@ -69,7 +69,7 @@ func TestProxyProtocol(t *testing.T) {
 				return
 			}
 			if !strings.HasPrefix(at.String(), test.want) {
-				t.Errorf("%v", at)
+				t.Errorf("the client is at %v, want %s", at, test.want)
 			}
 			rest := make([]byte, len("and more"))
 			if _, err := io.ReadFull(server, rest); err != nil || string(rest) != "and more" {

@@ -111,7 +111,7 @@ func TestDial(t *testing.T) {
 			if test.err != "" {
 				var unreachable *dialError
 				if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), test.err) {
-					t.Fatalf("%v", err)
+					t.Fatalf("error %v, want a dialError with %q", err, test.err)
 				}
 				if e := unreachable.forClient(); e.Code != scope.CodeCannotConnect || strings.Contains(fmt.Sprint(*e), "127.0.0.1") {
 					t.Errorf("the client is told %+v", e)
@@ -153,7 +153,7 @@ func TestProbe(t *testing.T) {
 	}
 	nobody := testUpstream(t, fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%[1]d sslmode=disable", unusedPort(t)))
 	if err := nobody.Probe(ctx); err == nil || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("%v", err)
+		t.Errorf("where nobody listens: error %v", err)
 	}
 }
 

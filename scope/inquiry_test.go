@@ -213,7 +213,7 @@ func TestInquiryOfARestoredCluster(t *testing.T) {
 		t.Errorf("%s, %v, %v", got, home, err)
 	}
 	if s := v.DB.Schema("public"); s.Enrolled { // though 2200 is its OID
-		t.Errorf("%+v", s)
+		t.Errorf("schema public has the marker of another: %+v", s)
 	}
 }
 

@@ -300,7 +300,7 @@ func TestNumberedMarker(t *testing.T) {
 	c.roles["pgscope_schema_orders_empty"] = nil
 	v := c.view(t, Name{"empty", "x"})
 	if s := v.DB.Schema("empty"); s.Marker != "pgscope_schema_16384_30003" || s.Enrolled {
-		t.Errorf("%+v", s)
+		t.Errorf("a schema whose marker's name is taken: %+v", s)
 	}
 }
 

@@ -60,7 +60,7 @@ func restore(t *testing.T, c *pgtest.Cluster, database, file string) {
 		cmd.Stdin = strings.NewReader(file)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Errorf("%s", out)
+			t.Errorf("psql: %v\n%s", err, out)
 		}
 		return err
 	})

@@ -26,7 +26,7 @@ func TestElsewhere(t *testing.T) {
 			continue
 		}
 		for _, e := range p.Errors {
-			t.Error(e)
+			t.Errorf("%s: %v", p.PkgPath, e)
 		}
 	}
 	for _, p := range []string{"proxy", "proxy/engine", "cmd/pgscope-proxy"} {

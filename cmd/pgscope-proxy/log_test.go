@@ -46,7 +46,7 @@ func TestLogger(t *testing.T) {
 			t.Error(err)
 		}
 		if record.Level != "debug" || record.Msg != "ready" || record.Took != 1 {
-			t.Errorf("%v", record)
+			t.Errorf("log record %+v", record)
 		}
 	}
 }

@@ -193,14 +193,14 @@ func TestServerNotThere(t *testing.T) {
 	}
 	for range 2 {
 		if got := get(t, at); got != "the PostgreSQL server cannot be reached\n" {
-			t.Error(got)
+			t.Errorf("/readyz of a proxy whose server is down: %q", got)
 		}
 	}
 	if err := c.Restart(); err != nil {
 		t.Fatal(err)
 	}
 	if got := get(t, at); got != "ok\n" {
-		t.Error(got)
+		t.Errorf("/readyz of a proxy whose server is back: %q", got)
 	}
 	var said []string
 	for _, want := range []string{"not ready: the server cannot be reached", "ready again: the server can be reached"} {

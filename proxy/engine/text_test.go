@@ -133,7 +133,7 @@ func TestStartRoleIsSetFirst(t *testing.T) {
 		s.server(append(names(own...), idle)...)
 		refused := &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "22023", Message: `role "orders_x" does not exist`, Routine: "call_string_check_hook"}
 		if got := failure(s, []pgproto3.BackendMessage{&pgproto3.CloseComplete{}, &pgproto3.ParseComplete{}, refused, idle}); got.Code != "22023" || got.Message != `role "x" does not exist` {
-			t.Errorf("%+v", got)
+			t.Errorf("a role that does not exist: the client is told %+v", got)
 		}
 	})
 	t.Run("authorization", func(t *testing.T) {
@@ -141,14 +141,14 @@ func TestStartRoleIsSetFirst(t *testing.T) {
 		s.server(append(names(own...), idle)...).wants(&s.toUser, "Z I")
 		s = begin(StartRole{Authorization: "billing_x", Authorized: true})
 		if got := failure(s, append(names(own...), idle)); got.Message != `role "billing_x" does not exist` {
-			t.Errorf("%+v", got)
+			t.Errorf("a session_authorization of another database: the client is told %+v", got)
 		}
 	})
 	t.Run("unanswered", func(t *testing.T) {
 		s := begin(StartRole{Role: "x", Set: true})
 		refused := &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "57014", Message: "canceled"}
 		if got := failure(s, []pgproto3.BackendMessage{&pgproto3.CloseComplete{}, refused, idle}); got.Code != "57014" {
-			t.Errorf("%+v", got)
+			t.Errorf("another error of the server: the client is told %+v", got)
 		}
 	})
 }

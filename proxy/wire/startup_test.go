@@ -141,7 +141,7 @@ func TestCancel(t *testing.T) {
 		}
 		code, body, err := ReadStartup(bytes.NewReader(b))
 		if err != nil || code != CancelRequestCode {
-			t.Fatal(code, err)
+			t.Fatalf("code %d, error %v; want a cancel request", code, err)
 		}
 		got, err := DecodeCancel(body)
 		if err != nil || got.ProcessID != 77 || !bytes.Equal(got.Secret, want.SecretKey) {
@@ -177,7 +177,7 @@ func FuzzStartup(f *testing.F) {
 		}
 		if code == CancelRequestCode {
 			if c, err := DecodeCancel(body); err == nil && !bytes.Equal(AppendCancel(nil, c), used) {
-				t.Fatalf("%+v", c)
+				t.Fatalf("%+v is written as %q, was read of %q", c, AppendCancel(nil, c), used)
 			}
 			return
 		}

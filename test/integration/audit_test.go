@@ -117,7 +117,7 @@ func TestAudit(t *testing.T) {
 	for _, r := range records() {
 		got = append(got, brief(r))
 		if r.Database != "orders" || !strings.HasPrefix(r.Client, "127.0.0.1:") || r.Time.After(time.Now()) {
-			t.Errorf("%+v", r)
+			t.Errorf("database, client or time of a record: %+v", r)
 		}
 	}
 	want := []string{
@@ -200,11 +200,11 @@ func TestAuditOfPlainLogins(t *testing.T) {
 	certified := pgtest.Start(t, pgtest.Options{TLS: true})
 	e, records := audited(t, withTLS(t, certified), func(o *proxy.Options) { o.ClientTLS = proxy.TLSRequire })
 	if _, err := pgconn.Connect(t.Context(), e.dsn("orders", "postgres")); !strings.HasPrefix(ending(err), "FATAL 28000") {
-		t.Errorf("%v", err)
+		t.Errorf("a login without TLS: error %v, want FATAL 28000", err)
 	}
 	list := records()
 	if len(list) != 1 || list[0].Event != audit.Login || list[0].User != "postgres" || list[0].Database != "orders" || list[0].Result != "28000" {
-		t.Errorf("%+v", list)
+		t.Errorf("records %+v, want one of a refused login", list)
 	}
 }
 
@@ -304,7 +304,7 @@ func TestPolicyChanges(t *testing.T) {
 	}
 	_, err := bob.ReceiveMessage(t.Context())
 	if gone := (*pgconn.PgError)(nil); !errors.As(err, &gone) || gone.Severity != "FATAL" || gone.Code != "57P01" || gone.Hint != "Go home." {
-		t.Errorf("%v", err)
+		t.Errorf("a session that the new policy denies was told %v", err)
 	}
 	if r := c.ExecPrepared(t.Context(), "forbidden", nil, nil, nil).Read(); r.Err == nil || !strings.Contains(r.Err.Error(), "permission denied by policy") {
 		t.Errorf("executed: %v", r.Err)

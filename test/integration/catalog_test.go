@@ -314,7 +314,7 @@ func TestCatalogHostilePath(t *testing.T) {
 		"CREATE DOMAIN evil.name AS text; CREATE DOMAIN evil.text AS pg_catalog.text; CREATE DOMAIN evil.oid AS pg_catalog.oid",
 	} {
 		if _, err := c.Exec(t.Context(), sql); err != nil {
-			t.Fatal(sql, err)
+			t.Fatalf("%s: %v", sql, err)
 		}
 	}
 	for _, q := range []struct{ sql, want string }{
@@ -385,13 +385,13 @@ func TestCatalogFirstQuestion(t *testing.T) {
 		}
 		const aborted = "current transaction is aborted, commands ignored until end of transaction block"
 		if got := one(t, c, "SELECT current_user"); got != aborted {
-			t.Error(got)
+			t.Errorf("SELECT current_user in a failed transaction: %q, want %q", got, aborted)
 		}
 		if _, err := c.Exec(t.Context(), "ROLLBACK"); err != nil {
 			t.Fatal(err)
 		}
 		if got := one(t, c, "SELECT current_user"); got != "postgres" {
-			t.Error(got)
+			t.Errorf("SELECT current_user after it: %q", got)
 		}
 	})
 	t.Run("read only", func(t *testing.T) {
@@ -400,7 +400,7 @@ func TestCatalogFirstQuestion(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := one(t, c, "SELECT count(*) FROM pg_roles WHERE rolname = 'postgres'"); got != "1" {
-			t.Error(got)
+			t.Errorf("%s roles of the name postgres, want 1", got)
 		}
 	})
 	t.Run("replication", func(t *testing.T) {

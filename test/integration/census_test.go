@@ -21,7 +21,7 @@ func TestOldCensus(t *testing.T) {
 	c := via.connect(t, "orders", "postgres")
 	const list = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'"
 	if got := one(t, c, list); got != "again an_other gone postgres reader was x_z" {
-		t.Fatal(got)
+		t.Fatalf("roles %q", got)
 	}
 
 	other.psql(t, "orders", "postgres", "CREATE ROLE fresh; GRANT INSERT ON t TO fresh; DROP ROLE gone; DROP ROLE again; CREATE ROLE again; ALTER ROLE was RENAME TO now; REVOKE ALL ON t FROM x_z; DROP ROLE x_z")

@@ -313,7 +313,7 @@ func TestServerTerminatesBeginning(t *testing.T) {
 	scoped().Psql(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "+others)
 	d.toTheEnd()
 	if n := len(d.lines); n == 0 || d.lines[n-1] != shutDown {
-		t.Errorf("%q", d.lines)
+		t.Errorf("the client was told %q, want %q in the end", d.lines, shutDown)
 	}
 	holder.query("ROLLBACK")
 }

@@ -41,7 +41,7 @@ func TestAdministratorsOnly(t *testing.T) {
 	e := start(t, scoped())
 	for _, name := range []string{"orders", "billing"} {
 		if got := sqlstate(t, e.connect(t, name, "postgres").PgConn(), "CREATE ROLE reader; CREATE ROLE writer"); got != "00000" {
-			t.Fatal(got)
+			t.Fatalf("setup of database %s: SQLSTATE %s", name, got)
 		}
 	}
 	admin := direct(scoped()).connect(t, "orders", "postgres").PgConn()
@@ -111,7 +111,7 @@ rules:
 	admin := e.connect(t, "orders", "postgres").PgConn()
 	scoped().Psql(t, "postgres", "CREATE ROLE alice LOGIN SUPERUSER; CREATE ROLE bob LOGIN SUPERUSER")
 	if got := sqlstate(t, admin, "CREATE ROLE contractors; CREATE ROLE team IN ROLE contractors; GRANT team TO alice"); got != "00000" {
-		t.Fatal(got)
+		t.Fatalf("setup: SQLSTATE %s", got)
 	}
 	for user, want := range map[string]string{"alice": "42501", "bob": "00000"} {
 		if got := sqlstate(t, e.connect(t, "orders", user).PgConn(), "CREATE ROLE x"); got != want {
@@ -162,7 +162,7 @@ func TestHarden(t *testing.T) {
 		c.CreateDatabase(t, name)
 		sql := "CREATE ROLE app LOGIN; CREATE ROLE strict LOGIN NOINHERIT; GRANT app TO alice"
 		if got := sqlstate(t, e.connect(t, name, "postgres").PgConn(), sql); got != "00000" {
-			t.Fatal(got)
+			t.Fatalf("setup of database %s: SQLSTATE %s", name, got)
 		}
 	}
 	if got := enter(direct(c), "billing", "orders_app"); got != "in" {
@@ -221,7 +221,7 @@ func TestHarden(t *testing.T) {
 		t.Errorf("administrators (-want +got)\n%s", diff)
 	}
 	if !strings.Contains(strings.Join(h.HBA(), "\n"), `+"pgscope_db_orders"`) {
-		t.Errorf("%q", h.HBA())
+		t.Errorf("lines for pg_hba.conf without the marker: %q", h.HBA())
 	}
 	file := strings.TrimSpace(c.Psql(t, "postgres", "SHOW hba_file"))
 	before, err := os.ReadFile(file)
@@ -248,7 +248,7 @@ func TestHarden(t *testing.T) {
 		}
 	}
 	if list := c.Psql(t, "postgres", "SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL"); strings.TrimSpace(list) != "" {
-		t.Error(list)
+		t.Errorf("the server does not take lines of pg_hba.conf: %s", list)
 	}
 }
 
@@ -265,7 +265,7 @@ rules:
 	scoped().Psql(t, "postgres", "CREATE ROLE app LOGIN SUPERUSER")
 	for name, sql := range map[string]string{"orders": "CREATE ROLE q1; CREATE ROLE q2", "orders_eu": "CREATE ROLE vic"} {
 		if got := sqlstate(t, e.connect(t, name, "postgres").PgConn(), sql); got != "00000" {
-			t.Fatal(got)
+			t.Fatalf("setup of database %s: SQLSTATE %s", name, got)
 		}
 	}
 	const denied, fine, none, undefined = "42501", "00000", "22023", "42704"

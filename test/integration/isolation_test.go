@@ -98,7 +98,7 @@ func isolated(t *testing.T, change ...func(*proxy.Options)) endpoint {
 			GRANT SELECT ON ledger TO clerk; CREATE SCHEMA AUTHORIZATION clerk; ALTER ROLE clerk SET work_mem = '5MB'; COMMENT ON ROLE clerk IS 'bills'`,
 	} {
 		if got := first.open(t, name, "postgres").query(sql); slices.ContainsFunc(got, isError) {
-			t.Fatalf("%q", got)
+			t.Fatalf("database %s: %q", name, got)
 		}
 	}
 	return start(t, scoped(), append([]func(*proxy.Options){permissive(t), quiet}, change...)...)

@@ -203,7 +203,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := pgx.Connect(t.Context(), e.dsn("orders", "postgres")); !strings.HasPrefix(ending(err), "FATAL 53300") {
-		t.Errorf("%v", err)
+		t.Errorf("one connection more: error %v, want FATAL 53300", err)
 	}
 	mode := func(c *pgx.Conn) (mode string) {
 		t.Helper()

@@ -189,7 +189,7 @@ func TestLongNames(t *testing.T) {
 		if test.told == "" {
 			d.ready(1)
 			if got := d.query("SELECT current_database(), session_user::text"); got[1] != fmt.Sprintf("row %q %[1]q", long) {
-				t.Errorf("%q", got)
+				t.Errorf("logged in as %q, want %q", got[1], long)
 			}
 		} else {
 			d.toTheEnd()
@@ -235,7 +235,7 @@ func TestLoginChanges(t *testing.T) {
 		t.Helper()
 		_, failure := logIn(t, via, "scram", "secret")
 		if ok != (failure == nil) {
-			t.Error(failure)
+			t.Errorf("login succeeds: want %v, got error %v", ok, failure)
 		}
 	}
 	expect(true)

@@ -359,10 +359,10 @@ func TestPoolMakesRoom(t *testing.T) {
 	awaitNone(t, c, "datname = 'orders' HAVING count(*) > 2")
 	admin := via.open(t, "postgres", "postgres")
 	if got := admin.query("ALTER DATABASE orders RENAME TO sales"); !slices.Contains(got, "done ALTER DATABASE") {
-		t.Errorf("%q", got)
+		t.Errorf("ALTER DATABASE … RENAME, while the pool has connections to it: %q", got)
 	}
 	if got := admin.query("DROP DATABASE sales"); !slices.Contains(got, "done DROP DATABASE") {
-		t.Errorf("%q", got)
+		t.Errorf("DROP DATABASE, while the pool has connections to it: %q", got)
 	}
 }
 

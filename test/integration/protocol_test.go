@@ -33,7 +33,7 @@ func TestProtocol(t *testing.T) {
 		d := e.open(t, "orders", "postgres")
 		for _, line := range d.query("CREATE TABLE unique_t (a int PRIMARY KEY); " + setup) {
 			if strings.HasPrefix(line, "ERROR") {
-				t.Fatal(line)
+				t.Fatalf("setup: %s", line)
 			}
 		}
 	}
@@ -335,13 +335,13 @@ func TestPgconn(t *testing.T) {
 	}
 	results, err := c.Exec(ctx, "CREATE ROLE reader; CREATE TABLE t (a int, b text)").ReadAll()
 	if err != nil || len(results) != 2 {
-		t.Fatal(results, err)
+		t.Fatalf("two statements in a string: %d results, error %v", len(results), err)
 	}
 	r := c.ExecParams(ctx, "GRANT SELECT ON t TO reader", nil, nil, nil, nil).Read()
 	check("ExecParams", "GRANT", r.CommandTag, r.Err)
 	d, err := c.Prepare(ctx, "p", "INSERT INTO t VALUES ($1, $2)", nil)
 	if err != nil || len(d.ParamOIDs) != 2 {
-		t.Fatal(d, err)
+		t.Fatalf("Prepare: description %+v, error %v; want 2 parameters", d, err)
 	}
 	r = c.ExecPrepared(ctx, "p", [][]byte{int4(1), []byte("one")}, []int16{1, 0}, nil).Read()
 	check("ExecPrepared", "INSERT 0 1", r.CommandTag, r.Err)
@@ -510,7 +510,7 @@ func TestCancel(t *testing.T) {
 		c.say(&pgproto3.CancelRequest{ProcessID: d.key.ProcessID, SecretKey: []byte("nope")})
 		c.toTheEnd()
 		if got := d.query("SELECT 1"); got[1] != `row "1"` {
-			t.Errorf("%q", got)
+			t.Errorf("after a cancel request with a wrong key: %q", got)
 		}
 	})
 }
@@ -523,7 +523,7 @@ func TestReplication(t *testing.T) {
 			d := e.open(t, "", "postgres", "replication", "true")
 			got := d.query("IDENTIFY_SYSTEM")
 			if len(got) != 4 || !strings.HasPrefix(got[1], "row ") || got[2] != "done IDENTIFY_SYSTEM" {
-				t.Errorf("%q", got)
+				t.Errorf("IDENTIFY_SYSTEM: %q", got)
 			}
 		}
 	})
@@ -639,7 +639,7 @@ func TestLargeMessages(t *testing.T) {
 	d.say(&query{String: "GRANT reader TO postgres --" + strings.Repeat("x", size)})
 	d.ready(1)
 	if len(d.lines) != 2 || !strings.HasPrefix(d.lines[0], "ERROR 54000: statement is too long") || d.lines[1] != "ready I" {
-		t.Errorf("%q", d.lines)
+		t.Errorf("a statement that is too long: %q", d.lines)
 	}
 }
 

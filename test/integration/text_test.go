@@ -236,11 +236,11 @@ func TestSyntaxErrors(t *testing.T) {
 	}
 	for _, e := range []endpoint{direct(plain()), via} {
 		if got := told(t, connect(e), make); !strings.HasSuffix(got, "INSERT 0 3") {
-			t.Fatal(got)
+			t.Fatalf("setup: %q", got)
 		}
 	}
 	if got := told(t, connect(via), "CREATE ROLE sales.buyer"); got != "CREATE ROLE" {
-		t.Fatal(got)
+		t.Fatalf("CREATE ROLE sales.buyer: %q", got)
 	}
 	onPlain, onScoped := connect(direct(plain())), connect(via) // which begin with a list of the roles
 	const state = `SELECT current_user::text, string_agg(n, ' ' ORDER BY n) FROM (
