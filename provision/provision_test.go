@@ -118,7 +118,7 @@ func TestOneSweepAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second := connect(t, c, "postgres", "postgres"), connect(t, c, "postgres", "postgres")
-	if _, err := first.Exec(t.Context(), scope.SweepLockSQL(true)).ReadAll(); err != nil {
+	if _, err := first.Exec(t.Context(), scope.SweepLockSQL()).ReadAll(); err != nil {
 		t.Fatal(err)
 	}
 	c.Psql(t, "postgres", "DROP DATABASE orders WITH (FORCE)")

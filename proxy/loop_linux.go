@@ -165,7 +165,7 @@ func (l *loop) runPosted() {
 type handler interface {
 	ready(events uint32)
 	// expire ends what has waited beyond its deadline. A deadline that is still to come it gives to loop.expireBy.
-	late(now time.Time)
+	expire(now time.Time)
 }
 
 func (l *loop) at(fd int) handler {
