@@ -272,7 +272,7 @@ func TestMistakes(t *testing.T) {
 		{"no such file", sources{args: []string{"--config", "nowhere.yaml", "--upstream", "host=db"}}, []string{"--config: open nowhere.yaml: no such file or directory"}},
 		{"no such file, nor anything else", sources{args: []string{"--config", "nowhere.yaml"}}, []string{"--config: open nowhere.yaml: no such file or directory"}},
 		{"no YAML", sources{file: "upstream: host=db\nauth: ["}, []string{"pgscope.yaml:2:7: sequence end token ']' not found"}},
-		{"no such file in the environment", sources{env: map[string]string{"PGSCOPE_CONFIG": "x", "PGSCOPE_UPSTREAM": "host=db"}}, []string{"--config: open x: no such file or directory"}},
+		{"no such file in the environment", sources{env: map[string]string{"PGSCOPE_CONFIG": "x", "PGSCOPE_UPSTREAM": "host=db"}}, []string{"PGSCOPE_CONFIG: open x: no such file or directory"}},
 		{
 			"all sources at once, also where another wins",
 			sources{
@@ -282,12 +282,12 @@ func TestMistakes(t *testing.T) {
 			},
 			[]string{
 				`PGSCOPE_LISTEN: "here" is no address like 127.0.0.1:6432`,
-				"--upstream: neither a PostgreSQL URI nor a list of keyword=value",
+				"--upstream: neither a URI like postgres://db:5432 nor keywords like host=db port=5432",
 				"PGSCOPE_ADMIN_DSN_FILE: PGSCOPE_ADMIN_DSN is set too",
 				`PGSCOPE_MODE: "" is none of transparent, explicit, off`,
 				"PGSCOPE_A: unknown environment variable; no setting has this name",
 				"PGSCOPE_Z: unknown environment variable; no setting has this name",
-				`pgscope.yaml:1:7: "on" is none of transparent, explicit, off`,
+				`pgscope.yaml:1:7: mode: "on" is none of transparent, explicit, off`,
 				"client-tls.cert: must be set unless client-tls.mode is off",
 				"client-tls.key: must be set unless client-tls.mode is off",
 				"client-tls.ca: must be set if client-tls.mode is verify-full",
@@ -322,27 +322,27 @@ databases:
 `},
 			[]string{
 				`pgscope.yaml:2:1: unknown key "lisen": did you mean "listen"?`,
-				`pgscope.yaml:4:5: "127.0.0.1" is no address like 127.0.0.1:6432`,
-				`pgscope.yaml:5:5: "localhost:http" is no address like 127.0.0.1:6432`,
-				`pgscope.yaml:6:5: "unix:run/x": the path of a Unix socket is absolute`,
-				`pgscope.yaml:7:5: "/` + strings.Repeat("x", 107) + `": the path of a Unix socket has at most 107 bytes`,
+				`pgscope.yaml:4:5: listen: "127.0.0.1" is no address like 127.0.0.1:6432`,
+				`pgscope.yaml:5:5: listen: "localhost:http" is no address like 127.0.0.1:6432`,
+				`pgscope.yaml:6:5: listen: "unix:run/x": the path of a Unix socket is absolute`,
+				`pgscope.yaml:7:5: listen: "/` + strings.Repeat("x", 107) + `": the path of a Unix socket has at most 107 bytes`,
 				`pgscope.yaml:8:11: a mapping stands where one value should`,
 				`pgscope.yaml:9:1: unknown key "manner": known are KEYS`,
 				`pgscope.yaml:10:1: a value is missing; "" is the empty one`,
-				`pgscope.yaml:11:14: "/run/x" is no address like 127.0.0.1:6432`,
-				`pgscope.yaml:12:13: "xml" is none of json, console`,
-				`pgscope.yaml:13:12: "fatal" is none of debug, info, warn, error`,
-				`pgscope.yaml:14:16: "60" is no duration like 30s, 1m30s or 500ms`,
-				`pgscope.yaml:15:18: -1s is less than 1ms`,
-				`pgscope.yaml:16:17: "soon" is no duration like 30s, 1m30s or 500ms`,
-				`pgscope.yaml:17:21: "64MB" is no size like 65536, 64KiB, 16MiB or 1GiB`,
+				`pgscope.yaml:11:14: http-listen: "/run/x" is no address like 127.0.0.1:6432`,
+				`pgscope.yaml:12:13: log-format: "xml" is none of json, console`,
+				`pgscope.yaml:13:12: log-level: "fatal" is none of debug, info, warn, error`,
+				`pgscope.yaml:14:16: login-timeout: "60" is no duration like 30s, 1m30s or 500ms`,
+				`pgscope.yaml:15:18: connect-timeout: -1s is less than 1ms`,
+				`pgscope.yaml:16:17: shutdown-grace: "soon" is no duration like 30s, 1m30s or 500ms`,
+				`pgscope.yaml:17:21: max-statement-size: "64MB" is no size like 65536, 64KiB, 16MiB or 1GiB`,
 				`pgscope.yaml:18:13: one value stands where keys and values should`,
 				`pgscope.yaml:20:3: the name of a database has from 1 to 63 bytes`,
-				`pgscope.yaml:21:15: names that begin with "pg_" are reserved`,
+				`pgscope.yaml:21:15: prefix: names that begin with "pg_" are reserved`,
 				`pgscope.yaml:21:19: unknown key "modus": known are mode, prefix`,
-				`pgscope.yaml:22:24: "on" is none of transparent, explicit, off`,
+				`pgscope.yaml:22:24: mode: "on" is none of transparent, explicit, off`,
 				`pgscope.yaml:23:6: database "b" has the prefix "c" already`,
-				`pgscope.yaml:24:15: a prefix has at most 61 bytes, this one has 64`,
+				`pgscope.yaml:24:15: prefix: a prefix has at most 61 bytes, this one has 64`,
 			},
 		},
 		{
@@ -361,7 +361,7 @@ pool-size: 0
 trace: {endpoint: "http://key@collector:4318", ratio: 1.5}
 `},
 			[]string{
-				`pgscope.yaml:3:7: "md5" is none of passthrough, verify, cert, peer, trust, reject`,
+				`pgscope.yaml:3:7: auth: "md5" is none of passthrough, verify, cert, peer, trust, reject`,
 				`pgscope.yaml:5:5: a rule needs a method`,
 				`pgscope.yaml:6:5: a rule needs a method`,
 				`pgscope.yaml:6:14: "scram" is none of passthrough, verify, cert, peer, trust, reject`,
@@ -370,11 +370,11 @@ trace: {endpoint: "http://key@collector:4318", ratio: 1.5}
 				`pgscope.yaml:7:59: "here" is no address and no network like 10.0.0.0/8`,
 				`pgscope.yaml:7:65: "::ffff:10.0.0.0/104" is a network of IPv4 addresses in IPv6; write it as one of IPv4`,
 				`pgscope.yaml:7:89: unknown key "user": did you mean "users"?`,
-				`pgscope.yaml:8:17: "-1" is no number from 0 to 1000000`,
-				`pgscope.yaml:10:7: "transaction" is none of off, session`,
-				`pgscope.yaml:11:12: "0" is no number from 1 to 100000`,
-				"pgscope.yaml:12:19: no user and password have a place in it; OTEL_EXPORTER_OTLP_HEADERS has",
-				`pgscope.yaml:12:55: "1.5" is no number from 0 to 1`,
+				`pgscope.yaml:8:17: login-failures: "-1" is no number from 0 to 1000000`,
+				`pgscope.yaml:10:7: pool: "transaction" is none of off, session`,
+				`pgscope.yaml:11:12: pool-size: "0" is no number from 1 to 100000`,
+				"pgscope.yaml:12:19: trace.endpoint: no user and password have a place in it; OTEL_EXPORTER_OTLP_HEADERS has",
+				`pgscope.yaml:12:55: trace.ratio: "1.5" is no number from 0 to 1`,
 				"admin-dsn: must be set where auth, or a rule of auth-rules, is verify",
 				"proxy-protocol.from: must be set if proxy-protocol.mode is require",
 			},
@@ -532,5 +532,28 @@ func TestExamples(t *testing.T) {
 				t.Errorf("%s\n%v", example, err)
 			}
 		})
+	}
+}
+
+// TestUseless: a setting that another one turns off is told, and no other.
+func TestUseless(t *testing.T) {
+	for _, c := range []struct {
+		file string
+		want []config.Useless
+	}{
+		{"", nil},
+		{"client-tls: {mode: require, cert: a, key: b, ca: c}\nproxy-protocol: {mode: require, from: 10.0.0.0/8}\naudit: {file: a, keep: 1, max-age: 1h}", nil},
+		{"client-tls: {cert: a, key: b, ca: c}", []config.Useless{{"client-tls.cert", "client-tls.mode is off"}, {"client-tls.ca", "client-tls.mode is off"}}},
+		{"proxy-protocol: {from: 10.0.0.0/8}", []config.Useless{{"proxy-protocol.from", "proxy-protocol.mode is off"}}},
+		{"audit: {stdout: true, keep: 1, max-age: 1h}", []config.Useless{{"audit.keep", "audit.file is not set"}, {"audit.max-age", "audit.file is not set"}}},
+		{"reconcile: {database: orders}", []config.Useless{{"reconcile.database", "manifest is not set"}}},
+	} {
+		got, err := sources{file: "upstream: host=db\n" + c.file}.load(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, got.Useless()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.file, diff)
+		}
 	}
 }

@@ -16,7 +16,7 @@ type DSN struct{ text string }
 // empty. The error shows nothing of it: what looks like a keyword may be a part of a password.
 func ParseDSN(text string) (DSN, error) {
 	if _, isURI := cutScheme(text); !isURI && len(pairs.ReplaceAllString(text, "")) > 0 {
-		return DSN{}, errors.New("neither a PostgreSQL URI nor a list of keyword=value")
+		return DSN{}, errors.New("neither a URI like postgres://db:5432 nor keywords like host=db port=5432")
 	}
 	for i, k := range keywordsOf(text) {
 		if !keywords[k] {

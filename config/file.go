@@ -10,12 +10,13 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// path returns the path of the file; empty for none.
-func (l *loader) path() string {
+// path returns the path of the file, empty for none, and what names it.
+func (l *loader) path() (path, named string) {
 	if f := l.flags.Lookup(configFlag); f != nil && f.Changed {
-		return f.Value.String()
+		return f.Value.String(), "--" + configFlag
 	}
-	return os.Getenv(envName(configFlag))
+	variable := envName(configFlag)
+	return os.Getenv(variable), variable
 }
 
 // unread notes that the file cannot be read. Nobody misses a setting then: each may stand in it.
@@ -29,13 +30,13 @@ func (l *loader) unread(err error) {
 // file takes in the settings of the file, and returns what it says of single databases, and who is let in how.
 func (l *loader) file() (databases map[string]Database, rules []AuthRule) {
 	databases = make(map[string]Database)
-	path := l.path()
+	path, named := l.path()
 	if path == "" {
 		return databases, nil
 	}
 	f, err := yamlfile.Load(path)
 	if err != nil {
-		l.unread(fmt.Errorf("--%s: %w", configFlag, err))
+		l.unread(fmt.Errorf("%s: %w", named, err))
 		return databases, nil
 	}
 	if err := f.Err(); err != nil { // it is no YAML
@@ -90,7 +91,7 @@ func (s *setting[T]) read(v yamlfile.Value) (string, bool) {
 			continue
 		}
 		if err := s.check(text); err != nil {
-			item.Errorf("%v", err)
+			item.Errorf("%s: %v", s.key, err)
 			continue
 		}
 		texts = append(texts, text)

@@ -133,3 +133,27 @@ var requirements = []struct {
 		"must be set if client-tls.mode is verify-full",
 	},
 }
+
+// Useless is a setting that has no effect.
+type Useless struct{ Setting, Because string }
+
+// Useless returns the settings that somebody may rely on and that have no effect, as another says something else.
+func (c *Config) Useless() (list []Useless) {
+	for _, u := range []struct {
+		setting string
+		said    bool
+		because string
+	}{
+		{"client-tls.cert", c.ClientTLS.Mode == TLSOff && c.ClientTLS.Cert != "", "client-tls.mode is off"},
+		{"client-tls.ca", c.ClientTLS.Mode == TLSOff && c.ClientTLS.CA != "", "client-tls.mode is off"},
+		{"proxy-protocol.from", c.ProxyProtocol.Mode == ProxyProtocolOff && len(c.ProxyProtocol.From) > 0, "proxy-protocol.mode is off"},
+		{"audit.keep", c.Audit.File == "" && c.Audit.Keep > 0, "audit.file is not set"},
+		{"audit.max-age", c.Audit.File == "" && c.Audit.MaxAge > 0, "audit.file is not set"},
+		{"reconcile.database", c.Manifest == "" && c.Reconcile.Database != "", "manifest is not set"},
+	} {
+		if u.said {
+			list = append(list, Useless{u.setting, u.because})
+		}
+	}
+	return list
+}

@@ -145,7 +145,7 @@ func (k *Keeper) load() error {
 	before := k.parts
 	k.parts = make([]*kept, len(source.Parts))
 	for i, p := range source.Parts {
-		now := &kept{Part: p, state: State{Database: p.Database, Outcome: Unknown}, passwords: make(reconcile.Passwords)}
+		now := &kept{Part: p, state: State{Database: p.Database, Shared: p.Shared, Outcome: Unknown}, passwords: make(reconcile.Passwords)}
 		for _, old := range before {
 			if old.Database == p.Database && old.Shared == p.Shared {
 				now.state, now.ended, now.took = old.state, old.ended, old.took
@@ -241,7 +241,7 @@ func (k *Keeper) keep(ctx context.Context, p *kept) {
 	if ctx.Err() != nil {
 		return // the process ends
 	}
-	s := stateOf(p.Database, report, err, now.Report)
+	s := stateOf(p.Part, report, err, now.Report)
 	span.Set(trace.Text("pgscope.outcome", string(s.Outcome)))
 	span.End(err)
 	s.Checked = time.Now()
@@ -272,6 +272,9 @@ func jitter(d time.Duration) time.Duration {
 // tell logs what was done, and, where the state has changed since the last run, what it is now.
 func (k *Keeper) tell(s State, report reconcile.Report, err error, changed bool) {
 	log := k.o.Log.With(zap.String("database", s.Database))
+	if s.Shared {
+		log = log.With(zap.Bool("cluster", true))
+	}
 	for _, c := range report.Made {
 		log.Info("repaired", fieldsOf(c)...)
 	}

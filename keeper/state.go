@@ -27,6 +27,7 @@ var outcomes = []Outcome{Unknown, InStep, Drifted, Failed, Standby}
 // State is how a database is.
 type State struct {
 	Database string
+	Shared   bool // it is of what belongs to the whole cluster
 	Outcome  Outcome
 	Checked  time.Time // the zero Time where nobody has looked yet
 	Changes  int       // that were found to be made
@@ -44,8 +45,16 @@ func (s State) String() string {
 	return text
 }
 
-func stateOf(database string, r reconcile.Report, err error, onlyReport bool) State {
-	s := State{Database: database, Outcome: InStep, Problems: len(r.Plan.Problems)}
+// about is what people are told that the state is of.
+func (s State) about() string {
+	if s.Shared {
+		return "cluster"
+	}
+	return fmt.Sprintf("database %q", s.Database)
+}
+
+func stateOf(p Part, r reconcile.Report, err error, onlyReport bool) State {
+	s := State{Database: p.Database, Shared: p.Shared, Outcome: InStep, Problems: len(r.Plan.Problems)}
 	for _, c := range r.Plan.Changes {
 		if !c.Blind() {
 			s.Changes++
@@ -73,7 +82,7 @@ func (k *Keeper) States() []State {
 	return list
 }
 
-// Summary tells people how everything is, in one line for each database.
+// Summary tells people how everything is, in one line for each database, and one for the cluster where an estate says something of that.
 func (k *Keeper) Summary() string {
 	var lines []string
 	k.mu.Lock()
@@ -83,7 +92,7 @@ func (k *Keeper) Summary() string {
 		lines = append(lines, "manifest: it cannot be read, and what was read before stays in force")
 	}
 	for _, s := range k.States() {
-		lines = append(lines, fmt.Sprintf("database %q: %v", s.Database, s))
+		lines = append(lines, fmt.Sprintf("%s: %v", s.about(), s))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -102,7 +111,7 @@ func (k *Keeper) Err() error {
 	for _, p := range k.parts {
 		switch p.state.Outcome {
 		case Unknown, Drifted, Failed:
-			list = append(list, fmt.Errorf("database %q: %s", p.Database, p.state.Outcome))
+			list = append(list, fmt.Errorf("%s: %s", p.state.about(), p.state.Outcome))
 		case InStep, Standby:
 		}
 	}

@@ -35,7 +35,7 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 	case !db.Enrolled:
 		return scope.Database{}, fmt.Errorf("role %q exists, but its comment does not say that it is the marker of database %q", db.Marker, db.Name)
 	case prefix != "" && prefix != db.Prefix:
-		return scope.Database{}, fmt.Errorf("database %q is enrolled with the prefix %q", db.Name, db.Prefix)
+		return scope.Database{}, fmt.Errorf("database %q is enrolled with the prefix %q, which does not change", db.Name, db.Prefix)
 	default:
 		return db, nil
 	}

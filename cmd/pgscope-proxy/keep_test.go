@@ -114,10 +114,14 @@ databases:
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := serveCommand(t, "--upstream", c.DSN(), "--admin-dsn", c.DSN(), "--manifest", path, "--listen", "127.0.0.1:0", "--http-listen", "")
+	log := serveCommand(t, "--upstream", c.DSN(), "--admin-dsn", c.DSN(), "--manifest", path, "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
 	ready := log.until("ready")
 	for range 2 { // the cluster, and the database
 		log.until("reconciled")
+	}
+	told := get(t, "http://"+ready.HTTP+"/readyz")
+	if !strings.HasPrefix(told, "ok\ncluster: in step, ") || !strings.Contains(told, "\ndatabase \"serve_estate\": in step, ") {
+		t.Errorf("ready: %s", told)
 	}
 	conn, err := pgx.Connect(t.Context(), "postgres://postgres@"+ready.Listen+"/serve_estate?sslmode=disable")
 	if err != nil {

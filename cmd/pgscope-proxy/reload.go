@@ -61,6 +61,14 @@ func (r *reloader) reload() (done bool) {
 	if keys := config.NeedRestart(r.started, c); len(keys) > 0 {
 		r.log.Warn("some settings have changed that need a restart", zap.Strings("settings", keys))
 	}
+	tellUseless(c, r.log)
 	r.log.Info("reloaded")
 	return true
+}
+
+// tellUseless warns of settings that have no effect: clients without TLS, for one, where somebody has given a certificate.
+func tellUseless(c *config.Config, log *zap.Logger) {
+	for _, u := range c.Useless() {
+		log.Warn("a setting has no effect", zap.String("setting", u.Setting), zap.String("because", u.Because))
+	}
 }

@@ -95,3 +95,11 @@ func TestReload(t *testing.T) {
 		t.Errorf("the session has not outlived it: %v", err)
 	}
 }
+
+// TestUselessSetting: who gives a certificate and no mode is told that clients have no TLS.
+func TestUselessSetting(t *testing.T) {
+	log := serveCommand(t, "--upstream", "host=127.0.0.1 port=1", "--listen", "127.0.0.1:0", "--http-listen", "", "--client-tls-cert", "server.crt")
+	if r := log.until("a setting has no effect"); r.Level != "warn" {
+		t.Errorf("%+v", r)
+	}
+}

@@ -86,6 +86,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	if err != nil {
 		return err
 	}
+	tellUseless(c, log)
 	reloads := newReloader(c, load, s.put, log, metrics)
 	if err := s.listen(ctx, metrics); err != nil {
 		return err

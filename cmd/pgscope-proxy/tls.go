@@ -18,17 +18,17 @@ func clientTLS(o config.ClientTLS) (proxy.TLSMode, *tls.Config, error) {
 	}
 	pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
 	if err != nil {
-		return "", nil, fmt.Errorf("certificate for clients: %w", err)
+		return "", nil, fmt.Errorf("client-tls.cert, client-tls.key: %w", err)
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	if o.CA != "" {
 		pem, err := os.ReadFile(o.CA)
 		if err != nil {
-			return "", nil, fmt.Errorf("authorities of clients' certificates: %w", err)
+			return "", nil, fmt.Errorf("client-tls.ca: %w", err)
 		}
 		t.ClientCAs = x509.NewCertPool()
 		if !t.ClientCAs.AppendCertsFromPEM(pem) {
-			return "", nil, errors.New("authorities of clients' certificates: " + o.CA + " holds none")
+			return "", nil, errors.New("client-tls.ca: " + o.CA + " holds no certificate")
 		}
 		t.ClientAuth = tls.VerifyClientCertIfGiven
 	}
