@@ -29,9 +29,9 @@ func newApplyCommand() *cobra.Command {
 			"  pgscope-proxy apply -f access.yaml",
 		Args: arguments(0, 1, "one plan"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			show, ok := planFormats[t.output]
-			if !ok {
-				return usageError(fmt.Errorf("unknown output format %q: text, sql, json or markdown", t.output))
+			show, err := planFormat(t.output)
+			if err != nil {
+				return err
 			}
 			var agreed *planFile
 			if len(args) == 1 {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -19,9 +18,9 @@ func newCheckCommand() *cobra.Command {
 			"  pgscope-proxy check -f access.yaml -o markdown  # for a report; ends with 2",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			show, ok := planFormats[t.output]
-			if !ok {
-				return usageError(fmt.Errorf("unknown output format %q: text, sql, json or markdown", t.output))
+			show, err := planFormat(t.output)
+			if err != nil {
+				return err
 			}
 			parts, err := t.parts(cmd)
 			if err != nil {

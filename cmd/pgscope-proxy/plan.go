@@ -26,9 +26,9 @@ func newPlanCommand() *cobra.Command {
 			"  pgscope-proxy plan -f access.yaml --out plan.json  # for apply; ends with 2",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			show, ok := planFormats[t.output]
-			if !ok {
-				return usageError(fmt.Errorf("unknown output format %q: text, sql, json or markdown", t.output))
+			show, err := planFormat(t.output)
+			if err != nil {
+				return err
 			}
 			parts, err := t.parts(cmd)
 			if err != nil {

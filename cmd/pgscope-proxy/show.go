@@ -18,6 +18,14 @@ var planFormats = map[string]func(io.Writer, []result) error{
 	"text": planText, "sql": planSQL, "json": planJSONText, "markdown": planMarkdown,
 }
 
+func planFormat(name string) (func(io.Writer, []result) error, error) {
+	show, ok := planFormats[name]
+	if !ok {
+		return nil, usageError(fmt.Errorf("unknown output format %q: text, sql, json or markdown", name))
+	}
+	return show, nil
+}
+
 // terminal reports whether somebody is looking, who wants colours.
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
