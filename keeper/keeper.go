@@ -52,7 +52,8 @@ const (
 	firstPause = time.Second            // after the first failure; it doubles with each
 	standby    = 2 * time.Second        // until one that stands by looks again
 	longest    = 10 * time.Minute       // a run; then it has failed
-	// share bounds the load that statements make: for one part of the time that runs take, there are so many without.
+	// share bounds the load that statements cause: a database is left alone for this many times
+	// as long as its last run took.
 	share = 5
 )
 
@@ -72,7 +73,7 @@ type Keeper struct {
 	parts   []*kept
 }
 
-// kept is a part and how it is. Run alone changes it, and holds the lock for what State shows.
+// kept is a part and its state. Only Run changes it, and holds the lock for what State shows.
 type kept struct {
 	Part
 	state    State
@@ -104,7 +105,7 @@ func (k *Keeper) settings() Settings {
 	return k.now
 }
 
-// Nudge tells that roles or access may have changed in a database. It does not block.
+// Nudge tells that roles or access may have changed in a database, which is then looked at soon. It does not block.
 func (k *Keeper) Nudge(database string) {
 	k.mu.Lock()
 	k.nudged[database] = true
@@ -187,7 +188,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// wanted takes what was asked for since the last time, and reports whether the manifest shall be read again.
+// wanted takes the requests since the last call, and reports whether the manifest is to be read again.
 func (k *Keeper) wanted() (reload bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hungUp reports whether the other end of a socket has closed it, also where something that it said before is still to be
-// read; as the server finds it out (WaitEventAdjustEpoll, WL_SOCKET_CLOSED, src/backend/storage/ipc/latch.c).
+// hungUp reports whether the peer has closed its end of a socket, even if something that it sent before is still unread.
+// The server finds that out in the same way (WaitEventAdjustEpoll, WL_SOCKET_CLOSED, src/backend/storage/ipc/latch.c).
 func hungUp(fd int) bool { return happened(fd, unix.POLLRDHUP) }
 
 // happened reports whether there is an event of a descriptor.

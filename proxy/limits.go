@@ -24,8 +24,8 @@ const (
 	limitDatabase = "connections-per-database"
 )
 
-// strangers is how many connections there may be beyond the limit: of clients that have not said yet what they want, which
-// can be to cancel a query of one of the others, and of those that wait to be told that there is no place for them.
+// strangers is how many connections there may be beyond the limit: those of clients that have not said yet what they
+// want, which may be to cancel a query, and those that are about to be told that there are too many.
 const strangers = 100
 
 // overrun reports whether a new connection cannot even be told that there are too many.
@@ -71,9 +71,9 @@ func (t *tally) enter(p *place, address netip.Addr, l Limits) *crowded {
 	return nil
 }
 
-// settle counts a session that is logged in, as the server does: who cannot log in takes nobody's place. The
-// words are those of CheckMyDatabase and InitializeSessionUserId (src/backend/utils/init). A session in no
-// database, which is named "", is no database's.
+// settle counts a session that is logged in for its role and its database. As on the server, a login that fails
+// takes no place. The words are those of CheckMyDatabase and InitializeSessionUserId (src/backend/utils/init). A
+// session in no database counts for none.
 func (t *tally) settle(p *place, user scope.Cluster, name scope.Short, database string, l Limits) *crowded {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,7 +91,8 @@ func (t *tally) settle(p *place, user scope.Cluster, name scope.Short, database 
 	return nil
 }
 
-// origin is what is counted of an address: of one of IPv6 its network, as who has one address of that has them all.
+// origin is what an address is counted as: an IPv6 address as its /64 network, since whoever
+// has one address of that has them all.
 func origin(client netip.Addr) netip.Prefix {
 	const network = 64
 	bits := client.BitLen()
@@ -154,7 +155,7 @@ func (c *crowded) told() *scope.Error {
 // limits are those in force now.
 func (s *session) limits() Limits { return s.server.settings.Load().Limits }
 
-// crowded tells a client that there is no place for it.
+// crowded refuses a client by a limit.
 func (s *session) crowded(v *visitor, c *crowded) error {
 	s.server.metrics.rejections.WithLabelValues(c.limit).Inc()
 	return v.refuse(c.told())

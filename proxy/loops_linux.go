@@ -8,10 +8,10 @@ import (
 )
 
 // loops are the event loops of a server, one for each processor. The first half serves as long as it is not crowded: the
-// server and its clients want processors as well, and one loop that is always awake does the work of two that wake each
-// other (on two cores, with pgbench's 16 clients and PostgreSQL beside it: 9.7 seconds of CPU per million statements, not
-// 11.7). With many clients a loop waits for its turn on a processor that others want, while another processor has nothing
-// to do but to wait for the loop: then the rest helps (64 clients: the processors idle for 2 % of the time, not for 8).
+// server and its clients want processors too, and one loop that is always awake does the work of two that wake each other
+// (on two cores, with pgbench's 16 clients and PostgreSQL beside it: 9.7 seconds of CPU per million statements instead of
+// 11.7). With many clients, a loop waits for a processor that others use while another processor idles, waiting for the
+// loop; then the rest of the loops helps (64 clients: the processors idle for 2 % of the time instead of 8 %).
 type loops struct {
 	list      []*loop
 	acceptors []*acceptor

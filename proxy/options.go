@@ -41,8 +41,8 @@ type Options struct {
 	// Settings are what can change while the server runs.
 	Settings
 
-	// Processors is how many event loops there are, as each wants one while it is busy; 0 means GOMAXPROCS. All
-	// but one processor of Go's can be kept by loops while there is traffic, which makes their waits cheaper:
+	// Processors is how many event loops there are; 0 means GOMAXPROCS. Each loop wants a processor while it is
+	// busy. While there is traffic, loops keep all of Go's processors but one, which makes their waits cheaper;
 	// so GOMAXPROCS had better be larger.
 	Processors int
 	// Goroutines lets goroutines relay all sessions, as elsewhere than on Linux: for comparison.
