@@ -170,6 +170,16 @@ func ParseKind(name string) (Kind, bool) {
 	return 0, false
 }
 
+// KindOfDefault returns the kind of pg_default_acl.defaclobjtype; 0 for one that is not known.
+func KindOfDefault(letter string) Kind {
+	for k := range kinds {
+		if kinds[k].Default != 0 && letter == string(kinds[k].Default) {
+			return Kind(k)
+		}
+	}
+	return 0
+}
+
 // Kinds returns all kinds in order.
 func Kinds() []Kind {
 	all := make([]Kind, 0, len(kinds)-1)

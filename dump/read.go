@@ -39,8 +39,12 @@ type role struct {
 	until      string   // when the password ends to be valid; empty for never
 	password   string   // a verifier; empty for none, or where it was not asked for
 	comment    string
+	labels     []label
 	settings   []setting
 }
+
+// label is what a module of the server's says of a role: SECURITY LABEL.
+type label struct{ provider, text string }
 
 type setting struct {
 	here  bool // in the database alone
@@ -233,6 +237,9 @@ FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconf
 WHERE s.setdatabase = 0 OR s.setdatabase = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 ORDER BY 1, 2, c.i`
 
+	labelsSQL = `
+SELECT r.rolname, l.provider, l.label FROM pg_shseclabel l JOIN pg_roles r ON r.oid = l.objoid AND l.classoid = 'pg_authid'::regclass ORDER BY 1, 2`
+
 	// As with memberships, several may have given the same. A grantee whose name is empty is PUBLIC.
 	grantsSQL = `
 SELECT coalesce(r.rolname, ''), x.kind, x.name, string_agg(x.privilege, ', ' ORDER BY x.privilege), x.option
@@ -263,6 +270,11 @@ func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*clu
 			if found := c.roles[scope.Cluster(r[0])]; found != nil {
 				found.password = r[1]
 			}
+		}
+	}
+	for _, r := range query(labelsSQL) {
+		if found := c.roles[scope.Cluster(r[0])]; found != nil {
+			found.labels = append(found.labels, label{r[1], r[2]})
 		}
 	}
 	members := membershipsSQL
@@ -363,8 +375,12 @@ func (s *selection) grant(out *Roles) {
 // join adds the memberships of the scope.
 func (s *selection) join(out *Roles) {
 	for _, m := range s.memberships {
-		if m.group == s.marker && s.stranger(m.member) {
+		switch admin := strings.HasPrefix(m.options, "ADMIN "); {
+		case m.group != s.marker || !s.stranger(m.member):
+		case admin:
 			out.remark("%s administers the roles of the database: pgscope-proxy init --admin makes it so.", m.member.Ident())
+		default:
+			out.remark("%s is a member of the marker, but is no role of the database, nor does it administer them.", m.member.Ident())
 		}
 		if !s.concerns(m.group, m.member) {
 			continue

@@ -53,6 +53,11 @@ func (r *Roles) write(w io.Writer, here bool) error {
 			fmt.Fprintf(&b, "COMMENT ON %s IS %s;\n", x.called(), literal(x.comment))
 		}
 	}
+	for _, x := range r.roles {
+		for _, l := range x.labels { // as pg_dumpall does: a server without the module refuses it
+			fmt.Fprintf(&b, "SECURITY LABEL FOR %s ON %s IS %s;\n", scope.QuoteIdent(l.provider), x.called(r.global), literal(l.text))
+		}
+	}
 	for _, g := range r.grants {
 		fmt.Fprintf(&b, "SELECT %s WHERE %s \\gexec\n", literal(g.sql), g.condition)
 	}

@@ -43,22 +43,24 @@ type Hardening struct {
 	Database scope.Database
 	// SQL are the statements for the server, in order. They may be run again.
 	SQL []string
-	// Administrators are the roles that administer the database's roles: members of its marker that are none of them.
+	// Administrators are the roles that administer the database's roles: members of its marker with the admin option that are none of them.
 	Administrators []scope.Cluster
+	// Warnings tell of other members of the marker that are none of them: like them they cannot connect to other databases any more.
+	Warnings []string
 	// Shut are the global roles with LOGIN that could connect to the database, and cannot after SQL.
 	Shut []scope.Cluster
 }
 
 // hardenSQL lists the members of the marker, and the global roles that may log in: kind, name,
-// whether they inherit what the marker may do.
+// whether they inherit what the marker may do. Of members the kind tells whether they administer it.
 //
 // From 16 on, whether a member inherits stands in the membership, before that in the member (roles_is_member_of, acl.c);
 // of roles that CREATE ROLE … IN ROLE makes, the one is taken from the other.
 const hardenSQL = `
-SELECT CASE WHEN a.member IS NULL THEN 'global' ELSE 'member' END, r.rolname::pg_catalog.text,
+SELECT CASE WHEN a.admin THEN 'administrator' WHEN a.member IS NOT NULL THEN 'member' ELSE 'global' END, r.rolname::pg_catalog.text,
        pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE')::pg_catalog.text
 FROM pg_catalog.pg_roles m CROSS JOIN pg_catalog.pg_roles r
-LEFT JOIN (SELECT DISTINCT member, roleid FROM pg_catalog.pg_auth_members) a ON a.roleid = m.oid AND a.member = r.oid
+LEFT JOIN (SELECT member, roleid, pg_catalog.bool_or(admin_option) AS admin FROM pg_catalog.pg_auth_members GROUP BY member, roleid) a ON a.roleid = m.oid AND a.member = r.oid
 WHERE m.rolname = $1::pg_catalog.name AND r.oid <> m.oid
   AND (a.member IS NOT NULL OR r.rolcanlogin AND NOT r.rolsuper
        AND NOT pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE')
@@ -81,6 +83,9 @@ func Harden(ctx context.Context, conn *pgconn.PgConn) (*Hardening, error) {
 		return nil, err
 	}
 	h := &Hardening{Database: db}
+	if h.Warnings, err = Mistaken(ctx, conn, db); err != nil {
+		return nil, err
+	}
 	name := scope.QuoteIdent(db.Name)
 	grant := []string{db.Marker.Ident()}
 	for _, r := range rows {
@@ -89,10 +94,11 @@ func Harden(ctx context.Context, conn *pgconn.PgConn) (*Hardening, error) {
 		switch {
 		case r[0] == "global":
 			h.Shut = append(h.Shut, c)
-		case !own && !strings.HasPrefix(r[1], scope.Reserved):
+		case strings.HasPrefix(r[1], scope.Reserved): // the marker of a schema
+		case !own && r[0] == "administrator":
 			h.Administrators = append(h.Administrators, c)
 			grant = append(grant, c.Ident())
-		case r[2] != "true" && !strings.HasPrefix(r[1], scope.Reserved): // NOINHERIT
+		case own && r[2] != "true": // NOINHERIT
 			grant = append(grant, c.Ident())
 		}
 	}

@@ -109,6 +109,34 @@ func TestHardenMayNot(t *testing.T) {
 	}
 }
 
+// TestHardenStranger: a member of the marker that is no role of the database, nor administers them, is told of, and not taken for an administrator.
+func TestHardenStranger(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.CreateDatabase(t, "orders")
+	conn := connect(t, c, "orders", "postgres")
+	db, err := provision.Enrol(t.Context(), conn, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Psql(t, "orders", "CREATE ROLE dba LOGIN CREATEROLE; CREATE ROLE hand LOGIN IN ROLE pgscope_db_orders; CREATE ROLE orders_app LOGIN NOINHERIT IN ROLE pgscope_db_orders")
+	if err := provision.Administrator(t.Context(), conn, db, "dba"); err != nil {
+		t.Fatal(err)
+	}
+	h, err := provision.Harden(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]scope.Cluster{"dba"}, h.Administrators); diff != "" {
+		t.Errorf("administrators (-want +got):\n%s", diff)
+	}
+	if len(h.Warnings) != 1 || !strings.HasPrefix(h.Warnings[0], `role "hand" is a member of "pgscope_db_orders", but`) {
+		t.Errorf("warnings: %q", h.Warnings)
+	}
+	if want := `GRANT CONNECT ON DATABASE "orders" TO "pgscope_db_orders", "dba", "orders_app"`; h.SQL[0] != want {
+		t.Errorf("%s, want %s", h.SQL[0], want)
+	}
+}
+
 // TestOneSweepAtATime: a sweep that need not wait leaves the work to the one that is under way.
 func TestOneSweepAtATime(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{})

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/pgscope/pgscope-proxy/access"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -22,7 +23,10 @@ type Entry struct {
 	Options          access.Privileges // those that may be granted on
 }
 
-var errACL = errors.New("not a list of privileges")
+var (
+	errArray = errors.New("not an array")
+	errACL   = errors.New("not a list of privileges")
+)
 
 // interner keeps one copy of each role's name: a million entries speak of a hundred roles.
 type interner map[string]scope.Cluster
@@ -30,14 +34,12 @@ type interner map[string]scope.Cluster
 // aclReader keeps one copy of each list: the tables of a schema mostly have the same. Lists that are the same share
 // their entries.
 type aclReader struct {
-	names    interner
-	lists    map[string]ACL
-	numbered map[string]ACL
-	waiting  map[string][]*ACL // for the list of a number
+	names interner
+	lists map[string]ACL
 }
 
 func newACLReader(names interner) aclReader {
-	return aclReader{names: names, lists: make(map[string]ACL), numbered: make(map[string]ACL), waiting: make(map[string][]*ACL)}
+	return aclReader{names: names, lists: make(map[string]ACL)}
 }
 
 func (r *aclReader) parse(text []byte) (ACL, error) {
@@ -49,39 +51,6 @@ func (r *aclReader) parse(text []byte) (ACL, error) {
 		r.lists[string(text)] = acl
 	}
 	return acl, err
-}
-
-// read parses a list for an object: as it is, or behind a number that stands for it from now on, or a number alone, before or
-// after the list that it stands for.
-func (r *aclReader) read(text []byte, into *ACL) (err error) {
-	digits := 0
-	for digits < len(text) && '0' <= text[digits] && text[digits] <= '9' {
-		digits++
-	}
-	switch list, known := r.numbered[string(text[:digits])]; {
-	case digits == 0:
-		*into, err = r.parse(text)
-	case digits < len(text):
-		*into, err = r.parse(text[digits:])
-		r.numbered[string(text[:digits])] = *into
-		for _, other := range r.waiting[string(text[:digits])] {
-			*other = *into
-		}
-		delete(r.waiting, string(text[:digits]))
-	case known:
-		*into = list
-	default:
-		r.waiting[string(text)] = append(r.waiting[string(text)], into)
-	}
-	return err
-}
-
-// complete reports whether each number had its list.
-func (r *aclReader) complete() error {
-	if len(r.waiting) > 0 {
-		return fmt.Errorf("%w: %d are missing", errACL, len(r.waiting))
-	}
-	return nil
 }
 
 func (in interner) name(b []byte) scope.Cluster {
@@ -96,34 +65,51 @@ func (in interner) name(b []byte) scope.Cluster {
 // parse reads the text of an aclitem[], as array_out and aclitemout write it (src/backend/utils/adt/acl.c). nil is NULL:
 // nothing is stored.
 func (in interner) parse(text []byte) (ACL, error) {
-	if text == nil {
-		return ACL{}, nil
-	}
-	if len(text) < 2 || text[0] != '{' || text[len(text)-1] != '}' {
-		return ACL{}, fmt.Errorf("%w: %.100q", errACL, text)
-	}
-	acl := ACL{Stored: true}
-	rest := text[1 : len(text)-1]
-	var buf []byte // of an element without its quotes
-	for more := len(rest) > 0; more; {
-		var element []byte
-		var ok bool
-		if element, rest, buf, ok = arrayElement(rest, buf); !ok {
-			return ACL{}, fmt.Errorf("%w: %.100q", errACL, text)
+	acl := ACL{Stored: text != nil}
+	for element, err := range elements(text) {
+		if err != nil {
+			return ACL{}, err
 		}
 		e, ok := in.entry(element)
 		if !ok {
 			return ACL{}, fmt.Errorf("%w: %.100q", errACL, element)
 		}
 		acl.Entries = append(acl.Entries, e)
-		if more = len(rest) > 0; more {
-			if rest[0] != ',' {
-				return ACL{}, fmt.Errorf("%w: %.100q", errACL, text)
-			}
-			rest = rest[1:]
-		}
 	}
 	return acl, nil
+}
+
+// elements returns the elements of an array, as array_out writes it; none of NULL. Each is valid until the next one.
+func elements(text []byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		if text == nil {
+			return
+		}
+		bad := fmt.Errorf("%w: %.100q", errArray, text)
+		if len(text) < 2 || text[0] != '{' || text[len(text)-1] != '}' {
+			yield(nil, bad)
+			return
+		}
+		var buf []byte // of an element without its quotes
+		for rest, more := text[1:len(text)-1], len(text) > 2; more; {
+			var element []byte
+			var ok bool
+			if element, rest, buf, ok = arrayElement(rest, buf); !ok {
+				yield(nil, bad)
+				return
+			}
+			if more = len(rest) > 0; more && rest[0] != ',' {
+				yield(nil, bad)
+				return
+			}
+			if !yield(element, nil) {
+				return
+			}
+			if more {
+				rest = rest[1:]
+			}
+		}
+	}
 }
 
 // arrayElement takes the first element off a list of them. The element lives in s or in buf.

@@ -76,32 +76,3 @@ func FuzzParseACL(f *testing.F) {
 		}
 	})
 }
-
-// TestNumberedACL: a number stands for a list, whichever of them comes first, and must have one.
-func TestNumberedACL(t *testing.T) {
-	r := newACLReader(make(interner))
-	var got [4]ACL
-	for i, text := range []string{"7", "7{a=r/b}", "7", "{a=r/b}"} {
-		if err := r.read([]byte(text), &got[i]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := r.complete(); err != nil {
-		t.Error(err)
-	}
-	for i, acl := range got {
-		if len(acl.Entries) != 1 || &acl.Entries[0] != &got[3].Entries[0] {
-			t.Errorf("%d: %v", i, acl)
-		}
-	}
-	var none, other ACL
-	if err := r.read(nil, &none); err != nil || none.Stored {
-		t.Error(none, err)
-	}
-	if err := r.read([]byte("8"), &other); err != nil {
-		t.Error(err)
-	}
-	if r.complete() == nil {
-		t.Error("number 8 has no list")
-	}
-}

@@ -39,11 +39,15 @@ type group struct {
 	option     bool          // with it, or only it
 	held       bool          // a GRANT of the option alone
 	again      again         // what is given again when it is undone
+	loan       loanOfOption  // what a dangling loss needs
 	as         scope.Cluster // the grantor, where it is not the object's owner; of gifts only who takes them back needs to be told
 	lent       scope.Cluster // see [Change]
 	reason     string
 	grantee    scope.Cluster
 }
+
+// loanOfOption gives a grantor the option that it lost, for as long as it takes back what it gave, and all that hangs on it.
+type loanOfOption struct{ give, end string }
 
 // again is privileges by whether they can be granted on.
 type again struct{ plain, option string }
@@ -105,7 +109,7 @@ func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, 
 		}
 		lent := b.mayRevoke(o, owner, l, w)
 		b.put(group{
-			step: Revoke, level: -l.level, word: word, privileges: privilegesSQL(l.privileges, column), option: l.optionOnly,
+			step: Revoke, level: -l.level, word: word, privileges: privilegesSQL(l.privileges, column), option: l.optionOnly, loan: b.lendOption(o, column, owner, l, w),
 			again: againOf(o, column, l, l.privileges), as: as, lent: lent, reason: reason, grantee: l.grantee,
 		}, w, false)
 	}
@@ -209,6 +213,31 @@ func (b *batch) mayRevoke(o *Object, owner scope.Cluster, l loss, w *wish) (lent
 		b.refuse(o, w, "role %q may not revoke what %q has granted", b.p.state.Executor.Name, l.grantor)
 	}
 	return lent
+}
+
+// lendOption returns what a dangling loss needs: what the grantor has of the column from the owner, it has again in the end.
+func (b *batch) lendOption(o *Object, column string, owner scope.Cluster, l loss, w *wish) loanOfOption {
+	if !l.dangling {
+		return loanOfOption{}
+	}
+	if !b.p.reaches(owner, uses) {
+		b.refuse(o, w, "role %q may not revoke what %q has granted, and may no longer", b.p.state.Executor.Name, l.grantor)
+	}
+	var kept access.Privileges
+	for _, e := range o.Columns[column].Entries {
+		if e.Grantee == l.grantor && e.Grantor == owner {
+			kept |= e.Privileges & l.privileges
+		}
+	}
+	on, who := " ON "+o.Kind.Info().Word+" "+o.objectSQL(), l.grantor.Ident()
+	loan := loanOfOption{give: "GRANT " + privilegesSQL(l.privileges, column) + on + " TO " + who + " WITH GRANT OPTION; "}
+	if kept != 0 {
+		loan.end += "; REVOKE GRANT OPTION FOR " + privilegesSQL(kept, column) + on + " FROM " + who + " CASCADE"
+	}
+	if rest := l.privileges &^ kept; rest != 0 {
+		loan.end += "; REVOKE " + privilegesSQL(rest, column) + on + " FROM " + who + " CASCADE"
+	}
+	return loan
 }
 
 const examples = 5
@@ -321,7 +350,7 @@ func compareGroups(a, b group) int {
 		}
 		return 0
 	}
-	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(schema(a), schema(b)), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.word, b.word),
+	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(schema(a), schema(b)), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.loan.give, b.loan.give), cmp.Compare(a.word, b.word),
 		cmp.Compare(a.privileges, b.privileges), cmp.Compare(fmt.Sprint(a.option, a.held), fmt.Sprint(b.option, b.held)),
 		cmp.Compare(a.again.plain, b.again.plain), cmp.Compare(a.again.option, b.again.option),
 		cmp.Compare(a.reason, b.reason), cmp.Compare(a.grantee, b.grantee))
@@ -365,9 +394,11 @@ func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Clus
 		Reason: fmt.Sprintf("%s of %s: %s", g.privileges, b.who(grantees), g.reason),
 		SQL:    "GRANT " + g.privileges + on + " TO " + who + with, Undo: strings.Join(undo, "; "), lent: []scope.Cluster{g.lent},
 	}
-	c.Undo = acting(g.as, c.Undo)
+	if g.loan == (loanOfOption{}) { // else who gave it could not give it again
+		c.Undo = acting(g.as, c.Undo)
+	}
 	if g.step == Revoke {
-		c.SQL = acting(g.as, revoke)
+		c.SQL = g.loan.give + acting(g.as, revoke) + g.loan.end
 	}
 	b.p.change(c)
 }

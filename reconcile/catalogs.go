@@ -1,78 +1,122 @@
 package reconcile
 
-import "github.com/pgscope/pgscope-proxy/access"
+import (
+	"slices"
+	"strconv"
+	"strings"
 
-// catalog is a catalog that keeps ACLs, and the query that reads them, a part of a UNION ALL. $1 is the schemas to read, as
-// JSON, $2 whether to read all but the server's own.
+	"github.com/pgscope/pgscope-proxy/access"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// catalog is a catalog that keeps ACLs, and the query that reads them, a part of a UNION ALL: kind, schema, name, arguments, owner, ACL, and
+// whether it is to be listed by itself whatever others are alike.
 type catalog struct {
-	kinds  []access.Kind
-	since  int // major version
-	always bool
-	sql    string
+	kinds []access.Kind // none: in every observation
+	since int           // major version
+	sql   string
 }
 
-const inSchema = `(n.nspname IN (SELECT jsonb_array_elements_text($1::jsonb)) OR $2::bool AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')`
+// Rows that are no objects: columns, by relation and name, and default privileges, by pg_default_acl.defaclobjtype.
+const (
+	columnRow  = "column"
+	defaultRow = "default"
+)
 
+// catalogs are read by [accessSQL], whose parameters they share, and its relation s. The types of the columns are those of the first.
 var catalogs = []catalog{
-	{always: true, kinds: []access.Kind{access.Database}, sql: `
-SELECT 'database', '', d.datname, '', pg_get_userbyid(d.datdba), d.datacl::text FROM pg_database d
-WHERE d.datname = current_database()`},
+	{sql: `SELECT 'database', ''::name, datname::text COLLATE "C", NULL::text, datdba, datacl, true FROM pg_database{here}`},
 
-	{always: true, kinds: []access.Kind{access.Schema}, sql: `
-SELECT 'schema', '', n.nspname, '', pg_get_userbyid(n.nspowner), n.nspacl::text FROM pg_namespace n
-WHERE ` + inSchema},
+	{sql: `SELECT 'schema', '', nspname, NULL, nspowner, nspacl, true FROM s`},
 
-	// Most relations have the same ACL as many others, and to write one costs the server more than all else here: it is
-	// written for one of them, after a number that stands for it, and the others have the number.
 	{kinds: []access.Kind{access.Table, access.View, access.MaterializedView, access.ForeignTable, access.Sequence}, sql: `
-SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized_view' WHEN 'f' THEN 'foreign_table' WHEN 'S' THEN 'sequence'
-       ELSE 'table' END, n.nspname, c.relname, '', pg_get_userbyid(c.relowner), CASE c.oid WHEN w.oid THEN w.text ELSE w.oid::text END
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN (SELECT relacl AS acl, min(c.oid) AS oid, concat(min(c.oid), relacl::text) AS text
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND ` + inSchema + ` AND relacl IS NOT NULL GROUP BY relacl) w ON w.acl = c.relacl
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND ` + inSchema},
+SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized_view' WHEN 'f' THEN 'foreign_table' WHEN 'S' THEN 'sequence' ELSE 'table' END,
+nspname, relname, NULL, relowner, relacl, c.oid IN (SELECT attrelid FROM pg_attribute WHERE attacl IS NOT NULL)
+FROM s JOIN pg_class c ON relnamespace = s.oid WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')`},
+
+	{kinds: []access.Kind{access.Table, access.View, access.MaterializedView, access.ForeignTable}, sql: `
+SELECT 'column', nspname, relname, attname, relowner, attacl, true
+FROM s JOIN pg_class c ON relnamespace = s.oid JOIN pg_attribute ON attrelid = c.oid
+WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND attnum > 0 AND NOT attisdropped AND (attacl IS NOT NULL{asked})`},
 
 	{kinds: []access.Kind{access.Routine}, sql: `
-SELECT 'function', n.nspname, p.proname,
-       (SELECT coalesce(string_agg(format_type(a.type, NULL), ', ' ORDER BY a.place), '')
-        FROM unnest(p.proargtypes) WITH ORDINALITY AS a(type, place)), pg_get_userbyid(p.proowner), p.proacl::text
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE ` + inSchema},
+SELECT 'function', nspname, proname, (SELECT coalesce(string_agg(format_type(t, NULL), ', ' ORDER BY i), '')
+FROM unnest(proargtypes) WITH ORDINALITY a(t, i)), proowner, proacl, false
+FROM s JOIN pg_proc ON pronamespace = s.oid`},
 
 	// Not those of tables' rows, nor arrays, nor multiranges: their rights are those of what they are made of.
 	{kinds: []access.Kind{access.Type, access.Domain}, sql: `
-SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, n.nspname, t.typname, '', pg_get_userbyid(t.typowner), t.typacl::text
-FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
-WHERE t.typtype IN ('b', 'c', 'd', 'e', 'r') AND coalesce(c.relkind, 'c') = 'c' AND t.typisdefined
-  AND NOT (t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc) AND ` + inSchema},
+SELECT CASE typtype WHEN 'd' THEN 'domain' ELSE 'type' END, nspname, typname, NULL, typowner, typacl, false
+FROM s JOIN pg_type ON typnamespace = s.oid LEFT JOIN pg_class c ON c.oid = typrelid
+WHERE typtype IN ('b', 'c', 'd', 'e', 'r') AND coalesce(relkind, 'c') = 'c' AND typisdefined
+AND NOT (typelem <> 0 AND typsubscript = 'array_subscript_handler'::regproc)`},
 
-	{kinds: []access.Kind{access.Language}, sql: `
-SELECT 'language', '', l.lanname, '', pg_get_userbyid(l.lanowner), l.lanacl::text FROM pg_language l
-WHERE l.lanpltrusted`},
+	{kinds: []access.Kind{access.Language}, sql: `SELECT 'language', '', lanname, NULL, lanowner, lanacl, false FROM pg_language WHERE lanpltrusted`},
 
-	{kinds: []access.Kind{access.ForeignDataWrapper}, sql: `
-SELECT 'foreign_data_wrapper', '', w.fdwname, '', pg_get_userbyid(w.fdwowner), w.fdwacl::text FROM pg_foreign_data_wrapper w`},
+	{kinds: []access.Kind{access.ForeignDataWrapper}, sql: `SELECT 'foreign_data_wrapper', '', fdwname, NULL, fdwowner, fdwacl, false FROM pg_foreign_data_wrapper`},
 
-	{kinds: []access.Kind{access.ForeignServer}, sql: `
-SELECT 'foreign_server', '', s.srvname, '', pg_get_userbyid(s.srvowner), s.srvacl::text FROM pg_foreign_server s`},
+	{kinds: []access.Kind{access.ForeignServer}, sql: `SELECT 'foreign_server', '', srvname, NULL, srvowner, srvacl, false FROM pg_foreign_server`},
 
-	{kinds: []access.Kind{access.LargeObject}, sql: `
-SELECT 'large_object', '', l.oid::text, '', pg_get_userbyid(l.lomowner), l.lomacl::text FROM pg_largeobject_metadata l`},
+	{kinds: []access.Kind{access.LargeObject}, sql: `SELECT 'large_object', '', oid::text, NULL, lomowner, lomacl, false FROM pg_largeobject_metadata`},
 
 	// Parameters belong to the bootstrap superuser (BOOTSTRAP_SUPERUSERID).
-	{kinds: []access.Kind{access.Parameter}, since: 15, sql: `
-SELECT 'parameter', '', p.parname, '', pg_get_userbyid(10), p.paracl::text FROM pg_parameter_acl p`},
+	{kinds: []access.Kind{access.Parameter}, since: 15, sql: `SELECT 'parameter', '', parname, NULL, 10::oid, paracl, false FROM pg_parameter_acl`},
 
-	{kinds: []access.Kind{access.Tablespace}, sql: `
-SELECT 'tablespace', '', t.spcname, '', pg_get_userbyid(t.spcowner), t.spcacl::text FROM pg_tablespace t
-WHERE t.spcname <> 'pg_global'`},
+	{kinds: []access.Kind{access.Tablespace}, sql: `SELECT 'tablespace', '', spcname, NULL, spcowner, spcacl, false FROM pg_tablespace WHERE spcname <> 'pg_global'`},
+
+	{sql: `
+SELECT 'default', coalesce(nspname, ''), defaclobjtype::text, NULL, defaclrole, defaclacl, true
+FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace`},
 }
 
-// columnsSQL reads columns. $3 is the relations whose columns are all read, as a JSON list of pairs.
-const columnsSQL = `
-SELECT n.nspname, c.relname, a.attname, a.attacl::text
-FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND ` + inSchema + `
-  AND (a.attacl IS NOT NULL
-    OR (n.nspname::text, c.relname::text) IN (SELECT p->>0, p->>1 FROM jsonb_array_elements($3::jsonb) p))`
+// accessSQL reads the catalogs that are wanted: what has the same kind, schema, owner and ACL is one row, with all names and arguments, or where
+// not all are listed, and no rule names them, with one that stands for all. $1: the schemas to read, $2: all but the server's own, $3 and
+// $4: names, and patterns of names, to list, $5: all of them, $6: patterns of the relations whose columns are all read.
+const accessSQL = `WITH s AS MATERIALIZED (
+SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
+WHERE nspname = ANY ($1) OR $2 AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+), o(kind, schema, name, args, owner, acl, alone) AS (
+{catalogs}
+)
+SELECT kind, schema, pg_get_userbyid(owner), acl::text,
+coalesce(array_agg(name) FILTER (WHERE listed), ARRAY[min(name)])::text, (array_agg(args) FILTER (WHERE listed AND args IS NOT NULL))::text
+FROM (SELECT *, alone OR $5 OR name = ANY ($3) OR name LIKE ANY ($4) AS listed FROM o) o
+GROUP BY kind, schema, owner, acl, listed`
+
+// accessQuery returns the query for an extent, and its parameters.
+func accessQuery(e Extent, version int) (sql string, params []string) {
+	params = []string{scope.Array(e.Schemas...), strconv.FormatBool(e.All), scope.Array(e.listed...), scope.Array(e.patterns...), strconv.FormatBool(e.All || e.each)}
+	if e.wants(access.Table) {
+		params = append(params, scope.Array(e.Columns...))
+	}
+	return fill(accessSQL, version, " WHERE datname = current_database()", " OR relname LIKE ANY ($6)", e.wants), params
+}
+
+// fill puts the catalogs that are wanted into a query: databases as far as here says, and columns that have no ACL as far as asked says.
+func fill(query string, version int, here, asked string, wants func(access.Kind) bool) string {
+	var list []string
+	for _, c := range catalogs {
+		if c.since <= version && (c.kinds == nil || slices.ContainsFunc(c.kinds, wants)) {
+			list = append(list, strings.TrimSpace(c.sql))
+		}
+	}
+	return strings.NewReplacer("{here}", here, "{asked}", asked).Replace(strings.Replace(query, "{catalogs}", strings.Join(list, "\nUNION ALL\n"), 1))
+}
+
+// wants reports whether the extent has things of the kind.
+func (e Extent) wants(k access.Kind) bool {
+	return e.All || e.Kinds[k] || k.Info().InSchema && len(e.Schemas) > 0
+}
+
+// othersSQL reads what the roles $1 have from others than the owners, which DROP OWNED leaves (RemoveRoleFromObjectACL, src/backend/catalog/aclchk.c),
+// in the whole database: object, arguments or column, grantee, grantor, privileges, and whether the grantor gets at the object to take them back.
+const othersSQL = `WITH s AS MATERIALIZED (
+SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
+), o(kind, schema, name, args, owner, acl, alone) AS (
+{catalogs}
+)
+SELECT kind, schema, name, args, pg_get_userbyid(grantee), pg_get_userbyid(grantor), array_agg(privilege_type)::text,
+schema = '' OR has_schema_privilege(grantor, schema::text, 'USAGE')
+FROM o, aclexplode(acl)
+WHERE grantor <> owner AND grantee IN (SELECT oid FROM pg_roles WHERE rolname = ANY ($1))
+GROUP BY kind, schema, name, args, grantee, grantor`

@@ -36,6 +36,7 @@ const (
 	RevokeMembership
 	DisableRole
 	EndSessions
+	RevokeGift
 	ReassignOwned
 	DropOwned
 	DropRole
@@ -78,6 +79,7 @@ var steps = [...]struct {
 	RevokeMembership: {name: "remove member", takes: true},
 	DisableRole:      {name: "disable role", drops: true, takes: true},
 	EndSessions:      {name: "end sessions", drops: true, takes: true, stage: inNone},
+	RevokeGift:       {name: "revoke", drops: true, takes: true, stage: inDatabase},
 	ReassignOwned:    {name: "reassign owned", drops: true, takes: true, stage: inDatabase},
 	DropOwned:        {name: "drop owned", drops: true, takes: true, stage: inDatabase},
 	DropRole:         {name: "drop role", drops: true, takes: true, stage: inLast},

@@ -54,6 +54,7 @@ func Unmanaged(desired *access.Desired, state *State) []Finding {
 	f.memberships()
 	if !desired.Cluster { // which has no roles but those that are declared, and makes no objects
 		f.roles()
+		f.mistaken()
 		f.defaults()
 		f.creators()
 	}
@@ -88,6 +89,34 @@ func (f *finder) roles() {
 	for _, c := range slices.Sorted(maps.Keys(f.state.Own)) {
 		if _, known := f.called[c]; !known {
 			f.find("role", "role "+f.shown(c), "declare it, or list it under retirements", "belongs to the database, but is not declared")
+		}
+	}
+}
+
+// mistaken finds members of the markers that are taken for what they are not, as only a GRANT or a rename by hand can make them: see
+// [scope.Estate.Mistaken].
+func (f *finder) mistaken() {
+	schemas := map[scope.Cluster]string{f.state.Scope.Marker: ""}
+	for _, s := range f.state.Scope.Kin {
+		schemas[s.Marker] = s.Name
+	}
+	type membership struct{ marker, member scope.Cluster }
+	admin := make(map[membership]bool) // several may have given it
+	for _, e := range f.state.Members {
+		if _, ours := schemas[e.Role]; ours && !strings.HasPrefix(string(e.Member), scope.Reserved) {
+			at := membership{e.Role, e.Member}
+			admin[at] = admin[at] || e.Admin
+		}
+	}
+	for at, admin := range admin {
+		name, own := f.state.Own[at.member]
+		hint := "REVOKE " + at.marker.Ident() + " FROM " + at.member.Ident()
+		switch own = own && name.Schema == schemas[at.marker]; {
+		case own && admin:
+			f.find("membership", "role "+string(at.member), "rename it on the server, or "+hint,
+				"administers the roles of %s, and is taken for one of them by its name", at.marker)
+		case !own && !admin:
+			f.find("membership", "role "+string(at.member), hint, "is a member of %s, but is no role of the database, nor does it administer them", at.marker)
 		}
 	}
 }

@@ -23,7 +23,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA old TO rec_check_reader; GRANT CREATE ON SC
 GRANT SELECT (id) ON app.t TO PUBLIC, rec_check_stray; GRANT UPDATE (id) ON old.a, old.b TO rec_check_writer;
 CREATE ROLE rec_check2; GRANT pg_write_server_files, rec_check_stray, rec_check2 TO rec_check_writer; GRANT pg_monitor TO rec_check2;
 ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC, rec_check2; ALTER DEFAULT PRIVILEGES IN SCHEMA old GRANT SELECT ON TABLES TO rec_check_reader;
-ALTER DEFAULT PRIVILEGES FOR ROLE rec_check2 GRANT EXECUTE ON FUNCTIONS TO rec_check_stray`)
+ALTER DEFAULT PRIVILEGES FOR ROLE rec_check2 GRANT EXECUTE ON FUNCTIONS TO rec_check_stray;
+CREATE ROLE rec_checkhand IN ROLE pgscope_db_rec_check; CREATE ROLE rec_checkdba; GRANT pgscope_db_rec_check TO rec_checkdba, rec_check_stray WITH ADMIN OPTION`)
 	report, more, err := Check(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -54,12 +55,14 @@ ALTER DEFAULT PRIVILEGES FOR ROLE rec_check2 GRANT EXECUTE ON FUNCTIONS TO rec_c
 		"PUBLIC: everyone has SELECT on every new table of postgres in schema app",
 		"role reader: has SELECT on every new table of postgres in schema old, of which the manifest does not speak",
 		"role stray: has EXECUTE on every new function of rec_check2 in any schema, but is not declared",
+		"role rec_checkhand: is a member of pgscope_db_rec_check, but is no role of the database, nor does it administer them",
+		"role rec_check_stray: administers the roles of pgscope_db_rec_check, and is taken for one of them by its name",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("not found: %s", want)
 		}
 	}
-	if len(more) != len(findings)+13 {
+	if len(more) != len(findings)+15 {
 		t.Errorf("found:\n%s", text)
 	}
 }

@@ -60,6 +60,7 @@ type rules struct {
 	take   bool                             // whether anything may be taken away at all
 	above  ACL                              // of columns: that of their table, whose options hold for them too
 	fallen []loss                           // what of it is taken
+	column bool                             // there may be entries whose grantors lost the option long ago: see loss.dangling
 }
 
 // gift is privileges to give.
@@ -78,12 +79,16 @@ type loss struct {
 	options          access.Privileges // those that could be granted on
 	optionOnly       bool
 	level            int // the greater, the earlier: what was granted by virtue of an option goes before the option
+	// dangling: the grantor has not had the option since before the comparison. The server takes from a table's columns what it takes from
+	// the table, but not what was granted on the columns by virtue of it. All that the grantor gave goes then.
+	dangling bool
 }
 
 // mark is what an entry loses.
 type mark struct {
 	privileges, options access.Privileges
 	level               int // as that of a loss
+	dangling            bool
 }
 
 // comparison is the work of compare.
@@ -144,6 +149,10 @@ func (c *comparison) orphans() (more bool) {
 		}
 		gone, level := c.optionsLost(e.Grantor)
 		lost := &c.lost[i]
+		if never := e.Privileges &^ c.optionsOf(e.Grantor); c.column && never != 0 {
+			lost.dangling = true
+			gone |= never
+		}
 		privileges, options := e.Privileges&gone&^lost.privileges, e.Options&gone&^lost.options
 		later := *lost != mark{} && lost.level < level && level <= len(c.entries)+len(c.above.Entries) // a cycle has no end
 		if privileges|options == 0 && !later {
@@ -162,20 +171,14 @@ func (c *comparison) orphans() (more bool) {
 
 // optionsLost returns the options that a grantor has no more, from nobody, and the level of what was granted by them.
 func (c *comparison) optionsLost(grantor scope.Cluster) (gone access.Privileges, level int) {
-	var before, after access.Privileges
+	var after access.Privileges
 	for i, e := range c.entries {
 		if e.Grantee != grantor {
 			continue
 		}
-		before |= e.Options
 		after |= e.Options &^ c.lost[i].options
 		if c.lost[i].options != 0 {
 			level = max(level, c.lost[i].level+1)
-		}
-	}
-	for _, e := range c.above.Entries {
-		if e.Grantee == grantor {
-			before |= e.Options
 		}
 	}
 	for _, e := range c.above.after(c.fallen).Entries {
@@ -188,7 +191,19 @@ func (c *comparison) optionsLost(grantor scope.Cluster) (gone access.Privileges,
 			level = max(level, l.level+1)
 		}
 	}
-	return before &^ after, level
+	return c.optionsOf(grantor) &^ after, level
+}
+
+// optionsOf returns what a grantor could grant before anything is taken.
+func (c *comparison) optionsOf(grantor scope.Cluster) (options access.Privileges) {
+	for _, list := range [][]Entry{c.entries, c.above.Entries} {
+		for _, e := range list {
+			if e.Grantee == grantor {
+				options |= e.Options
+			}
+		}
+	}
+	return options
 }
 
 // losses returns what is marked, in the order in which it can be taken.
@@ -196,11 +211,14 @@ func (c *comparison) losses() []loss {
 	var losses []loss
 	for i, e := range c.entries {
 		lost := c.lost[i]
+		if lost.dangling { // before what the grantor itself has, which it is given again then
+			lost.level += len(c.entries) + len(c.above.Entries) + 1
+		}
 		if lost.privileges != 0 {
-			losses = append(losses, loss{e.Grantee, e.Grantor, lost.privileges, lost.privileges & lost.options, false, lost.level})
+			losses = append(losses, loss{e.Grantee, e.Grantor, lost.privileges, lost.privileges & lost.options, false, lost.level, lost.dangling})
 		}
 		if only := lost.options &^ lost.privileges; only != 0 {
-			losses = append(losses, loss{e.Grantee, e.Grantor, only, only, true, lost.level})
+			losses = append(losses, loss{e.Grantee, e.Grantor, only, only, true, lost.level, lost.dangling})
 		}
 	}
 	slices.SortStableFunc(losses, func(a, b loss) int { return cmp.Compare(b.level, a.level) })

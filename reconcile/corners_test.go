@@ -196,3 +196,26 @@ func TestNeverValid(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The server takes from a table's columns what it takes from the table, but not what was granted on them by virtue of it. Who gave that may not
+// take it back any more.
+func TestDanglingColumnGrant(t *testing.T) {
+	b := newBench(t, "rec_dangle")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int, note text); CREATE ROLE rec_dangle_lead; CREATE ROLE rec_dangle_y`)
+	b.apply(b.options(b.manifest(`roles: [{name: x}]`)))
+	b.sql(`GRANT USAGE ON SCHEMA app TO rec_dangle_lead; GRANT SELECT, UPDATE ON app.t TO rec_dangle_lead WITH GRANT OPTION;
+SET ROLE rec_dangle_lead; GRANT SELECT (id), UPDATE (id) ON app.t TO rec_dangle_x; GRANT SELECT (id) ON app.t TO rec_dangle_y;
+RESET ROLE; REVOKE ALL ON app.t FROM rec_dangle_lead; GRANT SELECT (id) ON app.t TO rec_dangle_lead`)
+	o := b.options(b.manifest(`
+roles: [{name: x}]
+schemas: [{name: app}]
+grants: [{role: x, privileges: [SELECT], object: {type: table, schema: app, name: t}}]
+`))
+	b.apply(o)
+	b.settled(o)
+	const want = "rec_dangle_lead|postgres|SELECT|f\nrec_dangle_y|postgres|SELECT|f\n" // and y keeps what it had
+	if got := b.sql(`SELECT a.grantee::regrole, a.grantor::regrole, a.privilege_type, a.is_grantable
+FROM pg_attribute, aclexplode(attacl) a WHERE attrelid = 'app.t'::regclass ORDER BY 1::text`); got != want {
+		t.Errorf("%s", got)
+	}
+}

@@ -2,8 +2,12 @@ package reconcile
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgscope/pgscope-proxy/access"
 )
@@ -14,7 +18,7 @@ type Extent struct {
 	Schemas []string             // whose objects are read
 	Kinds   map[access.Kind]bool // outside of schemas; the database itself is always read
 	All     bool                 // every schema but the server's own, and every kind
-	Columns [][2]string          // relations, by schema and name, all of whose columns are read
+	Columns []string             // patterns of the names of relations all of whose columns are read
 	Retired []access.Ref
 	Cluster bool // what belongs to no database: see [State.Scoped]
 
@@ -23,7 +27,12 @@ type Extent struct {
 	Prefix    string                // what the database's roles shall be prefixed with where it is not enrolled yet; empty: its name
 	Passwords map[access.Ref]string // to compare with those on the server
 
-	unread []Problem // passwords that could not be read
+	unread  []Problem // passwords that could not be read
+	connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
+	// Of things that are alike and that no rule names one stands for all, unless each is to be listed. listed and patterns are the names
+	// that rules have, and patterns of names.
+	each             bool
+	listed, patterns []string
 }
 
 // whole returns the extent of all there is beside what is asked for: in the database, or of what belongs to none.
@@ -40,7 +49,8 @@ func (e Extent) whole() Extent {
 
 // ExtentOf returns the extent that must be observed to plan for desired.
 func ExtentOf(d *access.Desired) Extent {
-	names, schemas, columns := make(map[access.Ref]bool), make(map[string]bool), make(map[[2]string]bool)
+	names, schemas, columns := make(map[access.Ref]bool), make(map[string]bool), make(map[string]bool)
+	listed, patterns := make(map[string]bool), make(map[string]bool)
 	e := Extent{Kinds: make(map[access.Kind]bool), Cluster: d.Cluster}
 	for _, r := range d.Roles {
 		names[r.Ref] = true
@@ -59,8 +69,14 @@ func ExtentOf(d *access.Desired) Extent {
 		default:
 			e.Kinds[g.On.Kind] = true
 		}
+		switch name, _, _ := strings.Cut(g.On.Name, "("); { // of a routine's the types are left off
+		case g.On.Pattern == "":
+			listed[g.On.Name], listed[name] = true, true
+		case g.On.Pattern != "%" || g.On.Column != "":
+			patterns[g.On.Pattern] = true
+		}
 		if g.On.Column != "" {
-			columns[[2]string{g.On.Schema, g.On.Name}] = true
+			columns[cmp.Or(g.On.Pattern, literally.Replace(g.On.Name))] = true
 		}
 	}
 	for _, p := range d.Defaults {
@@ -83,12 +99,12 @@ func ExtentOf(d *access.Desired) Extent {
 	delete(schemas, "")
 	e.Names = slices.SortedFunc(maps.Keys(names), compareRefs)
 	e.Schemas = slices.Sorted(maps.Keys(schemas))
-	for c := range columns {
-		e.Columns = append(e.Columns, c)
-	}
-	slices.SortFunc(e.Columns, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	e.Columns, e.listed, e.patterns = slices.Sorted(maps.Keys(columns)), slices.Sorted(maps.Keys(listed)), slices.Sorted(maps.Keys(patterns))
 	return e
 }
+
+// literally makes a pattern of a name, that matches nothing else.
+var literally = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 func compareRefs(a, b access.Ref) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name.Schema, b.Name.Schema), cmp.Compare(a.Name.Role, b.Name.Role))

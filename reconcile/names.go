@@ -28,8 +28,12 @@ func (o *observer) names(ctx context.Context) error {
 		q := db.Inquire(own...)
 		q.Names = append(q.Names, plain...)
 		q.Own = o.extent.All
+		var known bool
 		var err error
-		if view, err = o.inquire(ctx, q); err != nil {
+		if view, known, err = q.Derive(o.oid, o.all, o.extent.Prefix); err == nil && !known {
+			view, err = o.inquire(ctx, q)
+		}
+		if err != nil {
 			return err
 		}
 		if db = view.DB; view.Knows(own...) {

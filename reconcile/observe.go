@@ -3,7 +3,6 @@ package reconcile
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,31 +18,39 @@ import (
 )
 
 // snapshotSQL begins the transaction that an observation is made in. With an empty search_path, types are shown with
-// their schemas unless they are the server's own, whatever the session's is.
-const snapshotSQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO ''"
+// their schemas unless they are the server's own, whatever the session's is. Without JIT: queries of catalogs are estimated to be much longer
+// than they are.
+const snapshotSQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO ''; SET LOCAL jit TO off"
 
 // Observe reads the access in the connection's database from one snapshot. The connection must not be in a transaction.
-func Observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (_ *State, err error) {
-	if err := run(ctx, conn, snapshotSQL); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, run(context.WithoutCancel(ctx), conn, "ROLLBACK")) }()
-	return observe(ctx, conn, extent)
+func Observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (state *State, err error) {
+	extent.each = true
+	err = inSnapshot(ctx, conn, func() error {
+		state, err = observe(ctx, conn, extent)
+		return err
+	})
+	return state, err
 }
 
-// observe is Observe within a transaction of the caller's, with the search_path empty.
+func inSnapshot(ctx context.Context, conn *pgconn.PgConn, f func() error) error {
+	if err := run(ctx, conn, snapshotSQL); err != nil {
+		return err
+	}
+	return errors.Join(f(), run(context.WithoutCancel(ctx), conn, "ROLLBACK"))
+}
+
+// observe is Observe within a transaction of the caller's, with the search_path empty. Of things that are alike it reads one, if the extent says
+// so.
 func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
 	intern := make(interner)
 	o := &observer{
 		conn: conn, extent: extent, intern: intern, acls: newACLReader(intern),
 		state: &State{
-			Roles: make(map[scope.Cluster]*RoleState), Objects: make(map[access.Kind][]*Object),
+			Version: provision.MajorVersion(conn), Roles: make(map[scope.Cluster]*RoleState), Objects: make(map[access.Kind][]*Object),
 			Sessions: make(map[scope.Cluster]int),
 		},
 	}
-	for _, step := range []func(context.Context) error{
-		o.server, o.roles, o.settings, o.members, o.names, o.scoped, o.objects, o.columns, o.defaults, o.passwords, o.uses,
-	} {
+	for _, step := range []func(context.Context) error{o.server, o.roles, o.names, o.scoped, o.access, o.passwords, o.uses} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("reading the catalogs: %w", err)
 		}
@@ -51,15 +58,31 @@ func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, e
 	return o.state, nil
 }
 
+// listed returns a state of the same snapshot that has each of the things of which this one has some that stand for others.
+func (s *State) listed(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
+	extent.each = true
+	state := *s
+	state.Objects, state.Defaults = make(map[access.Kind][]*Object), nil
+	intern := make(interner)
+	o := &observer{conn: conn, extent: extent, intern: intern, acls: newACLReader(intern), state: &state}
+	if err := o.access(ctx); err != nil {
+		return nil, fmt.Errorf("reading the catalogs: %w", err)
+	}
+	return &state, nil
+}
+
 // observer is an observation on its way.
 type observer struct {
-	conn     *pgconn.PgConn
-	extent   Extent
-	intern   interner
-	acls     aclReader
-	database string
-	view     *scope.View
-	state    *State
+	conn      *pgconn.PgConn
+	extent    Extent
+	intern    interner
+	acls      aclReader
+	database  string
+	oid       uint32
+	verifiers bool // passwords may be read
+	all       []scope.Known
+	view      *scope.View
+	state     *State
 }
 
 // row is a row of text columns, valid until the next one.
@@ -69,15 +92,30 @@ func (r row) text(i int) string         { return string(r[i]) }
 func (r row) flag(i int) bool           { return len(r[i]) == 1 && r[i][0] == 't' }
 func (r row) number(i int) (int, error) { return strconv.Atoi(string(r[i])) }
 
-// each runs a query and gives each row of it to take. An array of strings goes as JSON.
-func (o *observer) each(ctx context.Context, sql string, take func(row) error, params ...any) error {
+// flags are booleans as concat puts them together.
+func flags(text string) (list [9]bool) {
+	for i := range min(len(text), len(list)) {
+		list[i] = text[i] == 't'
+	}
+	return list
+}
+
+// list reads an array of strings.
+func (r row) list(i int) (list []string, err error) {
+	for element, err := range elements(r[i]) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, string(element))
+	}
+	return list, nil
+}
+
+// each runs a query and gives each row of it to take.
+func (o *observer) each(ctx context.Context, sql string, take func(row) error, params ...string) error {
 	values := make([][]byte, len(params))
 	for i, p := range params {
-		text, err := json.Marshal(p)
-		if err != nil {
-			return err
-		}
-		values[i] = text
+		values[i] = []byte(p)
 	}
 	result := o.conn.ExecParams(ctx, sql, values, nil, nil, nil)
 	for result.NextRow() {
@@ -91,82 +129,120 @@ func (o *observer) each(ctx context.Context, sql string, take func(row) error, p
 }
 
 func (o *observer) server(ctx context.Context) error {
-	const sql = `SELECT current_setting('server_version_num'), current_database(), r.rolname, r.rolsuper, r.rolcreaterole, pg_current_snapshot(),
-  pg_get_userbyid(10), has_database_privilege(current_database(), 'CREATE'), current_setting('createrole_self_grant', true)
-FROM pg_roles r WHERE r.rolname = current_user`
+	const sql = `SELECT oid, datname, current_user, pg_current_snapshot(), pg_get_userbyid(10), has_database_privilege(oid, 'CREATE'),
+has_table_privilege('pg_authid', 'SELECT'), lower(current_setting('createrole_self_grant', true))
+FROM pg_database WHERE datname = current_database()`
 	return o.each(ctx, sql, func(r row) error {
-		version, err := r.number(0)
-		o.state.Version = version / 10000
-		o.database, o.state.Snapshot = r.text(1), r.text(5)
-		o.state.Executor = Executor{Name: o.intern.name(r[2]), Superuser: r.flag(3), CreateRole: r.flag(4), Schemas: r.flag(7)}
-		if self := strings.ToLower(r.text(8)); !r.flag(3) {
-			o.state.Executor.SelfInherit, o.state.Executor.SelfSet = strings.Contains(self, "inherit"), strings.Contains(self, "set")
+		oid, err := strconv.ParseUint(r.text(0), 10, 32)
+		o.oid, o.database, o.verifiers = uint32(oid), r.text(1), r.flag(6)
+		o.state.Snapshot, o.state.Bootstrap = r.text(3), o.intern.name(r[4])
+		o.state.Executor = Executor{
+			Name: o.intern.name(r[2]), Schemas: r.flag(5),
+			SelfInherit: strings.Contains(r.text(7), "inherit"), SelfSet: strings.Contains(r.text(7), "set"),
 		}
-		o.state.Bootstrap = o.intern.name(r[6])
 		return err
 	})
 }
 
+// rolesSQL reads the roles of the cluster, each with its settings and with what it is a member of. Before PostgreSQL 16 SET is the privilege of
+// every member, and memberships have no options.
+const rolesSQL = `SELECT r.rolname, concat(rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit,
+pg_has_role(r.oid, 'USAGE'), pg_has_role(r.oid, '{set}')), nullif(rolconnlimit, -1),
+CASE WHEN isfinite(rolvaliduntil) THEN extract(epoch FROM rolvaliduntil)::bigint WHEN rolvaliduntil = '-infinity' THEN 0 END,
+description, rolconfig::text, setconfig::text, roles::text, grantors::text, options::text
+FROM pg_roles r LEFT JOIN pg_shdescription ON objoid = r.oid AND classoid = 'pg_authid'::regclass
+LEFT JOIN pg_db_role_setting ON setrole = r.oid AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+LEFT JOIN (SELECT member, array_agg(pg_get_userbyid(roleid)) AS roles, array_agg(pg_get_userbyid(grantor)) AS grantors,
+array_agg(concat(admin_option{options})) AS options FROM pg_auth_members GROUP BY 1) a ON member = r.oid`
+
+// memberOptions are inherit, set, and whether the server itself gave the membership.
+const memberOptions = `, inherit_option, set_option, grantor = 10 AND admin_option AND NOT inherit_option AND NOT set_option`
+
 func (o *observer) roles(ctx context.Context) error {
-	set := "SET"
-	if o.state.Version < 16 {
-		set = "MEMBER"
+	sql := strings.NewReplacer("{set}", "MEMBER", "{options}", "").Replace(rolesSQL)
+	if o.state.Version >= 16 {
+		sql = strings.NewReplacer("{set}", "SET", "{options}", memberOptions).Replace(rolesSQL)
 	}
-	sql := `SELECT r.rolname, r.rolcanlogin, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolreplication, r.rolbypassrls,
-  r.rolinherit, r.rolconnlimit, CASE WHEN isfinite(r.rolvaliduntil) THEN extract(epoch FROM r.rolvaliduntil)::bigint WHEN r.rolvaliduntil = '-infinity' THEN 0 END,
-  d.description, pg_has_role(r.oid, 'USAGE'), pg_has_role(r.oid, '` + set + `')
-FROM pg_roles r LEFT JOIN pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_authid'::regclass`
-	return o.each(ctx, sql, func(r row) error {
-		limit, err := r.number(8)
+	if err := o.each(ctx, sql, o.role); err != nil {
+		return err
+	}
+	slices.SortFunc(o.state.Members, func(a, b Edge) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Member, b.Member), cmp.Compare(a.Grantor, b.Grantor))
+	})
+	if executor, own := &o.state.Executor, o.state.role(o.state.Executor.Name); own != nil {
+		executor.Superuser, executor.CreateRole = own.Superuser, own.CreateRole
+		executor.SelfInherit, executor.SelfSet = executor.SelfInherit && !own.Superuser, executor.SelfSet && !own.Superuser
+	}
+	return nil
+}
+
+func (o *observer) role(r row) error {
+	is := flags(r.text(1))
+	role := &RoleState{
+		Name: o.intern.name(r[0]), Login: is[0], Superuser: is[1], CreateDB: is[2], CreateRole: is[3], Replication: is[4], BypassRLS: is[5],
+		Inherit: is[6], Acts: is[7], Set: is[8], ConnectionLimit: fresh.ConnectionLimit, Comment: r.text(4),
+	}
+	o.state.Roles[role.Name] = role
+	if r[2] != nil {
+		limit, err := r.number(2)
 		if err != nil {
 			return err
 		}
-		role := &RoleState{
-			Name: o.intern.name(r[0]), Login: r.flag(1), Superuser: r.flag(2), CreateDB: r.flag(3), CreateRole: r.flag(4),
-			Replication: r.flag(5), BypassRLS: r.flag(6), Inherit: r.flag(7), ConnectionLimit: limit,
-			Comment: r.text(10), Acts: r.flag(11), Set: r.flag(12),
-		}
-		if r[9] != nil {
-			seconds, err := strconv.ParseInt(r.text(9), 10, 64)
-			if err != nil {
-				return err
-			}
-			role.ValidUntil = time.Unix(seconds, 0).UTC()
-		}
-		o.state.Roles[role.Name] = role
-		return nil
-	})
-}
-
-func (o *observer) settings(ctx context.Context) error {
-	const sql = `SELECT r.rolname, s.setdatabase <> 0, c.setting
-FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS c(setting)
-WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-ORDER BY 1, 2, 3`
-	return o.each(ctx, sql, func(r row) error {
-		if role := o.state.Roles[o.intern.name(r[0])]; role != nil && (!o.extent.Cluster || !r.flag(1)) {
-			name, value, _ := strings.Cut(r.text(2), "=")
-			role.Settings = append(role.Settings, access.Setting{Name: name, Value: value, InDatabase: r.flag(1)})
-		}
-		return nil
-	})
-}
-
-func (o *observer) members(ctx context.Context) error {
-	options := `a.inherit_option, a.set_option, a.grantor = 10 AND a.admin_option AND NOT a.inherit_option AND NOT a.set_option`
-	if o.state.Version < 16 {
-		options = `m.rolinherit, true, false`
+		role.ConnectionLimit = limit
 	}
-	sql := `SELECT g.rolname, m.rolname, coalesce(b.rolname, ''), a.admin_option, ` + options + `
-FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member LEFT JOIN pg_roles b ON b.oid = a.grantor
-ORDER BY g.rolname, m.rolname, b.rolname`
-	return o.each(ctx, sql, func(r row) error {
-		o.state.Members = append(o.state.Members, Edge{
-			Role: o.intern.name(r[0]), Member: o.intern.name(r[1]), Grantor: o.intern.name(r[2]),
-			Admin: r.flag(3), Inherit: r.flag(4), Set: r.flag(5), Creator: r.flag(6),
-		})
-		return nil
+	if r[3] != nil {
+		seconds, err := strconv.ParseInt(r.text(3), 10, 64)
+		if err != nil {
+			return err
+		}
+		role.ValidUntil = time.Unix(seconds, 0).UTC()
+	}
+	for column, here := range map[int]bool{5: false, 6: true} {
+		list, err := r.list(column)
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			if name, value, _ := strings.Cut(s, "="); !here || !o.extent.Cluster {
+				role.Settings = append(role.Settings, access.Setting{Name: name, Value: value, InDatabase: here})
+			}
+		}
+	}
+	slices.SortFunc(role.Settings, func(a, b access.Setting) int {
+		if a.InDatabase != b.InDatabase {
+			if b.InDatabase {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.Name, b.Name)
 	})
+	return o.memberships(role, r)
+}
+
+// memberships reads what a role is a member of.
+func (o *observer) memberships(role *RoleState, r row) error {
+	roles, err := r.list(7)
+	grantors, err2 := r.list(8)
+	options, err3 := r.list(9)
+	if err := errors.Join(err, err2, err3); err != nil {
+		return err
+	}
+	known := scope.Known{Name: role.Name, Comment: role.Comment}
+	for i := range roles {
+		is := flags(options[i])
+		e := Edge{
+			Role: o.intern.name([]byte(roles[i])), Member: role.Name, Grantor: o.intern.name([]byte(grantors[i])),
+			Admin: is[0], Inherit: is[1], Set: is[2], Creator: is[3],
+		}
+		if o.state.Version < 16 {
+			e.Inherit, e.Set = role.Inherit, true
+		}
+		o.state.Members = append(o.state.Members, e)
+		known.In = append(known.In, e.Role)
+	}
+	o.all = append(o.all, known)
+	return nil
 }
 
 // scoped reads which roles belong to databases.
@@ -182,132 +258,167 @@ func (o *observer) scoped(ctx context.Context) error {
 	return err
 }
 
-// objects reads what privileges are granted on: one query for all catalogs that are wanted. Rows are (kind, schema, name,
-// arguments, owner, ACL), the kind by its name in manifests.
-func (o *observer) objects(ctx context.Context) error {
-	var wanted []string
-	for _, c := range catalogs {
-		if c.since <= o.state.Version && o.wants(c) {
-			wanted = append(wanted, c.sql)
-		}
+// access reads what privileges are granted on, and default privileges.
+func (o *observer) access(ctx context.Context) error {
+	type relation struct{ schema, name string }
+	type column struct {
+		relation
+		name string
+		acl  ACL
 	}
-	err := o.each(ctx, strings.Join(wanted, "\nUNION ALL"), func(r row) error {
-		kind, ok := access.ParseKind(r.text(0))
-		if !ok {
-			return fmt.Errorf("unknown kind %q", r[0])
+	var columns []column
+	sql, params := accessQuery(o.extent, o.state.Version)
+	err := o.each(ctx, sql, func(r row) error {
+		schema, owner := o.text(r[1]), o.intern.name(r[2])
+		acl, err := o.acls.parse(r[3])
+		names, err2 := r.list(4)
+		args, err3 := r.list(5)
+		if err := errors.Join(err, err2, err3); err != nil {
+			return err
 		}
-		object := &Object{Kind: kind, Schema: o.text(r[1]), Name: r.text(2), Args: r.text(3), Owner: o.intern.name(r[4])}
-		o.state.Objects[kind] = append(o.state.Objects[kind], object)
-		return o.acls.read(r[5], &object.ACL)
-	}, o.extent.schemas()...)
-	if err == nil {
-		err = o.acls.complete()
-	}
+		kind, isKind := access.ParseKind(r.text(0))
+		for i, name := range names {
+			switch {
+			case r.text(0) == columnRow:
+				columns = append(columns, column{relation{schema, name}, args[i], acl})
+			case r.text(0) == defaultRow:
+				if kind := access.KindOfDefault(name); kind != 0 {
+					o.state.Defaults = append(o.state.Defaults, DefaultACL{Owner: owner, Schema: schema, Kind: kind, ACL: acl})
+				}
+			case isKind:
+				object := &Object{Kind: kind, Schema: schema, Name: name, Owner: owner, ACL: acl}
+				if i < len(args) {
+					object.Args = args[i]
+				}
+				o.state.Objects[kind] = append(o.state.Objects[kind], object)
+			default:
+				return fmt.Errorf("unknown kind %q", r[0])
+			}
+		}
+		return nil
+	}, params...)
 	if err != nil {
 		return err
 	}
-	for _, list := range o.state.Objects {
+	relations := make(map[relation]*Object)
+	for kind, list := range o.state.Objects {
 		slices.SortFunc(list, compareObjects)
+		for _, object := range list {
+			if kind.Info().Columns != 0 {
+				relations[relation{object.Schema, object.Name}] = object
+			}
+		}
 	}
+	for _, c := range columns {
+		if object := relations[c.relation]; object != nil {
+			if object.Columns == nil {
+				object.Columns = make(map[string]ACL)
+			}
+			object.Columns[c.name] = c.acl
+		}
+	}
+	slices.SortFunc(o.state.Defaults, func(a, b DefaultACL) int {
+		return compareLayers(layer{a.Owner, a.Schema, a.Kind}, layer{b.Owner, b.Schema, b.Kind})
+	})
 	return nil
 }
 
 func (o *observer) text(b []byte) string { return string(o.intern.name(b)) }
 
-func (o *observer) wants(c catalog) bool {
-	return c.always || o.extent.All || slices.ContainsFunc(c.kinds, func(k access.Kind) bool {
-		return o.extent.Kinds[k] || k.Info().InSchema && len(o.extent.Schemas) > 0
-	})
-}
-
-// schemas are the parameters of a catalog's query: the schemas to read, and whether to read all.
-func (e Extent) schemas() []any { return []any{append([]string{}, e.Schemas...), e.All} }
-
 func compareObjects(a, b *Object) int {
 	return cmp.Or(cmp.Compare(a.Schema, b.Schema), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Args, b.Args))
 }
 
-// columns reads the columns that have privileges of their own, and those that were asked about.
-func (o *observer) columns(ctx context.Context) error {
-	if !o.extent.All && len(o.extent.Schemas) == 0 {
-		return nil
-	}
-	type key struct{ schema, name string }
-	relations := make(map[key]*Object)
-	for kind, list := range o.state.Objects {
-		if kind.Info().Columns != 0 {
-			for _, r := range list {
-				relations[key{r.Schema, r.Name}] = r
-			}
-		}
-	}
-	asked := append([][2]string{}, o.extent.Columns...)
-	return o.each(ctx, columnsSQL, func(r row) error {
-		object := relations[key{r.text(0), r.text(1)}]
-		if object == nil {
-			return nil
-		}
-		acl, err := o.acls.parse(r[3])
-		if object.Columns == nil {
-			object.Columns = make(map[string]ACL)
-		}
-		object.Columns[r.text(2)] = acl
-		return err
-	}, append(o.extent.schemas(), asked)...)
-}
-
-func (o *observer) defaults(ctx context.Context) error {
-	const sql = `SELECT pg_get_userbyid(d.defaclrole), coalesce(n.nspname, ''), d.defaclobjtype, d.defaclacl::text
-FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace ORDER BY 1, 2, 3`
-	return o.each(ctx, sql, func(r row) error {
-		for _, kind := range access.Kinds() {
-			if letter := kind.Info().Default; letter == 0 || r.text(2) != string(letter) {
-				continue
-			}
-			acl, err := o.acls.parse(r[3])
-			if err != nil {
-				return err
-			}
-			o.state.Defaults = append(o.state.Defaults, DefaultACL{Owner: o.intern.name(r[0]), Schema: r.text(1), Kind: kind, ACL: acl})
-		}
-		return nil
-	})
-}
-
 // uses reads what keeps the roles from being dropped that shall be retired.
 func (o *observer) uses(ctx context.Context) error {
-	var retired []scope.Cluster
+	var names []scope.Cluster
 	for _, ref := range o.extent.Retired {
 		if n := o.state.Names[ref]; n.Is == Present {
-			retired = append(retired, n.Cluster)
+			names = append(names, n.Cluster)
 		}
 	}
-	if len(retired) == 0 {
+	if len(names) == 0 {
 		return nil
 	}
+	retired := scope.Array(names...)
 	// REASSIGN OWNED passes over what is personal (shdepReassignOwned, src/backend/catalog/pg_shdepend.c).
 	const uses = `SELECT r.rolname, coalesce(d.datname, ''), count(*) FILTER (WHERE u.deptype = 'o'), count(*) FILTER (WHERE u.deptype <> 'o'),
   count(*) FILTER (WHERE u.deptype = 'o' AND u.classid IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)),
   NOT bool_and(coalesce(d.datallowconn AND has_database_privilege(d.oid, 'CONNECT'), true))
 FROM pg_shdepend u JOIN pg_roles r ON r.oid = u.refobjid AND u.refclassid = 'pg_authid'::regclass LEFT JOIN pg_database d ON d.oid = u.dbid
-WHERE r.rolname IN (SELECT jsonb_array_elements_text($1::jsonb)) GROUP BY 1, 2 ORDER BY 1, 2`
+WHERE r.rolname = ANY ($1) GROUP BY 1, 2 ORDER BY 1, 2`
 	err := o.each(ctx, uses, func(r row) error {
 		owned, err := r.number(2)
 		granted, err2 := r.number(3)
 		personal, err3 := r.number(4)
-		o.state.Uses = append(o.state.Uses, Use{
-			Role: o.intern.name(r[0]), Database: r.text(1), Owned: owned, Granted: granted, Personal: personal, Shut: r.flag(5),
-		})
+		u := Use{Role: o.intern.name(r[0]), Database: r.text(1), Owned: owned, Granted: granted, Personal: personal, Shut: r.flag(5)}
+		o.state.Uses = append(o.state.Uses, u)
 		return errors.Join(err, err2, err3)
 	}, retired)
 	if err != nil {
 		return err
 	}
 	const sessions = `SELECT usename, count(*) FROM pg_stat_activity
-WHERE usename IN (SELECT jsonb_array_elements_text($1::jsonb)) AND pid <> pg_backend_pid() GROUP BY 1`
-	return o.each(ctx, sessions, func(r row) error {
+WHERE usename = ANY ($1) AND pid <> pg_backend_pid() GROUP BY 1`
+	err = o.each(ctx, sessions, func(r row) error {
 		n, err := r.number(1)
 		o.state.Sessions[o.intern.name(r[0])] = n
+		return err
+	}, retired)
+	if err != nil {
+		return err
+	}
+	looked := make(map[string]bool)
+	for _, u := range o.state.Uses {
+		if u.Granted > 0 && !u.Shut && !looked[u.Database] {
+			looked[u.Database] = true
+			if err := o.gifts(ctx, u.Database, retired); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// gifts reads what the retired roles have from others than the owners, in a database, or of what belongs to none.
+func (o *observer) gifts(ctx context.Context, database, retired string) (err error) {
+	ofCluster := database == ""
+	wants := func(k access.Kind) bool { return ofCluster == (k.Info().Cluster || k == access.Database) }
+	at := *o
+	switch {
+	case database == o.database:
+		database = ""
+	case !ofCluster:
+		if at.conn, err = o.extent.connect(ctx, database); err != nil {
+			for i := range o.state.Uses {
+				o.state.Uses[i].Shut = o.state.Uses[i].Shut || o.state.Uses[i].Database == database
+			}
+			return ctx.Err()
+		}
+		defer func() { err = errors.Join(err, at.conn.Close(context.WithoutCancel(ctx))) }()
+		if err := run(ctx, at.conn, snapshotSQL); err != nil {
+			return err
+		}
+	}
+	return at.each(ctx, fill(othersSQL, o.state.Version, "", "", wants), func(r row) error {
+		g := Gift{
+			Database: database, Object: &Object{Schema: r.text(1), Name: r.text(2), Args: r.text(3)},
+			Grantee: o.intern.name(r[4]), Grantor: o.intern.name(r[5]), Out: !r.flag(7),
+		}
+		kind, ok := access.ParseKind(r.text(0))
+		if r.text(0) == columnRow {
+			kind, ok = access.Table, true
+			g.Column, g.Object.Args = g.Object.Args, ""
+		}
+		if g.Object.Kind = kind; !ok || !wants(kind) {
+			return nil
+		}
+		words, err := r.list(6)
+		for _, word := range words {
+			p, _ := access.ParsePrivilege(word)
+			g.Privileges |= p
+		}
+		o.state.Gifts = append(o.state.Gifts, g)
 		return err
 	}, retired)
 }

@@ -137,6 +137,44 @@ retirements: [{role: old, reassign_owned_to: heir, drop_owned: true, terminate_s
 	}
 }
 
+// DROP OWNED leaves what others than the owner have given. A retirement takes it back as they; where they do not get at it, nothing is begun.
+func TestRetirementOfGifts(t *testing.T) {
+	b := newBench(t, "rec_gift")
+	b.CreateDatabase(t, "rec_gift_two")
+	b.apply(b.options(b.manifest(`roles: [{name: old, login: true}, {name: older}, {name: lead}]`)))
+	const give = `CREATE SCHEMA app; CREATE TABLE app.t (id int, note text); CREATE FUNCTION app.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+GRANT USAGE ON SCHEMA app TO rec_gift_lead WITH GRANT OPTION; GRANT SELECT, INSERT ON app.t TO rec_gift_lead WITH GRANT OPTION; GRANT EXECUTE ON FUNCTION app.f TO rec_gift_lead WITH GRANT OPTION;
+SET ROLE rec_gift_lead; GRANT USAGE ON SCHEMA app TO rec_gift_old; GRANT SELECT, INSERT ON app.t TO rec_gift_old WITH GRANT OPTION; GRANT SELECT (note) ON app.t TO rec_gift_old;
+GRANT EXECUTE ON FUNCTION app.f TO rec_gift_old; SET ROLE rec_gift_old; GRANT SELECT ON app.t TO rec_gift_older, PUBLIC; RESET ROLE`
+	b.sql(give + `; GRANT CONNECT ON DATABASE rec_gift, rec_gift_two TO rec_gift_lead WITH GRANT OPTION; SET ROLE rec_gift_lead; GRANT CONNECT ON DATABASE rec_gift, rec_gift_two TO rec_gift_old`)
+	b.Psql(t, "rec_gift_two", give+`; REVOKE USAGE ON SCHEMA app FROM rec_gift_lead CASCADE`)
+	o := b.options(b.manifest(`
+roles: [{name: lead}]
+retirements: [{role: old, drop_owned: true}, {role: older, drop_owned: true}]
+`))
+	before := b.sql(`SELECT relacl FROM pg_class WHERE relname = 't'`)
+	var problems *ProblemsError
+	if _, err := Run(t.Context(), o); !errors.As(err, &problems) || !strings.Contains(err.Error(), `role "lead", which gave it INSERT, SELECT on table app.t, does not get at that`) {
+		t.Errorf("what is in the way: %v", err)
+	}
+	if got := b.sql(`SELECT rolcanlogin FROM pg_roles WHERE rolname = 'rec_gift_old'`); got != "t\n" {
+		t.Errorf("the retirement was begun")
+	}
+	if after := b.sql(`SELECT relacl FROM pg_class WHERE relname = 't'`); after != before {
+		t.Errorf("was %s is %s", before, after)
+	}
+	b.Psql(t, "rec_gift_two", `GRANT USAGE ON SCHEMA app TO rec_gift_lead`)
+	o = b.options(b.manifest(`
+roles: [{name: lead, preserve_undeclared_grants: true}]
+retirements: [{role: old, drop_owned: true}, {role: older, drop_owned: true}]
+`))
+	b.apply(o)
+	b.settled(o)
+	if got := b.sql(`SELECT count(*) FROM pg_roles WHERE rolname IN ('rec_gift_old', 'rec_gift_older')`); got != "0\n" {
+		t.Errorf("%s of them are there", got)
+	}
+}
+
 // An administrator who is no superuser, with CREATEROLE and the marker's admin option, can do it all.
 func TestWithoutSuperuser(t *testing.T) {
 	b := newBench(t, "rec_plain")

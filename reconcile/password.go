@@ -118,7 +118,7 @@ func matches(stored, password string) bool {
 
 // passwords compares the passwords that were given with those that the server has, where it shows them.
 func (o *observer) passwords(ctx context.Context) error {
-	if len(o.extent.Passwords) == 0 {
+	if !o.verifiers {
 		return nil
 	}
 	byName := make(map[string]string, len(o.extent.Passwords))
@@ -129,15 +129,10 @@ func (o *observer) passwords(ctx context.Context) error {
 			names = append(names, string(n.Cluster))
 		}
 	}
-	readable := false
-	err := o.each(ctx, `SELECT has_table_privilege('pg_authid', 'SELECT')`, func(r row) error {
-		readable = r.flag(0)
+	if len(names) == 0 {
 		return nil
-	})
-	if err != nil || !readable || len(names) == 0 {
-		return err
 	}
-	const sql = `SELECT rolname, rolpassword FROM pg_authid WHERE rolname IN (SELECT jsonb_array_elements_text($1::jsonb))`
+	const sql = `SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY ($1)`
 	return o.each(ctx, sql, func(r row) error {
 		role := o.state.Roles[o.intern.name(r[0])]
 		if role == nil {
@@ -148,5 +143,5 @@ func (o *observer) passwords(ctx context.Context) error {
 			role.Password = PasswordMatches
 		}
 		return nil
-	}, names)
+	}, scope.Array(names...))
 }

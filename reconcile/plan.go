@@ -56,6 +56,15 @@ func NewPlan(desired *access.Desired, state *State, mode Mode) Plan {
 	return Plan{Mode: mode, Changes: p.changes, Problems: slices.Compact(p.problems)}
 }
 
+// empty reports whether there is nothing to do, nor anything to tell.
+func (p Plan) empty() bool { return len(p.Changes)+len(p.Problems) == 0 }
+
+// without returns the plan without some of its changes.
+func (p Plan) without(which func(Change) bool) Plan {
+	p.Changes = slices.DeleteFunc(slices.Clone(p.Changes), which)
+	return p
+}
+
 // possible returns the plan's problems as an error; nil where it has none.
 func (p Plan) possible() error {
 	if len(p.Problems) == 0 {

@@ -267,7 +267,7 @@ func (p *planner) columns(b *batch, o *Object, want map[string]wishes, with []lo
 			ws = make(wishes)
 		}
 		gifts, losses := compare(acl.Entries, ws, rules{
-			owner: o.Owner, holds: o.Kind.Info().Columns, strict: p.strict, take: p.takes(), above: o.ACL, fallen: with,
+			owner: o.Owner, holds: o.Kind.Info().Columns, strict: p.strict, take: p.takes(), above: o.ACL, fallen: with, column: true,
 		})
 		b.add(o, column, o.Owner, ws, false, gifts, losses, with)
 	}

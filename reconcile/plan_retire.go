@@ -30,47 +30,105 @@ func (p *planner) retirements() {
 	}
 }
 
+// retirement is the end of one role on its way.
+type retirement struct {
+	*planner
+	access.Retirement
+	have *RoleState
+	heir scope.Cluster // of what it owns; empty for none
+	list []Change
+}
+
 // retire takes no step of a retirement that anything is in the way of, not even one that could be taken: the role stays as it is.
-func (p *planner) retire(r access.Retirement, have *RoleState) {
-	var heir scope.Cluster
+func (p *planner) retire(of access.Retirement, have *RoleState) {
+	r := retirement{planner: p, Retirement: of, have: have}
+	told := len(p.problems)
 	if r.ReassignTo != (access.Ref{}) {
 		var ok bool
-		if heir, ok = p.cluster(r.ReassignTo, r.Place); !ok {
+		if r.heir, ok = p.cluster(r.ReassignTo, r.Place); !ok {
 			return
 		}
-	}
-	told := len(p.problems)
-	var list []Change
-	add := func(step Step, database, reason, sql, undo string, lent ...scope.Cluster) {
-		list = append(list, Change{
-			Step: step, Database: database, Subject: r.String(), Reason: reason, Places: places(r.Place), SQL: sql, Undo: undo, lent: lent,
-		})
 	}
 	if have.Name == p.state.Executor.Name {
 		p.problem(r.Place, "have another role apply this", "role %q cannot be retired: it is the one that applies this", r.Ref)
 	}
 	p.administer(have.Name, r.Place)
 	if have.Login {
-		add(DisableRole, "", "it is retired: nobody shall log in any more", alterRole(have.Name, "NOLOGIN"), alterRole(have.Name, "LOGIN"))
+		r.add(DisableRole, "", "it is retired: nobody shall log in any more", alterRole(have.Name, "NOLOGIN"), alterRole(have.Name, "LOGIN"))
 	}
-	if n := p.state.Sessions[have.Name]; n > 0 {
-		if !r.TerminateSessions {
-			p.problem(r.Place, "end them, or set terminate_sessions", "role %q cannot be retired: it has %d sessions", r.Ref, n)
-		}
-		var lent scope.Cluster
-		if signal := p.state.role("pg_signal_backend"); r.TerminateSessions && (signal == nil || !signal.Acts) {
-			lent = p.borrow(have.Name, uses, r.Place, "end sessions of")
-		}
-		add(EndSessions, "", fmt.Sprintf("it has %d sessions", n), "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity "+
-			"WHERE usename OPERATOR(pg_catalog.=) "+have.Name.Literal()+"::pg_catalog.name AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()", "", lent)
+	r.sessions()
+	r.gifts()
+	r.uses()
+	r.add(DropRole, "", "it is retired", "DROP ROLE "+have.Name.Ident(), p.again(have))
+	if len(p.problems) > told {
+		return
 	}
-	here := false
-	for _, u := range p.state.Uses {
-		if u.Role != have.Name {
+	p.leaving[have.Name] = true
+	for _, c := range r.list {
+		p.change(c)
+	}
+}
+
+// add adds a change in a database; empty: in the manifest's.
+func (r *retirement) add(step Step, database, reason, sql, undo string, lent ...scope.Cluster) {
+	r.list = append(r.list, Change{
+		Step: step, Database: database, Subject: r.String(), Reason: reason, Places: places(r.Place), SQL: sql, Undo: undo, lent: lent,
+	})
+}
+
+func (r *retirement) sessions() {
+	n := r.state.Sessions[r.have.Name]
+	if n == 0 {
+		return
+	}
+	if !r.TerminateSessions {
+		r.problem(r.Place, "end them, or set terminate_sessions", "role %q cannot be retired: it has %d sessions", r.Ref, n)
+		return
+	}
+	var lent scope.Cluster
+	if signal := r.state.role("pg_signal_backend"); signal == nil || !signal.Acts {
+		lent = r.borrow(r.have.Name, uses, r.Place, "end sessions of")
+	}
+	r.add(EndSessions, "", fmt.Sprintf("it has %d sessions", n), "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity "+
+		"WHERE usename OPERATOR(pg_catalog.=) "+r.have.Name.Literal()+"::pg_catalog.name AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()", "", lent)
+}
+
+// gifts takes what others than the owners have given, which DROP OWNED leaves, as they who gave it, and with it what was given by virtue of
+// it: so there is nothing to take of what other retired roles have given.
+func (r *retirement) gifts() {
+	for _, g := range r.state.Gifts {
+		if g.Grantee != r.have.Name || !r.DropOwned || r.retires(g.Grantor) {
+			continue
+		}
+		what := g.Object.String()
+		if g.Column != "" {
+			what = "column " + g.Column + " of " + what
+		}
+		if g.Out {
+			r.problem(r.Place, "grant it USAGE on the schema", "role %q cannot be retired: role %q, which gave it %v on %s, does not get at that to take it back",
+				r.Ref, r.name(g.Grantor), g.Privileges, what)
+			continue
+		}
+		r.add(RevokeGift, g.Database, fmt.Sprintf("it has %v on %s from %s", g.Privileges, what, r.name(g.Grantor)),
+			acting(g.Grantor, "REVOKE "+privilegesSQL(g.Privileges, g.Column)+" ON "+g.Object.Kind.Info().Word+" "+g.Object.objectSQL()+
+				" FROM "+r.have.Name.Ident()+" CASCADE"), "", r.borrow(g.Grantor, sets, r.Place, "take back what was given by"))
+	}
+}
+
+// retires reports whether the role is another that goes, with all that was granted to it.
+func (r *retirement) retires(c scope.Cluster) bool {
+	return slices.ContainsFunc(r.desired.Retirements, func(o access.Retirement) bool { return o.DropOwned && r.state.Names[o.Ref].Cluster == c })
+}
+
+// uses gives away and drops what the role has, database by database.
+func (r *retirement) uses() {
+	have, here := r.have.Name, false
+	for _, u := range r.state.Uses {
+		if u.Role != have {
 			continue
 		}
 		database := u.Database
-		if database == "" || database == p.state.Scope.Name {
+		if database == "" || database == r.state.Scope.Name {
 			if database = ""; here && r.DropOwned {
 				continue // both are one statement's work
 			}
@@ -80,27 +138,18 @@ func (p *planner) retire(r access.Retirement, have *RoleState) {
 		if u.Database == "" {
 			where = "the cluster"
 		}
-		if hint, why := obstacle(r, u); why != "" {
-			p.problem(r.Place, hint, "role %q cannot be retired: %s %s", r.Ref, why, where)
+		if hint, why := obstacle(r.Retirement, u); why != "" {
+			r.problem(r.Place, hint, "role %q cannot be retired: %s %s", r.Ref, why, where)
 			continue
 		}
-		if heir != "" {
-			add(ReassignOwned, database, fmt.Sprintf("it owns %d objects in %s", u.Owned, where),
-				"REASSIGN OWNED BY "+have.Name.Ident()+" TO "+heir.Ident(), "",
-				p.borrow(have.Name, uses, r.Place, "give away what is owned by"), p.borrow(heir, uses, r.Place, "give what others own to"))
+		if r.heir != "" {
+			r.add(ReassignOwned, database, fmt.Sprintf("it owns %d objects in %s", u.Owned, where), "REASSIGN OWNED BY "+have.Ident()+" TO "+r.heir.Ident(), "",
+				r.borrow(have, uses, r.Place, "give away what is owned by"), r.borrow(r.heir, uses, r.Place, "give what others own to"))
 		}
 		if r.DropOwned {
-			add(DropOwned, database, fmt.Sprintf("it has privileges on %d objects in %s", u.Granted, where),
-				"DROP OWNED BY "+have.Name.Ident(), "", p.borrow(have.Name, uses, r.Place, "drop what is owned by"))
+			r.add(DropOwned, database, fmt.Sprintf("it has privileges on %d objects in %s", u.Granted, where),
+				"DROP OWNED BY "+have.Ident(), "", r.borrow(have, uses, r.Place, "drop what is owned by"))
 		}
-	}
-	add(DropRole, "", "it is retired", "DROP ROLE "+have.Name.Ident(), p.again(have))
-	if len(p.problems) > told {
-		return
-	}
-	p.leaving[have.Name] = true
-	for _, c := range list {
-		p.change(c)
 	}
 }
 

@@ -37,8 +37,7 @@ type Options struct {
 	Partial bool
 	// LockTimeout is how long a statement waits for other sessions; 0 for five seconds.
 	LockTimeout time.Duration
-	// Observed, Progress: what a person may want to see on the way; nil for nobody.
-	Planned  func(Plan)
+	// Progress is what a person may want to see on the way; nil for nobody.
 	Progress func(done, total int)
 }
 
@@ -89,45 +88,87 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	defer func() { err = errors.Join(err, release()) }()
 
 	same, err := unmoved(ctx, conn, report.snapshot) // what another process did before the lock was ours counts
+	if err == nil && !same {
+		report, err = o.look(ctx, conn, extent)
+	}
+	if err == nil {
+		err = o.expected(report)
+	}
 	if err != nil {
 		return report, err
 	}
+	return o.converge(ctx, conn, extent, report)
+}
+
+// converge carries out the plan of a report, and looks again. What others have done meanwhile that is not as desired, a table that they have
+// made, is the plan of another round; not where one plan was agreed to.
+func (o Options) converge(ctx context.Context, conn *pgconn.PgConn, extent Extent, report Report) (Report, error) {
+	var done Report // in earlier rounds
 	for attempt := 1; ; attempt++ {
-		if !same || attempt > 1 {
-			if report, err = o.look(ctx, conn, extent); err != nil {
-				return report, err
+		failed := o.carryOut(ctx, conn, extent, &report)
+		switch {
+		case failed == nil:
+			done = report.after(done)
+		case !passing(failed) || len(report.Made) > 0 || attempt == attempts:
+			return report.after(done), failed
+		default:
+			if err := pause(ctx, attempt); err != nil {
+				return report.after(done), err
 			}
 		}
-		if err := o.expected(report); err != nil {
-			return report, err
+		next, err := o.look(ctx, conn, extent)
+		if err == nil && failed != nil {
+			err = o.expected(next)
 		}
-		if o.Planned != nil && attempt == 1 {
-			o.Planned(report.Plan)
+		if err != nil {
+			return done, err
 		}
-		a := &applier{Options: o, conn: conn, extent: extent, report: &report}
-		applying, span := trace.Child(ctx, "apply")
-		err = a.apply(applying)
-		span.Set(trace.Count("pgscope.statements", len(report.Made)))
-		span.End(err)
-		if err == nil || !passing(err) || attempt == attempts || len(report.Made) > 0 {
-			break
+		if failed == nil {
+			next.Plan = next.Plan.without(Change.Blind) // passwords that may not be read are taken for set
+			if next.Plan.empty() {
+				return done, nil
+			}
+			if attempt == attempts || o.Expect != "" || len(next.Plan.Problems) > 0 || done.made(next.Plan) {
+				return done, &LeftError{next.Plan}
+			}
 		}
-		if err := pause(ctx, attempt); err != nil {
-			return report, err
-		}
+		report = next
 	}
+}
+
+func (o Options) carryOut(ctx context.Context, conn *pgconn.PgConn, extent Extent, report *Report) error {
+	ctx, span := trace.Child(ctx, "apply")
+	a := &applier{Options: o, conn: conn, extent: extent, report: report}
+	err := a.apply(ctx)
+	span.Set(trace.Count("pgscope.statements", len(report.Made)))
+	span.End(err)
 	o.Known.add(report.Made)
-	if err != nil {
-		return report, err
+	return err
+}
+
+// after adds what earlier rounds of the same run have done.
+func (r Report) after(earlier Report) Report {
+	if earlier.Made == nil {
+		return r
 	}
-	return report, o.verify(ctx, conn, extent)
+	earlier.Plan.Changes = slices.Concat(earlier.Plan.Changes, r.Plan.Changes)
+	earlier.Made = slices.Concat(earlier.Made, r.Made)
+	earlier.Undo = slices.Concat(r.Undo, earlier.Undo)
+	return earlier
+}
+
+// made reports whether any of the changes was made, and had no effect.
+func (r Report) made(p Plan) bool {
+	return slices.ContainsFunc(p.Changes, func(c Change) bool {
+		return slices.ContainsFunc(r.Made, func(m Change) bool { return m.SQL == c.SQL && m.Database == c.Database })
+	})
 }
 
 // extent is what to observe, with the passwords that the manifest points to. One that cannot be read is an error, or if the
 // run is partial a problem.
 func (o Options) extent() (Extent, error) {
 	e := ExtentOf(o.Desired)
-	e.AsWritten, e.Prefix, e.Promised = o.AsWritten, o.Desired.Prefix, o.Promised
+	e.AsWritten, e.Prefix, e.Promised, e.connect = o.AsWritten, o.Desired.Prefix, o.Promised, o.Connect
 	e.Passwords = make(map[access.Ref]string)
 	for _, r := range o.Desired.Roles {
 		if r.Password == nil || r.External {
@@ -146,13 +187,42 @@ func (o Options) extent() (Extent, error) {
 	return e, nil
 }
 
-func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (Report, error) {
-	observing, span := trace.Child(ctx, "observe")
-	state, err := Observe(observing, conn, extent)
-	if span.End(err); err != nil {
-		return Report{}, err
-	}
-	_, span = trace.Child(ctx, "plan")
+// look observes and plans. Mostly there is nothing to change, and to see that it is enough to look at one of all that are alike; if there is
+// something, the plan is made anew of each of them.
+func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (report Report, err error) {
+	err = inSnapshot(ctx, conn, func() error {
+		var state *State
+		err := traced(ctx, "observe", func(ctx context.Context) (err error) {
+			state, err = observe(ctx, conn, extent)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if report = o.plan(ctx, state, extent); report.Plan.empty() || extent.All {
+			return nil
+		}
+		err = traced(ctx, "observe", func(ctx context.Context) (err error) {
+			state, err = state.listed(ctx, conn, extent)
+			return err
+		})
+		if err == nil {
+			report = o.plan(ctx, state, extent)
+		}
+		return err
+	})
+	return report, err
+}
+
+func traced(ctx context.Context, name string, f func(context.Context) error) error {
+	ctx, span := trace.Child(ctx, name)
+	err := f(ctx)
+	span.End(err)
+	return err
+}
+
+func (o Options) plan(ctx context.Context, state *State, extent Extent) Report {
+	_, span := trace.Child(ctx, "plan")
 	plan := NewPlan(o.Desired, state, o.Mode)
 	plan.Problems = append(plan.Problems, extent.unread...)
 	plan.Changes = slices.DeleteFunc(plan.Changes, func(c Change) bool {
@@ -160,7 +230,7 @@ func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (
 	})
 	span.Set(trace.Count("pgscope.changes", len(plan.Changes)), trace.Count("pgscope.problems", len(plan.Problems)))
 	span.End(nil)
-	return Report{Plan: plan, Fingerprint: Fingerprint(state, plan), snapshot: state.Snapshot}, nil
+	return Report{Plan: plan, Fingerprint: Fingerprint(state, plan), snapshot: state.Snapshot}
 }
 
 // unmoved reports whether no transaction has changed anything since the snapshot.
@@ -172,20 +242,6 @@ func unmoved(ctx context.Context, conn *pgconn.PgConn, snapshot string) (bool, e
 func (o Options) expected(r Report) error {
 	if o.Expect != "" && o.Expect != r.Fingerprint {
 		return ErrMoved
-	}
-	return nil
-}
-
-// verify looks again. Passwords that may not be read are taken for set.
-func (o Options) verify(ctx context.Context, conn *pgconn.PgConn, extent Extent) error {
-	report, err := o.look(ctx, conn, extent)
-	if err != nil {
-		return err
-	}
-	left := report.Plan
-	left.Changes = slices.DeleteFunc(left.Changes, Change.Blind)
-	if len(left.Changes)+len(left.Problems) > 0 {
-		return &LeftError{left}
 	}
 	return nil
 }

@@ -23,7 +23,8 @@ type State struct {
 	Members   []Edge
 	Objects   map[access.Kind][]*Object // each list by schema and name
 	Defaults  []DefaultACL
-	Uses      []Use // by roles that shall be retired
+	Uses      []Use  // by roles that shall be retired
+	Gifts     []Gift // to roles that shall be retired, from others than the owners
 	Sessions  map[scope.Cluster]int
 }
 
@@ -121,6 +122,16 @@ type Use struct {
 	Personal int  // those of them that nobody else can be given: default privileges, user mappings
 	Granted  int  // objects of others that it has privileges on
 	Shut     bool // the executor cannot connect to the database
+}
+
+// Gift is what a role has on an object, or a column of it, from one who is not the object's owner.
+type Gift struct {
+	Database         string // empty: the one that was observed, or the cluster
+	Object           *Object
+	Column           string
+	Grantee, Grantor scope.Cluster
+	Privileges       access.Privileges
+	Out              bool // of the grantor's reach: it has no USAGE on the schema
 }
 
 // role returns the role, or nil where there is none.

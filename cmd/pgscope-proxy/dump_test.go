@@ -166,7 +166,7 @@ func TestDumpRoles(t *testing.T) {
 	c.Psql(t, "postgres", "CREATE ROLE alice LOGIN; CREATE ROLE hidden")
 	restore(t, c, "orders", estate)
 	c.Psql(t, "orders", `CREATE ROLE orders_hidden IN ROLE pgscope_db_orders; GRANT orders_reader TO hidden;
-		SET password_encryption = md5; ALTER ROLE orders_reader PASSWORD 'x'; GRANT pgscope_db_orders TO alice WITH ADMIN OPTION;
+		SET password_encryption = md5; ALTER ROLE orders_reader PASSWORD 'x'; GRANT pgscope_db_orders TO alice WITH ADMIN OPTION; CREATE ROLE hand IN ROLE pgscope_db_orders;
 		SET allow_in_place_tablespaces = on; CREATE TABLESPACE "fast 'one'" LOCATION ''; CREATE ROLE "or
 phan"; GRANT orders_reader TO "or
 phan";
@@ -179,6 +179,7 @@ phan";
 	remarks := `WARNING:  Role "reader" has an md5 password, which holds for its old name on the server only: set another one.
 WARNING:  The membership of "hidden" in "orders_reader" cannot be written: one of them has no name here.
 WARNING:  "alice" administers the roles of the database: pgscope-proxy init --admin makes it so.
+WARNING:  "hand" is a member of the marker, but is no role of the database, nor does it administer them.
 `
 	if diff := cmp.Diff(sorted(remarks), sorted(diagnostics.String())); diff != "" {
 		t.Errorf("remarks (-want +got):\n%s", diff)
@@ -208,6 +209,24 @@ WARNING:  "alice" administers the roles of the database: pgscope-proxy init --ad
 	c.Psql(t, "postgres", `DROP TABLESPACE "fast 'one'"`)
 	c.CreateDatabase(t, "orders_slow") // on a server that has no such tablespace
 	restore(t, c, "orders_slow", out.String())
+}
+
+// TestDumpLabels: security labels go with the roles. No module that gives them need be there: they are in the catalog.
+func TestDumpLabels(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.CreateDatabase(t, "orders")
+	restore(t, c, "orders", "CREATE ROLE reader; CREATE ROLE writer")
+	c.Psql(t, "orders", `CREATE ROLE alice; SET allow_system_table_mods = on;
+INSERT INTO pg_shseclabel SELECT oid, 'pg_authid'::regclass, 'the "mac"', 'it''s ' || rolname FROM pg_roles WHERE rolname IN ('orders_reader', 'alice')`)
+	for _, test := range []struct{ args, want string }{
+		{"", `SECURITY LABEL FOR "the ""mac""" ON DBONLY ROLE "reader" IS 'it''s orders_reader';`},
+		{"--all", `SECURITY LABEL FOR "the ""mac""" ON ROLE "alice" IS 'it''s alice';`},
+	} {
+		args := append([]string{"dump-roles", "--dsn", c.DSN("dbname=orders")}, strings.Fields(test.args)...)
+		if text := written(t, args...); !strings.Contains(text, test.want) || strings.Count(text, "SECURITY LABEL") != len(strings.Fields(test.args))+1 {
+			t.Errorf("no %s in\n%s", test.want, text)
+		}
+	}
 }
 
 func sorted(lines string) []string {

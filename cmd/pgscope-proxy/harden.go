@@ -32,6 +32,7 @@ func newHardenCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				warn(cmd.ErrOrStderr(), h.Warnings)
 				if apply {
 					if err := h.Apply(ctx, conn); err != nil {
 						return err

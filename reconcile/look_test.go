@@ -1,0 +1,154 @@
+package reconcile
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Of things that are alike one is looked at: whatever one of many differs in is found all the same.
+func TestOneOfManyDiffers(t *testing.T) {
+	b := newBench(t, "rec_alike")
+	b.sql(`CREATE SCHEMA app; CREATE ROLE rec_alike_stranger;
+SELECT format('CREATE TABLE app.t%s (id int, note text); CREATE VIEW app.v%1$s AS SELECT 1; CREATE SEQUENCE app.s%1$s; CREATE TYPE app.e%1$s AS ENUM ();
+CREATE FUNCTION app.f%1$s(int) RETURNS int LANGUAGE sql AS ''SELECT 1''; CREATE FUNCTION app.f%1$s(text) RETURNS int LANGUAGE sql AS ''SELECT 1''', i) FROM generate_series(1, 20) i \gexec`)
+	o := b.options(b.manifest(`
+roles: [{name: reader}, {name: writer}]
+schemas: [{name: app}]
+grants:
+  - {role: reader, privileges: [SELECT], object: {type: table, schema: app, name: "*"}}
+  - {role: reader, privileges: [SELECT], object: {type: view, schema: app, name_pattern: "v1%"}}
+  - {role: writer, privileges: [INSERT], object: {type: table, schema: app, name: t7}}
+  - {role: writer, privileges: [UPDATE], object: {type: table, schema: app, name: t8, columns: [note]}}
+  - {role: writer, privileges: [REFERENCES], object: {type: table, schema: app, name: "*", columns: [id]}}
+  - {role: writer, privileges: [EXECUTE], object: {type: function, schema: app, name: "f3(text)"}}
+  - {role: PUBLIC, ensure: absent, privileges: [EXECUTE], object: {type: function, schema: app, name: "*"}}
+default_privileges: [{owner: writer, schema: app, grant: [{role: reader, privileges: [SELECT], on_type: table}]}]
+`))
+	b.apply(o)
+	b.settled(o)
+	for _, drift := range []string{
+		`REVOKE SELECT ON app.t13 FROM rec_alike_reader`,
+		`GRANT UPDATE ON app.t13 TO rec_alike_reader`,
+		`REVOKE INSERT ON app.t7 FROM rec_alike_writer`,
+		`GRANT INSERT ON app.t9 TO rec_alike_writer`,
+		`GRANT UPDATE (id) ON app.t9 TO rec_alike_writer`,
+		`REVOKE UPDATE (note) ON app.t8 FROM rec_alike_writer`,
+		`GRANT UPDATE (id) ON app.t8 TO rec_alike_writer`,
+		`REVOKE SELECT ON app.v12 FROM rec_alike_reader`,
+		`GRANT SELECT ON app.v2 TO rec_alike_reader`,
+		`GRANT USAGE ON SEQUENCE app.s5 TO rec_alike_reader`,
+		`GRANT USAGE ON TYPE app.e5 TO rec_alike_reader`,
+		`GRANT EXECUTE ON FUNCTION app.f3(int) TO rec_alike_writer`,
+		`REVOKE EXECUTE ON FUNCTION app.f3(text) FROM rec_alike_writer`,
+		`GRANT EXECUTE ON FUNCTION app.f9(int) TO PUBLIC`,
+		`ALTER TABLE app.t4 OWNER TO rec_alike_stranger; REVOKE SELECT ON app.t4 FROM rec_alike_reader`,
+		`CREATE TABLE app.more (id int)`,
+		`ALTER DEFAULT PRIVILEGES FOR ROLE rec_alike_writer IN SCHEMA app GRANT UPDATE ON TABLES TO rec_alike_reader`,
+	} {
+		b.sql(drift)
+		if p := b.plan(o); len(p.Changes) == 0 {
+			t.Errorf("not found: %s", drift)
+		}
+		b.apply(o)
+		b.settled(o)
+	}
+	b.sql(`GRANT INSERT ON app.t9 TO rec_alike_stranger`) // nobody's business
+	b.settled(o)
+}
+
+// A table that somebody makes between the observation and the last look gets its privileges too.
+func TestMadeMeanwhile(t *testing.T) {
+	b := newBench(t, "rec_mean")
+	b.sql(`CREATE SCHEMA app; CREATE TABLE app.a (id int); CREATE TABLE app.b (id int)`)
+	o := b.options(b.manifest(readers))
+	made, table := false, "late"
+	o.Progress = func(done, total int) {
+		if done == total && !made {
+			made = true
+			b.sql(`CREATE TABLE app.` + table + ` (id int)`)
+		}
+	}
+	r := b.apply(o)
+	b.settled(o)
+	if len(r.Made) != len(r.Plan.Changes) || len(r.Undo) != len(r.Made) {
+		t.Errorf("%d changes planned, %d made, %d to undo", len(r.Plan.Changes), len(r.Made), len(r.Undo))
+	}
+	b.sql("BEGIN;" + strings.Join(r.Undo, ";\n") + ";COMMIT")
+	if got := b.sql(`SELECT count(*) FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relacl::text ~ 'rec_mean'`); got != "0\n" {
+		t.Errorf("%s tables have privileges after the undo", got)
+	}
+
+	o.Expect = b.fingerprint(b.options(b.manifest(readers))) // who agreed to one plan has not agreed to another
+	made, table = false, "later"
+	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "still to be made") {
+		t.Errorf("more than the plan was made: %v", err)
+	}
+}
+
+func (b *bench) fingerprint(o Options) string {
+	b.Helper()
+	o.DryRun = true
+	r, err := Run(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return r.Fingerprint
+}
+
+// metered counts what goes over a connection.
+type metered struct {
+	net.Conn
+	sent, received *atomic.Int64
+}
+
+func (m metered) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	m.received.Add(int64(n))
+	return n, err
+}
+
+func (m metered) Write(b []byte) (int, error) {
+	m.sent.Add(int64(len(b)))
+	return m.Conn.Write(b)
+}
+
+// Where there is nothing to do, what a run sends and receives does not grow with the objects.
+func TestNothingToDoIsShort(t *testing.T) {
+	b := newBench(t, "rec_short")
+	b.sql(`CREATE SCHEMA app; SELECT format('CREATE TABLE app.t%s (id int)', i) FROM generate_series(1, 10) i \gexec`)
+	o := b.options(b.manifest(readers))
+	b.apply(o)
+	run := func() (sent, received int64) {
+		t.Helper()
+		var out, in atomic.Int64
+		metering := o
+		metering.Connect = func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+			config, err := pgconn.ParseConfig(b.DSN("dbname="+b.database, "user=postgres"))
+			if err != nil {
+				return nil, err
+			}
+			dial := config.DialFunc
+			config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dial(ctx, network, address)
+				return metered{conn, &out, &in}, err
+			}
+			return pgconn.ConnectConfig(ctx, config)
+		}
+		if r := b.apply(metering); len(r.Made) > 0 {
+			t.Fatal(r.Made)
+		}
+		return out.Load(), in.Load()
+	}
+	sent, received := run()
+	b.sql(`SELECT format('CREATE TABLE app.t%s (id int)', i) FROM generate_series(11, 1000) i \gexec`)
+	b.apply(o)
+	moreSent, moreReceived := run()
+	if moreSent != sent || moreReceived > received+100 { // OIDs and the snapshot may have more digits
+		t.Errorf("10 tables: %d bytes sent, %d received; 1,000: %d, %d", sent, received, moreSent, moreReceived)
+	}
+}
