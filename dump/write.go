@@ -55,7 +55,7 @@ func (r *Roles) write(w io.Writer, here bool) error {
 	}
 	for _, x := range r.roles {
 		for _, l := range x.labels { // as pg_dumpall does: a server without the module refuses it
-			fmt.Fprintf(&b, "SECURITY LABEL FOR %s ON %s IS %s;\n", scope.QuoteIdent(l.provider), x.called(r.global), literal(l.text))
+			fmt.Fprintf(&b, "SECURITY LABEL FOR %s ON %s IS %s;\n", scope.QuoteIdent(l.provider), x.called(), literal(l.text))
 		}
 	}
 	for _, g := range r.grants {
