@@ -26,8 +26,7 @@ func (l *loginRelay) settle(ctx context.Context, a *loginAttempt) (_ *loginAttem
 		return nil, false, l.abandon(a, err)
 	}
 	l.upstream.kinds.learn(l.upstream.entries[a.server.entry].address, kind.standby)
-	mismatch := want.mismatch(kind)
-	if mismatch == "" {
+	if want.fits(kind) {
 		return a, true, nil
 	}
 	next := l.upstream.hostEnd(a.server.entry)
@@ -42,11 +41,11 @@ func (l *loginRelay) settle(ctx context.Context, a *loginAttempt) (_ *loginAttem
 	}
 	a.close()
 	refused := l.visitor.turnAway(l.out, &scope.Error{
-		Code: scope.CodeCannotConnect, Message: mismatch,
+		Code: scope.CodeCannotConnect, Message: want.mismatch,
 		Hint: "Of the server's hosts, none is known that the proxy's upstream setting asks for. Connect again.",
 	})
 	refused.side, refused.candidate = byServer, a.candidate
-	refused.cause = fmt.Errorf("%v: %s", l.upstream.entries[a.server.entry], mismatch)
+	refused.cause = fmt.Errorf("%v: %s", l.upstream.entries[a.server.entry], want.mismatch)
 	return nil, false, refused
 }
 

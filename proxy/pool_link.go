@@ -251,7 +251,7 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 		if err == nil {
 			err = c.link.SetDeadline(l.visitor.deadline)
 		}
-		if err != nil || l.upstream.target != nil && l.upstream.target.mismatch(c.checked.kind) != "" {
+		if err != nil || l.upstream.target != nil && !l.upstream.target.fits(c.checked.kind) {
 			c.close()
 			continue
 		}

@@ -25,33 +25,26 @@ type serverKind struct {
 
 // target is a value of target_session_attrs.
 type target struct {
-	standby bool // of which kind the hosts should be
-	prefer  bool // but may be of the other
-	// mismatch is why a server will not do, in the words of libpq; empty where it will.
-	mismatch func(serverKind) string
-}
-
-const (
-	isReadOnly   = "session is read-only"
-	notReadOnly  = "session is not read-only"
-	isStandby    = "server is in hot standby mode"
-	isNotStandby = "server is not in hot standby mode"
-)
-
-func unless(ok bool, text string) string {
-	if ok {
-		return ""
-	}
-	return text
+	standby  bool                  // of which kind the hosts should be
+	prefer   bool                  // but may be of the other
+	fits     func(serverKind) bool // whether a server will do
+	mismatch string                // what is wrong with one that will not, in the words of libpq
 }
 
 var (
-	readWrite = target{mismatch: func(k serverKind) string { return unless(!k.standby && !k.readOnly, isReadOnly) }}
-	readOnly  = target{standby: true, mismatch: func(k serverKind) string { return unless(k.standby || k.readOnly, notReadOnly) }}
-	primary   = target{mismatch: func(k serverKind) string { return unless(!k.standby, isStandby) }}
-	standby   = target{standby: true, mismatch: func(k serverKind) string { return unless(k.standby, isNotStandby) }}
-
-	preferStandby = target{standby: true, prefer: true, mismatch: standby.mismatch}
+	readWrite = target{
+		fits: func(k serverKind) bool { return !k.standby && !k.readOnly }, mismatch: "session is read-only",
+	}
+	readOnly = target{
+		standby: true, fits: func(k serverKind) bool { return k.standby || k.readOnly }, mismatch: "session is not read-only",
+	}
+	primary = target{
+		fits: func(k serverKind) bool { return !k.standby }, mismatch: "server is in hot standby mode",
+	}
+	standby = target{
+		standby: true, fits: func(k serverKind) bool { return k.standby }, mismatch: "server is not in hot standby mode",
+	}
+	preferStandby = target{standby: true, prefer: true, fits: standby.fits, mismatch: standby.mismatch}
 )
 
 // targetOf returns the target that a connection string names; nil for any. pgconn keeps of the name only what it would do.

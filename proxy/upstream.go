@@ -222,7 +222,7 @@ func (u *Upstream) dialEntry(ctx context.Context, i int) (link *serverLink, err 
 	}
 	ctx, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
-	err = link.encrypt(ctx, e.tls, u.direct)
+	err = link.encrypt(ctx, e.tls)
 	if errors.Is(err, errServerRefusesTLS) && i+1 < u.hostEnd(i) && u.entries[i+1].tls == nil {
 		link.entry++ // sslmode=prefer: the next entry is this connection as it is
 		err = nil
@@ -240,12 +240,12 @@ func (u *Upstream) dialEntry(ctx context.Context, i int) (link *serverLink, err 
 var errServerRefusesTLS = errors.New("server does not support SSL, but SSL was required")
 
 // encrypt makes the link a TLS connection. It sets a deadline and leaves it there.
-func (l *serverLink) encrypt(ctx context.Context, config *tls.Config, direct bool) error {
+func (l *serverLink) encrypt(ctx context.Context, config *tls.Config) error {
 	deadline, _ := ctx.Deadline()
 	if err := l.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if !direct {
+	if !l.upstream.direct {
 		defer interruptWith(ctx, l.Conn)()
 		if _, err := l.Write(wire.AppendRequest(nil, wire.SSLRequestCode)); err != nil {
 			return err
@@ -268,7 +268,7 @@ func (l *serverLink) encrypt(ctx context.Context, config *tls.Config, direct boo
 		return err
 	}
 	l.Conn, l.tls = c, tlsState(c)
-	if direct && l.tls.NegotiatedProtocol != alpnPostgres {
+	if l.upstream.direct && l.tls.NegotiatedProtocol != alpnPostgres {
 		return errors.New("direct SSL connection was established without ALPN protocol negotiation extension")
 	}
 	return nil
