@@ -49,7 +49,7 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	}
 	first := e.pending.first()
 	if (first.awaits == ownQuestion || first.awaits == ownClaim) && !asynchronous(typ) {
-		return gather, nil
+		return gatherUpTo(maxAnswer, typ, size)
 	}
 	if first.awaits == ownDescribed && describes(typ) {
 		return gatherUpTo(maxDescription, typ, size)

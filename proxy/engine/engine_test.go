@@ -395,6 +395,16 @@ func TestViolationsEndTheSession(t *testing.T) {
 	}
 }
 
+// TestAnswersAreBounded: what the server says to the proxy's own question is kept until it is there whole.
+func TestAnswersAreBounded(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: "CREATE ROLE reader"}).wantsQuestion(askSync)
+	var out Out
+	if err := s.e.Server(wire.AppendHeader(nil, wire.DataRow, maxAnswer+1), &out); err == nil {
+		t.Error("a row of more than an answer may have is waited for")
+	}
+}
+
 // conversation has something of everything, for tests that vary how it is cut.
 func conversation(s *session) {
 	s.client(&pgproto3.Query{String: "SELECT 1"}, &pgproto3.Query{String: "GRANT reader TO postgres"}, &pgproto3.Query{String: "SELECT 2"})
