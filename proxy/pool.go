@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -87,14 +88,15 @@ type pool struct {
 	reused prometheus.Counter
 	doubts atomic.Uint64 // how often sessions have changed roles or access: earlier checks say nothing then
 
-	mu     sync.Mutex
-	list   []*parked // the one that waits longest first
-	closed bool
+	mu      sync.Mutex
+	list    []*parked            // the one that waits longest first
+	vacated map[string]time.Time // the databases of which all were closed a moment ago
+	closed  bool
 }
 
 func newPool(o PoolOptions, r prometheus.Registerer, log *zap.Logger) *pool {
 	p := &pool{
-		o: o, log: log,
+		o: o, log: log, vacated: make(map[string]time.Time),
 		idle: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pgscope_pool_idle_connections", Help: "Server connections that wait for a client.",
 		}),
@@ -133,7 +135,7 @@ func (p *pool) put(c *parked) {
 		if other.key == c.key {
 			same++
 		}
-		return p.closed || all > p.o.Size || other.key == c.key && same > p.o.Idle
+		return p.closed || all > p.o.Size || other.key == c.key && same > p.o.Idle || other == c && time.Since(p.vacated[c.database]) < vacancy
 	})
 }
 
@@ -161,8 +163,16 @@ func (p *pool) remove(which func(*parked) bool) (removed []*parked) {
 // doubt makes all roles be checked again: a session of the proxy has changed some.
 func (p *pool) doubt() { p.doubts.Add(1) }
 
-// vacate closes the connections to a database: the server drops, renames and copies none that has any.
+// vacancy is for how long the server waits for other sessions of a database to end (CountOtherDBBackends, src/backend/storage/ipc/procarray.c).
+const vacancy = 5 * time.Second
+
+// vacate closes the connections to a database, and those that their clients leave meanwhile: the server drops, renames and copies none
+// that has any.
 func (p *pool) vacate(database string) {
+	p.mu.Lock()
+	maps.DeleteFunc(p.vacated, func(_ string, at time.Time) bool { return time.Since(at) >= vacancy })
+	p.vacated[database] = time.Now()
+	p.mu.Unlock()
 	p.drop(func(c *parked) bool { return c.database == database })
 }
 
