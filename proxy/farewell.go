@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -101,6 +102,8 @@ func lastError(r *relay) *wire.Fields {
 		f.Code, f.Message, f.Detail, f.Hint = violation.Report.Code, violation.Report.Message, violation.Report.Detail, violation.Report.Hint
 	case r.end.side == byShutdown:
 		f.Code, f.Message = stopping().Code, stopping().Message
+	case r.end.side == byServer && errors.Is(r.end.err, os.ErrDeadlineExceeded):
+		f.Code, f.Message, f.Hint = notInTime().Code, notInTime().Message, notInTime().Hint
 	case r.end.side == byServer:
 		f.Code, f.Message = scope.CodeConnectionFailure, "server closed the connection unexpectedly"
 		f.Hint = "The server or its host may have stopped. Connect again."

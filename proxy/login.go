@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -272,6 +273,8 @@ func untold(err error) *scope.Error {
 		return unreachable.forClient()
 	case errors.As(err, &own):
 		return own
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return notInTime()
 	default:
 		return &scope.Error{
 			Code: scope.CodeConnectionFailure, Message: "the server closed the connection during the login",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -44,6 +45,7 @@ func unanswered(cause error) error {
 // turnAway tells the client a fatal error of the proxy's own. before is sent ahead of it, in the same write.
 func (v *visitor) turnAway(before []byte, e *scope.Error) *loginError {
 	v.failing(e.Code)
+	_ = v.conn.SetWriteDeadline(time.Now().Add(lastWords)) // that of the login may be over: its server had it, too
 	_, err := v.conn.Write(wire.AppendError(before, wire.Fields{
 		Severity: wire.SeverityFatal, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint,
 	}))
@@ -54,6 +56,14 @@ func (v *visitor) turnAway(before []byte, e *scope.Error) *loginError {
 func (v *visitor) failing(sqlstate string) {
 	if v.onFailure != nil {
 		v.onFailure(sqlstate)
+	}
+}
+
+// notInTime is what a client is told whose server has not let the session begin while there was time for it.
+func notInTime() *scope.Error {
+	return &scope.Error{
+		Code: scope.CodeConnectionFailure, Message: "the server did not answer in time",
+		Hint: "login-timeout of the proxy sets how long a login may take. Try again.",
 	}
 }
 

@@ -245,6 +245,7 @@ func (s *session) countFailure(sqlstate string) {
 // run hands the session to an event loop, or else to goroutines, to relay it and to end it.
 func (s *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed bool) {
 	s.link, s.lease, s.version = in.server, in.lease, in.version
+	_ = v.conn.SetDeadline(v.deadline.Add(lastWords)) // to be told if the server takes all the time; fails where nothing can be told
 	r := newRelay(s, v.conn, in.server, engine.New(s.engineConfig(v, in), v.start))
 	s.attach(r)
 	if s.server.settings.Load() != s.settings {

@@ -169,17 +169,44 @@ func TestNoServer(t *testing.T) {
 	}
 	toIt := func(o *proxy.Options) { o.Upstream = upstream }
 
-	d := start(t, scoped(), quiet, toIt, withLimits(proxy.Limits{}, proxy.Timeouts{Login: 100 * time.Millisecond})).dial(t)
+	d := start(t, scoped(), quiet, toIt, soon).dial(t)
 	d.say(startup(pgproto3.ProtocolVersion30, "user", "postgres"))
 	d.toTheEnd()
-	if got := d.take(); len(got) > 1 {
-		t.Errorf("a server that does not answer: %q", got)
-	}
+	d.wants(notInTime)
 	l.Close()
 	d = start(t, scoped(), quiet, toIt).dial(t)
 	d.say(startup(pgproto3.ProtocolVersion30, "user", "postgres"))
 	d.toTheEnd()
 	d.wants("FATAL 08001: could not connect to the server | hint: The proxy cannot reach the PostgreSQL server. The proxy's log says why.")
+}
+
+const notInTime = "FATAL 08006: the server did not answer in time | hint: login-timeout of the proxy sets how long a login may take. Try again."
+
+// soon is the option of a proxy whose logins may take a second.
+func soon(o *proxy.Options) { o.Timeouts.Login = time.Second }
+
+// TestServerFallsSilent: a server that gives no further answer in the midst of a login is waited for as long as that may take, and the client is
+// told.
+func TestServerFallsSilent(t *testing.T) {
+	database(t, scoped(), "orders")
+	for driver, goroutines := range drivers {
+		for name, after := range map[string]int{"at once": 0, "after AuthenticationOk": 9, "before it is ready": 100} {
+			t.Run(driver+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				m, upstream := tamper(t, scoped())
+				m.set(fault{from: theServer, after: after, end: func(_, _ *net.TCPConn) error { return nil }})
+				metrics, await := gauge(t)
+				d := start(t, scoped(), quiet, upstream, adminAt(t, scoped()), soon, metrics, func(o *proxy.Options) { o.Goroutines = goroutines }).dial(t)
+				d.say(startup(pgproto3.ProtocolVersion30, "user", "postgres", "database", "orders"))
+				d.toTheEnd()
+				if n := len(d.lines); n == 0 || d.lines[n-1] != notInTime {
+					t.Errorf("heard %q", d.lines)
+				}
+				await(0)
+			})
+		}
+	}
+	t.Cleanup(func() { awaitNone(t, scoped(), others) })
 }
 
 // states are what a session can be at when something happens to it.
