@@ -215,11 +215,14 @@ func TestReload(t *testing.T) {
 	if got := mode(c); got != "transparent" {
 		t.Errorf("the session under way is in mode %s", got)
 	}
-	if err := server.Reload(proxy.Settings{Policy: allow, Mode: "explicit", Timeouts: proxy.Timeouts{Idle: time.Second}}); err != nil {
+	if err := server.Reload(proxy.Settings{Policy: allow, Mode: "explicit"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := mode(e.connect(t, "orders", "postgres")); got != "explicit" {
 		t.Errorf("a new session is in mode %s", got)
+	}
+	if err := server.Reload(proxy.Settings{Policy: allow, Timeouts: proxy.Timeouts{Idle: time.Second}}); err != nil {
+		t.Fatal(err)
 	}
 	_, err := c.PgConn().ReceiveMessage(t.Context())
 	if got := ending(err); !strings.HasPrefix(got, "FATAL 57P05") {

@@ -161,8 +161,8 @@ func TestPoolRoleOfTheLogin(t *testing.T) {
 // TestPoolTellsWhatTheServerTells: a client cannot see by what it is told in the beginning that others were there before.
 func TestPoolTellsWhatTheServerTells(t *testing.T) {
 	c := poolCluster(t)
-	via := start(t, c, permissive(t), pooled)
-	via.visit(t, c, "app")
+	option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
+	via := start(t, c, permissive(t), pooled, option, withAdmin(t, c))
 	beginning := func(e endpoint) (lines []string) {
 		d := e.dial(t)
 		d.say(startup(pgproto3.ProtocolVersion30, "database", "orders", "user", "app", "DateStyle", "German"))
@@ -171,7 +171,7 @@ func TestPoolTellsWhatTheServerTells(t *testing.T) {
 		slices.Sort(lines)
 		d.query("SET DateStyle = 'ISO'; SET TimeZone = 'Asia/Tokyo'")
 		d.say(&pgproto3.Terminate{})
-		awaitSome(t, c, fmt.Sprintf("pid = %d AND query IN ('DISCARD ALL', 'RESET ROLE') AND state = 'idle'", d.key.ProcessID))
+		kept(1)
 		return append(lines, fmt.Sprint(d.key.ProcessID))
 	}
 	if diff := cmp.Diff(beginning(via), beginning(via)); diff != "" {
@@ -183,13 +183,14 @@ func TestPoolTellsWhatTheServerTells(t *testing.T) {
 // so is a session that was not at rest.
 func TestPoolOnlyTheSame(t *testing.T) {
 	c := poolCluster(t)
-	via := start(t, c, permissive(t), pooled)
-	via.visit(t, c, "app")
+	option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
+	via := start(t, c, permissive(t), pooled, option, withAdmin(t, c))
 	_, pid := via.visit(t, c, "app", "SELECT 1")
-	via.visit(t, c, "postgres", "SELECT 1")
+	kept(1)
 	if who, other := via.visit(t, c, "postgres", "SELECT session_user"); who != "postgres" || other == pid {
 		t.Errorf("process %d for %s, process %d for app", other, who, pid)
 	}
+	kept(2)
 	conn, err := pgconn.Connect(t.Context(), via.dsn("orders", "app")+" application_name=other")
 	if err != nil {
 		t.Fatal(err)
@@ -198,6 +199,7 @@ func TestPoolOnlyTheSame(t *testing.T) {
 		t.Error("another application_name, and the same connection")
 	}
 	leave(t, c, conn)
+	kept(3)
 
 	_, within := via.visit(t, c, "app", "BEGIN", "SELECT 1")
 	if within != pid {
@@ -290,10 +292,12 @@ func TestPoolBelieves(t *testing.T) {
 	} {
 		t.Run(change.name, func(t *testing.T) {
 			c := poolCluster(t)
-			via := start(t, c, permissive(t), believing)
-			via.visit(t, c, "app")           // who is not known yet
-			via.visit(t, c, "app")           // whom the server lets in
+			option, kept := gaugeOf(t, "pgscope_pool_idle_connections")
+			via := start(t, c, permissive(t), believing, option, withAdmin(t, c))
+			via.visit(t, c, "app") // whom the server lets in
+			kept(1)
 			_, pid := via.visit(t, c, "app") // who is asked about
+			kept(1)
 			conn, err := pgconn.Connect(t.Context(), via.dsn("orders", "app"))
 			if err != nil {
 				t.Fatal(err)

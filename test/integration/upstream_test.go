@@ -107,11 +107,11 @@ func TestTargetSessionAttrs(t *testing.T) {
 	// Without an admin connection, the first login to the wrong host is told so, and the next goes to the right one. The
 	// role has to be known as well: global ones are taken for themselves.
 	a.Psql(t, "postgres", "CREATE ROLE global LOGIN PASSWORD 'secret'")
+	awaitReplayed(t, a, b) // what a host is, is believed for a while only
 	via := start(t, a, quiet, upstreamAt(t, hosts("target_session_attrs=standby", a, b)))
 	if got := via.serverPort(t, "global"); got != "08001 server is not in hot standby mode" {
 		t.Errorf("first: %s", got)
 	}
-	awaitReplayed(t, a, b)
 	if got := via.serverPort(t, "global"); got != atStandby {
 		t.Errorf("second: %s", got)
 	}
