@@ -82,7 +82,8 @@ func (k *Keeper) States() []State {
 	return list
 }
 
-// Summary tells people how everything is, in one line for each database, and one for the cluster where an estate says something of that.
+// Summary tells people how everything is, in one line for each database, and one for the cluster
+// where an estate says something of that.
 func (k *Keeper) Summary() string {
 	var lines []string
 	k.mu.Lock()

@@ -43,9 +43,11 @@ type Hardening struct {
 	Database scope.Database
 	// SQL are the statements for the server, in order. They may be run again.
 	SQL []string
-	// Administrators are the roles that administer the database's roles: members of its marker with the admin option that are none of them.
+	// Administrators are the roles that administer the database's roles: members of its marker with the
+	// admin option that are none of them.
 	Administrators []scope.Cluster
-	// Warnings tell of other members of the marker that are none of them: like them they cannot connect to other databases any more.
+	// Warnings tell of other members of the marker that are none of them: like them they cannot
+	// connect to other databases any more.
 	Warnings []string
 	// Shut are the global roles with LOGIN that could connect to the database, and cannot after SQL.
 	Shut []scope.Cluster

@@ -109,7 +109,8 @@ func TestHardenMayNot(t *testing.T) {
 	}
 }
 
-// TestHardenStranger: a member of the marker that is no role of the database, nor administers them, is told of, and not taken for an administrator.
+// TestHardenStranger: a member of the marker that is no role of the database, nor administers them, is told
+// of, and not taken for an administrator.
 func TestHardenStranger(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{})
 	c.CreateDatabase(t, "orders")

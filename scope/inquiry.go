@@ -62,18 +62,18 @@ func (q *Inquiry) addSchema(name string) {
 // inquirySQL answers an [Inquiry]. Each operator, function and type is qualified: the query runs in clients'
 // sessions, where the search_path is theirs. Rows are (kind, name, a, b), all text.
 //
-// A marker's comment names its database by OID and by name. Where both are this database's, the marker is its. Where only one
-// is, the marker is this database's if it is the only such marker, and the other half of the comment is no database's: after a
-// rename the old name is nobody's, after a restore from a dump the old OID is. Where the other half is another database's,
-// nothing here can tell which of the two the marker is for.
+// A marker's comment names its database by OID and by name. Where both are this database's, the marker is its. Where only
+// one is, the marker is this database's if it is the only such marker, and the other half of the comment is no
+// database's: after a rename the old name is nobody's, after a restore from a dump the old OID is. Where the other half
+// is another database's, nothing here can tell which of the two the marker is for.
 //
 // A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
 // the comment names: which is for answer.session to find out. Of a dump's markers no OID is right. Markers are
 // looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
 //
 // Most of the question's cost is its planning, which grows with the number of relations to join. So names come from
-// pg_get_userbyid, and what belongs to a row is a scalar subquery, where the planner has nothing to choose. OFFSET 0 makes it
-// filter comments by their text before it looks up the role that each is on.
+// pg_get_userbyid, and what belongs to a row is a scalar subquery, where the planner has nothing to choose. OFFSET 0
+// makes it filter comments by their text before it looks up the role that each is on.
 const inquirySQL = `
 WITH db AS MATERIALIZED (
   SELECT d.oid, d.datname, pg_catalog.concat('{"oid":', d.oid, ',') AS lead,

@@ -160,7 +160,8 @@ func remark(w io.Writer, roles *dump.Roles) {
 	}
 }
 
-// throughProxy is the environment by which pg_dump connects through the private proxy as the session did that read the roles.
+// throughProxy is the environment by which pg_dump connects through the private proxy as the
+// session did that read the roles.
 func throughProxy(socket string, config *pgconn.Config, roles *dump.Roles) []string {
 	return []string{
 		"PGHOST=" + socket, "PGPORT=" + socketPort, "PGUSER=" + string(roles.User), "PGDATABASE=" + roles.Database,

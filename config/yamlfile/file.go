@@ -106,7 +106,8 @@ func Parse(name string, data []byte, options ...Option) *File {
 	return f
 }
 
-// refused returns the first token that the parser is not given, and what is wrong: a directive, or one level or one key too many.
+// refused returns the first token that the parser is not given, and what is wrong: a directive,
+// or one level or one key too many.
 func refused(tokens token.Tokens) (at *token.Token, problem string) {
 	type block struct{ column, keys int }
 	brackets := 0

@@ -14,8 +14,8 @@ const (
 	SeverityNotice  = "NOTICE"
 )
 
-// Fields are the fields of an ErrorResponse that the proxy itself can fill (protocol documentation, "Error and Notice Message
-// Fields"). An empty field is left out.
+// Fields are the fields of an ErrorResponse that the proxy itself can fill (protocol documentation, "Error and Notice
+// Message Fields"). An empty field is left out.
 type Fields struct {
 	Severity string
 	Code     string // SQLSTATE
