@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
@@ -142,7 +143,11 @@ func connectionString(dsn string) (text, where string) {
 // connectServer connects to the server itself: through a proxy, names that are the cluster's would be mapped once more.
 func connectServer(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
 	conn, err := pgconn.ConnectConfig(ctx, config)
-	if err != nil {
+	switch {
+	case err == nil:
+	case strings.HasPrefix(config.Host, "/") && os.Getenv("PGHOST") == "": // libpq's own guess, it may be
+		return nil, fmt.Errorf("%w; --dsn, DATABASE_URL or PGHOST say where another server is", err)
+	default:
 		return nil, err
 	}
 	rows, err := provision.Query(ctx, conn, "SELECT pg_catalog.current_setting('"+scope.DatabaseSetting+"', true)", nil)

@@ -44,7 +44,7 @@ func newMonitor(
 ) (*monitor, error) {
 	l, err := proxy.OpenListener(ctx, address, reusePort)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, fmt.Errorf("http-listen: %w", err)
 	}
 	m := &monitor{listener: l, ready: ready, keeper: k, log: log}
 	mux := http.NewServeMux()

@@ -139,7 +139,7 @@ func readPlan(path string) (planFile, error) {
 	}
 	var f planFile
 	if err := json.Unmarshal(text, &f); err != nil {
-		return planFile{}, fmt.Errorf("%s: not a plan: %w", path, err)
+		return planFile{}, fmt.Errorf("%s: not a plan of plan --out (a manifest is given by --file): %w", path, err)
 	}
 	if f.Version != planVersion {
 		return planFile{}, fmt.Errorf("%s: a plan of version %d; this program has %d", path, f.Version, planVersion)
