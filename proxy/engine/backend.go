@@ -21,7 +21,7 @@ func (e *Engine) backendNote(frame []byte) verdict {
 		return pass
 	default:
 		if ends[typ] == none || typ == wire.CommandComplete && e.userPath.watches(len(frame)-wire.HeaderSize) {
-			return gather
+			return collect
 		}
 		e.pending.answered(ends[typ])
 		return pass
@@ -49,41 +49,41 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	}
 	first := e.pending.first()
 	if (first.awaits == ownQuestion || first.awaits == ownClaim) && !asynchronous(typ) {
-		return gatherUpTo(maxAnswer, typ, size)
+		return collectUpTo(maxAnswer, typ, size)
 	}
 	if first.awaits == ownDescribed && describes(typ) {
-		return gatherUpTo(maxDescription, typ, size)
+		return collectUpTo(maxDescription, typ, size)
 	}
 	if t := first.text; t != nil && t.claims {
 		switch typ {
 		case wire.RowDescription, wire.DataRow:
 			return drop, nil
 		case wire.CommandComplete:
-			return gatherUpTo(e.cfg.MaxMessage, typ, size)
+			return collectUpTo(e.cfg.MaxMessage, typ, size)
 		}
 	} else if t != nil && !asynchronous(typ) {
 		t.notify(out)
 	}
 	switch typ {
 	case wire.ErrorResponse, wire.NoticeResponse, wire.ReadyForQuery, wire.ParameterStatus, wire.BackendKeyData:
-		return gatherUpTo(e.cfg.MaxMessage, typ, size)
+		return collectUpTo(e.cfg.MaxMessage, typ, size)
 	case wire.ParseComplete, wire.BindComplete, wire.CloseComplete:
 		e.pending.answered(ends[typ])
 	case wire.RowDescription, wire.NoData:
 		e.pending.answered(described)
 		if typ == wire.RowDescription && first.awaits == readyQuery && first.text.looked() {
-			return gatherUpTo(maxDescription, typ, size)
+			return collectUpTo(maxDescription, typ, size)
 		}
 	case wire.DataRow:
 		if !first.text.shows() {
 			return passes, nil
 		}
 		if size <= e.cfg.MaxMessage {
-			return gather, nil
+			return collect, nil
 		}
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
 		if typ == wire.CommandComplete && e.userPath.watches(size) {
-			return gather, nil
+			return collect, nil
 		}
 		return e.ended(), nil
 	case wire.CopyInResponse:
@@ -110,12 +110,12 @@ func (e *Engine) ended() verdict {
 	return pass
 }
 
-// gatherUpTo bounds what a server may send in one piece.
-func gatherUpTo(limit int, typ byte, size int) (verdict, error) {
+// collectUpTo bounds what a server may send in one piece.
+func collectUpTo(limit int, typ byte, size int) (verdict, error) {
 	if size > limit {
 		return drop, serverViolation("invalid message length", typ)
 	}
-	return gather, nil
+	return collect, nil
 }
 
 // describes reports whether a message is of the answer to Describe.

@@ -244,8 +244,8 @@ func (e *Engine) followed(client, sent string, kind policy.Kind, roles []scope.A
 	e.done(&trail{statements: []Statement{st}}, Succeeded)
 }
 
-// left are the roles that the server did not tell of that they stay.
-func (a *aftermath) left() []scope.Affected {
+// dropped are the roles of which the server has not said that they stay.
+func (a *aftermath) dropped() []scope.Affected {
 	return slices.DeleteFunc(slices.Clone(a.todo[0].Roles), func(r scope.Affected) bool { return slices.Contains(a.said, r.Stays) })
 }
 
@@ -254,7 +254,7 @@ func (e *Engine) answerAftermath() (last bool, err error) {
 	a, q := e.aftermath, e.question
 	if !a.surveying {
 		if q.failure == nil {
-			e.followed(a.written, a.todo[0].SQL, policy.DropRole, a.left())
+			e.followed(a.written, a.todo[0].SQL, policy.DropRole, a.dropped())
 		}
 		a.todo = a.todo[1:]
 	} else {

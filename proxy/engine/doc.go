@@ -36,9 +36,9 @@
 //
 // # Asking the server
 //
-// Only the server knows whose a name is, and only the client's own session sees what its open transaction has done. So the
-// engine asks there, between two messages of the client, which is held meanwhile (see [Engine.Client]). The question ends in
-// Sync, but inside a pipeline in Flush, since a Sync would commit the client's statements too early.
+// Only the server knows whose a name is, and only the client's own session sees what its open transaction has done. So
+// the engine asks there, between two messages of the client, which is held meanwhile (see [Engine.Client]). The question
+// ends in Sync, but inside a pipeline in Flush, since a Sync would commit the client's statements too early.
 //
 // # What is done around a statement
 //

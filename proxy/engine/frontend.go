@@ -14,25 +14,25 @@ func (e *Engine) frontendPlain() bool {
 	return !e.rewritten.any() && !e.pending.skipping && !e.pending.copyIn && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked && !e.goodbye
 }
 
-// frontendNote notes the answer that such a message will have.
+// frontendNote notes the answer that such a message will have. It does not take a message that has to be read.
 func (e *Engine) frontendNote(frame []byte) verdict {
 	if e.pending.full() || len(frame)-wire.HeaderSize > e.cfg.MaxMessage {
-		return gather
+		return collect
 	}
 	switch typ, body := frame[0], wire.Body(frame); typ {
 	case wire.CopyData:
 		return passes
 	case wire.Query:
 		if sql, rest, ok := cutString(body); !ok || len(rest) > 0 || !e.untouched(sql) {
-			return gather
+			return collect
 		}
 	case wire.Parse:
 		if _, sql, _, ok := cutStrings(body); !ok || !e.untouched(sql) {
-			return gather
+			return collect
 		}
 	case wire.Bind, wire.Describe, wire.Execute, wire.Close, wire.Sync:
 	default:
-		return gather
+		return collect
 	}
 	e.pending.push(asks[frame[0]], nil)
 	return pass
@@ -62,22 +62,9 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 			e.refuseLong(typ, size, out)
 			return drop, nil
 		}
-		return gather, nil
+		return collect, nil
 	case wire.Bind, wire.Execute, wire.Close:
-		switch {
-		case !e.rewritten.any():
-		case size <= e.cfg.MaxMessage:
-			return gather, nil // which of them it is about
-		case e.rewritten.acts():
-			e.refuseMessage(asks[typ], new(text), tooLong("message is too long", size, e.cfg.MaxMessage,
-				"Close the prepared statements with role names, of which it could be one, or raise max-statement-size."), out)
-			return drop, nil
-		}
-		e.pending.push(asks[typ], nil)
-		if typ == wire.Bind {
-			e.alter(&e.registers().portals, "", nil) // the one that drivers use
-		}
-		return pass, nil
+		return e.beginNamed(typ, size, out)
 	case wire.FunctionCall:
 		if e.cfg.Mode == scope.Off && !e.cfg.Switching {
 			e.pending.push(readyCall, nil)
@@ -87,7 +74,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 			e.refuseLong(wire.Query, size, out)
 			return drop, nil
 		}
-		return gather, nil
+		return collect, nil
 	case wire.Describe, wire.Sync, wire.CopyDone, wire.CopyFail:
 		e.pending.push(asks[typ], nil)
 		return pass, nil
@@ -107,6 +94,25 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 			Message: fmt.Sprintf("invalid frontend message type %d", typ),
 		}}
 	}
+}
+
+// beginNamed is frontendBegin for the messages about a prepared statement or a portal. They need be read only where one of
+// these has a text that is not the client's.
+func (e *Engine) beginNamed(typ byte, size int, out *Out) (verdict, error) {
+	switch {
+	case !e.rewritten.any():
+	case size <= e.cfg.MaxMessage:
+		return collect, nil // which of them it is about
+	case e.rewritten.acts():
+		e.refuseMessage(asks[typ], new(text), tooLong("message is too long", size, e.cfg.MaxMessage,
+			"Close the prepared statements with role names, of which it could be one, or raise max-statement-size."), out)
+		return drop, nil
+	}
+	e.pending.push(asks[typ], nil)
+	if typ == wire.Bind {
+		e.alter(&e.registers().portals, "", nil) // the one that drivers use
+	}
+	return pass, nil
 }
 
 // asks tells what answer a message of the client has.
@@ -224,7 +230,7 @@ func (e *Engine) closes(body []byte) {
 	}
 }
 
-// holdMessage holds a message about a name until it is known what the name stands for.
+// holdMessage holds a message about a prepared statement or a portal until it is known which text that has.
 func (e *Engine) holdMessage(frame []byte) verdict {
 	e.held = &held{step: awaitsName, frame: bytes.Clone(frame)}
 	return hold

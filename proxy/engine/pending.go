@@ -200,8 +200,8 @@ func (p *pending) ready(idle bool) {
 	}
 }
 
-// surplus reports whether a ReadyForQuery that comes now ends nothing that is waited for: of all that is, only a Sync has no
-// other answer before it.
+// surplus reports whether a ReadyForQuery that comes now answers a Sync that was taken for ignored: it does, unless a
+// Sync is awaited first, as everything else is answered by something before its ReadyForQuery.
 func (p *pending) surplus() bool { return p.doubt && p.first().awaits != readySync }
 
 // failed accounts for ErrorResponse. After an error in the extended protocol the server discards what it was sent up
@@ -222,9 +222,9 @@ func (p *pending) failed() (own bool) {
 	return own
 }
 
-// copying accounts for CopyInResponse. Until the CopyDone the server ignores Syncs, also those that the client has sent already; but if it
-// fails before it reads any further, it answers them: which of the two it did, nothing but the number of its answers tells. Other messages
-// in there end the session; where they do not, the COPY has failed before.
+// copying accounts for CopyInResponse. Until CopyDone the server ignores Syncs, those included that the client has sent
+// already. But if the COPY fails before it reads on, the server answers them; only the number of its answers tells which
+// of the two happened. Other messages end the session, unless the COPY has failed before it came to them.
 func (p *pending) copying() {
 	p.first()
 	p.ignored = 0
@@ -249,7 +249,8 @@ func (p *pending) copying() {
 	}
 }
 
-// notCopying is for a client that sends something else than a COPY takes: if the session goes on, the COPY has failed before it read.
+// notCopying is called when the client sends what a COPY does not take: if the session goes on, the
+// COPY has failed before it read anything.
 func (p *pending) notCopying() {
 	syncs := p.ignored
 	p.copyIn, p.ignored = false, 0

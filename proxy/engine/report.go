@@ -123,8 +123,8 @@ func plain(list []field) []field {
 	return slices.DeleteFunc(list, func(f field) bool { return !strings.ContainsRune("SVCMDHR", rune(f.code)) })
 }
 
-// say gives the client what the server reports on a question or a foreword of the proxy. An error in an aftermath is a warning, since
-// the client's own statement has succeeded, unless the client's transaction has failed with it.
+// say gives the client what the server reports on a question or a foreword of the proxy. An error in an aftermath is a
+// warning, since the client's own statement has succeeded, unless the client's transaction has failed with it.
 func (e *Engine) say(frame []byte, out *Out) error {
 	typ := frame[0]
 	list, ok := fields(wire.Body(frame))
@@ -260,10 +260,10 @@ func appendReport(dst []byte, typ byte, list []field) []byte {
 	return wire.End(append(dst, 0), start)
 }
 
-// crossed makes of the error of a server two of whose sessions have changed the same in its catalogs at the same time what the
-// second would have heard a moment later, or what tells it that it can try again. GRANT takes no lock under which the second
-// would wait for the first (simple_heap_update, src/backend/access/heap/heapam.c), CREATE ROLE and RENAME wait where they
-// write into the index (_bt_check_unique, src/backend/access/nbtree/nbtinsert.c).
+// crossed makes of the error of a server two of whose sessions have changed the same in its catalogs at the same time
+// what the second would have heard a moment later, or what tells it that it can try again. GRANT takes no lock under
+// which the second would wait for the first (simple_heap_update, src/backend/access/heap/heapam.c), CREATE ROLE and
+// RENAME wait where they write into the index (_bt_check_unique, src/backend/access/nbtree/nbtinsert.c).
 func crossed(list []field) ([]field, bool) {
 	told := []field{{'S', get(list, 'S')}, {'V', get(list, 'V')}}
 	switch code := get(list, 'C'); {

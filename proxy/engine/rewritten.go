@@ -7,7 +7,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// text is a text that the server did not get as the client wrote it, or of which more is to be known.
+// text is a text that the server did not get as the client wrote it, or that has a record, consequences, or results to map.
 type text struct {
 	client string
 	result *rewrite.Result
@@ -55,9 +55,9 @@ func (t *text) size() (n int) {
 	return n
 }
 
-// maxRewritten bounds how many prepared statements and portals are remembered; maxRewrittenSize bounds, in bytes, what there
-// is when one more comes. Beyond these, positions in errors that come after Parse point into the text that the server has, and
-// rows pass as they are. What has a trail is refused instead.
+// maxRewritten bounds how many prepared statements and portals are remembered; maxRewrittenSize bounds, in bytes, what
+// there is when one more comes. Beyond these, positions in errors that come after Parse point into the text that the
+// server has, and rows pass as they are. What has a trail is refused instead.
 const (
 	maxRewritten     = 1 << 10
 	maxRewrittenSize = 1 << 20
@@ -84,8 +84,9 @@ func (r *rewritten) settled(syncs uint64) bool {
 	return r.statements.settled(syncs) && r.portals.settled(syncs)
 }
 
-// register has the texts of prepared statements, or of portals, by name. A Parse, a Bind or a Close changes what a name stands for
-// where the server has done it, and not where it has skipped it, behind an error.
+// register has the texts of prepared statements, or of portals, by name. A Parse, a Bind or a Close
+// changes what a name stands for if the server does it, and does not if the server skips it behind an
+// error; which of the two, the answers tell later.
 type register struct {
 	known   map[string]*text
 	changes []*change // that the server has not answered, in order
@@ -126,7 +127,8 @@ func (r *register) acts() bool {
 	return slices.ContainsFunc(r.changes, func(c *change) bool { return c.text.acts() })
 }
 
-// full reports that no more are to be remembered, beside what that name stands for now. Changes are no more than answers that are waited for.
+// full reports that there is no room for one more, what that name stands for now aside. The changes are
+// bounded by the answers that are awaited.
 func (r *register) full(name string) bool {
 	r.settle()
 	n, size := len(r.known), r.size
@@ -173,8 +175,8 @@ func (r *register) last(name string) *change {
 	return nil
 }
 
-// get returns the text of a name. certain is false where that depends on what the server has not answered: a change is skipped,
-// or else whoever asks is skipped with it, only up to the next Sync.
+// get returns the text of a name. certain is false where that depends on an answer that is still to come: a change before
+// the last Sync may have been skipped; one after it is skipped only together with the message that asks.
 func (r *register) get(name string, syncs uint64) (t *text, certain bool) {
 	if c := r.last(name); c != nil {
 		return c.text, c.syncs == syncs

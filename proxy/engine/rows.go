@@ -12,8 +12,8 @@ import (
 )
 
 // Access lists and regroles are written by the server, whatever a query's text says of them: in SELECT *, out of a
-// subquery, from a cursor. In the results of texts that may have such values they are mapped row by row, and keep their types.
-// A result is looked at if its description has a column of such a type; rows of all others pass.
+// subquery, from a cursor. In the results of texts that may have such values they are mapped row by row, and keep their
+// types. A result is looked at if its description has a column of such a type; rows of all others pass.
 
 // rows is what is known of the results of a text that is looked at. A prepared statement and its portals share it.
 type rows struct {

@@ -9,11 +9,11 @@ import (
 type verdict uint8
 
 const (
-	pass   verdict = iota // forward it as it is, without looking inside
-	passes                // likewise, and those of its type that follow at once: begin has nothing to note about them
-	gather                // collect it whole, then ask again
-	drop                  // do not forward it
-	hold                  // take nothing more until the engine is resumed
+	pass    verdict = iota // forward it as it is, without looking inside
+	passes                 // likewise, and those of its type that follow at once: begin has nothing to note about them
+	collect                // wait until it is there whole, then call whole
+	drop                   // do not forward it
+	hold                   // take nothing more until the engine is resumed
 )
 
 // stream cuts the bytes of one direction into messages. Those that only pass are never copied: they stay in the
@@ -26,22 +26,23 @@ type stream struct {
 	headed uint8                 // … how much of it so far
 	open   bool                  // a message is under way:
 	typ    byte                  // … its type
-	fate   verdict               // … what becomes of it: pass, gather or drop
+	fate   verdict               // … what becomes of it: pass, collect or drop
 	runs   bool                  // … and those of its type that follow at once
 	left   int                   // … how many bytes of it are still to come
-	buf    []byte                // … what was gathered of it
+	buf    []byte                // … what was collected of it
 }
 
 // direction is what all streams of one direction have in common.
 type direction struct {
-	// plain reports whether the session is in a state in which most messages need only be noted. Then note is tried for a
-	// message that is there whole. It answers pass or passes; or gather, where it has not taken the message: that is for begin.
+	// plain reports whether the session is in a state in which most messages need only be noted. Then note is
+	// called for each message that is there whole. It answers pass or passes, or, where it has not taken the
+	// message, collect: then begin is called.
 	plain func(e *Engine) bool
 	note  func(e *Engine, frame []byte) verdict
-	// begin sees the type of a message and the length of its body. It answers pass, passes, gather, drop, or hold: the
+	// begin sees the type of a message and the length of its body. It answers pass, passes, collect, drop, or hold: the
 	// message was not taken, and begin will be asked again. What it writes itself goes before the message.
 	begin func(e *Engine, typ byte, size int, out *Out) (verdict, error)
-	// whole sees a gathered message from its type byte on. It answers pass, drop, or hold: the message was taken. What it
+	// whole sees a collected message from its type byte on. It answers pass, drop, or hold: the message was taken. What it
 	// writes itself goes before the message. It must not keep the slice.
 	whole func(e *Engine, frame []byte, out *Out) (verdict, error)
 
@@ -54,8 +55,8 @@ func (s *stream) between() bool { return !s.open && s.headed == 0 }
 // passing reports whether a part of a message was given on, and the rest is still to come. One that is collected was not.
 func (s *stream) passing() bool { return s.open && s.fate == pass }
 
-// pump takes bytes of the engine's from in, gives lane those that pass, and returns how many it took: all, but for a hold. After an
-// error the stream must not be used again.
+// pump takes the bytes in, gives lane those that pass, and returns how many it took: all, unless a message is held. After
+// an error the stream must not be used again.
 func (s *stream) pump(e *Engine, in []byte, lane *Lane, out *Out) (taken int, err error) {
 	w := window{in: in, lane: lane}
 	for {
@@ -89,7 +90,7 @@ func (s *stream) pump(e *Engine, in []byte, lane *Lane, out *Out) (taken int, er
 			return w.at, nil
 		}
 		s.open = false
-		if s.fate != gather {
+		if s.fate != collect {
 			continue
 		}
 		v, err := s.whole(e, frame, out)
@@ -111,8 +112,8 @@ func (s *stream) pump(e *Engine, in []byte, lane *Lane, out *Out) (taken int, er
 	}
 }
 
-// stride notes the messages at the beginning of in that are there whole and only pass, and returns their length. It is the
-// short way, which most messages go.
+// stride takes the messages at the beginning of in that are there whole and need only be noted, and returns their
+// length. Most messages go this short way.
 func (s *stream) stride(e *Engine, in []byte) (n int) {
 	if s.headed > 0 || !s.plain(e) {
 		return 0
@@ -163,7 +164,7 @@ func (s *stream) start(e *Engine, w *window, out *Out) (bool, error) {
 		switch fate {
 		case pass:
 			w.lane.write(head)
-		case gather:
+		case collect:
 			s.buf = append(s.buf, head...)
 		default: // dropped with the rest
 		}

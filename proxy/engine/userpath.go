@@ -17,7 +17,8 @@ type userPath struct {
 	other    bool   // the client was told that the search_path is another one
 }
 
-// told returns what the client is told of the search_path, which the server reports from PostgreSQL 18 on; false for nothing.
+// told returns what the client is told of the search_path, which the server reports from
+// PostgreSQL 18 on; false for nothing.
 func (p *userPath) told(path string) (string, bool) {
 	if path != p.replaced && path != p.standard {
 		p.other = true
@@ -42,8 +43,9 @@ func (p *userPath) completed(body []byte) {
 	p.lost = p.lost || bringsDefaults[string(tag)]
 }
 
-// keepUserPath asks the server to replace "$user" again, where that can be done between two messages of the client, and reports
-// whether the client must wait: for that, or until nothing else is awaited. It could be a COPY, which takes nothing but data.
+// keepUserPath asks the server to replace "$user" again, where that can be done between two messages of the
+// client, and reports whether the client must wait: for that, or until nothing else is awaited. It could be
+// a COPY, which takes nothing but data.
 func (e *Engine) keepUserPath(next byte, out *Out) bool {
 	p := &e.userPath
 	if !p.lost || e.pending.unsynced || e.pending.skipping || e.pending.copyIn || e.status == wire.TxFailed {
