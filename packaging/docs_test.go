@@ -95,7 +95,7 @@ var (
 )
 
 // heard are SQLSTATEs that the program knows of servers, and gives with no error of its own.
-var heard = []string{"00000", "22012", "23505", "57P03"}
+var heard = []string{"00000", "22012", "23505", "25P02", "57P03"}
 
 // TestMessages: docs/messages.md has each SQLSTATE of the proxy's own errors, and each message of its log that is a
 // warning or an error, and none that is not.

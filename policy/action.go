@@ -39,6 +39,8 @@ type Role struct {
 // true). No cluster name goes with it.
 const UnknownRole scope.Short = "unknown"
 
+func (r *Role) unknown() bool { return r.Cluster == "" && r.Name == UnknownRole }
+
 // Action is one thing that one statement wants to do to roles. A statement that names several targets makes one
 // action a target.
 type Action struct {

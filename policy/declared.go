@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -62,6 +63,9 @@ func declared(value string) (condition, error) {
 		return nil, err
 	}
 	return func(s *Session, a *Action) answer {
+		if s.Declared != nil && (a.Role.unknown() || a.Grantee.unknown()) && slices.Contains(declarable, a.Kind) {
+			return unknown
+		}
 		_, found := s.Declared.place(s.Database, a)
 		return answerOf(found == (word == "yes"))
 	}, nil
@@ -75,6 +79,11 @@ func (d *Declarations) grants(grantee scope.Short) (at string, found bool) {
 		}
 	}
 	return at, found
+}
+
+// declarable are the kinds of actions that change what a manifest can declare.
+var declarable = []Kind{
+	CreateRole, AlterRole, DropRole, RenameRole, GrantMembership, RevokeMembership, GrantPrivilege, RevokePrivilege, DropOwned,
 }
 
 // place tells where the manifest declares what the action changes.

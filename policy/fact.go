@@ -66,7 +66,10 @@ func administers(value string) (condition, error) {
 		switch r := &a.Role; {
 		case r.Name == "":
 			return no
-		case r.Cluster == "" && r.Name == UnknownRole:
+		case r.unknown():
+			if s.Facts != nil && s.Facts.Known.Standing && slices.Contains(s.Facts.Attributes, "SUPERUSER") { // it administers all
+				return answerOf(word == "yes")
+			}
 			return unknown
 		case r.Cluster == "":
 			return answerOf(word == "yes")

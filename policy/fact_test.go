@@ -103,6 +103,8 @@ func TestAdministratorsOnly(t *testing.T) {
 		{session(150000, "CREATEROLE"), administered, false},
 		{session(150000, "CREATEROLE"), word("current_user"), false},
 		{session(150000), own("a"), false}, // the server says no
+		{session(150000, "CREATEROLE"), policy.Role{Name: policy.UnknownRole}, true},
+		{session(150000, "CREATEROLE", "SUPERUSER"), policy.Role{Name: policy.UnknownRole}, false},
 		{session(160000, "CREATEROLE"), own("a"), false},
 		{policy.Session{}, own("a"), true},
 	} {
@@ -248,6 +250,15 @@ func TestDeclared(t *testing.T) {
 		}
 		if other := parse(t, `rules: [{database: billing, declared: "yes", action: allow}]`).Decide(session, c.action); (other.Verdict == policy.Deny) != (c.place != "") {
 			t.Errorf("%v: %+v", c.action.String(), other)
+		}
+	}
+	for _, c := range []struct {
+		kind   policy.Kind
+		denied bool
+	}{{policy.DropRole, true}, {policy.GrantPrivilege, true}, {policy.ChangeOwner, false}, {policy.SetRole, false}} {
+		a := policy.Action{Kind: c.kind, Role: policy.Role{Name: policy.UnknownRole}}
+		if d := policy.Default().Decide(session, a); (d.Rule == "default/manifest-owns") != c.denied {
+			t.Errorf("%s of a role that is not known: %s", c.kind, d.Rule)
 		}
 	}
 }

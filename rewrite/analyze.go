@@ -41,6 +41,7 @@ type Analysis struct {
 	moves      bool // the text changes what names go by: search_path, role, mode
 	resets     bool // it sets some of that back to the session's defaults
 	setsMode   bool
+	refused    bool // it is no SQL, and refused as a whole, whatever its names mean
 	changes    []Change
 	alone      bool // the text is one statement, and nothing else
 	leave      int  // where the first part ends, which leaves a transaction, in bytes; 0: none, or roles are named before it
@@ -54,6 +55,7 @@ type statement struct {
 	wants       []want
 	references  []reference  // what in it reads or says names by means of SQL
 	refusal     *Error       // refused, whatever the names mean
+	unmapped    *Error       // refused where names are mapped: one cannot be
 	malformed   bool         // so is the text: it is no SQL, of which the server would run nothing
 	tried       bool         // unless the server says what is wrong with the text
 	blanked     []extension  // to be taken out
@@ -68,6 +70,7 @@ type statement struct {
 	database    string       // ALTER ROLE … IN DATABASE, ALTER DATABASE … SET: where its settings will be in force
 	md5         int          // PASSWORD 'md5…': where it stands; else none
 	bodies      []body       // texts in its strings that run with it
+	quotes      bool         // they may raise what the server said in an error
 	unseen      []unseen     // texts in its strings that name roles and are not mapped
 	changes     []Change     // what it does to databases and schemas as a whole
 }
@@ -89,12 +92,13 @@ const (
 // name is one role name in a statement.
 type name struct {
 	spot
-	schema string // that the name is qualified with; else empty
-	from   int    // byte of the text where it begins, schema and all
-	use    use
-	dbonly bool
-	lax    bool // DROP ROLE IF EXISTS: its schema need not exist either
-	extra  extra
+	schema   string // that the name is qualified with; else empty
+	from     int    // byte of the text where it begins, schema and all
+	use      use
+	dbonly   bool
+	computed bool // where the statement stands, from what the block has: it is not known
+	lax      bool // DROP ROLE IF EXISTS: its schema need not exist either
+	extra    extra
 }
 
 // full is the name as it is resolved.
@@ -154,7 +158,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 		a.statements = append(a.statements, p.statements()...)
 	}
 	a.statements, a.moves, a.resets = attachTransitions(a.statements)
-	a.setsMode = slices.ContainsFunc(a.statements, func(s statement) bool { return s.mode != "" })
+	a.setsMode = slices.ContainsFunc(a.statements, func(s statement) bool { return s.setsMode() })
 	a.results = readResults(src.text, pieces)
 	if len(a.statements) == 0 && !a.results.Any() {
 		return nil, nil
@@ -168,6 +172,9 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	a.alone = len(pieces) == 1 && len(pieces[0].tree.GetStmts()) == 1
 	if malformed {
 		a.changes = nil
+	}
+	if a.refused = malformed && !a.setsMode; a.refused {
+		a.names, a.asksUser, a.moves = nil, false, false
 	}
 	for i := range a.changes {
 		a.changes[i].Alone = a.alone
@@ -214,6 +221,9 @@ func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas m
 			a.changes = append(a.changes, list[i].changes...)
 		}
 		for j, n := range list[i].names {
+			if n.computed {
+				continue
+			}
 			ask(n.full())
 			if n.use == becomes && j > 0 {
 				for renamed := range list[i].names[j-1].full().Renames(n.name) {
@@ -372,6 +382,7 @@ func (r *reader) refuse(offset int, err scope.Error) {
 func (r *reader) refuseText(offset int, err scope.Error) {
 	if !r.malformed {
 		r.refusal, r.malformed = at(err, r.tokens.sql, offset), true
+		r.refusal.Grammar = true
 	}
 }
 

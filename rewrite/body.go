@@ -31,6 +31,7 @@ func (o Options) reading() reading {
 type body struct {
 	layers     layers // on the text of the statement that it stands in
 	statements []statement
+	quotes     bool // it may raise what the server said in an error
 }
 
 // errBody says why a body cannot be read.
@@ -112,7 +113,9 @@ func (r *reader) readBody(i int, value string, read func(*reader, layers) (body,
 
 // take takes in a body that was read.
 func (r *reader) take(b body) {
+	r.quotes = r.quotes || b.quotes
 	for j := range b.statements {
+		r.quotes = r.quotes || b.statements[j].quotes
 		for _, u := range b.statements[j].unseen {
 			r.unseen = append(r.unseen, u.lift(b.layers))
 		}
@@ -176,19 +179,20 @@ func readStatements(r *reader, s layers) (body, *Error) {
 func readBlock(r *reader, s layers) (body, *Error) {
 	b := body{layers: s}
 	text := s[len(s)-1].text
+	inner := r.reading
+	inner.depth++
 	list, err := scan(text)
 	if err != nil {
-		return b, unreadable(err, text, text, 0, r.Options)
+		return b, unreadable(err, text, text, 0, inner)
 	}
 	if _, deep := tooDeep(list); deep {
 		return b, unreadBody(errors.New("it is too complex"))
 	}
+	b.quotes = quotesErrors(block{t: tokens{text, list}})
 	parts, err := fragments(tokens{text, list})
 	if err != nil {
 		return b, unreadBody(err)
 	}
-	inner := r.reading
-	inner.depth++
 	computed := false
 	var executed []stretch // that were read
 	for _, f := range parts {
@@ -217,6 +221,16 @@ func readBlock(r *reader, s layers) (body, *Error) {
 	return b, nil
 }
 
+// quotesErrors reports whether a block may put the message of an error into one of its own: SQLERRM, GET STACKED DIAGNOSTICS.
+func quotesErrors(b block) bool {
+	raises, quotes := false, false
+	for i := range b.t.list {
+		raises = raises || b.word(i, "raise")
+		quotes = quotes || b.word(i, "sqlerrm", "stacked")
+	}
+	return raises && quotes
+}
+
 // intoWords are the statements of which PL/pgSQL takes an INTO clause out before SQL sees them.
 var intoWords = []string{"select", "with", "insert", "update", "delete", "merge", "values", "table"}
 
@@ -224,7 +238,7 @@ var intoWords = []string{"select", "with", "insert", "update", "delete", "merge"
 func parseFragment(f fragment, rd reading) (piece, *Error) {
 	t := f.tokens
 	start, end := t.list[0].start, t.list[len(t.list)-1].end
-	p := piece{reading: rd, base: start, tokens: t}
+	p := piece{reading: rd, base: start, tokens: t, raised: f.kind == sqlRaised}
 	text := t.bare(start, end)
 	if f.kind != sqlStatement {
 		const lead = "SELECT "
@@ -309,8 +323,11 @@ func (r *reader) readExecuted(f fragment, rd reading) (found []statement, read b
 	if columns := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList(); len(columns) == 1 {
 		expression = columns[0].GetResTarget().GetVal()
 	}
-	if text := t.template(expression, p.base); text != nil && inner.readTemplate(text) {
-		return append(p.statements(), inner.statement), true
+	if text, parts := t.template(expression, p.base); text != nil {
+		if says, ok := inner.readTemplate(text, parts); ok {
+			p.says = says
+			return append(p.statements(), inner.statement), true
+		}
 	}
 	switch k := t.kind(0); {
 	case k == pg.Token_SCONST && len(t.list) == 1:

@@ -36,7 +36,7 @@ func (r *reader) readCatalog(stmt *pg.Node) {
 	c := catalogReader{reader: r}
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
-		c.visit(stmt, stretch{}, false)
+		c.visit(stmt, stretch{}, r.raised)
 	case *pg.Node_ExplainStmt:
 		r.readCatalog(n.ExplainStmt.Query)
 	case *pg.Node_PrepareStmt:

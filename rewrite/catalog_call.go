@@ -16,8 +16,8 @@ import (
 
 // function reads a call.
 func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
-	resolved := c.setConfig(n)
 	at, ok := c.written(n)
+	resolved := c.setConfig(n, at, roomForCall)
 	if !ok || funcName(n) == systemUser && c.ServerVersion < firstSystemUser {
 		c.children(n, nil)
 		return
@@ -29,9 +29,6 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	if known.inText != asItIs && text != (stretch{}) {
 		c.wrap(known.inText, at.whole, n)
 	}
-	if setsComputed(n) && !containsSet(n) {
-		c.computed(n, at)
-	}
 	name := funcName(n)
 	joins := name == "array_to_string" || has(textFunctions, name)
 	if form := accessList(n); form == aclSet && text != (stretch{}) {
@@ -42,8 +39,17 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	if name == "to_regrole" && known.args != nil && !saysServersName(n.Args[0], known.args[0]) { // else what stands in for the argument does its work
 		c.refer(reference{start: at.whole.start, end: at.open, form: fixed})
 	}
+	c.arguments(n, at, resolved, joins)
+}
+
+// arguments reads those of a call. resolved is one that was read; joins says that a text is made of them.
+func (c *catalogReader) arguments(n *pg.FuncCall, at writtenCall, resolved *pg.Node, joins bool) {
+	forms := callOf(n).args
+	if computed := c.says[n]; computed != nil {
+		forms = computed
+	}
 	for i, a := range n.Args {
-		if a == resolved || i < len(known.args) && known.args[i] != asItIs && c.say(a, at.args[i], known.args[i], name) {
+		if a == resolved || i < len(forms) && forms[i] != asItIs && c.say(a, at.args[i], forms[i], funcName(n)) {
 			continue
 		}
 		within := stretch{}
@@ -73,7 +79,7 @@ func (c *catalogReader) written(n *pg.FuncCall) (writtenCall, bool) {
 	if n.Location < 0 || !ok || c.tokens.kind(open) != tokenOpen {
 		return writtenCall{}, false
 	}
-	end, args := c.closing(open), c.arguments(open, len(n.Args))
+	end, args := c.closing(open), c.argumentPlaces(open, len(n.Args))
 	if end == none || args == nil || slices.ContainsFunc(n.Args, func(a *pg.Node) bool { return a.GetNamedArgExpr() != nil }) {
 		return writtenCall{}, false
 	}
@@ -137,10 +143,18 @@ func textConstant(n *pg.Node) *pg.A_Const {
 	return nil
 }
 
-// setConfig takes in what a call of set_config wants: the same as a SET with its effect. Which role it sets, or
-// whether the setting is a role at all, may be unknown, where the text does not tell. It returns the argument that
-// is a role's name, if that was taken in.
-func (c *catalogReader) setConfig(n *pg.FuncCall) (resolved *pg.Node) {
+// room says in the place of what of a call a subselect may stand.
+type room int
+
+const (
+	roomForCall     room = iota // of all of it
+	roomInArguments             // of its arguments
+	noRoom
+)
+
+// setConfig takes in what a call of set_config wants, as SET does that has the same effect. What its text does not tell is unknown: which
+// role, or whether the setting is one. It returns the argument that is a role's name, if it is taken in.
+func (c *catalogReader) setConfig(n *pg.FuncCall, at writtenCall, r room) (resolved *pg.Node) {
 	if !isSetConfig(n) {
 		return nil
 	}
@@ -149,6 +163,14 @@ func (c *catalogReader) setConfig(n *pg.FuncCall) (resolved *pg.Node) {
 	if setting == nil {
 		c.want(want{kind: policy.SetRole, role: role, maybe: true})
 		c.want(want{kind: policy.SetSessionAuth, role: role, maybe: true})
+		switch {
+		case len(at.args) == 0:
+			c.beyondLookup(n)
+		case r == roomForCall && !containsSet(n):
+			c.computed(n, at)
+		default:
+			c.refer(reference{start: at.args[0].start, end: at.args[0].end, form: noRoleSetting})
+		}
 		return nil
 	}
 	if is([]byte(setting.GetSval().GetSval()), scope.ModeSetting) {
@@ -159,16 +181,30 @@ func (c *catalogReader) setConfig(n *pg.FuncCall) (resolved *pg.Node) {
 	if !ok {
 		return nil
 	}
-	if value := textConstant(n.Args[1]); value != nil {
+	switch value := textConstant(n.Args[1]); {
+	case value != nil:
 		name := value.GetSval().GetSval()
 		resolved = n.Args[1]
 		if role.word = roleNone; kind != policy.SetRole || name != roleNone {
 			s, _, err := c.tokens.value(c.tokens.index(c.base+int(value.Location)), name)
 			role = c.add(s, err, name, refers)
 		}
+	case n.Args[1].GetAConst() != nil, saysServersName(n.Args[1], clusterText): // NULL, or a name of the cluster's
+	case r == noRoom, containsSet(n.Args[1]), len(at.args) == 0:
+		c.beyondLookup(n)
 	}
 	c.want(want{kind: kind, role: role, maybe: true})
 	return resolved
+}
+
+// beyondLookup has a statement refused for the role that a call sets.
+func (c *catalogReader) beyondLookup(n *pg.FuncCall) {
+	c.unmapped = at(scope.Error{
+		Code:    scope.CodeFeatureNotSupported,
+		Message: "the role that set_config sets could not be mapped",
+		Detail:  "It is computed where no subquery may stand that looks it up.",
+		Hint:    "Call set_config in the list of a SELECT, for one role.",
+	}, c.tokens.sql, c.base+int(n.Location))
 }
 
 // configMode takes in the mode that a set_config sets. One that the text does not tell would be
@@ -285,6 +321,8 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 		if !c.say(n.Arg, operand, clusterRegrole, columnName(n)) {
 			c.visit(n.Arg, stretch{}, false)
 		}
+	case typ == "regrole" && saysNames(n.Arg):
+		c.refer(reference{start: operand.start, end: operand.end, form: clusterRegroles, as: columnName(n)})
 	case typ == "aclitem" && text != (stretch{}):
 		c.wrap(accessList(n), whole, n)
 		c.visit(n.Arg, stretch{}, false)
@@ -309,6 +347,15 @@ func toText(n *pg.TypeCast) bool {
 
 func toRegrole(n *pg.TypeCast) bool {
 	return lastName(n.TypeName.GetNames()) == "regrole" && len(n.TypeName.GetArrayBounds()) == 0
+}
+
+// saysNames reports whether an expression that is cast to an array of regroles consists of names, and is itself of none.
+func saysNames(n *pg.Node) bool {
+	said := func(n *pg.Node) bool { return n.GetAConst().GetSval() != nil || n.GetParamRef() != nil }
+	if list := n.GetAArrayExpr().GetElements(); list != nil {
+		return !slices.ContainsFunc(list, func(n *pg.Node) bool { return !said(n) })
+	}
+	return said(n)
 }
 
 // plainConstant returns a constant's string if it is a name that means itself however it is read; else an empty one.

@@ -51,12 +51,22 @@ func (c *catalogReader) rangeFunction(n *pg.RangeFunction) {
 				c.function(called, stretch{})
 			case c.selected(n, f):
 				c.visit(f, stretch{}, false)
-			case called != nil:
-				c.setConfig(called)
-				c.children(called, nil)
+			case called != nil: // which has to stand there: what it returns stays as it is
+				c.standing(called)
 			}
 		}
 	}
+}
+
+// standing reads a call that no subselect may stand in for. What regrole's input reads is a text, of which none is to be a regrole.
+func (c *catalogReader) standing(n *pg.FuncCall) {
+	at, ok := c.written(n)
+	resolved := c.setConfig(n, at, roomInArguments)
+	if known := callOf(n); !ok || len(known.args) > 0 && regroleInput(known.args[0]) {
+		c.children(n, nil)
+		return
+	}
+	c.arguments(n, at, resolved, false)
 }
 
 // selected makes a function of a FROM list the column of a subselect. It does not if more than its value is asked

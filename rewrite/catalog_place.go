@@ -62,9 +62,9 @@ func (c *catalogReader) closingToken(i int) int {
 	return i
 }
 
-// arguments returns the places of n arguments between the parenthesis at token open and the one that closes it; nil where
+// argumentPlaces returns the places of n arguments between the parenthesis at token open and the one that closes it; nil where
 // there are not so many, or key words among them that are no part of them.
-func (c *catalogReader) arguments(open, n int) []stretch {
+func (c *catalogReader) argumentPlaces(open, n int) []stretch {
 	list := make([]stretch, 0, n)
 	closing := c.closingToken(open)
 	if closing == none || n == 0 {

@@ -42,7 +42,11 @@ func (l lens) relation(name string, columns []string, sample string) string {
 		roles = append(roles, r)
 	}
 	if roles != nil {
-		where = " WHERE " + l.visible(roles)
+		where = l.visible(roles)
+		if rel.class != "" {
+			where = row + scope.QuoteIdent(rel.class) + l.sql(" {<>} 1260::pg_catalog.oid OR ") + where
+		}
+		where = " WHERE " + where
 	}
 	beside := ""
 	if strings.Contains(shown+where, rowNames) {

@@ -18,8 +18,11 @@ func (s statement) readsCatalog() bool {
 }
 
 // Asks reports whether Rewrite needs to know whose the names in the text are, or in which mode the session is: for role
-// statements, not for queries.
+// statements, not for queries, nor for a text that is no SQL.
 func (a *Analysis) Asks() bool {
+	if a.refused {
+		return false
+	}
 	for i := range a.statements {
 		if s := &a.statements[i]; s.names != nil || s.references == nil {
 			return true

@@ -134,10 +134,15 @@ const (
 	// maybeRoleSQL and maybeRoleFromSQL are set_config of a setting that may be about roles,
 	// before and behind its arguments.
 	maybeRoleSQL = `(SELECT CASE WHEN pgscope_y.r THEN {short} ELSE pgscope_y.x END AS {as} FROM (SELECT pgscope_r.r,` +
-		` pg_catalog.set_config(pgscope_x.s, CASE WHEN pgscope_r.r THEN {name} ELSE pgscope_x.x END, pgscope_x.b) AS x FROM (SELECT `
+		` pg_catalog.set_config({setting}, CASE WHEN pgscope_r.r THEN {name} ELSE pgscope_x.x END, pgscope_x.b) AS x FROM (SELECT `
 	maybeRoleFromSQL = ` OFFSET 0) pgscope_x, LATERAL (SELECT {name} AS n) pgscope_n,` +
 		` LATERAL (SELECT pg_catalog.lower(pgscope_x.s) {=} ANY ({settings}::pg_catalog.text[]) AS r OFFSET 0) pgscope_r,` +
 		` LATERAL (SELECT CASE WHEN pgscope_r.r THEN {twin} END AS own OFFSET 0) pgscope_o OFFSET 0) pgscope_y)`
+
+	// newTextSQL is what the role {name} is to be called in the cluster, or a name that the server refuses with what it would say of {name}.
+	newTextSQL = `CASE WHEN {name} {=} ANY (ARRAY['', 'public', 'none']::pg_catalog.text[]) OR pg_catalog.starts_with({name}, 'pg_') THEN {name}` +
+		` WHEN pg_catalog.starts_with({name}, 'pgscope_') THEN 'pg_' {||} {name}` +
+		` WHEN pgscope_o.own IS NULL AND {oid} IS NOT NULL AND NOT {hidden} THEN {name} ELSE {lead} {||} {name} END`
 
 	// hiddenSQL: {name} is a role of the cluster, but no name of the database.
 	hiddenSQL = `({reserved} OR ({shown}) IS NOT NULL OR {foreign})`

@@ -51,7 +51,8 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 		switch n := m.(type) {
 		case *pg.FuncCall:
 			if takesNoSubquery(stmt) { // and so runs it
-				c.setConfig(n)
+				at, _ := c.written(n)
+				c.setConfig(n, at, noRoom)
 			}
 			for i, f := range callOf(n).args {
 				seek(n.Args[i], f)

@@ -8,6 +8,7 @@ type shownRelation struct {
 	roles   []roleColumns     // rows of roles that do not exist for the database are hidden
 	names   namesOf           // by which it knows roles
 	oid     string            // of one name: the column with the role's OID; empty for none
+	class   string            // the column that tells of which catalog the OIDs in roles are; empty where all are roles'
 }
 
 // roleColumns are the columns that tell a role, by name and by OID; empty for none.
@@ -49,6 +50,9 @@ var relations = func() map[string]shownRelation {
 		"pg_catalog.pg_group":           {columns: map[string]column{"groname": nameColumn}, roles: []roleColumns{{"groname", "grosysid"}}, oid: "grosysid"},
 		"pg_catalog.pg_auth_members":    {roles: []roleColumns{{oid: "roleid"}, {oid: "member"}}},
 		"pg_catalog.pg_db_role_setting": {columns: map[string]column{"setconfig": settingsColumn}, roles: []roleColumns{{oid: "setrole"}}},
+
+		"pg_catalog.pg_shdescription": {roles: []roleColumns{{oid: "objoid"}}, class: "classoid"},
+		"pg_catalog.pg_shseclabel":    {roles: []roleColumns{{oid: "objoid"}}, class: "classoid"},
 
 		"pg_catalog.pg_tables":          owned("tableowner"),
 		"pg_catalog.pg_views":           {columns: map[string]column{"viewowner": nameColumn, "definition": definitionColumn}},

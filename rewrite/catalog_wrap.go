@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"regexp"
+	"strings"
 
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -21,7 +22,9 @@ const (
 	clusterMember                  // the same, where public is a name like any other
 	clusterRegrole                 // x names one as regrole's input does, or is an OID: the regrole
 	clusterRegroleSoft             // the same, NULL where there is none
+	clusterRegroles                // x is an array of such names, or its text: the regroles
 	clusterText                    // x names one: the cluster's name
+	newText                        // x names one that is to be made: the cluster's name
 	regroleText                    // x is a regrole: its text
 	aclTexts                       // x is an aclitem[]: text[]
 	aclText                        // x is an aclitem: its text
@@ -29,6 +32,7 @@ const (
 	quotedName                     // x is a role's name in the cluster: the same as an identifier
 	storedName                     // x is CURRENT_USER or its like, and kept by the server, or may be no subquery: its short name
 	maybeRole                      // x is the arguments of set_config, as columns s, x and b: its result, which is a role's name if s is one of those settings
+	noRoleSetting                  // x is the name of a setting: the same, but for those about roles one that does not exist
 	definition                     // x is a text with what was kept so: as the client wrote it
 )
 
@@ -48,9 +52,9 @@ const (
 		`'^[[:space:]]*("([^"]|"")+"|[[:alpha:]_][[:alnum:]_$]*)[.]("([^"]|"")+"|[[:alpha:]_][[:alnum:]_$]*)[[:space:]]*$' ` +
 		`THEN pg_catalog.array_to_string(pg_catalog.parse_ident(pgscope_x.x::pg_catalog.text), '.') ELSE ` + nameOfText + ` END`
 
-	// notNameOfText: OIDs, "-", and what is no name.
+	// notNameOfText: OIDs, "-", and what is no name, or one with a schema.
 	notNameOfText = `(pgscope_x.x::pg_catalog.text {~} '^[[:space:]]*([0-9]+|-)[[:space:]]*$' OR ` +
-		`pgscope_o.own IS NULL AND pgscope_x.x::pg_catalog.text {~} '^[^"]*[.]')`
+		`pgscope_o.own IS NULL AND pgscope_x.x::pg_catalog.text {!~} '^[[:space:]]*("([^"]|"")*"|[^"[:space:].][^[:space:].]*)[[:space:]]*$')`
 
 	// isOID: x is a number or a regrole; names may be of any type, of a domain too.
 	isOID = `pg_catalog.pg_typeof(pgscope_x.x)::pg_catalog.oid {=} ANY (ARRAY[20, 21, 23, 26, 4096]::pg_catalog.oid[])`
@@ -76,11 +80,14 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		return "(SELECT pg_catalog.quote_ident(", typeText + ") AS " + scope.QuoteIdent(as) + ")"
 	case storedName:
 		return "(pg_catalog.regexp_replace(", typeText + ", " + l.pattern + ", '')" + typeName + ")"
+	case noRoleSetting:
+		return withoutSettings("(", ")"+typeText, settingRole, settingSession, scope.ModeSetting)
 	case definition:
 		return "(SELECT " + l.definition(argument) + from, " AS x) pgscope_x)"
 	case maybeRole:
 		name, result := l.lookup(clusterText)
-		return l.sql(maybeRoleSQL, "short", l.short("pgscope_y.x", typeText), "as", scope.QuoteIdent(as), "name", result),
+		before, after := withoutSettings("pgscope_x.s", "", scope.ModeSetting)
+		return l.sql(maybeRoleSQL, "setting", before+after, "short", l.short("pgscope_y.x", typeText), "as", scope.QuoteIdent(as), "name", result),
 			l.sql(maybeRoleFromSQL, "name", name, "settings", scope.QuoteLiteral(scope.Array(settingRole, settingSession)), "twin", l.twin(argumentName))
 	case regroleText:
 		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
@@ -101,11 +108,28 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		}
 		return "(SELECT " + aclItem + from, " AS x) pgscope_x, LATERAL (SELECT " + aclParts + " AS m" +
 			" FROM (SELECT pgscope_x.x::pg_catalog.text AS x OFFSET 0) pgscope_t OFFSET 0) pgscope_i" + l.besideItems() + ")"
+	case clusterRegroles:
+		result, beside := l.sought(clusterRegrole)
+		return "(SELECT CASE WHEN pgscope_a.x IS NULL THEN NULL ELSE ARRAY(SELECT " + result + " FROM ROWS FROM (pg_catalog.unnest(pgscope_a.x))" +
+			" WITH ORDINALITY pgscope_x (x, i)" + beside + " ORDER BY pgscope_x.i) END" + from + "(", ")" + typeText + "[] AS x) pgscope_a)"
 	default:
-		name, result := l.lookup(f)
-		return "(SELECT " + result + from, " AS x) pgscope_x, LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " +
-			l.twin(argumentName) + " AS own OFFSET 0) pgscope_o)"
+		result, beside := l.sought(f)
+		return "(SELECT " + result + from, " AS x) pgscope_x" + beside + ")"
 	}
+}
+
+// sought returns the expression of the role that the client's names, and what goes beside the client's expression for it.
+func (l lens) sought(f form) (result, beside string) {
+	name, result := l.lookup(f)
+	return result, ", LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " + l.twin(argumentName) + " AS own OFFSET 0) pgscope_o"
+}
+
+// withoutSettings makes of the name of a setting, if it is one of these, the name of none: the server says so. What the call would do
+// is not known from the text.
+func withoutSettings(before, after string, settings ...string) (_, _ string) {
+	pattern := "^(" + strings.ReplaceAll(strings.Join(settings, "|"), ".", "[.]") + ")$"
+	return "pg_catalog.regexp_replace(" + before,
+		after + ", " + scope.QuoteLiteral(pattern) + ", " + scope.QuoteLiteral(`\1 (computed)`) + ", 'i')"
 }
 
 // definition takes from a text what storedName has put into the expression that it is of: as pg_get_expr and its like
@@ -133,6 +157,8 @@ func (l lens) lookup(f form) (name, result string) {
 	case clusterText:
 		return argument + typeText, "CASE WHEN pgscope_o.own IS NOT NULL THEN pg_catalog.pg_get_userbyid(pgscope_o.own)" + typeText +
 			" WHEN " + l.hidden(argumentName) + " THEN " + nobody + " ELSE " + argumentName + " END"
+	case newText:
+		return argument + typeText, l.sql(newTextSQL, "name", argumentName, "hidden", l.hidden(argumentName), "oid", l.oid(argumentName))
 	case clusterRegrole:
 		name = l.nameOfText()
 		first = l.sql("WHEN " + isOID + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")

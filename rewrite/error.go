@@ -24,6 +24,7 @@ const (
 type Error struct {
 	scope.Error
 	Position int    // 1-based character in the client's text, as the P field of an ErrorResponse; 0 for none
+	Grammar  bool   // the server's grammar says the same, of the whole text, and in a failed transaction too
 	Fault    string // of this package, for which it is refused, with its stack: for the log; else empty
 }
 

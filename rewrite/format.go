@@ -3,6 +3,8 @@ package rewrite
 import (
 	"errors"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -15,9 +17,11 @@ import (
 //	EXECUTE format('GRANT CONNECT ON DATABASE %I TO reader', current_database())
 //	EXECUTE 'ALTER TABLE ' || quote_ident(t) || ' OWNER TO reader'
 //
-// Such a text is read with a stand-in for each part, an identifier, or a string where the part is quoted as one.
-// Where it can be parsed so, and no stand-in is in a role's name, the names in the constants are mapped. What a part
-// has in truth changes nothing about them.
+// Such a text is read with a stand-in for each part, an identifier, or a string where the part is quoted as one. Where it can be
+// parsed so, the names in the constants are mapped: what a part has in truth changes nothing about them. And where a part is the name
+// of a role, all of it, and is quoted, what the part is computed from is looked up where it is computed:
+//
+//	EXECUTE format('GRANT reader TO %I', who)
 
 // standInName stands for a part that is not known. No role is called so.
 const standInName = scope.Reserved + "format"
@@ -30,29 +34,45 @@ var (
 	errMixed  = errors.New("the text is put together of strings that are quoted in different ways")
 )
 
-// template returns the layers of a text that an expression puts together; none where it does not, or not of what can be
-// seen. base is where the expression's locations count from.
-func (t tokens) template(n *pg.Node, base int) layers {
-	if parts := operands(n); len(parts) > 1 {
-		if l, err := t.joined(parts, base); err == nil {
-			return layers{l}
+// part is a part that is not known.
+type part struct {
+	slot
+	at     int  // byte of the text where its stand-in begins
+	quoted rune // 'I': as an identifier, 'L': as a string
+}
+
+// slot is an argument of a call.
+type slot struct {
+	call *pg.FuncCall
+	arg  int // counted from 0
+}
+
+// template returns the layers of a text that an expression puts together, and the parts that it quotes; none where it does not, or not of
+// what can be seen. base is where the expression's locations count from.
+func (t tokens) template(n *pg.Node, base int) (layers, []part) {
+	if list := operands(n); len(list) > 1 {
+		if l, parts, err := t.joined(list, base); err == nil {
+			return layers{l}, parts
 		}
-		return nil
+		return nil, nil
 	}
 	call := n.GetFuncCall()
 	if call == nil || funcName(call) != "format" || call.FuncVariadic || len(call.Args) == 0 || call.Args[0].GetAConst().GetSval() == nil {
-		return nil
+		return nil, nil
 	}
 	format := call.Args[0].GetAConst()
 	constant, err := t.literal(t.index(base+int(format.Location)), format.GetSval().GetSval())
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	text, err := formatted(format.GetSval().GetSval())
+	text, parts, err := formatted(format.GetSval().GetSval())
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return layers{constant, text}
+	for i := range parts {
+		parts[i].call = call
+	}
+	return layers{constant, text}, parts
 }
 
 // operands returns what a chain of || joins.
@@ -63,28 +83,36 @@ func operands(n *pg.Node) []*pg.Node {
 	return []*pg.Node{n}
 }
 
-// joined is a layer on the constants among the parts.
-func (t tokens) joined(parts []*pg.Node, base int) (*layer, error) {
+// joined is a layer on the constants among what is joined.
+func (t tokens) joined(list []*pg.Node, base int) (*layer, []part, error) {
 	l := &literal{}
+	var parts []part
 	var quotes string
 	last := t.list[0].start // where the constant before ends
-	for _, n := range parts {
+	for _, n := range list {
 		c := n.GetAConst()
 		if c.GetSval() == nil {
 			l.runs = append(l.runs, run{l.value.Len(), last})
-			l.value.WriteString(placeholder(n))
+			standIn := standInName
+			if call := n.GetFuncCall(); call != nil && quotedBy[funcName(call)] != 0 && len(call.Args) == 1 {
+				parts = append(parts, part{slot{call, 0}, l.value.Len(), quotedBy[funcName(call)]})
+				if parts[len(parts)-1].quoted == 'L' {
+					standIn = standInString
+				}
+			}
+			l.value.WriteString(standIn)
 			continue
 		}
 		i := t.index(base + int(c.Location))
 		constant, err := t.literal(i, c.GetSval().GetSval())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if l.write == nil {
 			quotes, l.write = quoting(t.text(i)), constant.write
 		}
 		if quoting(t.text(i)) != quotes {
-			return nil, errMixed
+			return nil, nil, errMixed
 		}
 		for _, r := range constant.runs {
 			l.runs = append(l.runs, run{l.value.Len() + r.at, r.outer})
@@ -93,9 +121,9 @@ func (t tokens) joined(parts []*pg.Node, base int) (*layer, error) {
 		last = t.list[i].end - 1
 	}
 	if l.write == nil {
-		return nil, errNoString
+		return nil, nil, errNoString
 	}
-	return &layer{text: l.value.String(), runs: l.runs, write: l.write}, nil
+	return &layer{text: l.value.String(), runs: l.runs, write: l.write}, parts, nil
 }
 
 // quoting returns what a string constant begins with: how it is quoted.
@@ -107,66 +135,102 @@ func quoting(constant string) string {
 	return strings.ToUpper(constant[:quote+1])
 }
 
-// placeholder returns what stands for a part of a chain.
-func placeholder(n *pg.Node) string {
-	switch call := n.GetFuncCall(); {
-	case call != nil && (funcName(call) == "quote_literal" || funcName(call) == "quote_nullable"):
-		return standInString
-	default:
-		return standInName
-	}
-}
+// quotedBy are the functions that quote a part of a chain, and how.
+var quotedBy = map[string]rune{"quote_ident": 'I', "quote_literal": 'L', "quote_nullable": 'L'}
 
-// formatted is a layer on a format string: the text that format makes of it, with stand-ins.
-func formatted(format string) (*layer, error) {
+// formatted is a layer on a format string: the text that format makes of it, with stand-ins. A specifier without a number is about the
+// argument behind the one before (text_format, varlena.c).
+func formatted(format string) (*layer, []part, error) {
 	l := &literal{}
+	var parts []part
+	arg := 0
 	for at := 0; at < len(format); {
-		found := specifier.FindString(format[at:])
-		switch {
-		case format[at] != '%':
+		if format[at] != '%' {
 			l.add(format[at:at+1], at)
 			at++
 			continue
-		case found == "":
-			return nil, errFormat
-		case found == "%%":
-			l.escape("%", at, len(found))
-		case strings.HasSuffix(found, "L"):
-			l.escape(standInString, at, len(found))
-		default:
-			l.escape(standInName, at, len(found))
 		}
-		at += len(found)
+		found := specifier.FindStringSubmatch(format[at:])
+		switch {
+		case found == nil:
+			return nil, nil, errFormat
+		case found[0] == "%%":
+			l.escape("%", at, len(found[0]))
+		default:
+			arg++
+			if found[1] != "" {
+				arg, _ = strconv.Atoi(found[1])
+			}
+			p, standIn := part{slot{arg: arg}, l.value.Len(), rune(found[2][0])}, standInName
+			if p.quoted == 'L' {
+				standIn = standInString
+			}
+			parts = append(parts, p)
+			l.escape(standIn, at, len(found[0]))
+		}
+		at += len(found[0])
 	}
-	return &layer{text: l.value.String(), runs: l.runs, write: escapeWithPercent}, nil
+	return &layer{text: l.value.String(), runs: l.runs, write: escapeWithPercent}, parts, nil
 }
 
 // specifier is what begins with a percent sign in a format string (text_format, varlena.c), without widths.
-var specifier = regexp.MustCompile(`^%(%|([1-9][0-9]*\$)?[ILs])`)
+var specifier = regexp.MustCompile(`^%(?:%|(?:([1-9][0-9]{0,3})\$)?([ILs]))`)
 
 func escapeWithPercent(text string) (string, error) { return strings.ReplaceAll(text, "%", "%%"), nil }
 
-// readTemplate reads a text that is put together; false where it cannot be read, or a part that is not known
-// decides which roles or scopes it is about.
-func (r *reader) readTemplate(s layers) bool {
-	b, failure := r.inside(s, readStatements)
+// readTemplate reads a text that is put together. It returns how the parts' calls name roles in their arguments; false where the text
+// cannot be read, or a part that is not known decides which roles or scopes it is about in another way.
+func (r *reader) readTemplate(text layers, parts []part) (says map[*pg.FuncCall][]form, ok bool) {
+	b, failure := r.inside(text, readStatements)
 	if failure != nil {
-		return false
+		return nil, false
 	}
+	roles, made := make([]bool, len(parts)), make(map[slot]bool)
 	for j := range b.statements {
 		s := &b.statements[j]
 		if s.bodies != nil || s.changes != nil || s.refusal != nil {
-			return false
+			return nil, false
 		}
-		for _, n := range s.names {
-			if strings.Contains(string(n.name), standInName) || strings.Contains(n.schema, standInName) {
-				return false
+		for k := range s.names {
+			n := &s.names[k]
+			if !strings.Contains(string(n.name), standInName) && !strings.Contains(n.schema, standInName) {
+				continue
 			}
+			i := slices.IndexFunc(parts, func(p part) bool { return p.at == n.start })
+			if n.computed = i >= 0 && n.isPart(parts[i]) && len(b.layers) == len(text); !n.computed { // else the places are another text's
+				return nil, false
+			}
+			roles[i] = true
+			made[parts[i].slot] = made[parts[i].slot] || n.use == creates
 		}
 		if s.database == standInName {
 			s.database = ""
 		}
 	}
+	says = make(map[*pg.FuncCall][]form)
+	seen := make(map[slot]bool)
+	for i, p := range parts {
+		if role, again := seen[p.slot]; again && role != roles[i] || roles[i] && p.arg >= len(p.call.Args) {
+			return nil, false // a role's name in one place, and not in another; or none
+		}
+		seen[p.slot] = roles[i]
+		if !roles[i] {
+			continue
+		}
+		if says[p.call] == nil {
+			says[p.call] = make([]form, len(p.call.Args))
+		}
+		if says[p.call][p.arg] = clusterText; made[p.slot] { // and then named
+			says[p.call][p.arg] = newText
+		}
+	}
 	r.take(b)
-	return true
+	return says, true
+}
+
+// isPart reports whether a name is a part, and one that can be looked up: by itself, and for nothing but the role.
+func (n *name) isPart(p part) bool {
+	quoted := p.quoted == 'I' && !n.constant || p.quoted == 'L' && n.constant
+	whole := string(n.name) == standInName && n.schema == "" && !n.dbonly
+	return quoted && whole && n.use != renames && n.use != becomes && n.extra.what != extraShort && n.extra.what != extraSession
 }

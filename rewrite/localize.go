@@ -17,6 +17,7 @@ import (
 type Localizer struct {
 	Prefix string                                  // of the database, without the separator
 	Own    func(scope.Cluster) (scope.Short, bool) // the short name of a role of the database; false for all others
+	Quoted bool                                    // what a block raises may be the message of another error: [Result.Quotes]
 }
 
 // rolesIn says which fields of an error with some SQLSTATE may hold role names.
@@ -58,6 +59,9 @@ var messages = map[string]rolesIn{
 	"53300": {fields: "MDHW"},                                                                  // too_many_connections
 }
 
+// raisedByBlock is the C function of RAISE (pl_exec.c).
+const raisedByBlock = "exec_stmt_raise"
+
 // userMapping is what stands before the role's name where a user mapping is described, the only object with a role's name
 // on which others depend: "user mapping for %s on server %s" (getObjectDescription, objectaddress.c) and its translations
 // in which a word and a blank stand before the name (src/backend/po).
@@ -72,6 +76,8 @@ var userMapping = []string{
 func (l Localizer) Field(field byte, sqlstate, routine, text string) string {
 	row, ok := messages[sqlstate]
 	switch {
+	case l.Quoted && routine == raisedByBlock && strings.IndexByte("MDH", field) >= 0:
+		return strings.ReplaceAll(l.text(text, nil), missing, "")
 	case !ok, strings.IndexByte(row.fields, field) < 0:
 		return text
 	case slices.Contains(row.listed, routine):

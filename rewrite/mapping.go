@@ -66,6 +66,9 @@ func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
 	if err == nil && decide != nil {
 		err = m.decide(decide)
 	}
+	if err == nil && m.mode == scope.Transparent {
+		err = m.unmapped
+	}
 	if err != nil {
 		return err
 	}
@@ -124,6 +127,14 @@ func (m *mapping) resolve() *Error {
 	m.roles = make([]policy.Role, 0, len(m.names))
 	for i := range m.names {
 		n := &m.names[i]
+		if n.computed {
+			r := policy.Role{Name: policy.UnknownRole}
+			if n.use == creates && m.scoped(n) {
+				r.Home = scope.Own
+			}
+			m.roles = append(m.roles, r)
+			continue
+		}
 		r, err := m.resolveName(n)
 		if err != nil {
 			return at(*err, m.sql, m.place(err, n))
@@ -287,7 +298,7 @@ func (m *mapping) check() *Error {
 				Detail:  fmt.Sprintf(`It is a role of database "%s", and can have settings in that one only.`, m.view.DB.Name),
 			}, m.sql, n.from)
 		}
-		if i == 0 && m.md5 != none && m.mapped(i) {
+		if i == 0 && m.md5 != none && (n.computed || m.mapped(i)) {
 			return at(scope.Error{
 				Code:    scope.CodeFeatureNotSupported,
 				Message: fmt.Sprintf(`an MD5-hashed password cannot be set for role "%s"`, r.Name),
@@ -316,7 +327,9 @@ func (m *mapping) decide(decide func(policy.Action) *scope.Error) *Error {
 }
 
 // mapped reports whether name i is another one on the server.
-func (m *mapping) mapped(i int) bool { return m.roles[i].Cluster != scope.Cluster(m.names[i].name) }
+func (m *mapping) mapped(i int) bool {
+	return !m.names[i].computed && m.roles[i].Cluster != scope.Cluster(m.names[i].name)
+}
 
 func (m *mapping) splice() {
 	for _, x := range m.blanked {
@@ -330,15 +343,16 @@ func (m *mapping) splice() {
 	}
 	m.spliceUser()
 	for i := range m.names {
-		if !m.mapped(i) {
-			continue
-		}
 		n, c := &m.names[i], m.roles[i].Cluster
-		text := c.Ident()
-		if n.constant {
-			text = c.Literal()
+		switch {
+		case n.computed && m.roles[i].Home == scope.Own: // the part that it is sees to the name
+		case !m.mapped(i):
+			continue
+		case n.constant:
+			m.edits = append(m.edits, edit{n.start, n.end, c.Literal()})
+		default:
+			m.edits = append(m.edits, edit{n.start, n.end, c.Ident()})
 		}
-		m.edits = append(m.edits, edit{n.start, n.end, text})
 		switch n.extra.what {
 		case extraMarker:
 			m.insert(n.extra, m.marker(n).Ident())
@@ -392,6 +406,10 @@ func (m *mapping) effect() {
 	for i := range m.names {
 		switch r := m.roles[i]; m.names[i].use {
 		case creates:
+			if m.names[i].computed {
+				m.enrol = m.enrol || r.Home == scope.Own && !m.view.DB.Enrolled
+				continue
+			}
 			m.created(&m.names[i], r)
 		case drops:
 			if !m.body {

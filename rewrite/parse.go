@@ -27,11 +27,13 @@ const (
 // piece is a part of a text that was parsed by itself: the whole text, or where that does not parse, a statement of it.
 type piece struct {
 	reading
-	unread   *Error          // why it is refused: it could not be read, and may name a role
-	tried    bool            // the server may say what is wrong with it: it has nothing in it that no server's grammar has
-	base     int             // where it begins in the text; of one that something was put before, to be parsed, that much earlier
-	tree     *pg.ParseResult // nil where it could not be read
-	extended []extension     // what in it the grammar does not know; it is not among the tokens
+	unread   *Error                  // why it is refused: it could not be read, and may name a role
+	tried    bool                    // the server may say what is wrong with it: it has nothing in it that no server's grammar has
+	base     int                     // where it begins in the text; of one that something was put before, to be parsed, that much earlier
+	tree     *pg.ParseResult         // nil where it could not be read
+	raised   bool                    // texts are made of what it selects
+	says     map[*pg.FuncCall][]form // of calls that name roles in their arguments: how
+	extended []extension             // what in it the grammar does not know; it is not among the tokens
 	tokens   tokens
 }
 
@@ -47,7 +49,7 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 		if !roleOrScopeWords.in([]byte(sql)) {
 			return nil, nil
 		}
-		failure := unreadable(err, sql, sql, 0, rd.Options)
+		failure := unreadable(err, sql, sql, 0, rd)
 		if rd.newerServer() {
 			return []piece{{reading: rd, tokens: tokens{sql: sql}, unread: failure, tried: true}}, nil
 		}
@@ -73,7 +75,7 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 			case extended:
 				return nil, failure
 			default: // what the server says of the text
-				return nil, unreadable(err, text, sql, 0, rd.Options)
+				return nil, unreadable(err, text, sql, 0, rd)
 			}
 		}
 		pieces = append(pieces, p)
@@ -127,7 +129,7 @@ func (p piece) parse(text string) (piece, *Error) {
 		}
 	}
 	if err != nil {
-		return whole, unreadable(err, text, p.tokens.sql, p.base, p.Options)
+		return whole, unreadable(err, text, p.tokens.sql, p.base, p.reading)
 	}
 	p.tree = tree
 	return p, nil
@@ -284,20 +286,20 @@ func roleSetting(name string) bool {
 }
 
 // unreadable says why a text that may name a role is refused. parsed is what the parser has seen of it, and begins at base.
-func unreadable(err error, parsed, sql string, base int, o Options) *Error {
+func unreadable(err error, parsed, sql string, base int, rd reading) *Error {
 	failure := (*parser.Error)(nil)
 	if !errors.As(err, &failure) {
 		return &Error{Error: notRead(err)}
 	}
-	e := scope.Error{Code: codeOf(failure.Message), Message: failure.Message, Hint: hintOf(failure.Message)}
-	if e.Code == codeSyntaxError && o.newerServer() {
-		e = notRead(err)
+	e := &Error{Error: scope.Error{Code: codeOf(failure.Message), Message: failure.Message, Hint: hintOf(failure.Message)}, Grammar: rd.depth == 0}
+	if e.Code == codeSyntaxError && rd.newerServer() {
+		e = &Error{Error: notRead(err)}
 		e.Hint = "If the server takes the statement, send the parts that are newer than PostgreSQL 17 without role names."
 	}
-	if failure.Cursorpos == 0 {
-		return &Error{Error: e}
+	if failure.Cursorpos > 0 {
+		e.Position = at(e.Error, sql, min(max(base+byteOffset(parsed, failure.Cursorpos), 0), len(sql))).Position
 	}
-	return at(e, sql, min(max(base+byteOffset(parsed, failure.Cursorpos), 0), len(sql)))
+	return e
 }
 
 // notRead is the error for what may be right, but was not understood.

@@ -18,6 +18,7 @@ const (
 	sqlStatement  fragmentKind = iota
 	sqlExpression              // what stands after SELECT: conditions, assigned values, PERFORM
 	sqlExecuted                // the expression of an EXECUTE: the text of statements
+	sqlRaised                  // what stands after SELECT, and becomes a text: RAISE
 )
 
 var errBlock = errors.New("a PL/pgSQL statement does not end as it should")
@@ -247,7 +248,7 @@ func (b *block) raise(from, end int) {
 	for from < using && b.t.kind(from) != pg.Token_SCONST {
 		from++
 	}
-	b.add(sqlExpression, from, using)
+	b.add(sqlRaised, from, using)
 	b.add(sqlExpression, using+1, end)
 }
 

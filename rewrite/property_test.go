@@ -173,7 +173,7 @@ func blockTrees(text string, o Options) (trees []*pg.ParseResult) {
 // taken from the tree of the expression.
 func templateTrees(p piece, o Options) []*pg.ParseResult {
 	column := p.tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()[0].GetResTarget()
-	text := p.tokens.template(column.GetVal(), p.base)
+	text, _ := p.tokens.template(column.GetVal(), p.base)
 	if text == nil {
 		return nil
 	}

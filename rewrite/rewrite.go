@@ -17,6 +17,7 @@ type Result struct {
 	Parts    []Part          // the statements that have to do with roles, in order
 	Enrol    bool            // markers must exist before SQL is sent: the database or a schema is not enrolled, and gets a role
 	Schemas  []scope.Schema  // those of schemas, beside the database's own
+	Quotes   bool            // a block of it may raise the message of an error of the server: see [Localizer]
 	Tried    bool            // SQL is the client's behind the RefusalSQL: where the server cannot read that, its error is the answer
 
 	source *source
@@ -69,9 +70,10 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 		for _, t := range s.earlier {
 			tracker.apply(t, v)
 		}
-		mode = tracker.now.mode
-		if mode == scope.Off && s.mode == "" {
-			continue
+		if mode = tracker.now.mode; mode == scope.Off {
+			if s = s.modeAlone(); s == nil {
+				continue
+			}
 		}
 		tracker.show(v, user)
 		m := mapping{statement: s, sql: src.text, view: v, mode: mode, tracker: tracker, user: user}
@@ -99,6 +101,21 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 	return res
 }
 
+// modeAlone is what of a statement counts while the mode is off: that it sets the mode. Nil for nothing.
+func (s *statement) modeAlone() *statement {
+	if !s.setsMode() {
+		return nil
+	}
+	return &statement{
+		start: s.start, end: s.end, mode: s.mode, transitions: s.transitions, allRoles: none, md5: none,
+		wants: slices.DeleteFunc(slices.Clone(s.wants), func(w want) bool { return w.kind != policy.SetMode }),
+	}
+}
+
+func (s *statement) setsMode() bool {
+	return slices.ContainsFunc(s.wants, func(w want) bool { return w.kind == policy.SetMode })
+}
+
 // accept takes in what a statement became. The edits are in the client's text.
 func (r *Result) accept(m *mapping, edits Edits) {
 	r.Edits = append(r.Edits, edits...)
@@ -109,6 +126,7 @@ func (r *Result) accept(m *mapping, edits Edits) {
 			r.Schemas = append(r.Schemas, schema)
 		}
 	}
+	r.Quotes = r.Quotes || m.quotes
 	if m.mode == scope.Transparent {
 		for _, u := range m.unseen {
 			r.Notices = append(r.Notices, r.source.clientError(u.notice(m.sql)))

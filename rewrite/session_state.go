@@ -93,6 +93,7 @@ const (
 	losesRole
 	losesMode // it may be reset
 	losesAll
+	losesSetting // a computed one: where names are mapped it is not the mode, and where they are not read it does not count yet
 	resetsMode
 	resetsPath
 	resetsRole
@@ -213,12 +214,12 @@ func transitionsOfCalls(stmt *pg.Node) (list []transition) {
 		if call == alone {
 			value, local = call.Args[1].GetAConst(), call.Args[2].GetAConst()
 		}
-		name := call.Args[0].GetAConst().GetSval().GetSval()
+		name := firstConstant(call)
 		kind, known := resets[settingName(name)]
 		exact := value.GetSval() != nil && local.GetBoolval() != nil
 		switch {
 		case name == "":
-			list = append(list, transition{kind: losesAll})
+			list = append(list, transition{kind: losesSetting})
 		case !known:
 		case kind == resetsPath && exact:
 			list = append(list, transition{kind: setsPath, local: local.GetBoolval().GetBoolval(), path: scope.SplitPath(value.GetSval().GetSval())})
@@ -267,6 +268,13 @@ func (tr *tracker) apply(t transition, v *scope.View) {
 				s.mode = ""
 			}
 		})
+	case losesSetting:
+		if tr.now.mode == scope.Explicit { // where the call stays as it is
+			tr.apply(transition{kind: losesAll}, v)
+			return
+		}
+		tr.apply(transition{kind: losesPath}, v)
+		tr.apply(transition{kind: losesRole}, v)
 	case losesAll:
 		tr.now, tr.kept, tr.began, tr.saved = unknownState, unknownState, unknownState, nil
 	case resetsMode:
@@ -356,7 +364,7 @@ func (b *body) uncertain() (list []transition) {
 				if t.mode == "" { // else it is SET, which is refused there
 					list = append(list, t)
 				}
-			case losesPath, losesRole, losesMode, losesAll:
+			case losesPath, losesRole, losesMode, losesAll, losesSetting:
 				list = append(list, t)
 			default: // of transactions
 				list = append(list, transition{kind: losesAll})

@@ -61,7 +61,9 @@ func (s *source) clientError(err *Error) *Error {
 		return err
 	}
 	b := s.layers.outer(byteOffset(s.text, err.Position))
-	return &Error{Error: err.Error, Position: s.charset.Count(s.client[:b]) + 1}
+	moved := *err
+	moved.Position = s.charset.Count(s.client[:b]) + 1
+	return &moved
 }
 
 // clientEdits makes edits of the text that is read edits of the client's text. It fails where a character that is to

@@ -20,6 +20,8 @@ type Census struct {
 	// Alike is whether the database's prefix in a role's name could mislead: the role is not the database's, but something
 	// here depends on it, or pg_has_role says that it is a member of the marker; or the name has the prefix twice.
 	Alike bool
+	// Modes is whether sessions may begin in another mode than the proxy's: a setting of a role or a database says pgscope.mode.
+	Modes bool
 
 	names *meanings
 }
@@ -81,7 +83,7 @@ func (a *answer) census() error {
 		c.Others, c.Guests = r.name, r.a
 	}
 	for _, r := range a.rows["kin"] {
-		c.Kin, c.Alike = r.name, r.a != ""
+		c.Kin, c.Alike, c.Modes = r.name, r.a != "", r.b != ""
 	}
 	for _, r := range v.Roles() {
 		names[r.Name] = Meaning{Own: true}
@@ -161,7 +163,10 @@ UNION ALL
 SELECT 'named', o.rolname::pg_catalog.text, o.oid::pg_catalog.text, NULL FROM own o
 WHERE pg_catalog.strpos(pg_catalog.right(o.rolname::pg_catalog.text, pg_catalog.length(o.lead) OPERATOR(pg_catalog.*) -1), '_') OPERATOR(pg_catalog.>) 0
 UNION ALL
-SELECT 'kin', (SELECT pg_catalog.array_agg(oid)::pg_catalog.text FROM kin), (SELECT 'alike' FROM alike), NULL
+SELECT 'kin', (SELECT pg_catalog.array_agg(oid)::pg_catalog.text FROM kin), (SELECT 'alike' FROM alike),
+       (SELECT 'modes' FROM db CROSS JOIN pg_catalog.pg_db_role_setting s CROSS JOIN pg_catalog.unnest(s.setconfig) c
+        WHERE pg_catalog.starts_with(pg_catalog.lower(c), 'pgscope.mode=')
+          AND s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, db.oid]) LIMIT 1)
 UNION ALL (
 SELECT 'named', r.rolname::pg_catalog.text, r.oid::pg_catalog.text, NULL FROM pg_catalog.pg_roles r
 WHERE pg_catalog.strpos(r.rolname::pg_catalog.text, '_') OPERATOR(pg_catalog.>) 0

@@ -195,7 +195,7 @@ func (e *Engine) readyForQuery(first entry, body []byte, out *Out) (verdict, err
 		if e.asksFirst() {
 			return drop, e.askFirst(e.cfg.Directory.Database(), out)
 		}
-		e.beginning = nil
+		e.begun()
 	}
 	if e.claim.retry && !e.claim.done {
 		e.claim.done = true

@@ -178,6 +178,14 @@ func (p setPath) SQL() (sql string, params []string) {
 
 // begin lets the client begin.
 func (e *Engine) begin(out *Out) {
-	e.beginning, e.question = nil, nil
+	e.begun()
 	out.Client.write(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), e.status))
+}
+
+// begun lets go of the beginning. Where the server may have given the session a mode, its texts are asked about.
+func (e *Engine) begun() {
+	e.beginning, e.question = nil, nil
+	if c := e.cfg.Directory.Census(); c != nil && c.Modes {
+		e.cfg.Switching = true
+	}
 }

@@ -82,7 +82,7 @@ type Config struct {
 	Reported *[]string
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
 	MaxMessage int
-	Switching  bool // it has spoken of pgscope.*: its mode may not be the configured one. Set by the engine
+	Switching  bool // its mode may not be the configured one: it has spoken of pgscope.*, or began with one. Set by the engine
 	Walsender  bool // it is a replication connection
 	Recorded   bool // Host.Done is to be told
 	Keep       bool // the server's connection is for another client afterwards, if it can be: see Kept

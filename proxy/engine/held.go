@@ -94,7 +94,7 @@ func (e *Engine) askFor(out *Out) {
 	first, rest, cut := h.analysis.Leave()
 	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
 	switch {
-	case e.status != wire.TxIdle && cut && h.typ == wire.Query:
+	case (e.status != wire.TxIdle || e.pending.n > 0) && cut && h.typ == wire.Query: // which may have failed, or may yet
 		e.leave(first, rest, out)
 	case e.status == wire.TxFailed && !names: // the server would not answer, and it may be a ROLLBACK that comes first
 		e.showWhatIsKnown(out)
@@ -191,6 +191,9 @@ func (e *Engine) resume(out *Out) error {
 		e.askAftermath(out)
 		return nil
 	case h == nil || !e.answered():
+		return nil
+	case h.step == asksReading && e.question.sync && e.question.failure != nil: // the transaction has: of it all is told by now
+		e.read(out)
 		return nil
 	case h.step != awaitsClaim && h.step != awaitsName && (e.question.skipped || e.question.failure != nil):
 		e.unanswered(out)
@@ -362,7 +365,7 @@ func (e *Engine) rewrite(out *Out) {
 		e.saw(t.client, result)
 	}
 	if slices.ContainsFunc(result.Actions, changesRoles) || t.follows() {
-		e.touch(h.inquiry, h.view.DB, t.follows())
+		e.touch(h.inquiry, h.view.DB, t.follows() || slices.ContainsFunc(result.Actions, changesAny))
 	}
 	e.send(h.statement, t, result.SQL, out)
 }
@@ -408,6 +411,11 @@ func changesRoles(a policy.Action) bool {
 	default:
 		return false
 	}
+}
+
+// changesAny reports whether the action changes a role that is not known.
+func changesAny(a policy.Action) bool {
+	return changesRoles(a) && a.Role.Name == policy.UnknownRole && a.Role.Cluster == ""
 }
 
 // called returns what the client calls the roles that a statement names, for messages of the server: roles of the database,

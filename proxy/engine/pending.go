@@ -205,7 +205,7 @@ func (p *pending) ready(idle bool) {
 func (p *pending) surplus() bool { return p.doubt && p.first().awaits != readySync }
 
 // failed accounts for ErrorResponse. After an error in the extended protocol the server discards what it was sent up
-// to the next Sync; own reports that the proxy's question was among that.
+// to the next Sync; own reports that among that was what a held statement waits for.
 func (p *pending) failed() (own bool) {
 	p.copyIn = false
 	if a := p.first().awaits; a == none || a == readyQuery || a == readyCall || a == readyPart {
@@ -213,7 +213,8 @@ func (p *pending) failed() (own bool) {
 	}
 	p.doubt, p.ignored = p.ignored > 0, 0
 	for p.n > 0 && *p.at(0) != readySync {
-		own = p.pop() == ownQuestion || own
+		a := p.pop()
+		own = own || a == ownQuestion || a == readyPart
 	}
 	if p.n > 0 {
 		return own

@@ -76,8 +76,11 @@ func (e *Engine) refusal(list []field, t *text) []field {
 		return plain(own)
 	}
 	n, ok := rewrite.RefusedBy(get(list, 'M'))
-	if t.result.Tried && get(list, 'R') == "exec_parse_message" && get(list, 'C') == codeSyntaxError { // a Parse of two statements, which it could read
+	switch code := get(list, 'C'); {
+	case t.result.Tried && get(list, 'R') == "exec_parse_message" && code == codeSyntaxError: // a Parse of two statements, which it could read
 		ok = true
+	case code == codeFailedTransaction: // it reads a text before it says so
+		ok = len(t.result.Refusals) == 1 && t.result.Refusals[0].Grammar
 	}
 	if !ok || n >= len(t.result.Refusals) {
 		return nil
@@ -288,9 +291,10 @@ func crossed(list []field) ([]field, bool) {
 }
 
 const (
-	codeInternal        = "XX000" // internal_error
-	codeUniqueViolation = "23505" // unique_violation
-	codeSyntaxError     = "42601" // syntax_error
+	codeInternal          = "XX000" // internal_error
+	codeUniqueViolation   = "23505" // unique_violation
+	codeSyntaxError       = "42601" // syntax_error
+	codeFailedTransaction = "25P02" // in_failed_sql_transaction
 )
 
 // notAdministrator makes of the server's refusal to let a session use a marker one that speaks of the database or schema;

@@ -194,5 +194,7 @@ func (e *Engine) localizer(t *text) rewrite.Localizer {
 		}
 		return e.own(c)
 	}
-	return rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own}
+	return rewrite.Localizer{
+		Prefix: e.cfg.Directory.Database().Prefix, Own: own, Quoted: t != nil && t.result != nil && t.result.Quotes,
+	}
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -20,7 +22,7 @@ type userPath struct {
 // told returns what the client is told of the search_path, which the server reports from
 // PostgreSQL 18 on; false for nothing.
 func (p *userPath) told(path string) (string, bool) {
-	if path != p.replaced && path != p.standard {
+	if path != p.standard && !slices.Equal(scope.SplitPath(path), scope.SplitPath(p.replaced)) {
 		p.other = true
 		return path, true
 	}

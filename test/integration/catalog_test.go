@@ -215,8 +215,8 @@ func TestCatalogOfOthers(t *testing.T) {
 	for _, d := range []string{"orders", "billing", `od"d 1`} {
 		database(t, scoped(), d)
 	}
-	via.psql(t, "orders", "postgres", "CREATE ROLE reader; CREATE ROLE taken; CREATE ROLE night_clerk; CREATE TABLE t (a int)")
-	via.psql(t, "billing", "postgres", "CREATE ROLE reader; CREATE ROLE clerk; CREATE ROLE member IN ROLE reader")
+	via.psql(t, "orders", "postgres", "CREATE ROLE reader; CREATE ROLE taken; CREATE ROLE night_clerk; CREATE TABLE t (a int); COMMENT ON ROLE reader IS 'ours'")
+	via.psql(t, "billing", "postgres", "CREATE ROLE reader; CREATE ROLE clerk; CREATE ROLE member IN ROLE reader; COMMENT ON ROLE reader IS 'theirs'")
 	via.psql(t, `od"d 1`, "postgres", "CREATE ROLE reader")
 	// What only a superuser on a direct connection does: global roles, one in the shadow of a role of orders, one with
 	// a prefix like a role's, an administrator of the roles, a table that belongs to another database's role.
@@ -233,6 +233,8 @@ func TestCatalogOfOthers(t *testing.T) {
 		{"SELECT count(*)::text FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member WHERE m.rolname !~ '^pg_'", "0"},
 		{"SELECT count(*)::text FROM pg_auth_members WHERE pg_get_userbyid(roleid) ~ '^pgscope'", "0"},
 		{"SELECT string_agg(role_name, ' ' ORDER BY role_name) FROM information_schema.enabled_roles WHERE role_name !~ '^pg_'", "ann billing_clerk boss night_clerk odd_job orders_like postgres reader taken"},
+		{"SELECT string_agg(description, ' ') FROM pg_shdescription WHERE classoid = 'pg_authid'::regclass", "ours"},
+		{"SELECT (count(*) > 0)::text FROM pg_shdescription WHERE classoid = 'pg_database'::regclass", "true"},
 		{"SELECT datacl::text FROM pg_database WHERE datname = 'orders'", "{=Tc/postgres,postgres=CTc/postgres}"},
 		{"SELECT array_to_string(datacl, ' ') FROM pg_database WHERE datname = 'orders'", "=Tc/postgres postgres=CTc/postgres"},
 		{"SELECT datacl FROM pg_database WHERE datname = 'orders'", "[=Tc/postgres postgres=CTc/postgres]"},

@@ -51,7 +51,7 @@ func TestUnreadable(t *testing.T) {
 	compare(t, via, func(d *dialogue) {
 		var heard []string
 		for _, sql := range texts {
-			for _, before := range []string{"SELECT 1", "BEGIN"} {
+			for _, before := range []string{"SELECT 1", "BEGIN", "BEGIN; SELECT 1/0"} {
 				for _, say := range [][]pgproto3.FrontendMessage{{&pgproto3.Query{String: sql}}, pipeline(statement(sql), statement("CREATE ROLE y"), syncPoint())} {
 					heard = append(heard, d.query(before)...)
 					d.say(say...)

@@ -268,7 +268,7 @@ rules:
 			t.Fatalf("setup of database %s: SQLSTATE %s", name, got)
 		}
 	}
-	const denied, fine, none, undefined = "42501", "00000", "22023", "42704"
+	const denied, fine, none, undefined, unsupported, badName = "42501", "00000", "22023", "42704", "0A000", "42602"
 	allowed := start(t, scoped(), permissive(t))
 	for _, c := range []struct{ sql, want, permitted string }{
 		{"SET ROLE q2", denied, fine},
@@ -285,6 +285,20 @@ rules:
 		{"SELECT * FROM (VALUES ('role')) v (s), set_config(s, 'q1', false)", denied, fine},
 		{"PREPARE p AS SELECT set_config($1, $2, false)", denied, fine},
 		{"COPY (SELECT set_config(lower('role'), 'q1', false)) TO STDOUT", denied, fine},
+		{"SELECT * FROM ROWS FROM (set_config('role', lower('Q1'), false))", denied, fine},
+		{"SELECT * FROM ROWS FROM (set_config('role', lower('orders_eu_vic'), false))", denied, none},
+		{"SELECT * FROM ROWS FROM (set_config(lower('Role'), 'orders_eu_vic', false)) x", denied, undefined},
+		{"SELECT set_config(unnest(ARRAY['work_mem', 'ROLE']), unnest(ARRAY['1MB', 'orders_eu_vic']), false)", denied, undefined},
+		{"SELECT set_config('role', unnest(ARRAY['orders_eu_vic']), false)", denied, unsupported},
+		{"DO $$ BEGIN PERFORM set_config('role', lower('Q1'), false); PERFORM set_config(lower('ROLE'), lower('Q1'), false); END $$", denied, fine},
+		{"DO $$ BEGIN PERFORM set_config(lower('ROLE'), 'orders_eu_vic', false); END $$", denied, none},
+		{"DO $$ BEGIN PERFORM set_config(lower('ROLE'), 'orders_eu_vic', false); EXCEPTION WHEN OTHERS THEN PERFORM set_config(lower('ROLE'), 'q1', false); END $$", denied, fine},
+		{"CREATE PROCEDURE pg_temp.p(text) LANGUAGE sql AS ''; CALL pg_temp.p(set_config('role', lower('orders_eu_vic'), false))", denied, unsupported},
+		{"CREATE PROCEDURE pg_temp.p(text) LANGUAGE sql AS ''; CALL pg_temp.p(set_config(lower('role'), 'orders_eu_vic', false))", denied, undefined},
+		{"CREATE PROCEDURE pg_temp.p(text) LANGUAGE sql AS ''; CALL pg_temp.p(set_config(lower('work_mem'), '1MB', false))", denied, fine},
+		{"CREATE PROCEDURE pg_temp.p(text) LANGUAGE sql AS ''; CALL pg_temp.p(set_config('role', current_user, false))", denied, fine},
+		{"SELECT set_config(s, 'explicit', false) FROM (VALUES ('pgscope.mode')) v (s)", denied, badName},
+		{"SELECT set_config(s, '1MB', false) FROM (VALUES ('work_mem')) v (s); SELECT set_config(s, 'orders_eu_vic', false) FROM (VALUES ('role')) v (s)", denied, none},
 		{"SELECT set_config(s, 'orders_eu_vic', false) FROM (VALUES ('role')) v (s)", denied, none},
 		{"SELECT set_config('role', 'orders_eu_vic', false)", fine, none},
 		{"SET pgscope.mode = explicit; SELECT set_config('role', 'orders_eu_vic', false)", undefined, undefined},

@@ -146,6 +146,35 @@ func TestSetConfigOfMode(t *testing.T) {
 	}
 }
 
+// TestStoredMode: the mode that the server gives a session counts for queries as for statements, unless the policy denies it.
+func TestStoredMode(t *testing.T) {
+	database(t, scoped(), "orders")
+	start(t, scoped(), permissive(t)).psql(t, "orders", "postgres", "CREATE ROLE reader; ALTER DATABASE orders SET pgscope.mode = explicit")
+	const names = "SELECT rolname FROM pg_roles WHERE rolname ~ 'reader'"
+	for rules, want := range map[string]string{
+		"rules: [{action: allow}]": "orders_reader", "rules: [{statement: set mode, action: deny}, {action: allow}]": "reader",
+	} {
+		d := start(t, scoped(), withPolicy(t, rules)).open(t, "orders", "postgres") // one that has not listed the roles before
+		if got := rows(d, names); got != want {
+			t.Errorf("%s: %s", rules, got)
+		}
+		if got := rows(d, "RESET pgscope.mode|SET pgscope.mode = transparent|"+names); !strings.HasSuffix(got, "reader") {
+			t.Errorf("%s, then: %s", rules, got)
+		}
+	}
+}
+
+// TestSetConfigInModeOff: what sets the mode is asked about in every mode.
+func TestSetConfigInModeOff(t *testing.T) {
+	database(t, scoped(), "orders")
+	e := start(t, scoped(), withPolicy(t, "rules: [{statement: set mode, mode: explicit, action: deny}, {action: allow}]"),
+		func(o *proxy.Options) { o.Mode = scope.Off })
+	d := e.open(t, "orders", "postgres")
+	if got := rows(d, "SELECT set_config('pgscope.mode', 'explicit', false)|SET pgscope.mode = explicit|SELECT set_config('pgscope.mode', 'transparent', false)|SHOW pgscope.mode"); got != "ERROR ERROR transparent transparent" {
+		t.Error(got)
+	}
+}
+
 // rows runs statements, between which '|' stands, and returns what they show.
 func rows(d *dialogue, script string) string {
 	var shown []string

@@ -15,6 +15,9 @@ BEGIN
 END
 $$;
 DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN RAISE NOTICE 'is there'; END $$;
+DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN RAISE NOTICE '%, skipping', SQLERRM USING ERRCODE = SQLSTATE; END $$;
+DO $$ DECLARE m text; d text; BEGIN GRANT reader TO reader; EXCEPTION WHEN OTHERS THEN GET STACKED DIAGNOSTICS m = MESSAGE_TEXT; RAISE EXCEPTION 'so: %', m USING DETAIL = m, HINT = SQLERRM; END $$;
+DO $$ BEGIN EXECUTE 'DO ''BEGIN DROP ROLE nobody; EXCEPTION WHEN OTHERS THEN RAISE WARNING USING MESSAGE = SQLERRM; END'''; END $$;
 DO 'BEGIN CREATE ROLE writer; COMMENT ON ROLE writer IS ''it''''s''; END';
 DO E'BEGIN\n GR\u0041NT reader TO writer;\nEND';
 DO $$
@@ -64,3 +67,35 @@ DO $$ BEGIN SET SESSION AUTHORIZATION reader; SET SESSION AUTHORIZATION DEFAULT;
 DO $$ BEGIN SET ROLE reader; RESET ROLE; END $$; SELECT current_user; GRANT writer TO postgres;
 SELECT session_user, current_user;
 DROP ROLE reader, writer;
+-- Names that a block computes.
+CREATE TABLE t (a int);
+DO $$ DECLARE who text := 'reader'; r record; BEGIN
+  FOREACH who IN ARRAY ARRAY['reader', 'Odd One'] LOOP
+    EXECUTE format('CREATE ROLE %I LOGIN; COMMENT ON ROLE %1$I IS %L', who, who || '!');
+    EXECUTE 'GRANT SELECT ON t TO ' || quote_ident(who) || ' WITH GRANT OPTION';
+  END LOOP;
+  FOR r IN SELECT rolname FROM pg_roles WHERE rolname IN ('reader', 'Odd One') ORDER BY 1 LOOP
+    EXECUTE format('GRANT pg_monitor TO %I', r.rolname);
+    EXECUTE format('ALTER ROLE %I SET work_mem = %L', r.rolname, '1MB');
+    RAISE NOTICE '% %', r.rolname, current_user;
+  END LOOP;
+  EXECUTE format('SET LOCAL ROLE %I', 'reader');
+  RAISE NOTICE '% %', current_user, current_setting('role');
+  EXECUTE 'SET LOCAL ROLE ' || quote_literal('none');
+  EXECUTE format('ALTER TABLE t OWNER TO %I', 'Odd One');
+  EXECUTE format('GRANT %I TO %I', 'Odd One', 'reader');
+  EXECUTE format('GRANT INSERT ON t TO %I', 'public');
+END $$;
+\du
+\dp t
+DO $$ BEGIN EXECUTE format('CREATE ROLE %I', 'reader'); END $$;
+DO $$ BEGIN EXECUTE format('CREATE ROLE %I', 'postgres'); END $$;
+DO $$ BEGIN EXECUTE format('CREATE ROLE %I', 'pg_x'); END $$;
+DO $$ BEGIN EXECUTE format('CREATE ROLE %I', 'public'); END $$;
+DO $$ BEGIN EXECUTE format('CREATE ROLE %I', ''); END $$;
+DO $$ BEGIN EXECUTE format('CREATE ROLE %I', NULL); END $$;
+DO $$ BEGIN EXECUTE format('GRANT reader TO %I', 'nobody'); END $$;
+DO $$ BEGIN EXECUTE format('DROP ROLE IF EXISTS %I', 'nobody'); END $$;
+DO $$ BEGIN EXECUTE format('ALTER TABLE t OWNER TO %I', current_user); EXECUTE format('DROP OWNED BY %I, %I', 'reader', 'Odd One'); EXECUTE 'DROP ROLE ' || quote_ident('reader') || ', ' || quote_ident('Odd One'); END $$;
+\du
+DROP TABLE t;

@@ -99,3 +99,14 @@ VALUES (current_user), ('writer'::regrole::text);
 COPY (SELECT current_user, relacl FROM pg_class WHERE relname = 't') TO STDOUT;
 DROP TABLE t, names;
 DROP ROLE reader, writer, "We""ird Näme";
+CREATE ROLE reader;
+CREATE ROLE "Odd One";
+SELECT ARRAY['reader', '"Odd One"']::regrole[], '{reader,"\"Odd One\"",10}'::regrole[], '{}'::regrole[], NULL::regrole[];
+SELECT rolname FROM pg_roles WHERE oid = ANY ('{reader,postgres}'::regrole[]) ORDER BY 1;
+PREPARE among(text[]) AS SELECT $1::regrole[];
+EXECUTE among('{reader}');
+DEALLOCATE among;
+SELECT to_regrole('"Odd One"'), '"Odd One"'::regrole, ' reader '::regrole;
+DO $$ DECLARE t text; BEGIN FOREACH t IN ARRAY ARRAY['', '"', 'a b', '"a', 'a.b', 'a"b', '""', 'reader', '10', '-'] LOOP
+  BEGIN RAISE NOTICE '% is %', t, t::regrole::text; EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%: % %', t, SQLSTATE, SQLERRM; END; END LOOP; END $$;
+DROP ROLE reader, "Odd One";
