@@ -163,11 +163,12 @@ func (p *pool) remove(which func(*parked) bool) (removed []*parked) {
 // doubt makes all roles be checked again: a session of the proxy has changed some.
 func (p *pool) doubt() { p.doubts.Add(1) }
 
-// vacancy is for how long the server waits for other sessions of a database to end (CountOtherDBBackends, src/backend/storage/ipc/procarray.c).
+// vacancy is for how long the server waits for other sessions of a database to end (CountOtherDBBackends,
+// src/backend/storage/ipc/procarray.c).
 const vacancy = 5 * time.Second
 
-// vacate closes the connections to a database, and those that their clients leave meanwhile: the server drops, renames and copies none
-// that has any.
+// vacate closes the connections to a database, and those that their clients leave meanwhile: the server drops,
+// renames and copies none that has any.
 func (p *pool) vacate(database string) {
 	p.mu.Lock()
 	maps.DeleteFunc(p.vacated, func(_ string, at time.Time) bool { return time.Since(at) >= vacancy })

@@ -221,7 +221,8 @@ func readBlock(r *reader, s layers) (body, *Error) {
 	return b, nil
 }
 
-// quotesErrors reports whether a block may put the message of an error into one of its own: SQLERRM, GET STACKED DIAGNOSTICS.
+// quotesErrors reports whether a block may put the message of an error into one of its own:
+// SQLERRM, GET STACKED DIAGNOSTICS.
 func quotesErrors(b block) bool {
 	raises, quotes := false, false
 	for i := range b.t.list {

@@ -42,7 +42,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	c.arguments(n, at, resolved, joins)
 }
 
-// arguments reads those of a call. resolved is one that was read; joins says that a text is made of them.
+// arguments reads the arguments of a call. resolved is one that was read already; joins says that a text is made of them.
 func (c *catalogReader) arguments(n *pg.FuncCall, at writtenCall, resolved *pg.Node, joins bool) {
 	forms := callOf(n).args
 	if computed := c.says[n]; computed != nil {
@@ -143,7 +143,7 @@ func textConstant(n *pg.Node) *pg.A_Const {
 	return nil
 }
 
-// room says in the place of what of a call a subselect may stand.
+// room says for what of a call a subselect may stand in.
 type room int
 
 const (
@@ -152,8 +152,9 @@ const (
 	noRoom
 )
 
-// setConfig takes in what a call of set_config wants, as SET does that has the same effect. What its text does not tell is unknown: which
-// role, or whether the setting is one. It returns the argument that is a role's name, if it is taken in.
+// setConfig takes in what a call of set_config wants: the same as a SET with its effect. Which role it sets, or
+// whether the setting is a role at all, may be unknown, where the text does not tell. It returns the argument that
+// is a role's name, if that was taken in.
 func (c *catalogReader) setConfig(n *pg.FuncCall, at writtenCall, r room) (resolved *pg.Node) {
 	if !isSetConfig(n) {
 		return nil
@@ -197,7 +198,7 @@ func (c *catalogReader) setConfig(n *pg.FuncCall, at writtenCall, r room) (resol
 	return resolved
 }
 
-// beyondLookup has a statement refused for the role that a call sets.
+// beyondLookup refuses a statement, where names are mapped, for the role that a call sets: it cannot be looked up there.
 func (c *catalogReader) beyondLookup(n *pg.FuncCall) {
 	c.unmapped = at(scope.Error{
 		Code:    scope.CodeFeatureNotSupported,

@@ -52,14 +52,15 @@ func (c *catalogReader) rangeFunction(n *pg.RangeFunction) {
 			case c.selected(n, f):
 				c.visit(f, stretch{}, false)
 			case called != nil: // which has to stand there: what it returns stays as it is
-				c.standing(called)
+				c.callInPlace(called)
 			}
 		}
 	}
 }
 
-// standing reads a call that no subselect may stand in for. What regrole's input reads is a text, of which none is to be a regrole.
-func (c *catalogReader) standing(n *pg.FuncCall) {
+// callInPlace reads a call for which no subselect may stand in, so that only its arguments can be mapped. Those of
+// regrole's input are texts, which stay texts.
+func (c *catalogReader) callInPlace(n *pg.FuncCall) {
 	at, ok := c.written(n)
 	resolved := c.setConfig(n, at, roomInArguments)
 	if known := callOf(n); !ok || len(known.args) > 0 && regroleInput(known.args[0]) {

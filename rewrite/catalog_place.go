@@ -62,8 +62,8 @@ func (c *catalogReader) closingToken(i int) int {
 	return i
 }
 
-// argumentPlaces returns the places of n arguments between the parenthesis at token open and the one that closes it; nil where
-// there are not so many, or key words among them that are no part of them.
+// argumentPlaces returns the places of n arguments between the parenthesis at token open and the one that closes it; nil
+// where there are not so many, or key words among them that are no part of them.
 func (c *catalogReader) argumentPlaces(open, n int) []stretch {
 	list := make([]stretch, 0, n)
 	closing := c.closingToken(open)

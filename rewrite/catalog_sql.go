@@ -139,7 +139,8 @@ const (
 		` LATERAL (SELECT pg_catalog.lower(pgscope_x.s) {=} ANY ({settings}::pg_catalog.text[]) AS r OFFSET 0) pgscope_r,` +
 		` LATERAL (SELECT CASE WHEN pgscope_r.r THEN {twin} END AS own OFFSET 0) pgscope_o OFFSET 0) pgscope_y)`
 
-	// newTextSQL is what the role {name} is to be called in the cluster, or a name that the server refuses with what it would say of {name}.
+	// newTextSQL is what the role {name} is to be called in the cluster, or a name that the server refuses
+	// with what it would say of {name}.
 	newTextSQL = `CASE WHEN {name} {=} ANY (ARRAY['', 'public', 'none']::pg_catalog.text[]) OR pg_catalog.starts_with({name}, 'pg_') THEN {name}` +
 		` WHEN pg_catalog.starts_with({name}, 'pgscope_') THEN 'pg_' {||} {name}` +
 		` WHEN pgscope_o.own IS NULL AND {oid} IS NOT NULL AND NOT {hidden} THEN {name} ELSE {lead} {||} {name} END`

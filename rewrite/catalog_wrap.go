@@ -124,8 +124,8 @@ func (l lens) sought(f form) (result, beside string) {
 	return result, ", LATERAL (SELECT " + name + " AS n) pgscope_n, LATERAL (SELECT " + l.twin(argumentName) + " AS own OFFSET 0) pgscope_o"
 }
 
-// withoutSettings makes of the name of a setting, if it is one of these, the name of none: the server says so. What the call would do
-// is not known from the text.
+// withoutSettings makes of the name of a setting, if it is one of these, the name of none: the server says so. What the
+// call would do is not known from the text.
 func withoutSettings(before, after string, settings ...string) (_, _ string) {
 	pattern := "^(" + strings.ReplaceAll(strings.Join(settings, "|"), ".", "[.]") + ")$"
 	return "pg_catalog.regexp_replace(" + before,

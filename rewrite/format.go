@@ -17,9 +17,10 @@ import (
 //	EXECUTE format('GRANT CONNECT ON DATABASE %I TO reader', current_database())
 //	EXECUTE 'ALTER TABLE ' || quote_ident(t) || ' OWNER TO reader'
 //
-// Such a text is read with a stand-in for each part, an identifier, or a string where the part is quoted as one. Where it can be
-// parsed so, the names in the constants are mapped: what a part has in truth changes nothing about them. And where a part is the name
-// of a role, all of it, and is quoted, what the part is computed from is looked up where it is computed:
+// Such a text is read with a stand-in for each part, an identifier, or a string where the part is quoted as
+// one. Where it can be parsed so, the names in the constants are mapped: what a part has in truth changes
+// nothing about them. And where a part is the name of a role, all of it, and is quoted, what the part is
+// computed from is looked up where it is computed:
 //
 //	EXECUTE format('GRANT reader TO %I', who)
 
@@ -47,8 +48,8 @@ type slot struct {
 	arg  int // counted from 0
 }
 
-// template returns the layers of a text that an expression puts together, and the parts that it quotes; none where it does not, or not of
-// what can be seen. base is where the expression's locations count from.
+// template returns the layers of a text that an expression puts together, and the parts that it quotes; none where it
+// does not, or not of what can be seen. base is where the expression's locations count from.
 func (t tokens) template(n *pg.Node, base int) (layers, []part) {
 	if list := operands(n); len(list) > 1 {
 		if l, parts, err := t.joined(list, base); err == nil {
@@ -138,8 +139,8 @@ func quoting(constant string) string {
 // quotedBy are the functions that quote a part of a chain, and how.
 var quotedBy = map[string]rune{"quote_ident": 'I', "quote_literal": 'L', "quote_nullable": 'L'}
 
-// formatted is a layer on a format string: the text that format makes of it, with stand-ins. A specifier without a number is about the
-// argument behind the one before (text_format, varlena.c).
+// formatted is a layer on a format string: the text that format makes of it, with stand-ins. A specifier without a number
+// is about the argument behind the one before (text_format, varlena.c).
 func formatted(format string) (*layer, []part, error) {
 	l := &literal{}
 	var parts []part
@@ -178,8 +179,8 @@ var specifier = regexp.MustCompile(`^%(?:%|(?:([1-9][0-9]{0,3})\$)?([ILs]))`)
 
 func escapeWithPercent(text string) (string, error) { return strings.ReplaceAll(text, "%", "%%"), nil }
 
-// readTemplate reads a text that is put together. It returns how the parts' calls name roles in their arguments; false where the text
-// cannot be read, or a part that is not known decides which roles or scopes it is about in another way.
+// readTemplate reads a text that is put together. It returns how the parts' calls name roles in their arguments; false
+// where the text cannot be read, or a part that is not known decides which roles or scopes it is about in another way.
 func (r *reader) readTemplate(text layers, parts []part) (says map[*pg.FuncCall][]form, ok bool) {
 	b, failure := r.inside(text, readStatements)
 	if failure != nil {

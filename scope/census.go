@@ -20,7 +20,8 @@ type Census struct {
 	// Alike is whether the database's prefix in a role's name could mislead: the role is not the database's, but something
 	// here depends on it, or pg_has_role says that it is a member of the marker; or the name has the prefix twice.
 	Alike bool
-	// Modes is whether sessions may begin in another mode than the proxy's: a setting of a role or a database says pgscope.mode.
+	// Modes is whether sessions may begin in another mode than the proxy's: a setting of a role
+	// or a database says pgscope.mode.
 	Modes bool
 
 	names *meanings
