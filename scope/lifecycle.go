@@ -51,20 +51,20 @@ func (e *Estate) Rename(database, to string) (Work, *Error) {
 	if err != nil {
 		return Work{}, err
 	}
-	var c carriage
+	var r renaming
 	for _, m := range markers {
 		note := e.rightNote(m, oid)
 		if note.Prefix == database {
 			note.Prefix = to
 		}
 		note.Database = to
-		if err := c.take(m, note); err != nil {
+		if err := r.add(m, note); err != nil {
 			err.Hint = "Choose another name for the database, or rename the role first."
 			return Work{}, err
 		}
 	}
-	return Work{c.sql(renamesDatabase(database, to),
-		fmt.Sprintf(`With database "%s", its roles get new names: "%s..." becomes "%s...".`, database, database+Separator, to+Separator)), c.roles}, nil
+	return Work{r.sql(renamesDatabase(database, to),
+		fmt.Sprintf(`With database "%s", its roles get new names: "%s..." becomes "%s...".`, database, database+Separator, to+Separator)), r.roles}, nil
 }
 
 // RenameSchema is Rename for a schema of the database that the answering session is in.
@@ -73,19 +73,19 @@ func (e *Estate) RenameSchema(schema, to string) (Work, *Error) {
 	if err != nil {
 		return Work{}, err
 	}
-	var c carriage
+	var r renaming
 	for _, m := range markers {
 		if m.schema.name != schema {
 			continue
 		}
 		note := m.note
 		note.OID, note.Schema, note.SchemaOID = e.current, to, m.schema.oid
-		if err := c.take(m, note); err != nil {
+		if err := r.add(m, note); err != nil {
 			err.Hint = "Choose another name for the schema, or rename the role first."
 			return Work{}, err
 		}
 	}
-	return Work{c.sql(renamesSchema(schema, to), fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), c.roles}, nil
+	return Work{r.sql(renamesSchema(schema, to), fmt.Sprintf(`With schema "%s", its roles get new names on the server.`, schema)), r.roles}, nil
 }
 
 // certain returns the markers of a database, or an error where it cannot be told of one whether it is.
@@ -151,14 +151,14 @@ func (e *Estate) dropDatabases(announce bool) (list []Work) {
 func (e *Estate) Sweep() (statements, warnings []string) {
 	for _, oid := range e.oids() {
 		name := e.databases[oid]
-		var c carriage
+		var r renaming
 		var problem *Error
 		for _, m := range e.of(oid) {
 			if _, _, certain := e.database(m); !certain {
 				warnings = append(warnings, contradiction(m, name))
 				continue
 			}
-			if err := c.take(m, e.rightNote(m, oid)); err != nil && problem == nil {
+			if err := r.add(m, e.rightNote(m, oid)); err != nil && problem == nil {
 				problem = err
 			}
 		}
@@ -166,7 +166,7 @@ func (e *Estate) Sweep() (statements, warnings []string) {
 			warnings = append(warnings, fmt.Sprintf(`the roles of database "%s" cannot follow its new name: %s`, name, problem.Message))
 			continue
 		}
-		if sql := c.sweepSQL(name); sql != "" {
+		if sql := r.sweepSQL(name); sql != "" {
 			statements = append(statements, sql)
 		}
 	}
@@ -218,16 +218,16 @@ func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
 			Detail:  fmt.Sprintf(`The comment on it is about database "%s" with OID %d. This is "%s" with OID %d.`, claimed.Database, claimed.OID, name, e.current),
 		}
 	}
-	var c carriage
+	var r renaming
 	for _, m := range e.markers {
 		if note := m.outer().note; note.OID != claimed.OID || note.Database != claimed.Database {
 			continue
 		}
-		if err := c.take(m, e.rightNote(m, e.current)); err != nil {
+		if err := r.add(m, e.rightNote(m, e.current)); err != nil {
 			return "", err
 		}
 	}
-	return c.sql("true", fmt.Sprintf(`The roles of database "%s" get the names that belong to it.`, name)), nil
+	return r.sql("true", fmt.Sprintf(`The roles of database "%s" get the names that belong to it.`, name)), nil
 }
 
 // Mistaken tells of members of markers that are taken for what they are not, as only a GRANT or a rename by hand

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// carriage is how markers and roles follow a database or schema that gets another name: it collects their new names, and
+// renaming makes markers and roles follow a database or schema that gets another name: it collects their new names, and
 // makes the statement that renames them.
-type carriage struct {
+type renaming struct {
 	moves    []move
 	roles    []Affected // those of the moves that are no markers
 	comments []string
@@ -17,8 +17,9 @@ type carriage struct {
 
 type move struct{ from, to Cluster }
 
-// take notes what makes a marker say note, and its roles carry the prefix that it names.
-func (c *carriage) take(m *marker, note markerComment) *Error {
+// add notes what makes the comment of a marker say note, and its roles carry the prefix that note has. It fails where a
+// name would be too long, or an administrator would be taken for a role.
+func (r *renaming) add(m *marker, note markerComment) *Error {
 	if note == m.note {
 		return nil
 	}
@@ -27,9 +28,9 @@ func (c *carriage) take(m *marker, note markerComment) *Error {
 		name = note.marker()
 	}
 	if name != m.name {
-		c.moves = append(c.moves, move{m.name, name})
+		r.moves = append(r.moves, move{m.name, name})
 	}
-	c.comments = append(c.comments, fmt.Sprintf("COMMENT ON ROLE %s IS %s; ", name.Ident(), QuoteLiteral(note.text())))
+	r.comments = append(r.comments, fmt.Sprintf("COMMENT ON ROLE %s IS %s; ", name.Ident(), QuoteLiteral(note.text())))
 	if note.rolePrefix() == m.note.rolePrefix() {
 		return nil
 	}
@@ -45,8 +46,8 @@ func (c *carriage) take(m *marker, note markerComment) *Error {
 		if err != nil {
 			return err
 		}
-		c.moves = append(c.moves, move{role, to})
-		c.roles = append(c.roles, Affected{Name: m.short(role), Cluster: role, To: to})
+		r.moves = append(r.moves, move{role, to})
+		r.roles = append(r.roles, Affected{Name: m.short(role), Cluster: role, To: to})
 	}
 	return nil
 }
@@ -62,33 +63,33 @@ func (m markerComment) marker() Cluster {
 
 // statements returns the moves and comments, in an order in which no role gets a name that another still has to leave.
 // All names become longer, or all shorter, by the same, so the one to make way for is always the longer, or the shorter.
-func (c *carriage) statements() string {
-	slices.SortStableFunc(c.moves, func(a, b move) int {
+func (r *renaming) statements() string {
+	slices.SortStableFunc(r.moves, func(a, b move) int {
 		if len(a.to) > len(a.from) {
 			a, b = b, a
 		}
 		return cmp.Compare(len(a.from), len(b.from))
 	})
 	var b strings.Builder
-	for _, m := range c.moves {
+	for _, m := range r.moves {
 		fmt.Fprintf(&b, "ALTER ROLE %s RENAME TO %s; ", m.from.Ident(), m.to.Ident())
 	}
-	for _, comment := range c.comments {
+	for _, comment := range r.comments {
 		b.WriteString(comment)
 	}
-	if len(c.moves) > 0 {
+	if len(r.moves) > 0 {
 		var was, now []string
-		for _, m := range c.moves {
+		for _, m := range r.moves {
 			was, now = append(was, m.from.Literal()), append(now, m.to.Literal())
 		}
-		fmt.Fprintf(&b, carriedSettings, textArray(was), textArray(now))
+		fmt.Fprintf(&b, renamedSettings, textArray(was), textArray(now))
 	}
 	return b.String()
 }
 
-// carriedSettings makes settings of roles and databases that set a role set it under its new
+// renamedSettings makes settings of roles and databases that set a role set it under its new
 // name. Who may not change one is told.
-const carriedSettings = `DECLARE was pg_catalog.text[] := %s; now pg_catalog.text[] := %s; s pg_catalog.record; BEGIN
+const renamedSettings = `DECLARE was pg_catalog.text[] := %s; now pg_catalog.text[] := %s; s pg_catalog.record; BEGIN
   FOR s IN
     SELECT now[i] AS role, pg_catalog.concat('ALTER ROLE ',
       CASE WHEN c.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'ALL'
@@ -107,24 +108,24 @@ const carriedSettings = `DECLARE was pg_catalog.text[] := %s; now pg_catalog.tex
 END; `
 
 // sql returns the statement that does it all or fails, if a condition holds; empty where there is nothing to do.
-func (c *carriage) sql(condition, why string) string {
-	if len(c.comments) == 0 {
+func (r *renaming) sql(condition, why string) string {
+	if len(r.comments) == 0 {
 		return ""
 	}
-	return doSQL("BEGIN IF " + condition + " THEN " + c.statements() +
+	return doSQL("BEGIN IF " + condition + " THEN " + r.statements() +
 		"END IF; EXCEPTION WHEN duplicate_object THEN RAISE EXCEPTION USING ERRCODE = 'duplicate_object', MESSAGE = SQLERRM, DETAIL = " +
 		QuoteLiteral(why) + ", HINT = 'Choose another name, or rename that role first.'; END")
 }
 
 // sweepSQL returns the statement that does it all or tells why it could not; empty where there is nothing to do.
-func (c *carriage) sweepSQL(database string) string {
-	if len(c.comments) == 0 {
+func (r *renaming) sweepSQL(database string) string {
+	if len(r.comments) == 0 {
 		return ""
 	}
 	tell := func(level, message, more string) string {
 		return "RAISE " + level + " USING MESSAGE = " + QuoteLiteral(fmt.Sprintf(message, database)) + more + "; "
 	}
-	return doSQL("BEGIN " + c.statements() + tell("NOTICE", `the markers and roles of database "%s" were made to fit it`, "") +
+	return doSQL("BEGIN " + r.statements() + tell("NOTICE", `the markers and roles of database "%s" were made to fit it`, "") +
 		"EXCEPTION WHEN OTHERS THEN " +
 		tell("WARNING", `the markers and roles of database "%s" could not be made to fit it`, ", DETAIL = SQLERRM") + "END")
 }
