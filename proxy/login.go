@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -257,6 +258,7 @@ func (l *loginRelay) fail(candidate int, err error) error {
 		told, from = stopping(), byShutdown
 	}
 	if !known || failed.sqlstate == "" && from == byShutdown {
+		_ = l.visitor.conn.SetWriteDeadline(time.Now().Add(lastWords)) // that of the login may be over: its server had it, too
 		failed = l.visitor.turnAway(l.out, told)
 		failed.side, failed.cause = from, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -45,7 +44,6 @@ func unanswered(cause error) error {
 // turnAway tells the client a fatal error of the proxy's own. before is sent ahead of it, in the same write.
 func (v *visitor) turnAway(before []byte, e *scope.Error) *loginError {
 	v.failing(e.Code)
-	_ = v.conn.SetWriteDeadline(time.Now().Add(lastWords)) // that of the login may be over: its server had it, too
 	_, err := v.conn.Write(wire.AppendError(before, wire.Fields{
 		Severity: wire.SeverityFatal, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint,
 	}))
