@@ -51,3 +51,15 @@ func TestPathIsNotAskedForInCopy(t *testing.T) {
 	s.server(done, idle)
 	s.client(&pgproto3.Query{String: "SELECT 1"}).wantsQuestion(askSync)
 }
+
+// TestPathTold: what stands in for the session's default, however the server quotes it, is that to the client.
+func TestPathTold(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.e.userPath = userPath{standard: commonPath, replaced: `"app", public`}
+	path := func(value string) *pgproto3.ParameterStatus {
+		return &pgproto3.ParameterStatus{Name: searchPath, Value: value}
+	}
+	s.server(path("app, public"), path(`"app", public`), path(commonPath)).wants(&s.toUser)
+	s.server(path("other")).wants(&s.toUser, "S search_path|other|")
+	s.server(path("app, public")).wants(&s.toUser, "S search_path|"+commonPath+"|")
+}
