@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,11 +51,16 @@ func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, e
 			Sessions: make(map[scope.Cluster]int),
 		},
 	}
-	for _, step := range []func(context.Context) error{o.server, o.roles, o.names, o.scoped, o.access, o.passwords, o.uses} {
-		if err := step(ctx); err != nil {
-			return nil, fmt.Errorf("reading the catalogs: %w", err)
+	err := o.ask(ctx, o.server(), o.roles(), o.access())
+	for _, step := range []func(context.Context) error{o.names, o.scoped, o.passwords, o.uses} {
+		if err == nil {
+			err = step(ctx)
 		}
 	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the catalogs: %w", err)
+	}
+	o.arrange()
 	return o.state, nil
 }
 
@@ -65,9 +71,10 @@ func (s *State) listed(ctx context.Context, conn *pgconn.PgConn, extent Extent) 
 	state.Objects, state.Defaults = make(map[access.Kind][]*Object), nil
 	intern := make(interner)
 	o := &observer{conn: conn, extent: extent, intern: intern, acls: newACLReader(intern), state: &state}
-	if err := o.access(ctx); err != nil {
+	if err := o.ask(ctx, o.access()); err != nil {
 		return nil, fmt.Errorf("reading the catalogs: %w", err)
 	}
+	o.arrange()
 	return &state, nil
 }
 
@@ -81,6 +88,7 @@ type observer struct {
 	oid       uint32
 	verifiers bool // passwords may be read
 	all       []scope.Known
+	columns   []columnACL // until their relations are known
 	view      *scope.View
 	state     *State
 }
@@ -111,28 +119,69 @@ func (r row) list(i int) (list []string, err error) {
 	return list, nil
 }
 
-// each runs a query and gives each row of it to take.
-func (o *observer) each(ctx context.Context, sql string, take func(row) error, params ...string) error {
-	values := make([][]byte, len(params))
-	for i, p := range params {
-		values[i] = []byte(p)
-	}
-	result := o.conn.ExecParams(ctx, sql, values, nil, nil, nil)
-	for result.NextRow() {
-		if err := take(result.Values()); err != nil {
-			_, closeErr := result.Close()
-			return errors.Join(err, closeErr)
-		}
-	}
-	_, err := result.Close()
-	return err
+// question is a query, and who takes the rows of its answer.
+type question struct {
+	sql    string
+	params []string
+	take   func(row) error
 }
 
-func (o *observer) server(ctx context.Context) error {
+// prepared are the queries that a connection has prepared: their names, by text.
+type prepared struct {
+	names map[string]string
+	count int // also those that failed
+}
+
+// preparedKey is where a connection has them.
+const preparedKey = "reconcile.prepared"
+
+// ask sends questions at once. Each is prepared the first time, so that the next look sends no more than its name.
+func (o *observer) ask(ctx context.Context, questions ...question) error {
+	known, ok := o.conn.CustomData()[preparedKey].(*prepared)
+	if !ok {
+		known = &prepared{names: make(map[string]string)}
+		o.conn.CustomData()[preparedKey] = known
+	}
+	p := o.conn.StartPipeline(ctx)
+	names := make([]string, len(questions))
+	for i, q := range questions {
+		if names[i], ok = known.names[q.sql]; !ok {
+			names[i] = "q" + strconv.Itoa(known.count)
+			known.count++
+			p.SendPrepare(names[i], q.sql, nil)
+		}
+		values := make([][]byte, len(q.params))
+		for j, param := range q.params {
+			values[j] = []byte(param)
+		}
+		p.SendQueryPrepared(names[i], values, nil, nil)
+	}
+	err := p.Sync()
+	for answered := 0; err == nil && answered < len(questions); {
+		var results any
+		results, err = p.GetResults()
+		switch r := results.(type) {
+		case *pgconn.StatementDescription:
+			known.names[questions[answered].sql] = names[answered]
+		case *pgconn.ResultReader:
+			for err == nil && r.NextRow() {
+				err = questions[answered].take(r.Values())
+			}
+			_, closed := r.Close()
+			err = cmp.Or(err, closed)
+			answered++
+		case nil:
+			err = cmp.Or(err, io.ErrUnexpectedEOF)
+		}
+	}
+	return cmp.Or(err, p.Close())
+}
+
+func (o *observer) server() question {
 	const sql = `SELECT oid, datname, current_user, pg_current_snapshot(), pg_get_userbyid(10), has_database_privilege(oid, 'CREATE'),
 has_table_privilege('pg_authid', 'SELECT'), lower(current_setting('createrole_self_grant', true))
 FROM pg_database WHERE datname = current_database()`
-	return o.each(ctx, sql, func(r row) error {
+	return question{sql, nil, func(r row) error {
 		oid, err := strconv.ParseUint(r.text(0), 10, 32)
 		o.oid, o.database, o.verifiers = uint32(oid), r.text(1), r.flag(6)
 		o.state.Snapshot, o.state.Bootstrap = r.text(3), o.intern.name(r[4])
@@ -141,7 +190,7 @@ FROM pg_database WHERE datname = current_database()`
 			SelfInherit: strings.Contains(r.text(7), "inherit"), SelfSet: strings.Contains(r.text(7), "set"),
 		}
 		return err
-	})
+	}}
 }
 
 // rolesSQL reads the roles of the cluster, each with its settings and with what it is a member of. Before PostgreSQL 16 SET is the privilege of
@@ -158,22 +207,12 @@ array_agg(concat(admin_option{options})) AS options FROM pg_auth_members GROUP B
 // memberOptions are inherit, set, and whether the server itself gave the membership.
 const memberOptions = `, inherit_option, set_option, grantor = 10 AND admin_option AND NOT inherit_option AND NOT set_option`
 
-func (o *observer) roles(ctx context.Context) error {
-	sql := strings.NewReplacer("{set}", "MEMBER", "{options}", "").Replace(rolesSQL)
+func (o *observer) roles() question {
+	set, options := "MEMBER", ""
 	if o.state.Version >= 16 {
-		sql = strings.NewReplacer("{set}", "SET", "{options}", memberOptions).Replace(rolesSQL)
+		set, options = "SET", memberOptions
 	}
-	if err := o.each(ctx, sql, o.role); err != nil {
-		return err
-	}
-	slices.SortFunc(o.state.Members, func(a, b Edge) int {
-		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Member, b.Member), cmp.Compare(a.Grantor, b.Grantor))
-	})
-	if executor, own := &o.state.Executor, o.state.role(o.state.Executor.Name); own != nil {
-		executor.Superuser, executor.CreateRole = own.Superuser, own.CreateRole
-		executor.SelfInherit, executor.SelfSet = executor.SelfInherit && !own.Superuser, executor.SelfSet && !own.Superuser
-	}
-	return nil
+	return question{strings.NewReplacer("{set}", set, "{options}", options).Replace(rolesSQL), nil, o.role}
 }
 
 func (o *observer) role(r row) error {
@@ -183,6 +222,10 @@ func (o *observer) role(r row) error {
 		Inherit: is[6], Acts: is[7], Set: is[8], ConnectionLimit: fresh.ConnectionLimit, Comment: r.text(4),
 	}
 	o.state.Roles[role.Name] = role
+	if executor := &o.state.Executor; executor.Name == role.Name {
+		executor.Superuser, executor.CreateRole = role.Superuser, role.CreateRole
+		executor.SelfInherit, executor.SelfSet = executor.SelfInherit && !role.Superuser, executor.SelfSet && !role.Superuser
+	}
 	if r[2] != nil {
 		limit, err := r.number(2)
 		if err != nil {
@@ -258,17 +301,18 @@ func (o *observer) scoped(ctx context.Context) error {
 	return err
 }
 
+type relation struct{ schema, name string }
+
+type columnACL struct {
+	relation
+	column string
+	acl    ACL
+}
+
 // access reads what privileges are granted on, and default privileges.
-func (o *observer) access(ctx context.Context) error {
-	type relation struct{ schema, name string }
-	type column struct {
-		relation
-		name string
-		acl  ACL
-	}
-	var columns []column
+func (o *observer) access() question {
 	sql, params := accessQuery(o.extent, o.state.Version)
-	err := o.each(ctx, sql, func(r row) error {
+	return question{sql, params, func(r row) error {
 		schema, owner := o.text(r[1]), o.intern.name(r[2])
 		acl, err := o.acls.parse(r[3])
 		names, err2 := r.list(4)
@@ -280,7 +324,7 @@ func (o *observer) access(ctx context.Context) error {
 		for i, name := range names {
 			switch {
 			case r.text(0) == columnRow:
-				columns = append(columns, column{relation{schema, name}, args[i], acl})
+				o.columns = append(o.columns, columnACL{relation{schema, name}, args[i], acl})
 			case r.text(0) == defaultRow:
 				if kind := access.KindOfDefault(name); kind != 0 {
 					o.state.Defaults = append(o.state.Defaults, DefaultACL{Owner: owner, Schema: schema, Kind: kind, ACL: acl})
@@ -296,10 +340,11 @@ func (o *observer) access(ctx context.Context) error {
 			}
 		}
 		return nil
-	}, params...)
-	if err != nil {
-		return err
-	}
+	}}
+}
+
+// arrange puts what was read in order, and columns to their relations.
+func (o *observer) arrange() {
 	relations := make(map[relation]*Object)
 	for kind, list := range o.state.Objects {
 		slices.SortFunc(list, compareObjects)
@@ -309,18 +354,20 @@ func (o *observer) access(ctx context.Context) error {
 			}
 		}
 	}
-	for _, c := range columns {
+	for _, c := range o.columns {
 		if object := relations[c.relation]; object != nil {
 			if object.Columns == nil {
 				object.Columns = make(map[string]ACL)
 			}
-			object.Columns[c.name] = c.acl
+			object.Columns[c.column] = c.acl
 		}
 	}
 	slices.SortFunc(o.state.Defaults, func(a, b DefaultACL) int {
 		return compareLayers(layer{a.Owner, a.Schema, a.Kind}, layer{b.Owner, b.Schema, b.Kind})
 	})
-	return nil
+	slices.SortFunc(o.state.Members, func(a, b Edge) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Member, b.Member), cmp.Compare(a.Grantor, b.Grantor))
+	})
 }
 
 func (o *observer) text(b []byte) string { return string(o.intern.name(b)) }
@@ -347,24 +394,21 @@ func (o *observer) uses(ctx context.Context) error {
   NOT bool_and(coalesce(d.datallowconn AND has_database_privilege(d.oid, 'CONNECT'), true))
 FROM pg_shdepend u JOIN pg_roles r ON r.oid = u.refobjid AND u.refclassid = 'pg_authid'::regclass LEFT JOIN pg_database d ON d.oid = u.dbid
 WHERE r.rolname = ANY ($1) GROUP BY 1, 2 ORDER BY 1, 2`
-	err := o.each(ctx, uses, func(r row) error {
+	seen := question{uses, []string{retired}, func(r row) error {
 		owned, err := r.number(2)
 		granted, err2 := r.number(3)
 		personal, err3 := r.number(4)
 		u := Use{Role: o.intern.name(r[0]), Database: r.text(1), Owned: owned, Granted: granted, Personal: personal, Shut: r.flag(5)}
 		o.state.Uses = append(o.state.Uses, u)
 		return errors.Join(err, err2, err3)
-	}, retired)
-	if err != nil {
-		return err
-	}
+	}}
 	const sessions = `SELECT usename, count(*) FROM pg_stat_activity
 WHERE usename = ANY ($1) AND pid <> pg_backend_pid() GROUP BY 1`
-	err = o.each(ctx, sessions, func(r row) error {
+	err := o.ask(ctx, seen, question{sessions, []string{retired}, func(r row) error {
 		n, err := r.number(1)
 		o.state.Sessions[o.intern.name(r[0])] = n
 		return err
-	}, retired)
+	}})
 	if err != nil {
 		return err
 	}
@@ -400,7 +444,7 @@ func (o *observer) gifts(ctx context.Context, database, retired string) (err err
 			return err
 		}
 	}
-	return at.each(ctx, fill(othersSQL, o.state.Version, "", "", wants), func(r row) error {
+	return at.ask(ctx, question{fill(othersSQL, o.state.Version, "", "", wants), []string{retired}, func(r row) error {
 		g := Gift{
 			Database: database, Object: &Object{Schema: r.text(1), Name: r.text(2), Args: r.text(3)},
 			Grantee: o.intern.name(r[4]), Grantor: o.intern.name(r[5]), Out: !r.flag(7),
@@ -420,7 +464,7 @@ func (o *observer) gifts(ctx context.Context, database, retired string) (err err
 		}
 		o.state.Gifts = append(o.state.Gifts, g)
 		return err
-	}, retired)
+	}})
 }
 
 // run runs statements that return nothing.

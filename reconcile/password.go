@@ -133,7 +133,7 @@ func (o *observer) passwords(ctx context.Context) error {
 		return nil
 	}
 	const sql = `SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY ($1)`
-	return o.each(ctx, sql, func(r row) error {
+	return o.ask(ctx, question{sql, []string{scope.Array(names...)}, func(r row) error {
 		role := o.state.Roles[o.intern.name(r[0])]
 		if role == nil {
 			return errors.New("a role came to be within a snapshot")
@@ -143,5 +143,5 @@ func (o *observer) passwords(ctx context.Context) error {
 			role.Password = PasswordMatches
 		}
 		return nil
-	}, scope.Array(names...))
+	}})
 }
