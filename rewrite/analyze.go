@@ -35,7 +35,7 @@ type Options struct {
 // be kept by (text, Options) and used by many sessions at once.
 type Analysis struct {
 	source     *source
-	statements []statement
+	statements []*statement
 	names      []scope.Name
 	asksUser   bool
 	moves      bool // the text changes what names go by: search_path, role, mode
@@ -158,12 +158,12 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 		a.statements = append(a.statements, p.statements()...)
 	}
 	a.statements, a.moves, a.resets = attachTransitions(a.statements)
-	a.setsMode = slices.ContainsFunc(a.statements, func(s statement) bool { return s.setsMode() })
+	a.setsMode = slices.ContainsFunc(a.statements, func(s *statement) bool { return s.setsMode() })
 	a.results = readResults(src.text, pieces)
 	if len(a.statements) == 0 && !a.results.Any() {
 		return nil, nil
 	}
-	malformed := slices.ContainsFunc(a.statements, func(s statement) bool { return s.malformed })
+	malformed := slices.ContainsFunc(a.statements, func(s *statement) bool { return s.malformed })
 	if leave := leavesAt(pieces); !malformed && len(a.statements) > 0 && leave <= a.statements[0].start {
 		a.leave = leave
 	}
@@ -207,7 +207,7 @@ func readPieces(sql string, o Options) (*source, []piece, *Error) {
 }
 
 // collect adds the names in the statements and in their bodies that were not seen yet, and the schemas of names.
-func (a *Analysis) collect(list []statement, seen map[scope.Name]bool, schemas map[string]bool) {
+func (a *Analysis) collect(list []*statement, seen map[scope.Name]bool, schemas map[string]bool) {
 	ask := func(n scope.Name) {
 		if !seen[n] {
 			seen[n] = true
@@ -262,7 +262,7 @@ func (a *Analysis) SetsRole() (name scope.Short, local, ok bool) {
 	if !a.alone || len(a.statements) != 1 {
 		return "", false, false
 	}
-	s := &a.statements[0]
+	s := a.statements[0]
 	if s.refusal != nil || len(s.names) != 1 || len(s.wants) != 1 || s.wants[0].kind != policy.SetRole || s.wants[0].maybe || s.names[0].schema != "" {
 		return "", false, false
 	}
@@ -284,17 +284,17 @@ type reader struct {
 }
 
 // statements reads the statements of a piece.
-func (p piece) statements() (list []statement) {
+func (p piece) statements() (list []*statement) {
 	if p.unread != nil {
-		s := statement{end: len(p.tokens.sql), refusal: p.unread, malformed: true, tried: p.tried, allRoles: none, md5: none}
+		s := &statement{end: len(p.tokens.sql), refusal: p.unread, malformed: true, tried: p.tried, allRoles: none, md5: none}
 		if t := p.tokens.list; len(t) > 0 {
 			s.start, s.end = t[0].start, t[len(t)-1].end
 		}
-		return []statement{s}
+		return []*statement{s}
 	}
 	for _, raw := range p.tree.GetStmts() {
 		if s := readStatement(p, raw); s != nil {
-			list = append(list, *s)
+			list = append(list, s)
 		}
 	}
 	return list
@@ -334,7 +334,13 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	if r.idle() && r.transitions == nil {
 		return nil
 	}
-	return &r.statement
+	return r.done()
+}
+
+// done returns the statement, without what it was read from.
+func (r *reader) done() *statement {
+	s := r.statement
+	return &s
 }
 
 // walk visits every node of a tree, a parent before its children.

@@ -30,7 +30,7 @@ func (o Options) reading() reading {
 // in it executes. What its statements want, the statement wants.
 type body struct {
 	layers     layers // on the text of the statement that it stands in
-	statements []statement
+	statements []*statement
 	quotes     bool // it may raise what the server said in an error
 }
 
@@ -304,7 +304,7 @@ func (b *block) closing(i int) int {
 }
 
 // readExecuted reads the expression of an EXECUTE. read is false where it computes a text that cannot be seen.
-func (r *reader) readExecuted(f fragment, rd reading) (found []statement, read bool) {
+func (r *reader) readExecuted(f fragment, rd reading) (found []*statement, read bool) {
 	t := f.tokens
 	for t.kind(0) == tokenOpen && t.kind(len(t.list)-1) == tokenClose && len(t.list) > len("()") {
 		t.list = t.list[1 : len(t.list)-1]
@@ -327,7 +327,7 @@ func (r *reader) readExecuted(f fragment, rd reading) (found []statement, read b
 	if text, parts := t.template(expression, p.base); text != nil {
 		if says, ok := inner.readTemplate(text, parts); ok {
 			p.says = says
-			return append(p.statements(), inner.statement), true
+			return append(p.statements(), inner.done()), true
 		}
 	}
 	switch k := t.kind(0); {
@@ -338,7 +338,7 @@ func (r *reader) readExecuted(f fragment, rd reading) (found []statement, read b
 	}
 	value, _ := constant(expression)
 	inner.readBody(0, value, readStatements)
-	return []statement{inner.statement}, true
+	return []*statement{inner.done()}, true
 }
 
 // noteStrings notes what the strings of a block say of roles, but for those that were read: one of them may be what a
@@ -357,11 +357,11 @@ func (b *body) noteStrings(t tokens, read []stretch) {
 		}
 	}
 	if len(u.mentions) > 0 {
-		b.statements = append(b.statements, statement{unseen: []unseen{u}})
+		b.statements = append(b.statements, &statement{unseen: []unseen{u}})
 	}
 }
 
 // idle reports whether a statement has nothing to do with roles.
-func (s statement) idle() bool {
+func (s *statement) idle() bool {
 	return s.refusal == nil && s.wants == nil && s.bodies == nil && s.unseen == nil && s.users == nil && s.standard == nil && s.changes == nil && s.references == nil
 }

@@ -8,12 +8,12 @@ import (
 
 // ReadsCatalog reports whether the text reads or says role names by means of SQL, so that Rewrite needs the view's Columns.
 func (a *Analysis) ReadsCatalog() bool {
-	return slices.ContainsFunc(a.statements, statement.readsCatalog)
+	return slices.ContainsFunc(a.statements, (*statement).readsCatalog)
 }
 
-func (s statement) readsCatalog() bool {
+func (s *statement) readsCatalog() bool {
 	return s.references != nil || slices.ContainsFunc(s.bodies, func(b body) bool {
-		return slices.ContainsFunc(b.statements, statement.readsCatalog)
+		return slices.ContainsFunc(b.statements, (*statement).readsCatalog)
 	})
 }
 
@@ -24,7 +24,7 @@ func (a *Analysis) Asks() bool {
 		return false
 	}
 	for i := range a.statements {
-		if s := &a.statements[i]; s.names != nil || s.references == nil {
+		if s := a.statements[i]; s.names != nil || s.references == nil {
 			return true
 		}
 	}

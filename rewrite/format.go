@@ -188,7 +188,7 @@ func (r *reader) readTemplate(text layers, parts []part) (says map[*pg.FuncCall]
 	}
 	roles, made := make([]bool, len(parts)), make(map[slot]bool)
 	for j := range b.statements {
-		s := &b.statements[j]
+		s := b.statements[j]
 		if s.bodies != nil || s.changes != nil || s.refusal != nil {
 			return nil, false
 		}

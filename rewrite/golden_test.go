@@ -281,7 +281,7 @@ func (c goldenCase) run(t *testing.T) string {
 			sent = strings.NewReplacer(text, "<"+table+">", strings.ReplaceAll(text, "'", "''"), "<"+table+">").Replace(sent)
 		}
 	}
-	if slices.ContainsFunc(a.statements, statement.long) && res.SQL != sql && len(res.Refusals) == 0 {
+	if slices.ContainsFunc(a.statements, (*statement).long) && res.SQL != sql && len(res.Refusals) == 0 {
 		b.WriteString(describeReferences(a)) // what is sent is long, and the server's to judge
 	} else {
 		b.WriteString(strings.ReplaceAll(sent, "\r", "<CR>") + "\n")
@@ -325,9 +325,9 @@ var formNames = map[form]string{
 }
 
 // long tells of a statement that it has more references than a few relations in a body.
-func (s statement) long() bool {
+func (s *statement) long() bool {
 	return s.references != nil || slices.ContainsFunc(s.bodies, func(b body) bool {
-		return slices.ContainsFunc(b.statements, func(s statement) bool {
+		return slices.ContainsFunc(b.statements, func(s *statement) bool {
 			return slices.ContainsFunc(s.references, func(r reference) bool { return r.form != subselect && r.form != fixed })
 		})
 	})
@@ -336,7 +336,7 @@ func (s statement) long() bool {
 // describeReferences lists them in the order of the text: how they are seen, what stands there, what it is called.
 func describeReferences(a *Analysis) string { return describeReferencesIn(a.statements, a.source.text) }
 
-func describeReferencesIn(list []statement, text string) string {
+func describeReferencesIn(list []*statement, text string) string {
 	var b strings.Builder
 	for _, s := range list {
 		slices.SortStableFunc(s.references, func(x, y reference) int { return x.start - y.start })

@@ -86,7 +86,7 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 		var edits Edits
 		for i := range b.statements {
 			inner := mapping{
-				statement: &b.statements[i], sql: b.layers[len(b.layers)-1].text, view: m.view, mode: m.mode, body: true,
+				statement: b.statements[i], sql: b.layers[len(b.layers)-1].text, view: m.view, mode: m.mode, body: true,
 				tracker: m.tracker, user: m.user,
 			}
 			err := inner.run(decide)

@@ -66,7 +66,7 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 	}
 	tracker, user := newTracker(v, mode), v.User
 	for i := range a.statements {
-		s := &a.statements[i]
+		s := a.statements[i]
 		for _, t := range s.earlier {
 			tracker.apply(t, v)
 		}
@@ -137,7 +137,7 @@ func (r *Result) accept(m *mapping, edits Edits) {
 // malformed returns the statement for which the text is refused as a whole; nil where there is none, or not in that mode.
 func (a *Analysis) malformed(mode scope.Mode) *statement {
 	for i := range a.statements {
-		switch s := &a.statements[i]; {
+		switch s := a.statements[i]; {
 		case mode == scope.Off:
 			return nil
 		case s.malformed:

@@ -387,10 +387,10 @@ func (tr *tracker) show(v *scope.View, user scope.Cluster) {
 // attachTransitions leaves idle statements out, and gives their transitions to the next statement that is
 // not. moves reports whether a statement stands behind a transition, resets whether behind one for which
 // the session's defaults must be known.
-func attachTransitions(list []statement) (rest []statement, moves, resets bool) {
+func attachTransitions(list []*statement) (rest []*statement, moves, resets bool) {
 	var before []transition
-	for i := range list {
-		s := &list[i]
+	changed := false // the state, by one of the rest
+	for _, s := range list {
 		if s.idle() {
 			before = append(before, s.transitions...)
 			continue
@@ -400,8 +400,9 @@ func attachTransitions(list []statement) (rest []statement, moves, resets bool) 
 		for _, t := range s.earlier {
 			resets = resets || t.kind.needsDefault()
 		}
-		moves = moves || len(s.earlier) > 0 || slices.ContainsFunc(rest, func(s statement) bool { return s.transitions != nil || s.acts() })
-		rest = append(rest, *s)
+		moves = moves || len(s.earlier) > 0 || changed
+		changed = changed || s.transitions != nil || s.acts()
+		rest = append(rest, s)
 	}
 	return rest, moves, resets
 }
