@@ -107,6 +107,7 @@ func (u *Upstream) cancel(ctx context.Context, c wire.CancelRequest) (err error)
 
 // forwardCancel brings a client's cancel request to the server.
 func (s *session) forwardCancel(ctx context.Context, c wire.CancelRequest) {
+	s.server.readers.cancel(c)
 	result := cancelForwarded
 	var err error
 	offLoop(ctx, func(ctx context.Context) { err = s.server.o.Upstream.forwardCancel(ctx, c) })

@@ -91,6 +91,19 @@ func (s *looped) checkClient() {
 	})
 }
 
+func (s *looped) resume(fault error) {
+	s.loop.post(func() {
+		switch {
+		case s.ended.Load(): // finish is on its way, or was here
+		case fault != nil:
+			s.stop(ending{byClient, fault})
+		default:
+			s.worked()
+			s.fromClient(nil)
+		}
+	})
+}
+
 // parkServer ends the session of a client that has left its server connection at rest, and begins to reset that connection.
 func (s *looped) parkServer() {
 	if !s.conclude(ending{side: byClient}) {

@@ -48,6 +48,9 @@ type Options struct {
 	// Goroutines lets goroutines relay all sessions, as elsewhere than on Linux: for comparison.
 	Goroutines bool
 
+	// LongText is from how many bytes on a text is read apart from its session's driver; 0 for the default.
+	LongText int32
+
 	// AccessChanged is told of each database in which a session has run statements that change roles or access, once their
 	// transaction has ended. It must not block. nil for nobody.
 	AccessChanged func(database string)
@@ -61,6 +64,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Processors == 0 {
 		o.Processors = runtime.GOMAXPROCS(0)
+	}
+	if o.LongText == 0 {
+		o.LongText = longText
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

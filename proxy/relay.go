@@ -49,6 +49,8 @@ type relay struct {
 
 // owner is the session whose bytes a relay moves.
 type owner interface {
+	// inTurn runs what takes long when it is its turn, and returns then.
+	inTurn(work func())
 	// waited is told how long the client was held.
 	waited(time.Duration)
 	// park makes of the server's connection, which the caller has, one that the pool can keep. It is called once, where
@@ -64,6 +66,8 @@ type driver interface {
 	interrupt()
 	// checkClient ends the session if the client has gone: while it is held, nobody reads its connection.
 	checkClient()
+	// resume goes on with a client that was held for what was done apart; fault is what went wrong with that.
+	resume(fault error)
 }
 
 // ending says why a session is over.
@@ -104,6 +108,15 @@ func (b blocking) checkClient() {
 	if connHungUp(b.client) {
 		b.finish(ending{byClient, io.EOF})
 	}
+}
+
+func (b blocking) resume(fault error) {
+	if fault != nil {
+		b.finish(ending{byClient, fault})
+		return
+	}
+	b.worked()
+	b.wake()
 }
 
 // start relays what the server says before the client may speak, and sends it the proxy's own question. welcome is what the
@@ -353,10 +366,37 @@ func (r *relay) feedClient(in []byte, out *engine.Out) (taken int, err error) {
 	defer recovered(&err)
 	taken, err = r.engine.Client(in, out)
 	r.moved.fromClient += uint64(taken) //nolint:gosec // a count
-	if r.engine.Held() && r.asked.IsZero() {
-		r.asked = time.Now()
+	if r.engine.Held() {
+		if r.asked.IsZero() {
+			r.asked = time.Now()
+		}
+		if work := r.engine.Apart(); work != nil {
+			r.leave(work)
+		}
 	}
 	return taken, err
+}
+
+// leave lets a goroutine do what the engine leaves to be done apart. The session may be over before that is.
+func (r *relay) leave(work func()) {
+	go func() {
+		var fault error
+		r.inTurn(func() {
+			defer recovered(&fault)
+			if !r.ended.Load() {
+				work()
+			}
+		})
+		r.resume(fault)
+	}()
+}
+
+// worked tells the engine that it was done.
+func (r *relay) worked() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.engine.Worked()
+	r.asked = time.Time{} // which was not of the server
 }
 
 // panicked is the end of a session by a fault of the proxy's own.

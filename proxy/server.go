@@ -32,6 +32,7 @@ type Server struct {
 	guesses     *lru.Cache[guess, int]                                            // the index in loginNames.candidates to try first
 	failures    *failures
 	pool        *pool // nil where no server connections are kept
+	readers     *readers
 
 	listeners []net.Listener
 	sockets   []string // the files of those that are Unix sockets of its own
@@ -68,6 +69,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		o: o, analyze: analyses.analyze, guesses: guesses, tally: newTally(), sessions: make(map[*session]struct{}),
+		readers: newReaders(o.Processors),
 	}
 	s.directories.prefixes = o.Prefixes
 	if o.Admin != nil {

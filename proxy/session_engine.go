@@ -36,7 +36,7 @@ func withHost(v *visitor) wire.Parameter {
 func (s *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 	srv := s.server
 	c := engine.Config{
-		Host: s, Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.settings.MaxStatement, Analyze: srv.analyze,
+		Host: s, Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.settings.MaxStatement, LongText: srv.o.LongText, Analyze: srv.analyze,
 		Login: in.user, LoginName: scope.Short(v.startup.User()),
 	}
 	if in.lease != nil {

@@ -33,7 +33,7 @@ func (e *Engine) claims(out *Out) bool {
 	h := e.held
 	name, local, ok := h.analysis.SetsRole()
 	asks := e.needs(policy.SetRole) != policy.Need{}
-	if !ok || asks || e.cfg.Mode != scope.Transparent || e.cfg.Switching || e.changing || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
+	if !ok || asks || h.apart != nil || e.cfg.Mode != scope.Transparent || e.cfg.Switching || e.changing || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
 		return false
 	}
 	memory := e.cfg.Directory.Rewritings() // before what goes into it
@@ -181,9 +181,9 @@ func (e *Engine) claimed(out *Out) {
 	h := e.held
 	if !e.claim.retry { // it is on its way, or has failed
 		e.held = nil
-		e.saw(h.written, h.bare)
+		e.saw(h.written, h.mapped.result)
 		return
 	}
-	h.known, h.memory, h.bare = nil, nil, nil
+	h.known, h.memory = nil, nil
 	e.askNames(e.cfg.Directory.Database(), out)
 }

@@ -19,6 +19,7 @@ type consequences struct {
 	claims   bool             // it sets a role if a claim is true: see claim.go
 	cleanups []cleanup        // what is looked after when it has succeeded
 	forget   []string         // the databases that are not what they were
+	shown    string           // the client's text, for the record
 }
 
 // cleanup looks for markers whose database or schema is gone, and drops them and their roles. It goes by what it
@@ -26,7 +27,7 @@ type consequences struct {
 type cleanup struct {
 	survey  scope.Survey
 	schemas bool   // of the session's database; else the database
-	written string // the client's text, for the record
+	shown   string // the client's text, for the record
 }
 
 func (c consequences) follows() bool { return c.foreword != "" || c.cleanups != nil || c.forget != nil }
@@ -68,6 +69,7 @@ func scopesToAsk(changes []rewrite.Change, db scope.Database) (list []scope.Surv
 
 // follow finds out the consequences of the held statement, and refuses what cannot have them.
 func (h *held) follow(t *text) {
+	t.shown = h.shown
 	for _, c := range h.analysis.Changes() {
 		q, ok := surveyFor(c, h.view.DB)
 		var estate *scope.Estate
@@ -77,12 +79,12 @@ func (h *held) follow(t *text) {
 		var err *scope.Error
 		switch {
 		case c.Kind == rewrite.DropSchema && h.view.DB.Enrolled:
-			t.cleanUp(cleanup{scope.Survey{Database: h.view.DB.Name}, true, t.client})
+			t.cleanUp(cleanup{scope.Survey{Database: h.view.DB.Name}, true, t.shown})
 		case estate == nil:
 		case c.Kind == rewrite.DropDatabase:
 			t.forget = append(t.forget, c.Name)
 			if db, enrolled := estate.Database(c.Name); enrolled {
-				t.cleanUp(cleanup{scope.Survey{Database: c.Name, OID: db.OID}, false, t.client}) // a marker may have but one of them right
+				t.cleanUp(cleanup{scope.Survey{Database: c.Name, OID: db.OID}, false, t.shown}) // a marker may have but one of them right
 			}
 		case c.Kind == rewrite.CopyDatabase:
 			err = estate.Copy(c.Name)
@@ -164,7 +166,7 @@ func runs(awaits awaited) bool { return awaits == readyQuery || awaits == execut
 type aftermath struct {
 	due       []cleanup    // it has been executed
 	todo      []scope.Work // what the survey of the one before due[0] told to do; while the question is none, todo[0] is what it does
-	written   string       // the text that they are done for
+	shown     string       // the text that they are done for
 	said      []string     // what the server has told of todo[0]
 	surveying bool         // the question is a survey
 	ready     bool         // the next question can be put
@@ -192,7 +194,7 @@ func (e *Engine) completed() bool {
 			e.aftermath.due = append(e.aftermath.due, c)
 		}
 	}
-	e.followed(t.client, t.foreword, policy.RenameRole, t.carried)
+	e.followed(t.shown, t.foreword, policy.RenameRole, t.carried)
 	for _, database := range t.forget {
 		e.cfg.Host.Forget(database)
 	}
@@ -227,14 +229,11 @@ func (e *Engine) askAftermath(out *Out) {
 }
 
 // followed keeps a record of what the proxy has done to roles in consequence of the client's text.
-func (e *Engine) followed(client, sent string, kind policy.Kind, roles []scope.Affected) {
+func (e *Engine) followed(written, sent string, kind policy.Kind, roles []scope.Affected) {
 	if len(roles) == 0 {
 		return
 	}
-	st := Statement{Came: e.now(), Decided: e.now()}
-	if e.cfg.Recorded {
-		st.Written, st.Sent = rewrite.Redact(client, e.options), sent
-	}
+	st := Statement{Written: written, Sent: sent, Came: e.now(), Decided: e.now()}
 	for _, r := range roles {
 		st.Wants = append(st.Wants, Want{Action: policy.Action{
 			Kind: kind, Role: policy.Role{Name: r.Name, Cluster: r.Cluster, Home: scope.Own},
@@ -254,12 +253,12 @@ func (e *Engine) answerAftermath() (last bool, err error) {
 	a, q := e.aftermath, e.question
 	if !a.surveying {
 		if q.failure == nil {
-			e.followed(a.written, a.todo[0].SQL, policy.DropRole, a.dropped())
+			e.followed(a.shown, a.todo[0].SQL, policy.DropRole, a.dropped())
 		}
 		a.todo = a.todo[1:]
 	} else {
 		c := a.due[0]
-		a.due, a.written = a.due[1:], c.written
+		a.due, a.shown = a.due[1:], c.shown
 		if q.failure == nil {
 			estate, err := c.survey.Answer(q.rows)
 			if err != nil {

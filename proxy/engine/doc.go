@@ -17,6 +17,7 @@
 //	frontend.go     one switch over what clients send         fastpath.go: functions called by OID
 //	statement.go    a text that may name a role: how it is held, and how it is sent
 //	held.go         what happens in between                   reading.go: the settings that it is read with
+//	apart.go        what is done elsewhere, where it is long
 //	question.go     the proxy's own question in the client's session
 //	claim.go        SET ROLE without a question               rewriting.go: what is remembered of earlier texts
 //	rewritten.go    prepared statements and portals whose text is not the client's

@@ -44,7 +44,7 @@ type Directory interface {
 }
 
 // Host is what an engine runs in: it is asked, and told what happens. Its methods must not block; Vacate may, but not for
-// long.
+// long. Decide may be called by what is done apart.
 type Host interface {
 	// Decide is asked about each action of a role statement, when it is read, and again when a prepared one is executed.
 	Decide(*policy.Facts, policy.Action) policy.Decision
@@ -82,10 +82,11 @@ type Config struct {
 	Reported *[]string
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
 	MaxMessage int
-	Switching  bool // its mode may not be the configured one: it has spoken of pgscope.*, or began with one. Set by the engine
-	Walsender  bool // it is a replication connection
-	Recorded   bool // Host.Done is to be told
-	Keep       bool // the server's connection is for another client afterwards, if it can be: see Kept
+	LongText   int32 // from how many bytes on a text is read apart: see Apart; 0 for never
+	Switching  bool  // its mode may not be the configured one: it has spoken of pgscope.*, or began with one. Set by the engine
+	Walsender  bool  // it is a replication connection
+	Recorded   bool  // Host.Done is to be told
+	Keep       bool  // the server's connection is for another client afterwards, if it can be: see Kept
 }
 
 // Engine is the protocol core of one session, from the server's AuthenticationOk on. Its methods must not be called
@@ -182,8 +183,8 @@ func (e *Engine) Server(in []byte, out *Out) error {
 // Started reports whether the client was told that it may begin. Until then the driver does not read from the client.
 func (e *Engine) Started() bool { return e.beginning == nil }
 
-// Held reports whether the client must wait: for the answer to a question of the proxy, or because it runs too far
-// ahead of the server for what it says next. Only a call of [Engine.Server] ends that.
+// Held reports whether the client must wait: for the answer to a question of the proxy, for what is done apart, or because it runs
+// too far ahead of the server for what it says next. Only a call of [Engine.Server] or [Engine.Worked] ends that.
 func (e *Engine) Held() bool {
 	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready || e.userPath.asked
 }
@@ -195,6 +196,8 @@ func (e *Engine) answered() bool {
 		return e.claim.done
 	case awaitsName:
 		return e.rewritten.settled(e.pending.syncs)
+	case awaitsWork:
+		return e.held.worked
 	default:
 		return e.question.done
 	}

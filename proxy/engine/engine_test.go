@@ -105,6 +105,8 @@ type session struct {
 	rest             []byte // of the client's input, not taken yet
 	chunk            func(int) int
 	written          func() // called after each write; nil for nothing
+	waits            bool   // what is to be done apart waits
+	apart            func() // … until the test does it
 }
 
 func newTestSession(t *testing.T, b *book) *session {
@@ -139,6 +141,14 @@ func (s *session) pump() {
 		s.collect(&out)
 		if err != nil {
 			s.t.Fatal(err)
+		}
+		if work := s.e.Apart(); work != nil {
+			if s.apart = work; s.waits {
+				return
+			}
+			work()
+			s.e.Worked()
+			continue
 		}
 		if s.e.Held() || len(s.rest) == 0 {
 			return

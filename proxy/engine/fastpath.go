@@ -45,7 +45,7 @@ func (e *Engine) call(body []byte, out *Out) (verdict, error) {
 		e.pending.push(readyCall, nil)
 		return pass, nil
 	}
-	e.refuse(statement{typ: wire.Query}, &rewrite.Error{Error: scope.Error{
+	e.refuse(statement{typ: wire.Query}, rewrite.Unshown, &rewrite.Error{Error: scope.Error{
 		Code:    scope.CodeFeatureNotSupported,
 		Message: fmt.Sprintf(`function "%s" cannot be called by its OID`, name),
 		Hint:    "Call it in a SELECT.",

@@ -48,13 +48,8 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if e.goodbye || e.cleaningUp() || e.keepUserPath(typ, out) {
 		return hold, nil
 	}
-	if discards[typ] {
-		if e.pending.skipping {
-			return drop, nil
-		}
-		if e.pending.copyIn {
-			e.pending.notCopying()
-		}
+	if e.discards(typ) {
+		return drop, nil
 	}
 	switch typ {
 	case wire.Query, wire.Parse:
@@ -129,10 +124,21 @@ var asks = [256]awaited{
 	wire.CopyFail:     copyEnded,
 }
 
-// discards are the messages that the server discards after an error, up to Sync (PostgresMain, src/backend/tcop/postgres.c). The proxy
+// discarded are the messages that the server discards after an error, up to Sync (PostgresMain, src/backend/tcop/postgres.c). The proxy
 // does: whether a server that had to do with a COPY still discards them, it cannot always tell.
-var discards = [256]bool{
+var discarded = [256]bool{
 	wire.Query: true, wire.Parse: true, wire.Bind: true, wire.Describe: true, wire.Execute: true, wire.Close: true, wire.FunctionCall: true,
+}
+
+// discards reports whether the server would discard a message of the client that came now.
+func (e *Engine) discards(typ byte) bool {
+	if !discarded[typ] {
+		return false
+	}
+	if e.pending.copyIn && !e.pending.skipping {
+		e.pending.notCopying()
+	}
+	return e.pending.skipping
 }
 
 // frontendWhole sees the messages that frontendBegin wanted whole.
@@ -249,7 +255,7 @@ func (e *Engine) nameKnown(out *Out) error {
 
 // refuseLong answers a statement that is too long to be read.
 func (e *Engine) refuseLong(typ byte, size int, out *Out) {
-	e.refuse(statement{typ: typ}, &rewrite.Error{Error: tooLong("statement is too long", size, e.cfg.MaxMessage,
+	e.refuse(statement{typ: typ}, rewrite.Unshown, &rewrite.Error{Error: tooLong("statement is too long", size, e.cfg.MaxMessage,
 		"Send the data by COPY or as parameters, or raise max-statement-size.")}, out)
 }
 

@@ -18,32 +18,43 @@ func FuzzStreams(f *testing.F) {
 	f.Add(s.toServer.Bytes(), s.toUser.Bytes(), uint8(7))
 	f.Add([]byte("Q\x00\x00\x00\x10CREATE ROLE"), []byte("E\x00\x00\x00\x05\x00Z\x00\x00\x00\x05I"), uint8(3))
 	f.Fuzz(func(t *testing.T, client, server []byte, chunk uint8) {
-		e := newTestSession(t, newBook()).e
-		step := int(chunk) + 1
-		var out Out
-		for len(client)+len(server) > 0 {
-			n := min(step, len(client))
-			taken, err := e.Client(client[:n], &out)
-			if err != nil {
-				return
-			}
-			if e.Goodbye() {
-				taken = n
-			}
-			if taken < n && !e.Held() {
-				t.Fatalf("took %d of %d bytes, and holds nobody", taken, n)
-			}
-			client = client[taken:]
-			n = min(step, len(server))
-			if n == 0 && e.Held() {
-				return
-			}
-			if err := e.Server(server[:n], &out); err != nil {
-				return
-			}
-			server = server[n:]
+		for _, long := range []int32{0, 1} {
+			inTurns(t, long, client, server, int(chunk)+1)
 		}
 	})
+}
+
+func inTurns(t *testing.T, long int32, client, server []byte, step int) {
+	e := newTestSession(t, newBook()).e
+	e.cfg.LongText = long
+	var out Out
+	for len(client)+len(server) > 0 {
+		n := min(step, len(client))
+		taken, err := e.Client(client[:n], &out)
+		if err != nil {
+			return
+		}
+		if e.Goodbye() {
+			taken = n
+		}
+		if taken < n && !e.Held() {
+			t.Fatalf("took %d of %d bytes, and holds nobody", taken, n)
+		}
+		client = client[taken:]
+		work := e.Apart()
+		n = min(step, len(server))
+		if n == 0 && e.Held() && work == nil {
+			return
+		}
+		if err := e.Server(server[:n], &out); err != nil {
+			return
+		}
+		server = server[n:]
+		if work != nil { // the server had something to say meanwhile
+			work()
+			e.Worked()
+		}
+	}
 }
 
 // FuzzPieces gives the same bytes at once, where whole messages are noted in passing, and byte by byte, where none ever is whole. What

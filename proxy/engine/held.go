@@ -16,23 +16,29 @@ import (
 //	         ─▶ [asksMarker ─▶ asksNames] ─▶ [saysForeword] ─▶ sent
 type held struct {
 	statement
+	reading
 	written  string // its text
 	spoke    bool   // the session has spoken of its mode before
 	step     step
 	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
+	refusal  *rewrite.Error    // why it could not be read
 	inquiry  scope.Inquiry     // about its names
 	needs    policy.Need       // what it asks of the session besides
 	attempts int
 	view     *scope.View // the answer
 	mode     scope.Mode
+	judge    judge
+	decide   func(policy.Action) *scope.Error
 	known    *rewriting     // what it becomes, as far as that is known; nil where it is not
 	memory   *Rewritings    // where that is remembered; nil where it is not to be
+	mapped   *rewriting     // what it becomes
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	text  *text           // of an Execute: what it runs
-	frame []byte          // the message itself: that, or what awaits a name
-	bare  *rewrite.Result // what it has become, without its claim
+	text   *text  // of an Execute: what it runs; of what is to fail: what it is sent as
+	frame  []byte // the message itself: an Execute, or what awaits a name
+	shown  string // its text without secrets, where that is needed
+	*apart        // how it is worked on, where it is long; else nil
 }
 
 // step is what the question is about that a held statement waits for.
@@ -49,8 +55,12 @@ const (
 	saysForeword             // what must happen in the transaction of an Execute before it
 	awaitsClaim              // nothing: it was sent already, see claim.go
 	awaitsName               // nothing: what a Bind or an Execute is about, earlier answers tell
+	awaitsWork               // nothing: it is read, or mapped, see apart.go
 	leaves                   // its own first part, which leaves a transaction; then the rest begins anew
 )
+
+// asks reports whether it is a question that the statement waits for.
+func (s step) asks() bool { return s != awaitsClaim && s != awaitsName && s != awaitsWork }
 
 // maxAttempts bounds how often the names of one statement are asked about: the first answer may tell that the database
 // or a schema has another prefix than was believed, the next that it is not enrolled, and another that the marker's
@@ -71,18 +81,23 @@ func (e *Engine) readOrAsk(out *Out) {
 	e.read(out)
 }
 
-// read analyses the held statement. Where it names no role after all, it goes as it is.
+// read analyses the held statement.
 func (e *Engine) read(out *Out) {
-	h := e.held
-	analysis, refusal := e.cfg.Analyze(h.written, e.options)
-	switch {
-	case refusal != nil:
-		e.refuseHeld(refusal, out)
-	case analysis == nil:
+	e.held.reading = e.reading()
+	e.work((*held).read, (*Engine).hasRead, out)
+}
+
+func (h *held) read() { h.analysis, h.refusal = h.analyze(h.written, h.options) }
+
+// hasRead goes on with what was read. Where that names no role after all, it goes as it is.
+func (e *Engine) hasRead(out *Out) {
+	switch h := e.held; {
+	case h.refusal != nil:
+		e.refuseHeld(h.refusal, out)
+	case h.analysis == nil:
 		e.held = nil
 		e.send(h.statement, nil, string(h.sql), out)
 	default:
-		h.analysis = analysis
 		e.askFor(out)
 	}
 }
@@ -168,10 +183,24 @@ func (e *Engine) askHeld(sql string, params []string, out *Out) {
 
 // refuseHeld answers the held statement with an error.
 func (e *Engine) refuseHeld(err *rewrite.Error, out *Out) {
+	e.failed(err)
+	e.failHeld(&text{result: refusedWith(err)}, out)
+}
+
+// failHeld lets the held statement fail. t tells with which answer.
+func (e *Engine) failHeld(t *text, out *Out) {
+	e.held.text, e.held.reading = t, e.reading()
+	e.work((*held).show, (*Engine).sendHeldToFail, out)
+}
+
+// show makes of the held statement's text what is recorded.
+func (h *held) show() { h.shown = h.redact(h.written) }
+
+func (e *Engine) sendHeldToFail(out *Out) {
 	h := e.held
 	e.held = nil
-	e.failed(err)
-	e.refuse(h.statement, err, out)
+	h.text.client, h.text.trail = string(h.sql), e.refused(h.shown)
+	e.sendToFail(h.statement, h.text, out)
 }
 
 // failed tells of refusals for a fault of the proxy's own.
@@ -195,7 +224,7 @@ func (e *Engine) resume(out *Out) error {
 	case h.step == asksReading && e.question.sync && e.question.failure != nil: // the transaction has: of it all is told by now
 		e.read(out)
 		return nil
-	case h.step != awaitsClaim && h.step != awaitsName && (e.question.skipped || e.question.failure != nil):
+	case h.step.asks() && (e.question.skipped || e.question.failure != nil):
 		e.unanswered(out)
 		return nil
 	}
@@ -204,6 +233,8 @@ func (e *Engine) resume(out *Out) error {
 		e.claimed(out)
 	case awaitsName:
 		return e.nameKnown(out)
+	case awaitsWork:
+		e.goOn(out)
 	case leaves:
 		e.holdStatement(h.statement, out)
 	case saysSettings:
@@ -234,15 +265,17 @@ func (e *Engine) resume(out *Out) error {
 // unanswered lets the held statement fail, since the question that it waits for has failed, or was skipped.
 func (e *Engine) unanswered(out *Out) {
 	h, q := e.held, e.question
+	if !q.skipped && h.text == nil { // the failure is the answer to the statement
+		e.failHeld(&text{instead: q.failure}, out)
+		return
+	}
 	e.held = nil
 	switch {
 	case q.skipped && q.failure != nil: // by an error of its own: the server discards what follows, up to Sync
 		e.endSkipping(h.typ, out)
 	case q.skipped: // by an error before it
-	case h.text != nil: // the failure is the answer to the Execute
+	default: // the failure is the answer to the Execute
 		e.failMessage(executed, h.text, text{instead: q.failure}, out)
-	default: // the failure is the answer to the statement
-		e.sendToFail(h.statement, &text{client: string(h.sql), instead: q.failure, trail: e.refused(h.sql)}, out)
 	}
 }
 
@@ -322,11 +355,28 @@ func (e *Engine) surveyed(out *Out) error {
 	return nil
 }
 
-// rewrite sends the held statement with its names mapped.
+// rewrite maps the names in the held statement, unless it is remembered what it becomes.
 func (e *Engine) rewrite(out *Out) {
 	h := e.held
-	j := e.judge(h.view, h.needs)
-	mapped := e.mapped(j.decide)
+	h.judge = e.judge(h.view, h.needs)
+	if h.recall() {
+		e.hasMapped(out)
+		return
+	}
+	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
+	if h.view.Census == nil {
+		h.view.Census = e.cfg.Directory.Census()
+	}
+	if e.changing { // what names mean now, only this session sees
+		h.view.Census = h.view.Census.Nameless()
+	}
+	e.work((*held).rewrite, (*Engine).hasMapped, out)
+}
+
+// hasMapped sends the held statement with its names mapped.
+func (e *Engine) hasMapped(out *Out) {
+	h := e.held
+	j, mapped := &h.judge, h.mapped
 	result := mapped.result
 	e.failed(result.Refusals...)
 	if result.Enrol && h.attempts < maxAttempts {
@@ -340,12 +390,11 @@ func (e *Engine) rewrite(out *Out) {
 		e.askNames(e.cfg.Directory.Database(), out)
 		return
 	}
-	e.held = nil
 	if claims {
 		result = mapped.claimed
 	}
 	if result.Enrol {
-		e.refuse(h.statement, &rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
+		e.refuseHeld(&rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
 		return
 	}
 	t := &text{
@@ -355,13 +404,13 @@ func (e *Engine) rewrite(out *Out) {
 	e.fetches = e.fetches || h.analysis.Results().Kept
 	h.follow(t)
 	if err := e.prepare(h, t); err != nil {
-		e.refuse(h.statement, &rewrite.Error{Error: *err}, out)
+		e.refuseHeld(&rewrite.Error{Error: *err}, out)
 		return
 	}
 	if claims {
-		t.claims = true
-		h.bare, e.held = mapped.result, h // it may have to be mapped again
+		t.claims = true // it is held on: it may have to be mapped again
 	} else {
+		e.held = nil
 		e.saw(t.client, result)
 	}
 	if slices.ContainsFunc(result.Actions, changesRoles) || t.follows() {

@@ -28,6 +28,23 @@ const settingsSQL = `SELECT pg_catalog.set_config('` + scope.DatabaseSetting + `
 	` CASE WHEN COALESCE(pg_catalog.current_setting('` + scope.ModeSetting + `', true), '') OPERATOR(pg_catalog.=) ''` +
 	` THEN pg_catalog.set_config('` + scope.ModeSetting + `', $2, false) END`
 
+// reading is how a session's texts are read, and recorded.
+type reading struct {
+	analyze  func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error)
+	options  rewrite.Options
+	recorded bool
+}
+
+func (e *Engine) reading() reading { return reading{e.cfg.Analyze, e.options, e.cfg.Recorded} }
+
+// redact returns a text as it is recorded, empty where it is not.
+func (r *reading) redact(sql string) string {
+	if !r.recorded {
+		return ""
+	}
+	return rewrite.Redact(sql, r.options)
+}
+
 // mustAsk reports whether the settings that the text is read with matter, and may not be those of the last report.
 func (e *Engine) mustAsk(sql string) bool {
 	if !e.pending.unsynced && e.pending.n == 0 {
@@ -48,8 +65,10 @@ func (e *Engine) takeReading() error {
 }
 
 // encode returns a text of the proxy's in the client's character set, as the server expects it in this session.
-func (e *Engine) encode(text string) (string, *scope.Error) {
-	encoded, err := e.options.Charset().Encode(text)
+func (e *Engine) encode(text string) (string, *scope.Error) { return encode(text, e.options) }
+
+func encode(text string, o rewrite.Options) (string, *scope.Error) {
+	encoded, err := o.Charset().Encode(text)
 	if err == nil {
 		return encoded, nil
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -69,57 +68,46 @@ func (r *Rewritings) recall(a *rewrite.Analysis, mode scope.Mode) *rewriting {
 	return known
 }
 
-// mapped tells what the held statement becomes. Where that is remembered, only the policy is asked.
-func (e *Engine) mapped(decide func(policy.Action) *scope.Error) *rewriting {
-	h := e.held
+// recall reports whether it is remembered what the held statement becomes, and the policy still allows that.
+func (h *held) recall() bool {
 	r := h.known
-	if r != nil && r.result != nil {
-		var denied *scope.Error
-		asked := 0
-		for asked < len(r.result.Actions) && denied == nil {
-			denied = decide(r.result.Actions[asked])
-			asked++
-		}
-		if denied == nil {
-			return r
-		}
-		further := decide
-		decide = func(a policy.Action) *scope.Error {
-			switch asked--; {
-			case asked > 0:
-				return nil
-			case asked == 0:
-				return denied
-			default:
-				return further(a)
-			}
-		}
-		h.view = r.view.DB.View()
-		h.view.Created(r.claim.Role, scope.Own)
+	if r == nil || r.result == nil {
+		h.decide = h.judge.decide
+		return false
 	}
+	for i, a := range r.result.Actions {
+		if denied := h.judge.decide(a); denied != nil {
+			h.decide = h.judge.further(i, denied)
+			h.view = r.view.DB.View()
+			h.view.Created(r.claim.Role, scope.Own)
+			return false
+		}
+	}
+	h.mapped = r
+	return true
+}
+
+// rewrite tells what the held statement becomes.
+func (h *held) rewrite() {
 	mapped := rewriting{view: h.view}
-	if r != nil {
+	if r := h.known; r != nil {
 		mapped.claim, mapped.before = r.claim, r.before
 	}
-	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
-	if h.view.Census == nil {
-		h.view.Census = e.cfg.Directory.Census()
-	}
-	if e.changing { // what names mean now, only this session sees
-		h.view.Census = h.view.Census.Nameless()
-	}
-	mapped.result = h.analysis.Rewrite(h.view, h.mode, decide)
+	mapped.result = h.analysis.Rewrite(h.view, h.mode, h.decide)
 	if mapped.claim.Role != "" && len(mapped.result.Refusals) == 0 {
 		_, local, _ := h.analysis.SetsRole()
-		if sql, err := e.encode(mapped.claim.SetSQL(local)); err == nil {
+		if sql, err := encode(mapped.claim.SetSQL(local), h.options); err == nil {
 			claimed := *mapped.result
 			claimed.SQL = sql
 			mapped.claimed = &claimed
 		}
 	}
-	mapped.names, mapped.shown = called(h.analysis, h.view), e.show(h.written, mapped.result)
+	mapped.names, mapped.shown = called(h.analysis, h.view), h.parts(h.written, mapped.result)
+	if len(h.analysis.Changes()) > 0 { // of what follows from them there are records too
+		h.show()
+	}
 	if h.memory != nil && len(mapped.result.Refusals) == 0 && len(mapped.result.SQL) <= maxBecome && Recurs(h.written, h.analysis) {
 		h.memory.cache.Add(rewritingKey{h.analysis, h.mode}, &mapped)
 	}
-	return &mapped
+	h.mapped = &mapped
 }

@@ -42,6 +42,9 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 func (e *Engine) holdStatement(s statement, out *Out) {
 	e.came = e.now()
 	e.held = &held{statement: s, written: string(s.sql), spoke: e.cfg.Switching}
+	if e.cfg.LongText > 0 && len(s.sql) >= int(e.cfg.LongText) {
+		e.held.apart = new(apart)
+	}
 	if mentionsSettings(s.sql) {
 		e.cfg.Switching = true
 		if db := e.cfg.Directory.Database().Name; db != "" && e.status != wire.TxFailed {
@@ -109,7 +112,7 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 	kept := t
 	if s.typ == wire.Parse && t != nil && !t.fails() && e.registers().statements.full(key(s.name)) {
 		if t.trail != nil {
-			e.refuse(s, &rewrite.Error{Error: tooManyPrepared}, out)
+			e.refuse(s, t.trail.statements[0].Written, &rewrite.Error{Error: tooManyPrepared}, out)
 			return
 		}
 		kept = nil
@@ -134,11 +137,13 @@ func appendDescribe(name []byte) []byte {
 	return wire.End(append(append(frame, name...), 0), 0)
 }
 
-// refuse answers a statement with an error, in the way that the package's doc tells.
-func (e *Engine) refuse(s statement, err *rewrite.Error, out *Out) {
-	e.sendToFail(s, &text{
-		client: string(s.sql), result: &rewrite.Result{Refusals: []*rewrite.Error{err}}, trail: e.refused(s.sql),
-	}, out)
+// refuse answers a statement with an error, in the way that the package's doc tells. shown is its text without secrets.
+func (e *Engine) refuse(s statement, shown string, err *rewrite.Error, out *Out) {
+	e.sendToFail(s, &text{client: string(s.sql), result: refusedWith(err), trail: e.refused(shown)}, out)
+}
+
+func refusedWith(err *rewrite.Error) *rewrite.Result {
+	return &rewrite.Result{Refusals: []*rewrite.Error{err}}
 }
 
 func (e *Engine) sendToFail(s statement, t *text, out *Out) {

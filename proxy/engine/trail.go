@@ -50,8 +50,8 @@ type judge struct {
 }
 
 // judge returns one who knows what the answer to an inquiry says of the session.
-func (e *Engine) judge(view *scope.View, asked policy.Need) *judge {
-	return &judge{engine: e, view: view, user: [2]scope.Cluster{view.User, view.Session}, facts: e.facts(view, asked)}
+func (e *Engine) judge(view *scope.View, asked policy.Need) judge {
+	return judge{engine: e, view: view, user: [2]scope.Cluster{view.User, view.Session}, facts: e.facts(view, asked)}
 }
 
 func (e *Engine) facts(view *scope.View, asked policy.Need) *policy.Facts {
@@ -70,6 +70,20 @@ func (j *judge) decide(a policy.Action) *scope.Error {
 	d := j.engine.cfg.Host.Decide(facts, a)
 	j.wants = append(j.wants, Want{a, d})
 	return d.Err
+}
+
+// further is decide after so many actions that were allowed and one that was denied: these are not asked about again.
+func (j *judge) further(allowed int, denied *scope.Error) func(policy.Action) *scope.Error {
+	return func(a policy.Action) *scope.Error {
+		switch allowed--; {
+		case allowed >= 0:
+			return nil
+		case allowed == -1:
+			return denied
+		default:
+			return j.decide(a)
+		}
+	}
 }
 
 // warnings are the messages that the client gets of a policy that warns.
@@ -92,7 +106,8 @@ func (e *Engine) needs(kinds ...policy.Kind) policy.Need {
 
 // follow returns the record of a text that was decided about; nil where it has nothing to do with roles.
 func (j *judge) follow(client string, result *rewrite.Result) *trail {
-	return j.record(&rewriting{result: result, shown: j.engine.show(client, result)})
+	r := j.engine.reading()
+	return j.record(&rewriting{result: result, shown: r.parts(client, result)})
 }
 
 // record is follow for what a text became.
@@ -151,9 +166,9 @@ func recorded(result *rewrite.Result) []rewrite.Part {
 	return []rewrite.Part{whole}
 }
 
-// show returns the parts of a text.
-func (e *Engine) show(client string, result *rewrite.Result) (parts []shown) {
-	if !e.cfg.Recorded {
+// parts returns the parts of a text that are recorded.
+func (r *reading) parts(client string, result *rewrite.Result) (parts []shown) {
+	if !r.recorded {
 		return nil
 	}
 	list := recorded(result)
@@ -162,19 +177,15 @@ func (e *Engine) show(client string, result *rewrite.Result) (parts []shown) {
 		if len(list) > 1 {
 			written, sent = result.Show(p)
 		}
-		parts = append(parts, shown{rewrite.Redact(written, e.options), rewrite.Redact(sent, e.options)})
+		parts = append(parts, shown{r.redact(written), r.redact(sent)})
 	}
 	return parts
 }
 
-// refused is the record of a text that is not sent.
-func (e *Engine) refused(sql []byte) *trail {
+// refused is the record of a text that is not sent, as it is to be shown.
+func (e *Engine) refused(written string) *trail {
 	if !e.cfg.Recorded {
 		return nil
-	}
-	written := rewrite.Unshown
-	if sql != nil {
-		written = rewrite.Redact(string(sql), e.options)
 	}
 	return &trail{statements: []Statement{{Written: written, Refused: true, Came: e.came, Decided: e.now()}}}
 }

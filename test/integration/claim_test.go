@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
 // TestSetRoleThatIsKnown: a role that the proxy knows is set without a question. What others have done to it meanwhile, on
@@ -131,13 +133,14 @@ func TestSetRoleAmongOthers(t *testing.T) {
 // statement has asked about the role since.
 func TestClaimsOfAList(t *testing.T) {
 	database(t, scoped(), "orders")
+	claims := func(o *proxy.Options) { o.LongText = 0 } // of what is read apart there are none
 	start(t, scoped(), permissive(t)).open(t, "orders", "postgres").query("CREATE TABLE t (); CREATE ROLE reader")
 
 	want := "FROM pg_catalog.pg_auth_members"
 	if scoped().Psql(t, "orders", "SELECT count(*) FROM pg_attribute WHERE attrelid = 'pg_auth_members'::regclass AND attname = 'oid'") == "1\n" {
 		want = "pg_catalog.pg_describe_object"
 	}
-	s := start(t, scoped(), permissive(t)).open(t, "orders", "postgres")         // the first session of a proxy lists the roles
+	s := start(t, scoped(), permissive(t), claims).open(t, "orders", "postgres") // the first session of a proxy lists the roles
 	for _, sql := range []string{"SET ROLE reader", "SET SESSION ROLE reader"} { // a text that was seen before is remembered
 		s.query(sql)
 		if sent := scoped().Psql(t, "orders", "SELECT query FROM pg_stat_activity WHERE datname = 'orders' AND query ~ '^SELECT pg_catalog.set_config'"); !strings.Contains(sent, want) {

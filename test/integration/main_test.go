@@ -28,6 +28,9 @@ import (
 // goroutines runs the tests with the other driver of sessions: by default they are relayed by event loops.
 var goroutines = flag.Bool("goroutines", false, "relay sessions by goroutines")
 
+// apart has each text read as long ones are.
+var apart = flag.Bool("apart", false, "read each text apart")
+
 func TestMain(m *testing.M) {
 	if dsn := os.Getenv(childUpstream); dsn != "" {
 		if err := child(dsn); err != nil {
@@ -152,6 +155,9 @@ func serve(t testing.TB, c *pgtest.Cluster, change ...func(*proxy.Options)) (_ *
 		Listen: []string{"127.0.0.1:0"}, Upstream: upstream, Goroutines: *goroutines,
 		Settings: proxy.Settings{Policy: policy.Default(), Grace: 5 * time.Second},
 		Log:      zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
+	}
+	if *apart {
+		o.LongText = 1
 	}
 	for _, f := range change {
 		f(&o)
