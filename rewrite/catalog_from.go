@@ -220,7 +220,8 @@ func reads(query *pg.SelectStmt, table *pg.RangeVar) func(columns []string) []st
 func (c *catalogReader) copyRelation(n *pg.CopyStmt) {
 	before := len(c.references)
 	c.rangeVar(n.Relation)
-	if len(c.references) == before {
+	if len(c.references) == before || !has(catalogTables, c.references[before].relation) {
+		c.references = c.references[:before]
 		return
 	}
 	table := c.references[before]

@@ -108,6 +108,11 @@ var relations = func() map[string]shownRelation {
 	return all
 }()
 
+// catalogTables are those of these relations that are tables. Of views the server copies nothing by their names.
+var catalogTables = set(
+	"pg_catalog.pg_auth_members", "pg_catalog.pg_authid", "pg_catalog.pg_db_role_setting", "pg_catalog.pg_shdescription", "pg_catalog.pg_shseclabel",
+)
+
 // nameColumns are the columns of these relations that hold a role's name.
 var nameColumns = func() map[string]struct{} {
 	names := set()

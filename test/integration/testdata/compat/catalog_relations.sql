@@ -71,6 +71,8 @@ MERGE INTO copied2 USING pg_roles r ON false WHEN NOT MATCHED AND r.rolname = 'r
 TABLE copied2;
 COPY (SELECT rolname FROM pg_roles WHERE rolname = 'reader') TO STDOUT;
 COPY pg_authid (rolname, rolcreatedb) TO '/dev/null' WITH (FORMAT csv);
+COPY pg_roles TO STDOUT;
+COPY pg_group (groname) TO STDOUT;
 COPY copied TO STDOUT;
 PREPARE s (name) AS SELECT rolname FROM pg_roles WHERE rolname = $1;
 EXECUTE s ('reader');
