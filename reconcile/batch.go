@@ -19,8 +19,8 @@ const (
 	maxRoles   = 200
 )
 
-// batch collects single rights and makes of them as few statements as can be: GRANT SELECT ON TABLE a, b, c TO x, y, or
-// ON ALL TABLES IN SCHEMA s.
+// batch collects single rights and makes of them as few statements as can be: GRANT SELECT ON TABLE a, b, c TO x, y,
+// or ON ALL TABLES IN SCHEMA s.
 type batch struct {
 	p       *planner
 	objects []*Object
@@ -46,7 +46,8 @@ type group struct {
 	grantee    scope.Cluster
 }
 
-// loanOfOption gives a grantor the option that it lost, for as long as it takes back what it gave, and all that hangs on it.
+// loanOfOption gives a grantor the option that it lost, for as long as it takes back what it gave, and all that hangs
+// on it.
 type loanOfOption struct{ give, end string }
 
 // again is privileges by whether they can be granted on.
@@ -62,8 +63,8 @@ func newBatch(p *planner) *batch {
 	return &batch{p: p, groups: make(map[group]*bundle), refused: make(map[string]int)}
 }
 
-// add takes what was found of an object, or of a column of it. What the object loses with it is in whole; every says that
-// the wishes are for all of its kind in its schema.
+// add takes what was found of an object, or of a column of it. What the object loses with it is in whole; every says
+// that the wishes are for all of its kind in its schema.
 func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, every bool, gifts []gift, losses, whole []loss) {
 	if len(gifts)+len(losses) == 0 {
 		return
@@ -182,8 +183,9 @@ func privilegesSQL(p access.Privileges, column string) string {
 	return strings.Join(words, ", ")
 }
 
-// mayGrant and mayRevoke find out beforehand what the server would refuse, and which role must be lent to the executor; mayGrant also by
-// whose option it grants where it does not as the owner (select_best_grantor, src/backend/utils/adt/acl.c).
+// mayGrant and mayRevoke find out beforehand what the server would refuse, and which role must be lent to the
+// executor; mayGrant also by whose option it grants where it does not as the owner (select_best_grantor,
+// src/backend/utils/adt/acl.c).
 func (b *batch) mayGrant(o *Object, owner scope.Cluster, g gift, w *wish) (as, lent scope.Cluster) {
 	if b.p.reaches(owner, uses) {
 		return "", ""
@@ -215,7 +217,8 @@ func (b *batch) mayRevoke(o *Object, owner scope.Cluster, l loss, w *wish) (lent
 	return lent
 }
 
-// lendOption returns what a dangling loss needs: what the grantor has of the column from the owner, it has again in the end.
+// lendOption returns what a dangling loss needs: what the grantor has of the column from the owner, it has again in
+// the end.
 func (b *batch) lendOption(o *Object, column string, owner scope.Cluster, l loss, w *wish) loanOfOption {
 	if !l.dangling {
 		return loanOfOption{}
@@ -291,12 +294,13 @@ func (b *batch) flush() {
 	}
 }
 
-// plurals are the words that GRANT takes after ON ALL (privilege_target, src/backend/parser/gram.y): there is none for types and domains.
+// plurals are the words that GRANT takes after ON ALL (privilege_target, src/backend/parser/gram.y): there is none
+// for types and domains.
 var plurals = map[string]string{"TABLE": "TABLES", "SEQUENCE": "SEQUENCES", "ROUTINE": "ROUTINES"}
 
-// wholeSchemas takes from a bundle those objects that are all that their schemas have of what the word means (TABLE: views,
-// too), by schema. What is made there after the observation gets the right as well: so it must be a wish for every object. A
-// server that may refuse one of them would refuse all.
+// wholeSchemas takes from a bundle those objects that are all that their schemas have of what the word means (TABLE:
+// views, too), by schema. What is made there after the observation gets the right as well: so it must be a wish for
+// every object. A server that may refuse one of them would refuse all.
 func (b *batch) wholeSchemas(word string, of *bundle) (whole [][]uint32, rest []uint32) {
 	if !of.every || len(b.refused) > 0 || plurals[word] == "" {
 		return nil, of.objects
@@ -341,8 +345,8 @@ func objectsKey(list []uint32) string {
 	return string(key)
 }
 
-// compareGroups puts statements in the order in which they are made: what is taken from a schema, last, as whoever gave something in it must
-// get at it to take that.
+// compareGroups puts statements in the order in which they are made: what is taken from a schema, last, as whoever
+// gave something in it must get at it to take that.
 func compareGroups(a, b group) int {
 	schema := func(g group) int {
 		if g.step == Revoke && g.word == access.Schema.Info().Word {

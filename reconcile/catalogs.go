@@ -9,8 +9,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// catalog is a catalog that keeps ACLs, and the query that reads them, a part of a UNION ALL: kind, schema, name, arguments, owner, ACL, and
-// whether it is to be listed by itself whatever others are alike.
+// catalog is a catalog that keeps ACLs, and the query that reads them, a part of a UNION ALL: kind, schema, name,
+// arguments, owner, ACL, and whether it is to be listed by itself whatever others are alike.
 type catalog struct {
 	kinds []access.Kind // none: in every observation
 	since int           // major version
@@ -23,7 +23,8 @@ const (
 	defaultRow = "default"
 )
 
-// catalogs are read by [accessSQL], whose parameters they share, and its relation s. The types of the columns are those of the first.
+// catalogs are read by [accessSQL], whose parameters they share, and its relation s. The types of the columns are
+// those of the first.
 var catalogs = []catalog{
 	{sql: `SELECT 'database', ''::name, datname::text COLLATE "C", NULL::text, datdba, datacl, true FROM pg_database{here}`},
 
@@ -69,9 +70,10 @@ SELECT 'default', coalesce(nspname, ''), defaclobjtype::text, NULL, defaclrole, 
 FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace`},
 }
 
-// accessSQL reads the catalogs that are wanted: what has the same kind, schema, owner and ACL is one row, with all names and arguments, or where
-// not all are listed, and no rule names them, with one that stands for all. $1: the schemas to read, $2: all but the server's own, $3 and
-// $4: names, and patterns of names, to list, $5: all of them, $6: patterns of the relations whose columns are all read.
+// accessSQL reads the catalogs that are wanted: what has the same kind, schema, owner and ACL is one row, with all
+// names and arguments, or where not all are listed, and no rule names them, with one that stands for all. $1: the
+// schemas to read, $2: all but the server's own, $3 and $4: names, and patterns of names, to list, $5: all of them,
+// $6: patterns of the relations whose columns are all read.
 const accessSQL = `WITH s AS MATERIALIZED (
 SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
 WHERE nspname = ANY ($1) OR $2 AND nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -92,7 +94,8 @@ func accessQuery(e Extent, version int) (sql string, params []string) {
 	return fill(accessSQL, version, " WHERE datname = current_database()", " OR relname LIKE ANY ($6)", e.wants), params
 }
 
-// fill puts the catalogs that are wanted into a query: databases as far as here says, and columns that have no ACL as far as asked says.
+// fill puts the catalogs that are wanted into a query: databases as far as here says, and columns that have no ACL as
+// far as asked says.
 func fill(query string, version int, here, asked string, wants func(access.Kind) bool) string {
 	var list []string
 	for _, c := range catalogs {
@@ -108,8 +111,9 @@ func (e Extent) wants(k access.Kind) bool {
 	return e.All || e.Kinds[k] || k.Info().InSchema && len(e.Schemas) > 0
 }
 
-// othersSQL reads what the roles $1 have from others than the owners, which DROP OWNED leaves (RemoveRoleFromObjectACL, src/backend/catalog/aclchk.c),
-// in the whole database: object, arguments or column, grantee, grantor, privileges, and whether the grantor gets at the object to take them back.
+// othersSQL reads what the roles $1 have from others than the owners, which DROP OWNED leaves
+// (RemoveRoleFromObjectACL, src/backend/catalog/aclchk.c), in the whole database: object, arguments or column,
+// grantee, grantor, privileges, and whether the grantor gets at the object to take them back.
 const othersSQL = `WITH s AS MATERIALIZED (
 SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
 ), o(kind, schema, name, args, owner, acl, alone) AS (

@@ -13,7 +13,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// Finding is access that no manifest speaks of: nothing that a plan would change, and perhaps nothing that anybody wants.
+// Finding is access that no manifest speaks of: nothing that a plan would change, and perhaps nothing that anybody
+// wants.
 type Finding struct {
 	Kind    string // role, membership, access, public, defaults
 	Subject string
@@ -93,8 +94,8 @@ func (f *finder) roles() {
 	}
 }
 
-// mistaken finds members of the markers that are taken for what they are not, as only a GRANT or a rename by hand can make them: see
-// [scope.Estate.Mistaken].
+// mistaken finds members of the markers that are taken for what they are not, as only a GRANT or a rename by hand can
+// make them: see [scope.Estate.Mistaken].
 func (f *finder) mistaken() {
 	schemas := map[scope.Cluster]string{f.state.Scope.Marker: ""}
 	for _, s := range f.state.Scope.Kin {
@@ -167,8 +168,8 @@ func (f *finder) access() {
 	}
 }
 
-// unspoken reports whether what a role has, where the manifest looks or does not, is for no plan to judge: what its own roles have
-// where it does not look, what those have that nobody declared, and what everyone has.
+// unspoken reports whether what a role has, where the manifest looks or does not, is for no plan to judge: what its
+// own roles have where it does not look, what those have that nobody declared, and what everyone has.
 func (f *finder) unspoken(grantee scope.Cluster, looked bool) bool {
 	_, own := f.state.Own[grantee]
 	switch {
@@ -193,7 +194,8 @@ func (f *finder) findAccess(grantee scope.Cluster, privileges access.Privileges,
 	}
 }
 
-// memberships finds what the database's roles, and those that the manifest makes, are members of without its saying so.
+// memberships finds what the database's roles, and those that the manifest makes, are members of without its saying
+// so.
 func (f *finder) memberships() {
 	told := make(map[[2]scope.Cluster]bool) // several may have given it
 	for _, e := range f.state.Members {
@@ -237,7 +239,8 @@ func (f *finder) defaults() {
 	}
 }
 
-// elsewhere reports whether another part of the estate says what the role, one of the database's own or not, has on things of the kind.
+// elsewhere reports whether another part of the estate says what the role, one of the database's own or not, has on
+// things of the kind.
 func (f *finder) elsewhere(kind access.Kind, own bool) bool {
 	if ofCluster := kind.Info().Cluster; !ofCluster {
 		return f.desired.Cluster
@@ -250,7 +253,8 @@ func harmless(k access.Kind) bool {
 	return k == access.Type || k == access.Domain || k == access.Language
 }
 
-// namesPublic reports whether the manifest speaks of all those privileges of PUBLIC on the object, or on a column of it.
+// namesPublic reports whether the manifest speaks of all those privileges of PUBLIC on the object, or on a column of
+// it.
 func (f *finder) namesPublic(o *Object, column string, p access.Privileges) bool {
 	for _, g := range f.desired.Grants {
 		if g.Grantee.Kind == access.Public && g.On.Kind == o.Kind && g.On.Schema == o.Schema && g.On.Column == column && selects(g.On, o, nil) {

@@ -79,8 +79,9 @@ type loss struct {
 	options          access.Privileges // those that could be granted on
 	optionOnly       bool
 	level            int // the greater, the earlier: what was granted by virtue of an option goes before the option
-	// dangling: the grantor has not had the option since before the comparison. The server takes from a table's columns what it takes from
-	// the table, but not what was granted on the columns by virtue of it. All that the grantor gave goes then.
+	// dangling: the grantor has not had the option since before the comparison. The server takes from a table's
+	// columns what it takes from the table, but not what was granted on the columns by virtue of it. All that the
+	// grantor gave goes then.
 	dangling bool
 }
 
@@ -103,8 +104,8 @@ type comparison struct {
 // compare returns what must be given and taken so that the entries become what is wished. It is the same for
 // ACLs, default privileges and memberships.
 //
-// An entry is good as long as its grantor may grant. Where that ends, whoever has the entry keeps what it shall have, or
-// what it had if the manifest does not care, as a gift of the owner.
+// An entry is good as long as its grantor may grant. Where that ends, whoever has the entry keeps what it shall have,
+// or what it had if the manifest does not care, as a gift of the owner.
 func compare(entries []Entry, want wishes, r rules) ([]gift, []loss) {
 	c := comparison{rules: r, entries: entries, want: want, lost: make([]mark, len(entries)), kept: make(wishes)}
 	if r.take && (c.take() || len(r.fallen) > 0) {
@@ -140,8 +141,8 @@ func (c *comparison) take() (any bool) {
 	return any
 }
 
-// orphans marks the entries whose grantors lose the option that they were granted by, and says whether there were more:
-// their grantees may have granted on.
+// orphans marks the entries whose grantors lose the option that they were granted by, and says whether there were
+// more: their grantees may have granted on.
 func (c *comparison) orphans() (more bool) {
 	for i, e := range c.entries {
 		if e.Grantor == c.owner || e.Grantee == c.owner {

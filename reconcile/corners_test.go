@@ -197,8 +197,8 @@ func TestNeverValid(t *testing.T) {
 	}
 }
 
-// The server takes from a table's columns what it takes from the table, but not what was granted on them by virtue of it. Who gave that may not
-// take it back any more.
+// The server takes from a table's columns what it takes from the table, but not what was granted on them by virtue of
+// it. Who gave that may not take it back any more.
 func TestDanglingColumnGrant(t *testing.T) {
 	b := newBench(t, "rec_dangle")
 	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int, note text); CREATE ROLE rec_dangle_lead; CREATE ROLE rec_dangle_y`)

@@ -29,8 +29,8 @@ type Extent struct {
 
 	unread  []Problem // passwords that could not be read
 	connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
-	// Of things that are alike and that no rule names one stands for all, unless each is to be listed. listed and patterns are the names
-	// that rules have, and patterns of names.
+	// Of things that are alike and that no rule names one stands for all, unless each is to be listed. listed and
+	// patterns are the names that rules have, and patterns of names.
 	each             bool
 	listed, patterns []string
 }

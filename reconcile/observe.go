@@ -19,11 +19,12 @@ import (
 )
 
 // snapshotSQL begins the transaction that an observation is made in. With an empty search_path, types are shown with
-// their schemas unless they are the server's own, whatever the session's is. Without JIT: queries of catalogs are estimated to be much longer
-// than they are.
+// their schemas unless they are the server's own, whatever the session's is. Without JIT: queries of catalogs are
+// estimated to be much longer than they are.
 const snapshotSQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO ''; SET LOCAL jit TO off"
 
-// Observe reads the access in the connection's database from one snapshot. The connection must not be in a transaction.
+// Observe reads the access in the connection's database from one snapshot. The connection must not be in a
+// transaction.
 func Observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (state *State, err error) {
 	extent.each = true
 	err = inSnapshot(ctx, conn, func() error {
@@ -40,8 +41,8 @@ func inSnapshot(ctx context.Context, conn *pgconn.PgConn, f func() error) error 
 	return errors.Join(f(), run(context.WithoutCancel(ctx), conn, "ROLLBACK"))
 }
 
-// observe is Observe within a transaction of the caller's, with the search_path empty. Of things that are alike it reads one, if the extent says
-// so.
+// observe is Observe within a transaction of the caller's, with the search_path empty. Of things that are alike it
+// reads one, if the extent says so.
 func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
 	intern := make(interner)
 	o := &observer{
@@ -64,7 +65,8 @@ func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, e
 	return o.state, nil
 }
 
-// listed returns a state of the same snapshot that has each of the things of which this one has some that stand for others.
+// listed returns a state of the same snapshot that has each of the things of which this one has some that stand for
+// others.
 func (s *State) listed(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
 	extent.each = true
 	state := *s
@@ -193,8 +195,8 @@ FROM pg_database WHERE datname = current_database()`
 	}}
 }
 
-// rolesSQL reads the roles of the cluster, each with its settings and with what it is a member of. Before PostgreSQL 16 SET is the privilege of
-// every member, and memberships have no options.
+// rolesSQL reads the roles of the cluster, each with its settings and with what it is a member of. Before PostgreSQL
+// 16 SET is the privilege of every member, and memberships have no options.
 const rolesSQL = `SELECT r.rolname, concat(rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit,
 pg_has_role(r.oid, 'USAGE'), pg_has_role(r.oid, '{set}')), nullif(rolconnlimit, -1),
 CASE WHEN isfinite(rolvaliduntil) THEN extract(epoch FROM rolvaliduntil)::bigint WHEN rolvaliduntil = '-infinity' THEN 0 END,

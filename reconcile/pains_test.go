@@ -32,15 +32,16 @@ grants:
   - {role: writer, privileges: [SELECT, INSERT], object: {type: table, schema: app, name: "*"}}
 `
 
-// A run that changes nothing writes nothing: no tuple, no WAL. Perpetual drift, dead tuples in catalogs, state explosion.
+// A run that changes nothing writes nothing: no tuple, no WAL. Perpetual drift, dead tuples in catalogs, state
+// explosion.
 func TestNothingToDoWritesNothing(t *testing.T) {
 	b := newBench(t, "rec_noop")
 	b.sql(`CREATE SCHEMA app; SELECT format('CREATE TABLE app.t%s (id int)', i) FROM generate_series(1, 50) i \gexec`)
 	o := b.options(b.manifest(readers))
 	b.apply(o)
 	const written = `SELECT pg_current_wal_insert_lsn()` // each tuple that is written moves it; statistics come late, on 14
-	// Else who reads a page first writes to it: dead tuples are pruned, and where there are checksums (from 18 on, by itself)
-	// that a tuple's transaction is over, of which VACUUM can tell only when the log has been written.
+	// Else who reads a page first writes to it: dead tuples are pruned, and where there are checksums (from 18 on, by
+	// itself) that a tuple's transaction is over, of which VACUUM can tell only when the log has been written.
 	b.sql(`CHECKPOINT; VACUUM`)
 	var moved string
 	for range 3 { // the background writer logs what transactions run, now and then; a run that writes would do it each time
@@ -57,8 +58,8 @@ func TestNothingToDoWritesNothing(t *testing.T) {
 	t.Error(moved)
 }
 
-// Privileges that a role granted by itself are revoked as that role: a REVOKE by the owner would do nothing, and say so
-// to nobody. Who is not the manifest's business keeps what it had.
+// Privileges that a role granted by itself are revoked as that role: a REVOKE by the owner would do nothing, and say
+// so to nobody. Who is not the manifest's business keeps what it had.
 func TestRevokeOfWhatOthersGranted(t *testing.T) {
 	b := newBench(t, "rec_grantor")
 	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int);
@@ -93,7 +94,8 @@ grants: [{role: lead, privileges: [SELECT], object: {type: table, schema: app, n
 
 func withMode(o Options, m Mode) Options { o.Mode = m; return o }
 
-// Two sessions that change the ACL of one object: the server tells the second that the tuple was concurrently updated.
+// Two sessions that change the ACL of one object: the server tells the second that the tuple was concurrently
+// updated.
 func TestConcurrentGrant(t *testing.T) {
 	b := newBench(t, "rec_race")
 	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int); CREATE ROLE rec_race_other`)
@@ -137,7 +139,8 @@ retirements: [{role: old, reassign_owned_to: heir, drop_owned: true, terminate_s
 	}
 }
 
-// DROP OWNED leaves what others than the owner have given. A retirement takes it back as they; where they do not get at it, nothing is begun.
+// DROP OWNED leaves what others than the owner have given. A retirement takes it back as they; where they do not get
+// at it, nothing is begun.
 func TestRetirementOfGifts(t *testing.T) {
 	b := newBench(t, "rec_gift")
 	b.CreateDatabase(t, "rec_gift_two")
@@ -350,7 +353,8 @@ memberships: [{role: team, members: [{name: a, inherit: false}, {name: b, inheri
 	}
 }
 
-// A privilege that the server does not have yet is told of where it is asked for by name, and is not missed where ALL is.
+// A privilege that the server does not have yet is told of where it is asked for by name, and is not missed where ALL
+// is.
 func TestMaintain(t *testing.T) {
 	b := newBench(t, "rec_maintain")
 	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int)`)
@@ -376,7 +380,8 @@ default_privileges:
 	}
 }
 
-// Default privileges that name no owner are for what the schema's owner makes: its next table is not closed to those who shall read it.
+// Default privileges that name no owner are for what the schema's owner makes: its next table is not closed to those
+// who shall read it.
 func TestDefaultsOfSchemaOwner(t *testing.T) {
 	b := newBench(t, "rec_makes")
 	o := b.options(b.manifest(`

@@ -11,9 +11,9 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// retirements plans the end of roles: first nobody can log in as one, then its sessions end, then what it owns and what
-// it may do goes, in each database by itself, and the role last of all. Whatever the server would refuse is a problem of
-// the plan.
+// retirements plans the end of roles: first nobody can log in as one, then its sessions end, then what it owns and
+// what it may do goes, in each database by itself, and the role last of all. Whatever the server would refuse is a
+// problem of the plan.
 func (p *planner) retirements() {
 	if !DropRole.in(p.mode) {
 		return
@@ -39,7 +39,8 @@ type retirement struct {
 	list []Change
 }
 
-// retire takes no step of a retirement that anything is in the way of, not even one that could be taken: the role stays as it is.
+// retire takes no step of a retirement that anything is in the way of, not even one that could be taken: the role
+// stays as it is.
 func (p *planner) retire(of access.Retirement, have *RoleState) {
 	r := retirement{planner: p, Retirement: of, have: have}
 	told := len(p.problems)
@@ -93,8 +94,8 @@ func (r *retirement) sessions() {
 		"WHERE usename OPERATOR(pg_catalog.=) "+r.have.Name.Literal()+"::pg_catalog.name AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()", "", lent)
 }
 
-// gifts takes what others than the owners have given, which DROP OWNED leaves, as they who gave it, and with it what was given by virtue of
-// it: so there is nothing to take of what other retired roles have given.
+// gifts takes what others than the owners have given, which DROP OWNED leaves, as they who gave it, and with it what
+// was given by virtue of it: so there is nothing to take of what other retired roles have given.
 func (r *retirement) gifts() {
 	for _, g := range r.state.Gifts {
 		if g.Grantee != r.have.Name || !r.DropOwned || r.retires(g.Grantor) {
@@ -153,7 +154,8 @@ func (r *retirement) uses() {
 	}
 }
 
-// obstacle tells what of a use neither REASSIGN OWNED nor DROP OWNED takes from the role, as far as they are to be run, and what would.
+// obstacle tells what of a use neither REASSIGN OWNED nor DROP OWNED takes from the role, as far as they are to be
+// run, and what would.
 func obstacle(r access.Retirement, u Use) (hint, why string) {
 	stays := r.ReassignTo == (access.Ref{})
 	switch {
@@ -172,8 +174,8 @@ func obstacle(r access.Retirement, u Use) (hint, why string) {
 	}
 }
 
-// again makes a role that was dropped: what it was, what it was a member of, and its members. Its password is lost, and so is what it owned
-// and was granted on objects.
+// again makes a role that was dropped: what it was, what it was a member of, and its members. Its password is lost,
+// and so is what it owned and was granted on objects.
 func (p *planner) again(have *RoleState) string {
 	list := []string{"CREATE ROLE " + have.Name.Ident() + optionsSQL(have, &fresh)}
 	if have.Comment != "" {

@@ -18,7 +18,8 @@ import (
 
 // Options are what [Run] needs to know. Connect and Desired are required.
 type Options struct {
-	// Connect opens a connection to a database of the cluster; an empty name is the one that the desired access is for.
+	// Connect opens a connection to a database of the cluster; an empty name is the one that the desired access is
+	// for.
 	Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
 	Desired *access.Desired
 	Mode    Mode
@@ -28,12 +29,12 @@ type Options struct {
 
 	DryRun bool   // observe and plan only
 	Expect string // the fingerprint of the plan that was agreed to; empty for any
-	// Known are the passwords that are left alone where the server does not show them. Run adds those that it sets; nil: all are
-	// set in every run.
+	// Known are the passwords that are left alone where the server does not show them. Run adds those that it sets;
+	// nil: all are set in every run.
 	Known Passwords
 	Wait  bool // wait while another process applies to the cluster; without, [Report.Standby] tells of it
-	// Partial makes the changes that can be made where others cannot: the trouble of one role is not that of the rest. The
-	// error then tells what was left out.
+	// Partial makes the changes that can be made where others cannot: the trouble of one role is not that of the
+	// rest. The error then tells what was left out.
 	Partial bool
 	// LockTimeout is how long a statement waits for other sessions; 0 for five seconds.
 	LockTimeout time.Duration
@@ -60,8 +61,8 @@ const (
 )
 
 // Run makes the access in one database what is desired, and proves that it is. A server that is as desired is only
-// read. Several problems are told at once, before the first change, as a [ProblemsError]; what other sessions were in the
-// way of is tried again.
+// read. Several problems are told at once, before the first change, as a [ProblemsError]; what other sessions were in
+// the way of is tried again.
 //
 // An error after the first change says what was left undone; the report then tells what was done.
 func Run(ctx context.Context, o Options) (report Report, err error) {
@@ -100,8 +101,8 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	return o.converge(ctx, conn, extent, report)
 }
 
-// converge carries out the plan of a report, and looks again. What others have done meanwhile that is not as desired, a table that they have
-// made, is the plan of another round; not where one plan was agreed to.
+// converge carries out the plan of a report, and looks again. What others have done meanwhile that is not as desired,
+// a table that they have made, is the plan of another round; not where one plan was agreed to.
 func (o Options) converge(ctx context.Context, conn *pgconn.PgConn, extent Extent, report Report) (Report, error) {
 	var done Report // in earlier rounds
 	for attempt := 1; ; attempt++ {
@@ -164,8 +165,8 @@ func (r Report) made(p Plan) bool {
 	})
 }
 
-// extent is what to observe, with the passwords that the manifest points to. One that cannot be read is an error, or if the
-// run is partial a problem.
+// extent is what to observe, with the passwords that the manifest points to. One that cannot be read is an error, or
+// if the run is partial a problem.
 func (o Options) extent() (Extent, error) {
 	e := ExtentOf(o.Desired)
 	e.AsWritten, e.Prefix, e.Promised, e.connect = o.AsWritten, o.Desired.Prefix, o.Promised, o.Connect
@@ -187,8 +188,8 @@ func (o Options) extent() (Extent, error) {
 	return e, nil
 }
 
-// look observes and plans. Mostly there is nothing to change, and to see that it is enough to look at one of all that are alike; if there is
-// something, the plan is made anew of each of them.
+// look observes and plans. Mostly there is nothing to change, and to see that it is enough to look at one of all that
+// are alike; if there is something, the plan is made anew of each of them.
 func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (report Report, err error) {
 	err = inSnapshot(ctx, conn, func() error {
 		var state *State

@@ -7,8 +7,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// State is the access that a server gives in one database, as far as it was asked for: see [Extent]. Nothing changes it
-// after [Observe] has returned it.
+// State is the access that a server gives in one database, as far as it was asked for: see [Extent]. Nothing changes
+// it after [Observe] has returned it.
 type State struct {
 	Version  int    // major, of the server
 	Snapshot string // which transactions it sees: where that is the same, so is the state
@@ -84,8 +84,8 @@ const (
 	PasswordMatches
 )
 
-// Edge is a membership as pg_auth_members has it. Before PostgreSQL 16 there is one for a role and a member, Inherit is
-// the member's own attribute, and Set is true.
+// Edge is a membership as pg_auth_members has it. Before PostgreSQL 16 there is one for a role and a member, Inherit
+// is the member's own attribute, and Set is true.
 type Edge struct {
 	Role, Member, Grantor scope.Cluster
 
@@ -137,7 +137,8 @@ type Gift struct {
 // role returns the role, or nil where there is none.
 func (s *State) role(name scope.Cluster) *RoleState { return s.Roles[name] }
 
-// newSchema returns what is stored with a schema as soon as the owner has made it (get_user_default_acl, src/backend/catalog/aclchk.c).
+// newSchema returns what is stored with a schema as soon as the owner has made it (get_user_default_acl,
+// src/backend/catalog/aclchk.c).
 func (s *State) newSchema(owner scope.Cluster) ACL {
 	for _, d := range s.Defaults {
 		if d.Owner == owner && d.Schema == "" && d.Kind == access.Schema {

@@ -14,9 +14,10 @@ type Known struct {
 	In      []Cluster // the roles that it is a member of
 }
 
-// Derive answers the inquiry for somebody who knows all roles of the cluster, without the server. ok is false where only
-// the server can tell: where a marker may be the database's, but its comment does not have both its OID and its name; and
-// where schemas are in question, or have roles. It says nothing of the session, nor whether roles may log in.
+// Derive answers the inquiry for somebody who knows all roles of the cluster, without the server. ok is false where
+// only the server can tell: where a marker may be the database's, but its comment does not have both its OID and its
+// name; and where schemas are in question, or have roles. It says nothing of the session, nor whether roles may log
+// in.
 func (q Inquiry) Derive(oid uint32, all []Known, prefix string) (view *View, ok bool, err error) {
 	db := Database{OID: oid, Name: q.Database}
 	lead, _, _ := strings.Cut(db.Comment(), ",")
