@@ -98,7 +98,7 @@ func (r *reader) readBody(i int, value string, read func(*reader, layers) (body,
 		if !roleWords.in([]byte(value)) {
 			return
 		}
-		if failure.Position == 0 {
+		if failure.place.text == "" {
 			failure = at(failure.Error, r.tokens.sql, r.tokens.list[min(i, len(r.tokens.list)-1)].start)
 		} else {
 			failure = b.layers.liftError(failure, r.tokens.sql)

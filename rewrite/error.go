@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/pgscope/pgscope-proxy/rewrite/charset"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -23,9 +24,29 @@ const (
 // Error answers a statement, or a whole text, that is refused.
 type Error struct {
 	scope.Error
-	Position int    // 1-based character in the client's text, as the P field of an ErrorResponse; 0 for none
-	Grammar  bool   // the server's grammar says the same, of the whole text, and in a failed transaction too
-	Fault    string // of this package, for which it is refused, with its stack: for the log; else empty
+	Grammar bool   // the server's grammar says the same, of the whole text, and in a failed transaction too
+	Fault   string // of this package, for which it is refused, with its stack: for the log; else empty
+	place   place
+}
+
+// place is a byte of a text. Characters are counted when somebody asks: a text may have an error in each of many statements.
+type place struct {
+	text    string           // empty for no place
+	at      int              // in bytes
+	charset *charset.Charset // of the text; nil for UTF-8
+}
+
+// Position is where in the client's text the error is: a character, counted from 1, as in the P field of an ErrorResponse; 0 for
+// nowhere.
+func (e *Error) Position() int {
+	switch before := e.place.text[:e.place.at]; {
+	case e.place.text == "":
+		return 0
+	case e.place.charset != nil:
+		return e.place.charset.Count(before) + 1
+	default:
+		return utf8.RuneCountInString(before) + 1
+	}
 }
 
 // faulty is the refusal of what the package fails at. It is to be called where a panic is recovered.
@@ -38,12 +59,12 @@ func syntaxErrorAt(token string) scope.Error {
 	return scope.Error{Code: codeSyntaxError, Message: fmt.Sprintf(`syntax error at or near "%s"`, token)}
 }
 
-// at returns the error with the position of a byte of the text.
+// at returns the error at a byte of the text; nowhere if that is negative.
 func at(err scope.Error, sql string, byteOffset int) *Error {
 	if byteOffset < 0 {
 		return &Error{Error: err}
 	}
-	return &Error{Error: err, Position: utf8.RuneCountInString(sql[:byteOffset]) + 1}
+	return &Error{Error: err, place: place{text: sql, at: byteOffset}}
 }
 
 const refusedFunction = "pgscope_refused_"

@@ -37,7 +37,7 @@ func corpus(tb testing.TB) (list []string) {
 func checkRewrite(tb testing.TB, sql string, o Options, mode scope.Mode) {
 	a, err := Analyze(sql, o)
 	if err != nil {
-		if a != nil || err.Fault != "" || len(err.Code) != 5 || err.Message == "" || err.Position < 0 || err.Position > len(sql)+1 {
+		if a != nil || err.Fault != "" || len(err.Code) != 5 || err.Message == "" || err.Position() < 0 || err.Position() > len(sql)+1 {
 			tb.Errorf("%q: %#v", sql, err)
 		}
 		return
@@ -71,7 +71,7 @@ func checkRewrite(tb testing.TB, sql string, o Options, mode scope.Mode) {
 		}
 	}
 	for _, r := range res.Refusals {
-		if r.Fault != "" || r.Position < 0 || r.Position > len(sql)+1 || len(r.Code) != 5 {
+		if r.Fault != "" || r.Position() < 0 || r.Position() > len(sql)+1 || len(r.Code) != 5 {
 			tb.Errorf("%q: %#v", sql, r)
 		}
 	}

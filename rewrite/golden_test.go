@@ -378,7 +378,7 @@ func describeChange(c Change) string {
 }
 
 func describe(e *Error) string {
-	s := fmt.Sprintf("ERROR %s at %d: %s\n", e.Code, e.Position, e.Message)
+	s := fmt.Sprintf("ERROR %s at %d: %s\n", e.Code, e.Position(), e.Message)
 	if e.Detail != "" {
 		s += "DETAIL: " + e.Detail + "\n"
 	}

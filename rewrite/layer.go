@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"slices"
-	"unicode/utf8"
 )
 
 // layer is a text that was made of another one to be read, and the way back. Layers lie upon each other:
@@ -69,9 +68,8 @@ func (s layers) lift(edits Edits) (_ Edits, err error) {
 
 // liftError makes an error about the innermost text one about the outer text.
 func (s layers) liftError(err *Error, outer string) *Error {
-	if len(s) == 0 || err.Position == 0 {
+	if len(s) == 0 || err.place.text == "" {
 		return err
 	}
-	b := s.outer(byteOffset(s[len(s)-1].text, err.Position))
-	return &Error{Error: err.Error, Position: utf8.RuneCountInString(outer[:b]) + 1}
+	return at(err.Error, outer, s.outer(err.place.at))
 }

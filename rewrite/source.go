@@ -57,12 +57,11 @@ func (o Options) Charset() *charset.Charset { return charset.Of(o.Encoding, o.Se
 
 // clientError makes an error about the text that is read one about the client's text.
 func (s *source) clientError(err *Error) *Error {
-	if err.Position == 0 || len(s.layers) == 0 && s.charset == charset.UTF8 {
+	if err.place.text == "" || len(s.layers) == 0 && s.charset == charset.UTF8 {
 		return err
 	}
-	b := s.layers.outer(byteOffset(s.text, err.Position))
 	moved := *err
-	moved.Position = s.charset.Count(s.client[:b]) + 1
+	moved.place = place{s.client, s.layers.outer(err.place.at), s.charset}
 	return &moved
 }
 

@@ -115,8 +115,8 @@ func appendError(list []field, err *rewrite.Error) []field {
 			list = append(list, f)
 		}
 	}
-	if err.Position > 0 {
-		list = append(list, field{'P', strconv.Itoa(err.Position)})
+	if p := err.Position(); p > 0 {
+		list = append(list, field{'P', strconv.Itoa(p)})
 	}
 	return list
 }
