@@ -288,7 +288,7 @@ var conversations = []struct {
 	{"search path", func(d *dialogue) { // which the server reports from 18 on
 		for _, sql := range []string{
 			"RESET search_path", "SET search_path = pg_temp", "RESET search_path", "BEGIN", "RESET ALL", "SET LOCAL search_path = pg_temp", "COMMIT",
-			"SET search_path = pg_temp", "DISCARD ALL", "SET search_path = app, public", "RESET search_path", "BEGIN", "RESET search_path", "ROLLBACK",
+			"SET search_path = pg_temp", "DISCARD ALL", "SET search_path = public, app", "RESET search_path", "BEGIN", "RESET search_path", "ROLLBACK",
 			"SHOW server_version",
 		} {
 			d.say(&query{String: sql})

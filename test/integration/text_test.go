@@ -343,7 +343,7 @@ func TestNotices(t *testing.T) {
 		want []string
 	}{
 		{"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN\n GRANT a TO b; END $$", body},
-		{"DO $$ BEGIN EXECUTE 'DROP ROLE IF EXISTS ' || quote_ident('nobody'); END $$", executed},
+		{"DO $$ DECLARE s text := 'DROP ROLE IF EXISTS '; BEGIN s := s || 'nobody'; EXECUTE s; END $$", executed},
 		{"SET pgscope.mode = explicit; DO $$ BEGIN EXECUTE 'SET RO' || 'LE none'; END $$", nil},
 		{"CREATE OR REPLACE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN\n GRANT a TO b; END $$", nil},
 	} {
