@@ -17,6 +17,8 @@ const (
 	// check, takes the square of the depth in time, and needs up to 400 bytes of a C stack for a token: with 5,000 of
 	// them 1 MiB was too little (v6.2.5, amd64).
 	maxDepth = 2000
+	// maxWords bounds how many words a text that is read may have: it takes up to 1.1 KB of memory for each (of SET ROLE a;).
+	maxWords = 500_000
 	// maxAgain bounds how many bytes of a text are parsed again because of what the grammar does not know: a statement is
 	// once for each DBONLY, and for each schema of a role. One of 64 KiB may have 256 of them.
 	maxAgain = 16 << 20
@@ -45,6 +47,9 @@ type piece struct {
 // [Analysis.Rewrite], unless the session's mode is off.
 func parse(sql string, rd reading) ([]piece, *Error) {
 	list, err := scan(sql)
+	if errors.Is(err, errManyWords) {
+		return nil, &Error{Error: tooComplex(fmt.Sprintf("It has more than %d words.", maxWords))}
+	}
 	if err != nil {
 		if !roleOrScopeWords.in([]byte(sql)) {
 			return nil, nil
@@ -87,7 +92,7 @@ func parse(sql string, rd reading) ([]piece, *Error) {
 func tooComplex(why string) scope.Error {
 	return scope.Error{
 		Code: codeTooComplex, Message: "statement is too complex to be read", Detail: why,
-		Hint: "Send statements that name roles apart from others.",
+		Hint: "Send statements that name roles apart from others, and data by COPY or as parameters.",
 	}
 }
 

@@ -34,6 +34,10 @@ func TestDeepStatements(t *testing.T) {
 		{"a list", "GRANT SELECT ON t TO customer", ",clerk", "", 9000, ""},
 		{"a long list", "GRANT SELECT ON t TO customer", ",clerk", "", 60_000, ""},
 		{"statements", "SELECT 1", "; GRANT a TO b", "", 5_000, ""},
+		{"words", "SELECT 1", "; SET ROLE a", "", maxWords / 4, codeTooComplex},
+		{"signs", "GRANT a TO b; SELECT 1", ",1", "", maxWords / 2, codeTooComplex},
+		{"words in quotes", "GRANT a TO b; SELECT '", "a, ", "'", maxWords, ""},
+		{"words in a comment", "GRANT a TO b --", " a,", "", maxWords, ""},
 		{"values", "GRANT a TO b; INSERT INTO t VALUES (1)", ",(1,'a')", "", 20_000, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

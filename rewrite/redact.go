@@ -102,7 +102,7 @@ const maxQuoting = 8
 
 // redact finds the secrets of a text. all takes every string for one. It fails where the text cannot be scanned.
 func redact(sql string, depth int, all bool) (r redaction, ok bool) {
-	scanned, err := pg.Scan(sql)
+	scanned, err := scanAll(sql)
 	if err != nil || depth > maxQuoting {
 		return r, false
 	}

@@ -35,9 +35,49 @@ const (
 	tokenCloseBracket = pg.Token_ASCII_93
 )
 
+// errManyWords is why a text of more than maxWords is not scanned.
+var errManyWords = errors.New("too many words")
+
+// scanAll returns all that a text consists of, comments too.
+func scanAll(sql string) (*pg.ScanResult, error) {
+	if len(sql) > maxWords && wordsIn(sql) > maxWords {
+		return nil, errManyWords
+	}
+	return pg.Scan(sql)
+}
+
+// wordsIn counts the words and signs of a text, but not what stands in quotes and comments. It knows neither dollar quotes nor
+// backslashes, so it may be more or less than the scanner would find.
+func wordsIn(sql string) (n int) {
+	skip := func(i int, to string) int {
+		if end := strings.Index(sql[i:], to); end >= 0 {
+			return i + end + len(to)
+		}
+		return len(sql)
+	}
+	for i := 0; i < len(sql); {
+		switch c := sql[i]; {
+		case c == '\'' || c == '"':
+			n, i = n+1, skip(i+1, sql[i:i+1])
+		case strings.HasPrefix(sql[i:], "--"):
+			i = skip(i, "\n")
+		case strings.HasPrefix(sql[i:], "/*"):
+			i = skip(i, "*/")
+		case wordByte[c]:
+			for n++; i < len(sql) && wordByte[sql[i]]; i++ {
+			}
+		case c <= ' ':
+			i++
+		default:
+			n, i = n+1, i+1
+		}
+	}
+	return n
+}
+
 // scan returns the tokens of a text.
 func scan(sql string) ([]token, error) {
-	r, err := pg.Scan(sql)
+	r, err := scanAll(sql)
 	if err != nil {
 		return nil, err
 	}

@@ -51,10 +51,11 @@ text() {
   begin text "bytes,direct query,pgscope query,direct role statement,pgscope role statement,direct script,pgscope script"
   for n in $(N=10000000 steps 100 1000 10000 100000 1000000 10000000); do
     { printf "SELECT length('"; head -c "$n" /dev/zero | tr '\0' x; echo "');"; } >"$W/text.sql"
+    other=$(head -c $((n < 1000 ? 30 : 200)) /dev/zero | tr '\0' x)
     for role in web bench_web; do
       f=$W/statement.sql g=$W/script.sql; [ $role = web ] || f=$W/statement.direct.sql g=$W/script.direct.sql
       { printf "SELECT set_config('a.b', '"; head -c "$n" /dev/zero | tr '\0' x; echo "', true)\; SET LOCAL ROLE $role;"; } >"$f"
-      awk -v n="$n" -v s="SET ROLE $role\\\\; RESET ROLE" 'BEGIN { for (; n > length(s); n -= length(s) + 3) print s "\\;"; print s ";" }' >"$g"
+      awk -v n="$n" -v s="SET ROLE $role\\\\; SELECT '$other'\\\\; RESET ROLE" 'BEGIN { for (; n > length(s); n -= length(s) + 3) print s "\\;"; print s ";" }' >"$g"
     done
     point "$n" "both text" "both statement" "both script"
   done
