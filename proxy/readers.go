@@ -12,7 +12,8 @@ import (
 // longText is from how many bytes on a text is read apart from its session's driver, which other sessions wait for.
 const longText = 8 << 10
 
-// readers are who read long texts: not more at a time than leave processors to all others, and memory. Who comes then waits for its turn.
+// readers are who read long texts: not more at a time than leave processors to all others, and memory. Who comes then
+// waits for its turn.
 type readers struct {
 	turns chan struct{} // one for each that reads
 

@@ -158,8 +158,8 @@ func code(err error) string {
 	return told.Code
 }
 
-// TestLongTextIsReadApart: while a long text is read, the other sessions of its event loop go on, role statements and logins too, and
-// whoever looks at the sessions need not wait. What the server has to say to its own session comes.
+// TestLongTextIsReadApart: while a long text is read, the other sessions of its event loop go on, role statements and
+// logins too, and whoever looks at the sessions need not wait. What the server has to say to its own session comes.
 func TestLongTextIsReadApart(t *testing.T) {
 	eachDriver(t, func(r *reading) {
 		told := make(chan struct{}, 1)
@@ -187,7 +187,8 @@ func TestLongTextIsReadApart(t *testing.T) {
 	})
 }
 
-// TestLongTextInAPipeline: what is sent behind a long text comes after it, and what fails before it keeps it from being run.
+// TestLongTextInAPipeline: what is sent behind a long text comes after it, and what fails before it keeps it from being
+// run.
 func TestLongTextInAPipeline(t *testing.T) {
 	for name, first := range map[string]string{"succeeds": "SELECT 1", "fails": "SELECT 1 / 0"} {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +234,8 @@ func TestLongTextInAPipeline(t *testing.T) {
 	}
 }
 
-// TestEndsWhileALongTextIsRead: of the text, of its session, of the proxy. Nothing waits for the reader but who wants the result.
+// TestEndsWhileALongTextIsRead: of the text, of its session, of the proxy. Nothing waits for the reader but who wants
+// the result.
 func TestEndsWhileALongTextIsRead(t *testing.T) {
 	for name, test := range map[string]struct {
 		code string // that the client hears

@@ -371,14 +371,14 @@ func (r *relay) feedClient(in []byte, out *engine.Out) (taken int, err error) {
 			r.asked = time.Now()
 		}
 		if work := r.engine.Apart(); work != nil {
-			r.leave(work)
+			r.workApart(work)
 		}
 	}
 	return taken, err
 }
 
-// leave lets a goroutine do what the engine leaves to be done apart. The session may be over before that is.
-func (r *relay) leave(work func()) {
+// workApart lets a goroutine do what the engine leaves to be done apart. The session may be over before that is.
+func (r *relay) workApart(work func()) {
 	go func() {
 		var fault error
 		r.inTurn(func() {

@@ -132,10 +132,10 @@ func (a *applier) leave(err error) error {
 	return nil
 }
 
-// within makes one change in a transaction, in one round trip: the savepoint that it goes back to stands already, as one that is set in the
-// same text would not be there where the text does not parse. Where another session was in its way, the change is tried again at once: that
-// session has ended its transaction by then, and what the others of this one have done stays. A partial run goes on without the
-// changes that the server refuses.
+// within makes one change in a transaction, in one round trip: the savepoint that it goes back to stands already, as one
+// that is set in the same text would not be there where the text does not parse. Where another session was in its way,
+// the change is tried again at once: that session has ended its transaction by then, and what the others of this one
+// have done stays. A partial run goes on without the changes that the server refuses.
 func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, c Change) error {
 	sql, err := statement(c)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// An executor that is no superuser must be a member of a role to make a schema its own, to set its default privileges, or to grant
-// on what it owns: also of one that it has just made. Who administers a role may become a member; so it does, within
-// the change that needs it, and what was before is so again after the change.
+// An executor that is no superuser must be a member of a role to make a schema its own, to set its default privileges,
+// or to grant on what it owns: also of one that it has just made. Who administers a role may become a member; so it
+// does, within the change that needs it, and what was before is so again after the change.
 
 // loan is a membership of the executor for as long as a change takes.
 type loan struct {
@@ -141,7 +141,8 @@ func (p *planner) grantedBy(role scope.Cluster) string {
 	return ""
 }
 
-// by says whose gift a membership is, so that the statement does the same whoever runs it. Before PostgreSQL 16 that has no say.
+// by says whose gift a membership is, so that the statement does the same whoever runs it. Before PostgreSQL 16 that has
+// no say.
 func (p *planner) by(giver scope.Cluster) string {
 	if p.state.Version < 16 || giver == "" {
 		return ""
@@ -158,7 +159,8 @@ func (p *planner) mayUngrant(role, grantor scope.Cluster) bool {
 	return r != nil && r.Acts
 }
 
-// inherits reports whether a role has what the roles have that it is a member of. From PostgreSQL 16 on memberships say that.
+// inherits reports whether a role has what the roles have that it is a member of. From PostgreSQL 16 on memberships say
+// that.
 func (s *State) inherits(c scope.Cluster) bool {
 	r := s.role(c)
 	return r == nil || r.Inherit

@@ -67,7 +67,8 @@ CREATE ROLE rec_checkhand IN ROLE pgscope_db_rec_check; CREATE ROLE rec_checkdba
 	}
 }
 
-// What belongs to no database is checked for itself: what databases have is not its affair, nor is what the cluster's part says theirs.
+// What belongs to no database is checked for itself: what databases have is not its affair, nor is what the cluster's
+// part says theirs.
 func TestCheckOfCluster(t *testing.T) {
 	b := newBench(t, "rec_estate")
 	m, err := manifest.Parse("estate.yaml", []byte(`

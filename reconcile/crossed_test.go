@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Another session has granted on the table that this one is about to grant on, in a transaction that ends while this one waits: the server
-// says "tuple concurrently updated", and the change is made all the same, with those before it.
+// Another session has granted on the table that this one is about to grant on, in a transaction that ends while this one
+// waits: the server says "tuple concurrently updated", and the change is made all the same, with those before it.
 func TestCrossed(t *testing.T) {
 	for _, partial := range []bool{false, true} {
 		t.Run(fmt.Sprintf("partial %v", partial), func(t *testing.T) {

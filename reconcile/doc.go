@@ -4,10 +4,11 @@
 //	                ├─▶ Plan ─▶ []Change ─▶ apply ─▶ server ─▶ Observe again: nothing may be left
 //	server ─▶ Observe ─▶ State
 //
-// [Observe] reads one snapshot of the catalogs: the server, the roles with their memberships, all that has an ACL, as the server stores it.
-// [NewPlan] compares in memory and has no side effects. [Run] is the whole of it for one database: it observes, plans, checks that every
-// change can be made, makes them in one transaction, and proves by observing again that nothing is left. Where there is
-// nothing to do, nothing is written, and to see that one of all objects that are alike is enough.
+// [Observe] reads one snapshot of the catalogs: the server, the roles with their memberships, all that has an ACL, as
+// the server stores it. [NewPlan] compares in memory and has no side effects. [Run] is the whole of it for one database:
+// it observes, plans, checks that every change can be made, makes them in one transaction, and proves by observing again
+// that nothing is left. Where there is nothing to do, nothing is written, and to see that one of all objects that are
+// alike is enough.
 //
 // # What is compared
 //

@@ -90,8 +90,8 @@ func passing(err error) bool {
 	}
 }
 
-// crossed reports whether a statement failed since another session did something to the same at the same time, and has ended its
-// transaction now, or can.
+// crossed reports whether a statement failed since another session did something to the same at the same time, and has
+// ended its transaction now, or can.
 func crossed(err error) bool {
 	var server *pgconn.PgError
 	if !errors.As(err, &server) {

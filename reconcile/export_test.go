@@ -61,7 +61,8 @@ CREATE FOREIGN DATA WRAPPER rec_exp_w; GRANT USAGE ON FOREIGN DATA WRAPPER rec_e
 GRANT CREATE ON SCHEMA public TO PUBLIC; CREATE SEQUENCE "S p".s; GRANT ALL ON SEQUENCE "S p".s TO "rec_exp_odd_A b"`,
 }
 
-// longState has names, lists of arguments, comments and settings that are as long as the server has them, and longer than people do.
+// longState has names, lists of arguments, comments and settings that are as long as the server has them, and longer
+// than people do.
 func longState() string {
 	schema, types := strings.Repeat(`q""`, 31), make([]string, 100)
 	name := strings.Repeat("é", 31)

@@ -17,8 +17,8 @@ import (
 var update = flag.Bool("update", false, "write the plans of testdata/plan anew")
 
 // TestPlan runs testdata/plan/*.txtar: what was there (state.sql, as the superuser in database orders), what is desired
-// (manifest.yaml), and the plan (plan.sql, as it is from PostgreSQL 16 on). The first line of a comment may name the mode. Every
-// plan is applied, too.
+// (manifest.yaml), and the plan (plan.sql, as it is from PostgreSQL 16 on). The first line of a comment may name the
+// mode. Every plan is applied, too.
 func TestPlan(t *testing.T) {
 	files, err := filepath.Glob("testdata/plan/*.txtar")
 	if err != nil || len(files) == 0 {

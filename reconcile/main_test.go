@@ -93,8 +93,8 @@ func (b *bench) settled(o Options) {
 	}
 }
 
-// meets runs beside somebody else's transaction, which has run the statement, and commits when the run waits for it. Then nothing is
-// left to do.
+// meets runs beside somebody else's transaction, which has run the statement, and commits when the run waits for it.
+// Then nothing is left to do.
 func (b *bench) meets(o Options, statement string) {
 	b.Helper()
 	other, err := o.Connect(b.Context(), "")

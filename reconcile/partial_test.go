@@ -55,8 +55,8 @@ func TestPartialUnparsed(t *testing.T) {
 	}
 }
 
-// A role whose retirement something is in the way of stays as it is, with its sessions and its login: what the manifest does not allow is no
-// less forbidden where the rest is done.
+// A role whose retirement something is in the way of stays as it is, with its sessions and its login: what the manifest
+// does not allow is no less forbidden where the rest is done.
 func TestPartialRetirement(t *testing.T) {
 	b := newBench(t, "rec_stays")
 	b.apply(b.options(b.manifest(`roles: [{name: busy, login: true}, {name: owner, login: true}, {name: idle, login: true}]`)))

@@ -20,7 +20,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// iterations of the hash, as the server itself has it (SCRAM_SHA_256_DEFAULT_ITERATIONS, src/include/common/scram-common.h).
+// iterations of the hash, as the server itself has it (SCRAM_SHA_256_DEFAULT_ITERATIONS,
+// src/include/common/scram-common.h).
 const (
 	iterations    = 4096
 	maxIterations = 1 << 22 // a stored verifier with more is not compared: it would take minutes

@@ -189,7 +189,8 @@ func (p *planner) strict(c scope.Cluster) bool {
 	return r != nil && !r.PreserveGrants
 }
 
-// strictOn is strict for things of a kind. What roles of the cluster have of what belongs to no database, another part of the estate says.
+// strictOn is strict for things of a kind. What roles of the cluster have of what belongs to no database, another part
+// of the estate says.
 func (p *planner) strictOn(kind access.Kind) func(scope.Cluster) bool {
 	if !p.desired.Estate || !kind.Info().Cluster {
 		return p.strict

@@ -65,7 +65,8 @@ func (p *planner) privileges() {
 	b.flush()
 }
 
-// known returns those privileges that the server's version has. That it lacks one is told where the manifest names it, as ALL does not.
+// known returns those privileges that the server's version has. That it lacks one is told where the manifest names it,
+// as ALL does not.
 func (p *planner) known(privileges access.Privileges, kind access.Kind, place access.Place) access.Privileges {
 	if p.state.Version >= 17 || !privileges.Has(access.Maintain) {
 		return privileges
@@ -76,8 +77,8 @@ func (p *planner) known(privileges access.Privileges, kind access.Kind, place ac
 	return privileges &^ access.Maintain
 }
 
-// schemaIs reports whether there is a schema of that name, or will be; and so for what is in none. That there is none is told
-// once: where it is misspelt, a grant on all that is in it would be one on nothing.
+// schemaIs reports whether there is a schema of that name, or will be; and so for what is in none. That there is none is
+// told once: where it is misspelt, a grant on all that is in it would be one on nothing.
 func (p *planner) schemaIs(name string, place access.Place) bool {
 	if name == "" || p.schemaSpec(name) != nil || p.state.object(access.Schema, "", name) != nil || p.state.Scope.Schema(name).OID != 0 {
 		return true

@@ -133,8 +133,8 @@ func (p *planner) wantedMembers() {
 	}
 }
 
-// edges are the memberships that there are, and those that the server adds to the roles that the plan makes: from PostgreSQL 16
-// on, who makes a role administers it.
+// edges are the memberships that there are, and those that the server adds to the roles that the plan makes: from
+// PostgreSQL 16 on, who makes a role administers it.
 func (p *planner) edges() []Edge {
 	executor := p.state.Executor
 	if p.state.Version < 16 || executor.Superuser {
@@ -171,9 +171,9 @@ func (p *planner) members() map[scope.Cluster][]Entry {
 	return edges
 }
 
-// unasked reports whether a membership is none of the manifest's business: what a role has since it made the other, and those of
-// the executor, are so where the manifest does not name them. The executor cannot lose what the server gave it as the
-// role's creator.
+// unasked reports whether a membership is none of the manifest's business: what a role has since it made the other, and
+// those of the executor, are so where the manifest does not name them. The executor cannot lose what the server gave it
+// as the role's creator.
 func (p *planner) unasked(e Edge, named *wish) bool {
 	executor := e.Member == p.state.Executor.Name
 	if named == nil {
@@ -202,8 +202,8 @@ func (p *planner) memberBits(inherit, set bool) access.Privileges {
 	return bits
 }
 
-// inexpressible tells, and reports, that a membership cannot be had as it is wished before PostgreSQL 16: there it is the member that inherits or does not,
-// from all roles, and every member may SET ROLE.
+// inexpressible tells, and reports, that a membership cannot be had as it is wished before PostgreSQL 16: there it is
+// the member that inherits or does not, from all roles, and every member may SET ROLE.
 func (p *planner) inexpressible(m access.Member, name scope.Cluster) bool {
 	if p.state.Version >= 16 {
 		return false
@@ -276,8 +276,8 @@ func (p *planner) given(role, member scope.Cluster, edges []Entry) *Entry {
 	return &edges[i]
 }
 
-// membershipSQL gives a membership. The options are all named: what the server takes for one that is not depends on the member, and
-// on what there was.
+// membershipSQL gives a membership. The options are all named: what the server takes for one that is not depends on the
+// member, and on what there was.
 func (p *planner) membershipSQL(role, member scope.Cluster, bits access.Privileges, admin bool) string {
 	sql := "GRANT " + role.Ident() + " TO " + member.Ident()
 	switch {
@@ -336,8 +336,8 @@ func firstPlace(w *wish) access.Place {
 	return w.places[0]
 }
 
-// besideMarker adds to the wishes for the database the CONNECT that members of the marker have beside it, in a database that is
-// hardened (provision.Harden): who is NOINHERIT would be shut out without, and others have it by the marker.
+// besideMarker adds to the wishes for the database the CONNECT that members of the marker have beside it, in a database
+// that is hardened (provision.Harden): who is NOINHERIT would be shut out without, and others have it by the marker.
 func (p *planner) besideMarker(acl ACL, want wishes) wishes {
 	marker := p.state.Scope.Marker
 	has := make(map[scope.Cluster]bool)

@@ -29,15 +29,16 @@ type Error struct {
 	place   place
 }
 
-// place is a byte of a text. Characters are counted when somebody asks: a text may have an error in each of many statements.
+// place is a byte of a text. Characters are counted when somebody asks: a text may have an error in each of many
+// statements.
 type place struct {
 	text    string           // empty for no place
 	at      int              // in bytes
 	charset *charset.Charset // of the text; nil for UTF-8
 }
 
-// Position is where in the client's text the error is: a character, counted from 1, as in the P field of an ErrorResponse; 0 for
-// nowhere.
+// Position is where in the client's text the error is: a character, counted from 1, as in the P field of an
+// ErrorResponse; 0 for nowhere.
 func (e *Error) Position() int {
 	switch before := e.place.text[:e.place.at]; {
 	case e.place.text == "":

@@ -17,7 +17,8 @@ const (
 	// check, takes the square of the depth in time, and needs up to 400 bytes of a C stack for a token: with 5,000 of
 	// them 1 MiB was too little (v6.2.5, amd64).
 	maxDepth = 2000
-	// maxWords bounds how many words a text that is read may have: it takes up to 1.1 KB of memory for each (of SET ROLE a;).
+	// maxWords bounds how many words a text that is read may have: it takes up to 1.1 KB of memory for each (of SET ROLE
+	// a;).
 	maxWords = 500_000
 	// maxAgain bounds how many bytes of a text are parsed again because of what the grammar does not know: a statement is
 	// once for each DBONLY, and for each schema of a role. One of 64 KiB may have 256 of them.

@@ -46,8 +46,8 @@ func scanAll(sql string) (*pg.ScanResult, error) {
 	return pg.Scan(sql)
 }
 
-// wordsIn counts the words and signs of a text, but not what stands in quotes and comments. It knows neither dollar quotes nor
-// backslashes, so it may be more or less than the scanner would find.
+// wordsIn counts the words and signs of a text, but not what stands in quotes and comments. It knows neither dollar
+// quotes nor backslashes, so it may be more or less than the scanner would find.
 func wordsIn(sql string) (n int) {
 	skip := func(i int, to string) int {
 		if end := strings.Index(sql[i:], to); end >= 0 {

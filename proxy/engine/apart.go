@@ -5,12 +5,14 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// To read a text, and to map the names in it, takes time in proportion to its length. Who drives an engine has other sessions to
-// serve, and a lock that others want. So of a long text the engine leaves that work to be done apart, and holds the statement meanwhile:
+// To read a text, and to map the names in it, takes time in proportion to its length. Who drives an engine has other
+// sessions to serve, and a lock that others want. So of a long text the engine leaves that work to be done apart, and
+// holds the statement meanwhile:
 //
 //	statement ─▶ held ─▶ Apart ─▶ the work, in any goroutine ─▶ Worked ─▶ Client goes on
 //
-// The work has the held statement to itself, and nothing else of the engine, which may be told what the server says in the meantime.
+// The work has the held statement to itself, and nothing else of the engine, which may be told what the server says in
+// the meantime.
 
 // apart is how a long statement is worked on.
 type apart struct {
@@ -31,8 +33,8 @@ func (e *Engine) work(on func(*held), then func(*Engine, *Out), out *Out) {
 	h.step, h.on, h.then, h.worked = awaitsWork, on, then, false
 }
 
-// Apart returns what is to be done for the held statement, once; nil where there is nothing. It takes long. Any goroutine may do it,
-// without the lock that the engine has, and then tells so by [Engine.Worked].
+// Apart returns what is to be done for the held statement, once; nil where there is nothing. It takes long. Any
+// goroutine may do it, without the lock that the engine has, and then tells so by [Engine.Worked].
 func (e *Engine) Apart() func() {
 	h := e.held
 	if h == nil || h.apart == nil || h.on == nil {
@@ -59,7 +61,8 @@ func (e *Engine) goOn(out *Out) {
 	}
 }
 
-// Cancel lets the held statement fail if the client waits for what is done apart: the server cannot cancel what it has not heard of.
+// Cancel lets the held statement fail if the client waits for what is done apart: the server cannot cancel what it has
+// not heard of.
 func (e *Engine) Cancel() {
 	if h := e.held; h != nil && h.step == awaitsWork && e.pending.first().awaits == none {
 		h.canceled = true

@@ -45,7 +45,8 @@ func TestApartIsTheSame(t *testing.T) {
 	}
 }
 
-// TestLongTextWaits: until it is read, nothing of it or behind it goes to the server, whose words pass; and again until it is mapped.
+// TestLongTextWaits: until it is read, nothing of it or behind it goes to the server, whose words pass; and again until
+// it is mapped.
 func TestLongTextWaits(t *testing.T) {
 	s := newLongSession(t)
 	s.client(&pgproto3.Query{String: "GRANT a TO b"}, &pgproto3.Query{String: "SELECT 1"}).wants(&s.toServer)

@@ -201,7 +201,7 @@ func (e *Engine) readyForQuery(first entry, body []byte, out *Out) (verdict, err
 		e.claim.done = true
 		return drop, nil
 	}
-	if e.left(first.awaits == readyPart) || e.withheld() {
+	if e.firstPartEnded(first.awaits == readyPart) || e.withheld() {
 		return drop, nil
 	}
 	return pass, nil

@@ -70,8 +70,8 @@ func (e *Engine) newClaim(name scope.Short) *rewriting {
 
 // takesClaim reports whether a claim can go with a statement without a trace. Outside of a transaction block the server
 // takes what follows it for part of a block or a pipeline, where SET LOCAL has another effect (IsInTransactionBlock,
-// src/backend/access/transam/xact.c): so it must be known that there is a block. Inside of a pipeline a claim is no other than
-// the question that it saves; a Query there would have to wait for what only a Sync would bring.
+// src/backend/access/transam/xact.c): so it must be known that there is a block. Inside of a pipeline a claim is no
+// other than the question that it saves; a Query there would have to wait for what only a Sync would bring.
 func (e *Engine) takesClaim(typ byte, local bool) bool {
 	p := &e.pending
 	switch {
@@ -105,8 +105,8 @@ func (e *Engine) claimAnew(t *text) {
 	t.trail = nil // there will be another
 }
 
-// claimFails takes an error of such a Query, and reports whether that was the claim's. In a transaction, which has failed with it, the client
-// is told.
+// claimFails takes an error of such a Query, and reports whether that was the claim's. In a transaction, which has
+// failed with it, the client is told.
 func (e *Engine) claimFails(frame []byte, t *text, out *Out) (own bool, err error) {
 	list, _ := fields(wire.Body(frame))
 	t.claims = false

@@ -95,8 +95,8 @@ func TestClaimWithoutATrace(t *testing.T) {
 	}
 }
 
-// TestClaimInAPipeline: one at a time, behind whatever the client has sent, also for SET LOCAL: a question would stand there
-// no better.
+// TestClaimInAPipeline: one at a time, behind whatever the client has sent, also for SET LOCAL: a question would stand
+// there no better.
 func TestClaimInAPipeline(t *testing.T) {
 	s := claimed(t, wire.TxIdle)
 	run := []pgproto3.FrontendMessage{&pgproto3.Bind{}, &pgproto3.Execute{}}
@@ -229,8 +229,8 @@ func TestClaimedRoleIsNotAllowed(t *testing.T) {
 	}
 }
 
-// BenchmarkClaim is a SET ROLE that was seen before, with its answer: 1.9 µs, 1,184 B and 13 allocations (median of seven on 2 cores of an Intel Xeon
-// that others used too).
+// BenchmarkClaim is a SET ROLE that was seen before, with its answer: 1.9 µs, 1,184 B and 13 allocations (median of
+// seven on 2 cores of an Intel Xeon that others used too).
 func BenchmarkClaim(b *testing.B) {
 	book := newBook()
 	book.roles["orders_reader"] = "reader"
@@ -239,8 +239,9 @@ func BenchmarkClaim(b *testing.B) {
 	repeated(b, e, "SET LOCAL ROLE reader", claimAnswer(1, wire.TxActive)...)
 }
 
-// BenchmarkRepeatedQuery is a query of the catalogs that was seen before, with its answer, as BenchmarkClaim: relation 1.2 µs, 800 B and 6
-// allocations; constant, which becomes 3 KB, 1.3 µs, 808 B and 7; rows, whose values are mapped, 1.7 µs, 1,056 B and 15.
+// BenchmarkRepeatedQuery is a query of the catalogs that was seen before, with its answer, as BenchmarkClaim: relation
+// 1.2 µs, 800 B and 6 allocations; constant, which becomes 3 KB, 1.3 µs, 808 B and 7; rows, whose values are mapped, 1.7
+// µs, 1,056 B and 15.
 func BenchmarkRepeatedQuery(b *testing.B) {
 	for name, sql := range map[string]string{
 		"relation": "SELECT oid FROM pg_roles WHERE rolname = 'reader'", "constant": "SELECT has_table_privilege('reader', 't', 'SELECT')",
@@ -290,8 +291,8 @@ func exchange(b *testing.B, e *Engine, sql string, turns ...[]pgproto3.BackendMe
 	}
 }
 
-// BenchmarkRoleStatement is the first sight of a statement about roles, with the question about them and both answers, as BenchmarkClaim: 50 µs, 32 KB
-// and 188 allocations for CREATE ROLE, 33 KB and 197 for GRANT.
+// BenchmarkRoleStatement is the first sight of a statement about roles, with the question about them and both answers,
+// as BenchmarkClaim: 50 µs, 32 KB and 188 allocations for CREATE ROLE, 33 KB and 197 for GRANT.
 func BenchmarkRoleStatement(b *testing.B) {
 	rows := append(slices.Clone(enrolled), [4]string{"role", "orders_reader", "false", `[["pgscope_db_orders", null, null]]`})
 	for _, sql := range []string{"CREATE ROLE clerk LOGIN", "GRANT SELECT ON t TO reader"} {

@@ -133,8 +133,8 @@ func (c *consequences) rename(change rewrite.Change, foreword func(name, to stri
 	return err
 }
 
-// forward lets an Execute go to the server, behind its foreword if it has one. t is what the text became, nil where that is as
-// the client wrote it. The engine keeps the frame.
+// forward lets an Execute go to the server, behind its foreword if it has one. t is what the text became, nil where that
+// is as the client wrote it. The engine keeps the frame.
 func (e *Engine) forward(t *text, frame []byte, out *Out) {
 	if t == nil || t.foreword == "" {
 		e.transmit(executed, t, frame, out)

@@ -50,7 +50,8 @@ type Host interface {
 	Decide(*policy.Facts, policy.Action) policy.Decision
 	// Needs tells which facts it wants to know for that at a server of that version, of all actions or of some kinds.
 	Needs(serverVersion int, kinds ...policy.Kind) policy.Need
-	// Saw is told of each statement that named roles: what the client wrote and what became of it. It must not keep the result.
+	// Saw is told of each statement that named roles: what the client wrote and what became of it. It must not keep the
+	// result.
 	Saw(client string, result *rewrite.Result)
 	// Failed is told of faults of the proxy's own for which statements are refused.
 	Failed(fault string)
@@ -111,14 +112,14 @@ type Engine struct {
 	touched []scope.Cluster // the roles that the transaction changes, and those named with them; none where they are not known
 	came    time.Time       // when the last text, or Execute, came that was looked at
 
-	status   byte // of the last ReadyForQuery: I, T or E; 0 before the first
-	crowded  bool // the client is held because it runs too far ahead of the server
-	changing bool // the transaction under way changes roles
-	accessed bool // it ran statements that change roles or access
-	fetches  bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at: see rewrite.MayFetch
-	goodbye  bool // the client sent Terminate
-	spared   bool // and the server does not know, being at rest
-	fatal    bool // the server ended the session by an error
+	status      byte // of the last ReadyForQuery: I, T or E; 0 before the first
+	crowded     bool // the client is held because it runs too far ahead of the server
+	changing    bool // the transaction under way changes roles
+	accessed    bool // it ran statements that change roles or access
+	fetches     bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at: see rewrite.MayFetch
+	goodbye     bool // the client sent Terminate
+	goodbyeKept bool // and the server does not know, being at rest
+	fatal       bool // the server ended the session by an error
 }
 
 var (
@@ -183,8 +184,9 @@ func (e *Engine) Server(in []byte, out *Out) error {
 // Started reports whether the client was told that it may begin. Until then the driver does not read from the client.
 func (e *Engine) Started() bool { return e.beginning == nil }
 
-// Held reports whether the client must wait: for the answer to a question of the proxy, for what is done apart, or because it runs
-// too far ahead of the server for what it says next. Only a call of [Engine.Server] or [Engine.Worked] ends that.
+// Held reports whether the client must wait: for the answer to a question of the proxy, for what is done apart, or
+// because it runs too far ahead of the server for what it says next. Only a call of [Engine.Server] or [Engine.Worked]
+// ends that.
 func (e *Engine) Held() bool {
 	return e.crowded || e.held != nil && !e.answered() || e.cleaningUp() && !e.aftermath.ready || e.userPath.asked
 }
@@ -230,7 +232,7 @@ func (e *Engine) Fatal() bool { return e.fatal }
 
 // Kept reports whether the client has ended the session while the server is at rest outside of a transaction. The server
 // was not told.
-func (e *Engine) Kept() bool { return e.spared && e.ServerRests() }
+func (e *Engine) Kept() bool { return e.goodbyeKept && e.ServerRests() }
 
 // Goodbye reports whether the client has ended the session by Terminate.
 func (e *Engine) Goodbye() bool { return e.goodbye }

@@ -445,7 +445,8 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-// TestBoundaries: a message of the proxy may be put wherever what was written before it are whole messages, and nowhere else.
+// TestBoundaries: a message of the proxy may be put wherever what was written before it are whole messages, and nowhere
+// else.
 func TestBoundaries(t *testing.T) {
 	s := newTestSession(t, newBook())
 	s.chunk = func(n int) int { return min(n, 1) }
@@ -489,8 +490,8 @@ func pipeline(statements int) (ask, answer []byte) {
 	return ask, answer
 }
 
-// BenchmarkPipeline is a pipeline of 20 statements and its answer, 182 messages: 1.9 µs and no allocation (median of five on 2 cores of an Intel Xeon
-// that others used too); 11 µs one by one.
+// BenchmarkPipeline is a pipeline of 20 statements and its answer, 182 messages: 1.9 µs and no allocation (median of
+// five on 2 cores of an Intel Xeon that others used too); 11 µs one by one.
 func BenchmarkPipeline(b *testing.B) {
 	e := newTestSession(&testing.T{}, newBook()).e
 	ask, answer := pipeline(20)

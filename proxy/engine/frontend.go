@@ -79,7 +79,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		return pass, nil
 	case wire.Terminate:
 		e.goodbye = true
-		if e.spared = e.cfg.Keep && e.ServerRests(); e.spared {
+		if e.goodbyeKept = e.cfg.Keep && e.ServerRests(); e.goodbyeKept {
 			return drop, nil
 		}
 		return pass, nil
@@ -124,8 +124,9 @@ var asks = [256]awaited{
 	wire.CopyFail:     copyEnded,
 }
 
-// discarded are the messages that the server discards after an error, up to Sync (PostgresMain, src/backend/tcop/postgres.c). The proxy
-// does: whether a server that had to do with a COPY still discards them, it cannot always tell.
+// discarded are the messages that the server discards after an error, up to Sync (PostgresMain,
+// src/backend/tcop/postgres.c). The proxy does: whether a server that had to do with a COPY still discards them, it
+// cannot always tell.
 var discarded = [256]bool{
 	wire.Query: true, wire.Parse: true, wire.Bind: true, wire.Describe: true, wire.Execute: true, wire.Close: true, wire.FunctionCall: true,
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // FuzzStreams gives both directions hostile bytes in hostile pieces. Whatever comes, the engine must not panic, must
-// take all that it does not hold up to the end of the session, and must forward no more than it was given beside its own words.
+// take all that it does not hold up to the end of the session, and must forward no more than it was given beside its own
+// words.
 func FuzzStreams(f *testing.F) {
 	s := newTestSession(&testing.T{}, newBook())
 	conversation(s)
@@ -57,8 +58,8 @@ func inTurns(t *testing.T, long int32, client, server []byte, step int) {
 	}
 }
 
-// FuzzPieces gives the same bytes at once, where whole messages are noted in passing, and byte by byte, where none ever is whole. What
-// becomes of them is the same.
+// FuzzPieces gives the same bytes at once, where whole messages are noted in passing, and byte by byte, where none ever
+// is whole. What becomes of them is the same.
 func FuzzPieces(f *testing.F) {
 	ask, answer := pipeline(3)
 	f.Add(ask, answer)
@@ -103,8 +104,9 @@ func inPieces(t *testing.T, client, server []byte, step int) (o outcome) {
 	return o
 }
 
-// FuzzRow maps rows that no server sends: with counts and lengths that are not true, and values that are no access lists. What is
-// written instead is a row of as many values, of which only those of the columns with roles in them are others.
+// FuzzRow maps rows that no server sends: with counts and lengths that are not true, and values that are no access
+// lists. What is written instead is a row of as many values, of which only those of the columns with roles in them are
+// others.
 func FuzzRow(f *testing.F) {
 	for _, r := range []*pgproto3.DataRow{
 		row("1", `{"\"orders_Mixed Case\"=r/orders_reader",=r/x}`, "orders_reader"), row("", "{", "x"), {Values: [][]byte{nil, nil, nil}},

@@ -12,7 +12,7 @@ import (
 // held is a statement that waits for the answer to a question of the proxy. Most need just one question, about their names.
 // The steps that a statement can need, most of them rarely:
 //
-//	[leaves] ─▶ [saysSettings] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ [asksScopes, for each]
+//	[endsFirstPart] ─▶ [saysSettings] ─▶ [asksReading] ─▶ [asksColumns] ─▶ asksNames ─▶ [asksScopes, for each]
 //	         ─▶ [asksMarker ─▶ asksNames] ─▶ [saysForeword] ─▶ sent
 type held struct {
 	statement
@@ -45,18 +45,18 @@ type held struct {
 type step uint8
 
 const (
-	saysSettings step = iota // the session's database and mode, which it is told
-	asksReading              // the settings that its text is read with
-	asksColumns              // the columns of the catalogs that it reads
-	asksNames                // whose the names in it are
-	asksScopes               // the databases and schemas that it changes as a whole
-	asksMarker               // that markers be made; then the names must be asked about anew
-	asksActor                // who acts, before an Execute
-	saysForeword             // what must happen in the transaction of an Execute before it
-	awaitsClaim              // nothing: it was sent already, see claim.go
-	awaitsName               // nothing: what a Bind or an Execute is about, earlier answers tell
-	awaitsWork               // nothing: it is read, or mapped, see apart.go
-	leaves                   // its own first part, which leaves a transaction; then the rest begins anew
+	saysSettings  step = iota // the session's database and mode, which it is told
+	asksReading               // the settings that its text is read with
+	asksColumns               // the columns of the catalogs that it reads
+	asksNames                 // whose the names in it are
+	asksScopes                // the databases and schemas that it changes as a whole
+	asksMarker                // that markers be made; then the names must be asked about anew
+	asksActor                 // who acts, before an Execute
+	saysForeword              // what must happen in the transaction of an Execute before it
+	awaitsClaim               // nothing: it was sent already, see claim.go
+	awaitsName                // nothing: what a Bind or an Execute is about, earlier answers tell
+	awaitsWork                // nothing: it is read, or mapped, see apart.go
+	endsFirstPart             // its own first part, which leaves a transaction; then the rest begins anew
 )
 
 // asks reports whether it is a question that the statement waits for.
@@ -110,7 +110,7 @@ func (e *Engine) askFor(out *Out) {
 	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
 	switch {
 	case (e.status != wire.TxIdle || e.pending.n > 0) && cut && h.typ == wire.Query: // which may have failed, or may yet
-		e.leave(first, rest, out)
+		e.sendFirstPart(first, rest, out)
 	case e.status == wire.TxFailed && !names: // the server would not answer, and it may be a ROLLBACK that comes first
 		e.showWhatIsKnown(out)
 	case h.analysis.ReadsCatalog() && d.Columns(e.options.ServerVersion) == nil:
@@ -235,7 +235,7 @@ func (e *Engine) resume(out *Out) error {
 		return e.nameKnown(out)
 	case awaitsWork:
 		e.goOn(out)
-	case leaves:
+	case endsFirstPart:
 		e.holdStatement(h.statement, out)
 	case saysSettings:
 		e.readOrAsk(out)
@@ -266,7 +266,7 @@ func (e *Engine) resume(out *Out) error {
 func (e *Engine) unanswered(out *Out) {
 	h, q := e.held, e.question
 	if !q.skipped && h.text == nil { // the failure is the answer to the statement
-		e.failHeld(&text{instead: q.failure}, out)
+		e.failHeld(&text{substitute: q.failure}, out)
 		return
 	}
 	e.held = nil
@@ -275,7 +275,7 @@ func (e *Engine) unanswered(out *Out) {
 		e.endSkipping(h.typ, out)
 	case q.skipped: // by an error before it
 	default: // the failure is the answer to the Execute
-		e.failMessage(executed, h.text, text{instead: q.failure}, out)
+		e.failMessage(executed, h.text, text{substitute: q.failure}, out)
 	}
 }
 

@@ -19,11 +19,11 @@ import (
 const readingSQL = `SELECT pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('server_encoding'), ` +
 	`pg_catalog.current_setting('standard_conforming_strings')`
 
-// settingsSQL tells the session its database and mode, before the client speaks of pgscope.* itself. To the server these are
-// placeholders. In the startup packet functions would find them too, but up to PostgreSQL 15 the server sorts all of its
-// settings for each new one (add_guc_variable, src/backend/utils/misc/guc.c), which costs a login 0.2 ms. A rollback may
-// undo it, so it is said each time. It cannot be said in a failed transaction: so in one string with ROLLBACK, a SHOW that is
-// the first to speak of a setting fails.
+// settingsSQL tells the session its database and mode, before the client speaks of pgscope.* itself. To the server these
+// are placeholders. In the startup packet functions would find them too, but up to PostgreSQL 15 the server sorts all of
+// its settings for each new one (add_guc_variable, src/backend/utils/misc/guc.c), which costs a login 0.2 ms. A rollback
+// may undo it, so it is said each time. It cannot be said in a failed transaction: so in one string with ROLLBACK, a
+// SHOW that is the first to speak of a setting fails.
 const settingsSQL = `SELECT pg_catalog.set_config('` + scope.DatabaseSetting + `', $1, false),` +
 	` CASE WHEN COALESCE(pg_catalog.current_setting('` + scope.ModeSetting + `', true), '') OPERATOR(pg_catalog.=) ''` +
 	` THEN pg_catalog.set_config('` + scope.ModeSetting + `', $2, false) END`

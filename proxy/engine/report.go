@@ -67,11 +67,11 @@ func (e *Engine) report(frame []byte, t *text, out *Out) (verdict, error) {
 // refusal returns the fields that the client shall see instead of the failure that the proxy provoked; nil where the
 // server's error is another.
 func (e *Engine) refusal(list []field, t *text) []field {
-	if severity := get(list, 'V'); severity != "ERROR" || t.result == nil && t.instead == nil {
+	if severity := get(list, 'V'); severity != "ERROR" || t.result == nil && t.substitute == nil {
 		return nil // the session ends, and not for us
 	}
-	if t.instead != nil {
-		own, _ := fields(wire.Body(t.instead))
+	if t.substitute != nil {
+		own, _ := fields(wire.Body(t.substitute))
 		own, _ = e.localize(own, nil)
 		return plain(own)
 	}

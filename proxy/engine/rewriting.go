@@ -14,7 +14,8 @@ type Rewritings struct {
 	cache *lru.Cache[rewritingKey, *rewriting]
 }
 
-// The analysis stands for the text and for how the session reads it: whoever makes analyses keeps those of texts that recur.
+// The analysis stands for the text and for how the session reads it: whoever makes analyses keeps those of texts that
+// recur.
 type rewritingKey struct {
 	analysis *rewrite.Analysis
 	mode     scope.Mode

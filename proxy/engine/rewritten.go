@@ -12,11 +12,11 @@ type text struct {
 	client string
 	result *rewrite.Result
 	names  map[scope.Cluster]scope.Short // what the client calls the roles in it
-	// instead are the fields of an error that answers the failure of a text that was sent to fail: the server's own
+	// substitute are the fields of an error that answers the failure of a text that was sent to fail: the server's own
 	// answer to a question of the proxy, which the client's statement could not go without.
-	instead []byte
-	notices []byte // messages that the client shall get with the first answer to the text
-	trail   *trail // the record of it; nil where it has nothing to do with roles
+	substitute []byte
+	notices    []byte // messages that the client shall get with the first answer to the text
+	trail      *trail // the record of it; nil where it has nothing to do with roles
 
 	rows      *rows   // what is known of its results; nil where they pass
 	formats   []int16 // of a portal: the format codes of its results, where not all are texts
@@ -25,7 +25,9 @@ type text struct {
 }
 
 // fails reports whether it is certain to fail.
-func (t *text) fails() bool { return t.instead != nil || t.result != nil && len(t.result.Refusals) > 0 }
+func (t *text) fails() bool {
+	return t.substitute != nil || t.result != nil && len(t.result.Refusals) > 0
+}
 
 // notify gives the client the notices about the text, once.
 func (t *text) notify(out *Out) {

@@ -56,19 +56,19 @@ func (e *Engine) holdStatement(s statement, out *Out) {
 	e.readOrAsk(out)
 }
 
-// leave sends the first part of the held Query, which leaves the transaction: in a failed one nothing can be asked, and what
-// any transaction goes back to is only known when it is over.
-func (e *Engine) leave(first, rest string, out *Out) {
+// sendFirstPart sends the first part of the held Query, which leaves the transaction: in a failed one nothing can be
+// asked, and what any transaction goes back to is only known when it is over.
+func (e *Engine) sendFirstPart(first, rest string, out *Out) {
 	h := e.held
-	h.step, h.sql = leaves, []byte(rest)
+	h.step, h.sql = endsFirstPart, []byte(rest)
 	e.question = new(question)
 	e.pending.push(readyPart, nil)
 	out.Server.write(appendQuery(nil, first))
 }
 
-// left reports whether a ReadyForQuery ends only the first part of a Query, which left the transaction: then it is not for
-// the client, since the rest of the Query follows. After an error it is: the rest is not run.
-func (e *Engine) left(part bool) bool {
+// firstPartEnded reports whether a ReadyForQuery ends only the first part of a Query, which left the transaction: then
+// it is not for the client, since the rest of the Query follows. After an error it is: the rest is not run.
+func (e *Engine) firstPartEnded(part bool) bool {
 	if !part {
 		return false
 	}
@@ -106,7 +106,7 @@ func mentionsSettings(sql []byte) bool {
 
 // send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
 func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.instead == nil && t.notices == nil && t.trail == nil && t.rows == nil && !t.follows() {
+	if t != nil && t.client == sql && t.substitute == nil && t.notices == nil && t.trail == nil && t.rows == nil && !t.follows() {
 		t = nil
 	}
 	kept := t

@@ -11,18 +11,18 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// Statement is a statement that had to do with roles, and what became of it: each of a Query, or that of a portal, each time it was
-// executed, or was to be.
+// Statement is a statement that had to do with roles, and what became of it: each of a Query, or that of a portal, each
+// time it was executed, or was to be.
 type Statement struct {
-	// Of is how many such statements the client sent in one text, and Number which of them this is, from 1 on. Zero where it is the
-	// only one.
+	// Of is how many such statements the client sent in one text, and Number which of them this is, from 1 on. Zero
+	// where it is the only one.
 	Number, Of int
 	Written    string // by the client, in UTF-8, without secrets
 	Sent       string // to the server, likewise; empty where nothing of it was
 	Wants      []Want // what it wanted of roles, in order; of one statement, what stands behind a refused one is not in it
 	Refused    bool   // by the proxy itself, not by the policy: it could not be mapped
-	// Result is the SQLSTATE that the client got for the text: 00000 where the server did what it was told. Empty where the session
-	// ended before the answer came.
+	// Result is the SQLSTATE that the client got for the text: 00000 where the server did what it was told. Empty where
+	// the session ended before the answer came.
 	Result string
 	// Came and Decided are when the client sent it and when it was known what is to become of it. Zero without a clock.
 	Came, Decided time.Time
@@ -356,15 +356,16 @@ func (e *Engine) refuseMessage(awaits awaited, t *text, err scope.Error, out *Ou
 	e.failMessage(awaits, t, text{result: &rewrite.Result{Refusals: []*rewrite.Error{{Error: err}}}}, out)
 }
 
-// failMessage puts a Parse of a statement that fails in the place of a Bind or an Execute. What answers that, instead tells.
-func (e *Engine) failMessage(awaits awaited, t *text, instead text, out *Out) {
-	instead.client = t.client
+// failMessage puts a Parse of a statement that fails in the place of a Bind or an Execute. What answers that, substitute
+// tells.
+func (e *Engine) failMessage(awaits awaited, t *text, substitute text, out *Out) {
+	substitute.client = t.client
 	if t.trail != nil {
 		var st *Statement
-		instead.trail, st = t.trail.again()
+		substitute.trail, st = t.trail.again()
 		st.Sent = ""
 	}
-	e.pending.push(awaits, &instead)
+	e.pending.push(awaits, &substitute)
 	frame := wire.Begin(nil, wire.Parse)
 	frame = append(append(frame, questionName...), 0)
 	frame = append(append(frame, rewrite.RefusalSQL(0)...), 0)

@@ -185,8 +185,8 @@ const notInTime = "FATAL 08006: the server did not answer in time | hint: login-
 // soon is the option of a proxy whose logins may take a second.
 func soon(o *proxy.Options) { o.Timeouts.Login = time.Second }
 
-// TestServerFallsSilent: a server that gives no further answer in the midst of a login is waited for as long as that may take, and the client is
-// told.
+// TestServerFallsSilent: a server that gives no further answer in the midst of a login is waited for as long as that may
+// take, and the client is told.
 func TestServerFallsSilent(t *testing.T) {
 	database(t, scoped(), "orders")
 	for driver, goroutines := range drivers {

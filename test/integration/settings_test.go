@@ -146,7 +146,8 @@ func TestSetConfigOfMode(t *testing.T) {
 	}
 }
 
-// TestStoredMode: the mode that the server gives a session counts for queries as for statements, unless the policy denies it.
+// TestStoredMode: the mode that the server gives a session counts for queries as for statements, unless the policy
+// denies it.
 func TestStoredMode(t *testing.T) {
 	database(t, scoped(), "orders")
 	start(t, scoped(), permissive(t)).psql(t, "orders", "postgres", "CREATE ROLE reader; ALTER DATABASE orders SET pgscope.mode = explicit")
