@@ -5,7 +5,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pgscope/pgscope-proxy/rewrite/charset"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -32,22 +31,19 @@ type Error struct {
 // place is a byte of a text. Characters are counted when somebody asks: a text may have an error in each of many
 // statements.
 type place struct {
-	text    string           // empty for no place
-	at      int              // in bytes
-	charset *charset.Charset // of the text; nil for UTF-8
+	text    string // empty for no place
+	at      int    // in bytes
+	charset *charset.Charset
 }
 
 // Position is where in the client's text the error is: a character, counted from 1, as in the P field of an
 // ErrorResponse; 0 for nowhere.
 func (e *Error) Position() int {
-	switch before := e.place.text[:e.place.at]; {
-	case e.place.text == "":
+	p := e.place
+	if p.text == "" {
 		return 0
-	case e.place.charset != nil:
-		return e.place.charset.Count(before) + 1
-	default:
-		return utf8.RuneCountInString(before) + 1
 	}
+	return p.charset.Count(p.text[:p.at]) + 1
 }
 
 // faulty is the refusal of what the package fails at. It is to be called where a panic is recovered.
@@ -65,7 +61,7 @@ func at(err scope.Error, sql string, byteOffset int) *Error {
 	if byteOffset < 0 {
 		return &Error{Error: err}
 	}
-	return &Error{Error: err, place: place{text: sql, at: byteOffset}}
+	return &Error{Error: err, place: place{sql, byteOffset, charset.UTF8}}
 }
 
 const refusedFunction = "pgscope_refused_"

@@ -303,7 +303,7 @@ func unreadable(err error, parsed, sql string, base int, rd reading) *Error {
 		e.Hint = "If the server takes the statement, send the parts that are newer than PostgreSQL 17 without role names."
 	}
 	if failure.Cursorpos > 0 {
-		e.place = place{text: sql, at: min(max(base+byteOffset(parsed, failure.Cursorpos), 0), len(sql))}
+		e.place = at(e.Error, sql, min(max(base+byteOffset(parsed, failure.Cursorpos), 0), len(sql))).place
 	}
 	return e
 }
