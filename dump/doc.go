@@ -1,7 +1,7 @@
 // Package dump writes the roles of databases as SQL, and joins them with what pg_dump writes, so that one file carries a
 // database with its roles.
 //
-//	server ──▶ Read ──▶ Roles ──▶ WriteTo ───────────────────────────▶ the preamble: CREATE DBONLY ROLE …
+//	server ──▶ Database, Globals ──▶ Roles ──▶ Write ──────────▶ the preamble: CREATE DBONLY ROLE …
 //	pg_dump, through a proxy of its own ──▶ Join(roles, …) ──▶ preamble and dump, each thing when it can be made
 //
 // Names are short, and those of a database's own roles are written with DBONLY or with their schema, so a

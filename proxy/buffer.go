@@ -9,8 +9,13 @@ type buffer struct {
 	large bool // bytes are of largeBuffers
 }
 
-// smallBuffer holds what most statements and their answers are, in bytes.
-const smallBuffer = 1 << 10
+const (
+	// smallBuffer holds what most statements and their answers are, in bytes.
+	smallBuffer = 1 << 10
+	// readBuffer is what one leg reads at a time. PostgreSQL itself sends in pieces of 8 KiB (PQ_SEND_BUFFER_SIZE,
+	// src/backend/libpq/pqcomm.c); more serves COPY and large rows.
+	readBuffer = 16 << 10
+)
 
 var largeBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 

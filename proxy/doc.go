@@ -11,7 +11,8 @@
 //	upstream.go     to the server             TLS, several hosts (target.go)
 //	login.go        is it let in?             attempts (login_attempt.go), authentication relayed (login_auth.go) or the
 //	                                          proxy's own (login_proof.go)
-//	relay.go        its statements            two goroutines, or an event loop, around an engine.Engine (session_engine.go)
+//	relay.go        its statements            two goroutines (blocking.go), or an event loop, around an engine.Engine
+//	                                          (session_engine.go)
 //	farewell.go     the end                   last words to both sides
 //
 // On Linux a session runs on the thread of an event loop (loop_linux.go), its login as a coroutine there

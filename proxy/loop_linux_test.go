@@ -48,7 +48,7 @@ func loopedPair(t *testing.T, change ...func(*engine.Config)) (s *looped, user, 
 	if err := e.Server(isReady, &l.out); err != nil || !e.Started() {
 		t.Fatalf("not started: %v", err)
 	}
-	s = &looped{relay: newRelay(nil, nil, nil, e), loop: l}
+	s = &looped{relay: newBlocking(nil, nil, nil, e).relay, loop: l}
 	client, user := pair(t)
 	server, backend := pair(t)
 	s.client = leg{session: s, fd: client, peer: &s.server}

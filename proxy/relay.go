@@ -1,10 +1,8 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -14,16 +12,8 @@ import (
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
 )
 
-// readBuffer is what one leg reads at a time, in bytes. PostgreSQL itself sends in pieces of 8 KiB (PQ_SEND_BUFFER_SIZE,
-// src/backend/libpq/pqcomm.c); more serves COPY and large rows.
-const readBuffer = 16 << 10
-
-// relay moves the bytes of one session: two goroutines, one for each direction, and the engine between them.
-//
-//	client ── relayClient ──▶ engine ──▶ server
-//	client ◀── relayServer ── engine ◀── server
-//
-// Each goroutine alone writes to the leg opposite to the one that it reads, so neither waits for the other's writes.
+// relay moves the bytes of one session through the engine. Who reads and writes is its driver: goroutines (blocking.go),
+// or an event loop (looped_linux.go).
 type relay struct {
 	client, server net.Conn
 
@@ -36,15 +26,12 @@ type relay struct {
 	moved    traffic
 	asked    time.Time // since when the client is held; zero where it is not
 	draining bool
-	waiting  bool // relayClient waits until the client is no longer held
 
-	parked  bool // the pool has the server's connection: only the client's is still the session's
-	torn    bool // the client got a part of a message: nothing can be said to it any more. relayServer's
-	once    sync.Once
-	ended   atomic.Bool   // the session is over
-	end     ending        // why; set before ended is
-	welcome *bytes.Buffer // what the client is to be sent when all of the beginning is there; nil once it was
-	resumed chan struct{} // the client is no longer held, or the session is over; for relayClient
+	parked bool // the pool has the server's connection: only the client's is still the session's
+	torn   bool // the client got a part of a message: nothing can be said to it any more. Who writes to the client has it
+	once   sync.Once
+	ended  atomic.Bool // the session is over
+	end    ending      // why; set before ended is
 }
 
 // owner is the session whose bytes a relay moves.
@@ -86,84 +73,6 @@ const (
 	byTimeout  side = "timeout" // the proxy, because the client rested too long
 	byPolicy   side = "policy"  // the proxy, because a new policy does not let the client in
 )
-
-func newRelay(o owner, client, server net.Conn, e *engine.Engine) *relay {
-	r := &relay{owner: o, client: client, server: server, engine: e}
-	r.driver = blocking{r}
-	return r
-}
-
-// blocking is the driver of goroutines, whose connections block.
-type blocking struct{ *relay }
-
-func (b blocking) interrupt() {
-	// Where this fails, the connection is closed, and nobody waits for it.
-	past := time.Unix(1, 0)
-	_ = b.client.SetDeadline(past)
-	_ = b.server.SetDeadline(past)
-	b.wake()
-}
-
-func (b blocking) checkClient() {
-	if connHungUp(b.client) {
-		b.finish(ending{byClient, io.EOF})
-	}
-}
-
-func (b blocking) resume(fault error) {
-	if fault != nil {
-		b.finish(ending{byClient, fault})
-		return
-	}
-	b.worked()
-	b.wake()
-}
-
-// start relays what the server says before the client may speak, and sends it the proxy's own question. welcome is what the
-// client is to be sent first, rest what was read of the server already. It returns false where the session ended with that.
-func (r *relay) start(welcome, rest []byte) bool {
-	r.welcome = bytes.NewBuffer(welcome)
-	var out engine.Out
-	var buf buffer
-	for ok := r.fromServer(rest, nil, &out); !r.engine.Started(); _, ok = r.readServer(buf.next(0), &out) {
-		if !ok {
-			return false
-		}
-		if err := write(r.server, out.Server.Bufs); err != nil {
-			r.finish(ending{byServer, err})
-			return false
-		}
-	}
-	r.mu.Lock() // as drain and kill do: their deadline must stay
-	defer r.mu.Unlock()
-	if r.ended.Load() {
-		return false
-	}
-	// The login is over, and its deadline with it. A connection that cannot be given another is closed.
-	never := time.Time{}
-	_ = r.client.SetDeadline(never)
-	_ = r.server.SetDeadline(never)
-	return true
-}
-
-// run relays until the session is over and both goroutines have ended. The connections are still open then.
-func (r *relay) run() {
-	r.mu.Lock()
-	r.resumed = make(chan struct{}, 1)
-	r.mu.Unlock()
-	var other sync.WaitGroup
-	other.Go(r.relayClient)
-	r.relayServer()
-	other.Wait()
-}
-
-// wake makes relayClient look whether the client is still held.
-func (r *relay) wake() {
-	select {
-	case r.resumed <- struct{}{}:
-	default: // it will look anyhow
-	}
-}
 
 // finish ends the session; the first cause counts. Any goroutine may call it.
 func (r *relay) finish(e ending) {
@@ -228,125 +137,6 @@ func (r *relay) abandon() {
 func (r *relay) drained() {
 	if r.draining && r.engine.Idle() {
 		r.finish(ending{side: byShutdown})
-	}
-}
-
-// relayServer is the goroutine that reads from the server.
-func (r *relay) relayServer() {
-	var out engine.Out
-	var buf buffer
-	for n, ok := r.readServer(buf.next(0), &out); ok; n, ok = r.readServer(buf.next(n), &out) {
-	}
-}
-
-// readServer reads from the server once, and relays what it has read. It returns how much that
-// was; false when the session is over.
-func (r *relay) readServer(buf []byte, out *engine.Out) (n int, ok bool) {
-	n, err := r.server.Read(buf)
-	return n, r.fromServer(buf[:n], err, out)
-}
-
-// fromServer gives the server's bytes to the engine, and writes to the client what comes of
-// them; err is how the reading ended.
-func (r *relay) fromServer(in []byte, err error, out *engine.Out) bool {
-	r.mu.Lock()
-	violation := r.feedServer(in, out)
-	resting := r.draining && r.engine.Idle()
-	if r.waiting && !r.engine.Held() {
-		r.waiting = false
-		r.wake()
-	}
-	beginning := !r.engine.Started() && violation == nil && err == nil
-	r.mu.Unlock()
-	if err := write(r.client, r.coalesce(out.Client.Bufs, beginning)); err != nil {
-		r.torn = true
-		r.finish(ending{byClient, err})
-		return false
-	}
-	switch {
-	case violation != nil:
-		r.finish(ending{byServer, violation})
-		return false
-	case err != nil:
-		r.finish(ending{byServer, err})
-		return false
-	case resting: // and the client has been told that its transaction has ended
-		r.drain()
-	}
-	return true
-}
-
-// coalesce returns what to write to the client now. While the session is beginning it holds the pieces back, so that the
-// client gets the welcome and all that follows it in one write.
-func (r *relay) coalesce(pieces [][]byte, beginning bool) [][]byte {
-	if r.welcome == nil {
-		return pieces
-	}
-	for _, p := range pieces {
-		r.welcome.Write(p)
-	}
-	if beginning && r.welcome.Len() < readBuffer {
-		return nil
-	}
-	whole := r.welcome.Bytes()
-	r.welcome = nil
-	return [][]byte{whole}
-}
-
-// relayClient is the goroutine that reads from the client.
-func (r *relay) relayClient() {
-	var out engine.Out
-	var buf buffer
-	for n := 0; ; {
-		in := buf.next(n)
-		var err error
-		n, err = r.client.Read(in)
-		if !r.fromClient(in[:n], &out) {
-			return
-		}
-		if err != nil {
-			r.finish(ending{byClient, err})
-			return
-		}
-	}
-}
-
-// fromClient gives the client's bytes to the engine until it has taken them all, and writes to the server what comes of
-// them; false when the client has nothing more to say.
-func (r *relay) fromClient(in []byte, out *engine.Out) bool {
-	for {
-		r.mu.Lock()
-		if r.ended.Load() {
-			r.mu.Unlock()
-			return false
-		}
-		taken, violation := r.feedClient(in, out)
-		in = in[taken:]
-		r.waiting = r.engine.Held()
-		held, goodbye, kept := r.waiting, r.engine.Goodbye(), r.engine.Kept()
-		r.mu.Unlock()
-
-		if err := write(r.server, out.Server.Bufs); err != nil {
-			// The server has closed. What it said before that, the other goroutine still reads.
-			_ = r.server.SetReadDeadline(time.Now().Add(lastWords)) // fails where there is nothing to read
-			return false
-		}
-		switch {
-		case violation != nil:
-			r.finish(ending{byClient, violation})
-			return false
-		case kept: // the other goroutine may still have something for the client
-			if r.conclude(ending{side: byClient}) {
-				_ = r.client.SetWriteDeadline(time.Now().Add(lastWords)) // these fail where nobody waits
-				_ = r.server.SetReadDeadline(time.Unix(1, 0))
-			}
-			return false
-		case goodbye: // the server closes when it has done what it was sent
-			return false
-		case !held:
-			return true
-		}
-		<-r.resumed
 	}
 }
 
@@ -416,17 +206,3 @@ func recovered(err *error) {
 
 // lastWords bounds the reading and writing that is left to do when a session is over.
 const lastWords = 5 * time.Second
-
-// write writes the pieces to a leg.
-func write(c net.Conn, pieces [][]byte) error {
-	switch len(pieces) {
-	case 0:
-		return nil
-	case 1:
-		_, err := c.Write(pieces[0])
-		return err
-	}
-	b := net.Buffers(pieces)
-	_, err := b.WriteTo(c)
-	return err
-}

@@ -18,7 +18,7 @@ func (faulty) Stale() bool { panic("a fault") }
 func TestFaultEndsItsSession(t *testing.T) {
 	client, far := net.Pipe()
 	defer func() { _ = errors.Join(client.Close(), far.Close()) }()
-	r := newRelay(nil, client, client, engine.New(engine.Config{Directory: faulty{}, MaxMessage: 1 << 10}, engine.StartRole{}))
+	r := newBlocking(nil, client, client, engine.New(engine.Config{Directory: faulty{}, MaxMessage: 1 << 10}, engine.StartRole{}))
 	var out engine.Out
 	err := r.feedServer(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle), &out)
 	var fault *panicked
@@ -26,7 +26,7 @@ func TestFaultEndsItsSession(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	r.finish(ending{byServer, err})
-	if told := lastError(r); told == nil || told.Code != codeInternalError || told.Severity != wire.SeverityFatal {
+	if told := lastError(r.relay); told == nil || told.Code != codeInternalError || told.Severity != wire.SeverityFatal {
 		t.Errorf("the client is told %+v", told)
 	}
 }

@@ -246,23 +246,23 @@ func (s *session) countFailure(sqlstate string) {
 func (s *session) run(ctx context.Context, v *visitor, in *loggedIn) (handed bool) {
 	s.link, s.lease, s.version = in.server, in.lease, in.version
 	_ = v.conn.SetDeadline(v.deadline.Add(lastWords)) // to be told if the server takes all the time; fails where nothing can be told
-	r := newRelay(s, v.conn, in.server, engine.New(s.engineConfig(v, in), v.start))
-	s.attach(r)
+	b := newBlocking(s, v.conn, in.server, engine.New(s.engineConfig(v, in), v.start))
+	s.attach(b.relay)
 	if s.server.settings.Load() != s.settings {
 		s.recheck() // the policy is another by now
 	}
-	if !r.start(in.welcome, in.rest) {
+	if !b.start(in.welcome, in.rest) {
 		s.ended(ctx)
 		return false
 	}
 	conn := s.conn
 	s.conn = nil // lets go of its memory too
-	if handOver(r) {
+	if handOver(b.relay) {
 		return true
 	}
 	s.conn = conn
 	go func() { //nolint:gosec // ctx is the login's, which is over. A new goroutine, since a TLS handshake grows the stack of this one
-		r.run()
+		b.run()
 		s.relayed(context.Background())
 	}()
 	return true

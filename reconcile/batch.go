@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,13 +9,6 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/access"
 	"github.com/pgscope/pgscope-proxy/scope"
-)
-
-// A statement names at most so many objects, or schemas, and roles: each object's tuple is written once for each
-// statement, so that long lists are cheaper than many statements, but texts shall stay within bounds.
-const (
-	maxObjects = 500
-	maxRoles   = 200
 )
 
 // batch collects single rights and makes of them as few statements as can be: GRANT SELECT ON TABLE a, b, c TO x, y,
@@ -27,7 +19,7 @@ type batch struct {
 	texts   []string // of objects, in SQL
 	groups  map[group]*bundle
 	refused map[string]int // problems of which only the first few are told
-	counts  map[place]int  // see [State.counts]
+	counts  map[allIn]int  // see [State.counts]
 }
 
 // group is what all rights in a statement have in common.
@@ -250,178 +242,4 @@ func (b *batch) refuse(o *Object, w *wish, format string, args ...any) {
 	if b.refused[text]++; b.refused[text] <= examples {
 		b.p.problem(firstPlace(w), memberHint, "%s: %v", text, o)
 	}
-}
-
-// flush turns all rights into changes.
-func (b *batch) flush() {
-	type statement struct {
-		group    // without the grantee
-		grantees []scope.Cluster
-		*bundle
-	}
-	merged := make(map[group]map[string]*statement)
-	for _, g := range slices.SortedFunc(maps.Keys(b.groups), compareGroups) {
-		bundle := b.groups[g]
-		grantee := g.grantee
-		g.grantee = ""
-		if merged[g] == nil {
-			merged[g] = make(map[string]*statement)
-		}
-		key := objectsKey(bundle.objects)
-		if st := merged[g][key]; st != nil {
-			st.grantees = append(st.grantees, grantee)
-			st.addPlaces(bundle.places)
-			st.every = st.every && bundle.every
-			continue
-		}
-		merged[g][key] = &statement{g, []scope.Cluster{grantee}, bundle}
-	}
-	for _, g := range slices.SortedFunc(maps.Keys(merged), compareGroups) {
-		list := slices.SortedFunc(maps.Values(merged[g]), func(x, y *statement) int {
-			return cmp.Or(slices.Compare(x.objects, y.objects), slices.Compare(x.grantees, y.grantees))
-		})
-		for _, st := range list {
-			whole, rest := b.wholeSchemas(g.word, st.bundle)
-			for grantees := range slices.Chunk(st.grantees, maxRoles) {
-				for schemas := range slices.Chunk(whole, maxObjects) {
-					b.emit(g, " ON ALL "+plurals[g.word]+" IN SCHEMA "+b.schemasSQL(schemas), slices.Concat(schemas...), grantees, st.places)
-				}
-				for objects := range slices.Chunk(rest, maxObjects) {
-					b.emit(g, b.on(g, objects), objects, grantees, st.places)
-				}
-			}
-		}
-	}
-}
-
-// plurals are the words that GRANT takes after ON ALL (privilege_target, src/backend/parser/gram.y): there is none
-// for types and domains.
-var plurals = map[string]string{"TABLE": "TABLES", "SEQUENCE": "SEQUENCES", "ROUTINE": "ROUTINES"}
-
-// wholeSchemas takes from a bundle those objects that are all that their schemas have of what the word means (TABLE:
-// views, too), by schema. What is made there after the observation gets the right as well: so it must be a wish for
-// every object. A server that may refuse one of them would refuse all.
-func (b *batch) wholeSchemas(word string, of *bundle) (whole [][]uint32, rest []uint32) {
-	if !of.every || len(b.refused) > 0 || plurals[word] == "" {
-		return nil, of.objects
-	}
-	if b.counts == nil {
-		b.counts = b.p.state.counts()
-	}
-	bySchema := make(map[string][]uint32)
-	for _, i := range of.objects {
-		bySchema[b.objects[i].Schema] = append(bySchema[b.objects[i].Schema], i)
-	}
-	for _, schema := range slices.Sorted(maps.Keys(bySchema)) {
-		if list := bySchema[schema]; len(list) > 1 && len(list) == b.counts[place{word, schema}] {
-			whole = append(whole, list)
-		} else {
-			rest = append(rest, list...)
-		}
-	}
-	slices.Sort(rest)
-	return whole, rest
-}
-
-// place is where objects are that a word of GRANT means.
-type place struct{ word, schema string }
-
-// counts tells how many objects there are of what a word of GRANT means, in each schema.
-func (s *State) counts() map[place]int {
-	n := make(map[place]int)
-	for kind, list := range s.Objects {
-		for _, o := range list {
-			n[place{kind.Info().Word, o.Schema}]++
-		}
-	}
-	return n
-}
-
-func objectsKey(list []uint32) string {
-	key := make([]byte, 0, 4*len(list))
-	for _, i := range list {
-		key = binary.LittleEndian.AppendUint32(key, i)
-	}
-	return string(key)
-}
-
-// compareGroups puts statements in the order in which they are made: what is taken from a schema, last, as whoever
-// gave something in it must get at it to take that.
-func compareGroups(a, b group) int {
-	schema := func(g group) int {
-		if g.step == Revoke && g.word == access.Schema.Info().Word {
-			return 1
-		}
-		return 0
-	}
-	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(schema(a), schema(b)), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.loan.give, b.loan.give), cmp.Compare(a.word, b.word),
-		cmp.Compare(a.privileges, b.privileges), cmp.Compare(fmt.Sprint(a.option, a.held), fmt.Sprint(b.option, b.held)),
-		cmp.Compare(a.again.plain, b.again.plain), cmp.Compare(a.again.option, b.again.option),
-		cmp.Compare(a.reason, b.reason), cmp.Compare(a.grantee, b.grantee))
-}
-
-// on is the part of a statement that names objects.
-func (b *batch) on(g group, objects []uint32) string {
-	names := make([]string, len(objects))
-	for i, o := range objects {
-		names[i] = b.texts[o]
-	}
-	return " ON " + g.word + " " + strings.Join(names, ", ")
-}
-
-func (b *batch) schemasSQL(whole [][]uint32) string {
-	names := make([]string, len(whole))
-	for i, list := range whole {
-		names[i] = scope.QuoteIdent(b.objects[list[0]].Schema)
-	}
-	return strings.Join(names, ", ")
-}
-
-// emit makes one statement, on what it says; to undo it the objects are named.
-func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Cluster, from []access.Place) {
-	who, named := idents(grantees), b.on(g, objects)
-	with, only := "", ""
-	if g.option {
-		with = " WITH GRANT OPTION"
-	}
-	if g.held || g.step == Revoke && g.option {
-		only = "GRANT OPTION FOR "
-	}
-	revoke := "REVOKE " + only + g.privileges + named + " FROM " + who
-	var undo []string
-	if g.step != Revoke {
-		undo = append(undo, revoke)
-	}
-	undo = append(undo, g.again.grants(named, who)...)
-	c := Change{
-		Step: g.step, Subject: b.subject(objects), Places: from, Rights: len(objects) * len(grantees),
-		Reason: fmt.Sprintf("%s of %s: %s", g.privileges, b.who(grantees), g.reason),
-		SQL:    "GRANT " + g.privileges + on + " TO " + who + with, Undo: strings.Join(undo, "; "), lent: []scope.Cluster{g.lent},
-	}
-	if g.loan == (loanOfOption{}) { // else who gave it could not give it again
-		c.Undo = acting(g.as, c.Undo)
-	}
-	if g.step == Revoke {
-		c.SQL = g.loan.give + acting(g.as, revoke) + g.loan.end
-	}
-	b.p.change(c)
-}
-
-func (b *batch) subject(objects []uint32) string {
-	first := b.objects[objects[0]]
-	if len(objects) == 1 {
-		return first.String()
-	}
-	return fmt.Sprintf("%v and %d more", first, len(objects)-1)
-}
-
-func (b *batch) who(grantees []scope.Cluster) string {
-	names := make([]string, 0, examples)
-	for _, g := range grantees[:min(len(grantees), examples)] {
-		names = append(names, b.p.name(g))
-	}
-	if more := len(grantees) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(names, ", ")
 }

@@ -10,6 +10,22 @@
 // that nothing is left. Where there is nothing to do, nothing is written, and to see that one of all objects that are
 // alike is enough.
 //
+// # The files, in reading order
+//
+//	run.go        Run: look, lock, carry out, look again         lock.go, fingerprint.go, errors.go
+//	extent.go     what is to be observed
+//	observe.go    Observe: the catalogs                          ask.go, catalogs.go, acl.go; names.go: what names mean
+//	uses.go       what keeps roles from being dropped            password.go: which are as they shall be
+//	state.go      what was observed
+//	plan.go       NewPlan: step by step                          plan_*.go; surface.go, mode.go: how far it goes
+//	compare.go    what an ACL lacks, and what it has too much    select.go: which objects a grant means
+//	batch.go      single rights, collected                       batch_statements.go: made statements
+//	borrow.go     what the executor must be a member of
+//	change.go     one change, its step and its stage
+//	apply.go      makes the changes                              effective.go: the proof that markers give nobody anything
+//	check.go      what nobody has declared
+//	export.go     a manifest of what is there
+//
 // # What is compared
 //
 //	roles         every declared role that is not external: attributes, comment, settings, password

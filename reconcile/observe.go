@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,90 +94,6 @@ type observer struct {
 	state     *State
 }
 
-// row is a row of text columns, valid until the next one.
-type row [][]byte
-
-func (r row) text(i int) string         { return string(r[i]) }
-func (r row) flag(i int) bool           { return len(r[i]) == 1 && r[i][0] == 't' }
-func (r row) number(i int) (int, error) { return strconv.Atoi(string(r[i])) }
-
-// flags are booleans as concat puts them together.
-func flags(text string) (list [9]bool) {
-	for i := range min(len(text), len(list)) {
-		list[i] = text[i] == 't'
-	}
-	return list
-}
-
-// list reads an array of strings.
-func (r row) list(i int) (list []string, err error) {
-	for element, err := range elements(r[i]) {
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, string(element))
-	}
-	return list, nil
-}
-
-// question is a query, and who takes the rows of its answer.
-type question struct {
-	sql    string
-	params []string
-	take   func(row) error
-}
-
-// prepared are the queries that a connection has prepared: their names, by text.
-type prepared struct {
-	names map[string]string
-	count int // also those that failed
-}
-
-// preparedKey is where a connection has them.
-const preparedKey = "reconcile.prepared"
-
-// ask sends questions at once. Each is prepared the first time, so that the next look sends no more than its name.
-func (o *observer) ask(ctx context.Context, questions ...question) error {
-	known, ok := o.conn.CustomData()[preparedKey].(*prepared)
-	if !ok {
-		known = &prepared{names: make(map[string]string)}
-		o.conn.CustomData()[preparedKey] = known
-	}
-	p := o.conn.StartPipeline(ctx)
-	names := make([]string, len(questions))
-	for i, q := range questions {
-		if names[i], ok = known.names[q.sql]; !ok {
-			names[i] = "q" + strconv.Itoa(known.count)
-			known.count++
-			p.SendPrepare(names[i], q.sql, nil)
-		}
-		values := make([][]byte, len(q.params))
-		for j, param := range q.params {
-			values[j] = []byte(param)
-		}
-		p.SendQueryPrepared(names[i], values, nil, nil)
-	}
-	err := p.Sync()
-	for answered := 0; err == nil && answered < len(questions); {
-		var results any
-		results, err = p.GetResults()
-		switch r := results.(type) {
-		case *pgconn.StatementDescription:
-			known.names[questions[answered].sql] = names[answered]
-		case *pgconn.ResultReader:
-			for err == nil && r.NextRow() {
-				err = questions[answered].take(r.Values())
-			}
-			_, closed := r.Close()
-			err = cmp.Or(err, closed)
-			answered++
-		case nil:
-			err = cmp.Or(err, io.ErrUnexpectedEOF)
-		}
-	}
-	return cmp.Or(err, p.Close())
-}
-
 func (o *observer) server() question {
 	const sql = `SELECT oid, datname, current_user, pg_current_snapshot(), pg_get_userbyid(10), has_database_privilege(oid, 'CREATE'),
 has_table_privilege('pg_authid', 'SELECT'), lower(current_setting('createrole_self_grant', true))
@@ -253,15 +168,7 @@ func (o *observer) role(r row) error {
 			}
 		}
 	}
-	slices.SortFunc(role.Settings, func(a, b access.Setting) int {
-		if a.InDatabase != b.InDatabase {
-			if b.InDatabase {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a.Name, b.Name)
-	})
+	slices.SortFunc(role.Settings, compareSettings)
 	return o.memberships(role, r)
 }
 
@@ -376,101 +283,4 @@ func (o *observer) text(b []byte) string { return string(o.intern.name(b)) }
 
 func compareObjects(a, b *Object) int {
 	return cmp.Or(cmp.Compare(a.Schema, b.Schema), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Args, b.Args))
-}
-
-// uses reads what keeps the roles from being dropped that shall be retired.
-func (o *observer) uses(ctx context.Context) error {
-	var names []scope.Cluster
-	for _, ref := range o.extent.Retired {
-		if n := o.state.Names[ref]; n.Is == Present {
-			names = append(names, n.Cluster)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	retired := scope.Array(names...)
-	// REASSIGN OWNED passes over what is personal (shdepReassignOwned, src/backend/catalog/pg_shdepend.c).
-	const uses = `SELECT r.rolname, coalesce(d.datname, ''), count(*) FILTER (WHERE u.deptype = 'o'), count(*) FILTER (WHERE u.deptype <> 'o'),
-  count(*) FILTER (WHERE u.deptype = 'o' AND u.classid IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)),
-  NOT bool_and(coalesce(d.datallowconn AND has_database_privilege(d.oid, 'CONNECT'), true))
-FROM pg_shdepend u JOIN pg_roles r ON r.oid = u.refobjid AND u.refclassid = 'pg_authid'::regclass LEFT JOIN pg_database d ON d.oid = u.dbid
-WHERE r.rolname = ANY ($1) GROUP BY 1, 2 ORDER BY 1, 2`
-	seen := question{uses, []string{retired}, func(r row) error {
-		owned, err := r.number(2)
-		granted, err2 := r.number(3)
-		personal, err3 := r.number(4)
-		u := Use{Role: o.intern.name(r[0]), Database: r.text(1), Owned: owned, Granted: granted, Personal: personal, Shut: r.flag(5)}
-		o.state.Uses = append(o.state.Uses, u)
-		return errors.Join(err, err2, err3)
-	}}
-	const sessions = `SELECT usename, count(*) FROM pg_stat_activity
-WHERE usename = ANY ($1) AND pid <> pg_backend_pid() GROUP BY 1`
-	err := o.ask(ctx, seen, question{sessions, []string{retired}, func(r row) error {
-		n, err := r.number(1)
-		o.state.Sessions[o.intern.name(r[0])] = n
-		return err
-	}})
-	if err != nil {
-		return err
-	}
-	looked := make(map[string]bool)
-	for _, u := range o.state.Uses {
-		if u.Granted > 0 && !u.Shut && !looked[u.Database] {
-			looked[u.Database] = true
-			if err := o.gifts(ctx, u.Database, retired); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// gifts reads what the retired roles have from others than the owners, in a database, or of what belongs to none.
-func (o *observer) gifts(ctx context.Context, database, retired string) (err error) {
-	ofCluster := database == ""
-	wants := func(k access.Kind) bool { return ofCluster == (k.Info().Cluster || k == access.Database) }
-	at := *o
-	switch {
-	case database == o.database:
-		database = ""
-	case !ofCluster:
-		if at.conn, err = o.extent.connect(ctx, database); err != nil {
-			for i := range o.state.Uses {
-				o.state.Uses[i].Shut = o.state.Uses[i].Shut || o.state.Uses[i].Database == database
-			}
-			return ctx.Err()
-		}
-		defer func() { err = errors.Join(err, at.conn.Close(context.WithoutCancel(ctx))) }()
-		if err := run(ctx, at.conn, snapshotSQL); err != nil {
-			return err
-		}
-	}
-	return at.ask(ctx, question{fill(othersSQL, o.state.Version, "", "", wants), []string{retired}, func(r row) error {
-		g := Gift{
-			Database: database, Object: &Object{Schema: r.text(1), Name: r.text(2), Args: r.text(3)},
-			Grantee: o.intern.name(r[4]), Grantor: o.intern.name(r[5]), Out: !r.flag(7),
-		}
-		kind, ok := access.ParseKind(r.text(0))
-		if r.text(0) == columnRow {
-			kind, ok = access.Table, true
-			g.Column, g.Object.Args = g.Object.Args, ""
-		}
-		if g.Object.Kind = kind; !ok || !wants(kind) {
-			return nil
-		}
-		words, err := r.list(6)
-		for _, word := range words {
-			p, _ := access.ParsePrivilege(word)
-			g.Privileges |= p
-		}
-		o.state.Gifts = append(o.state.Gifts, g)
-		return err
-	}})
-}
-
-// run runs statements that return nothing.
-func run(ctx context.Context, conn *pgconn.PgConn, sql string) error {
-	_, err := conn.Exec(ctx, sql).ReadAll()
-	return err
 }

@@ -18,7 +18,7 @@ type grantRule struct {
 	used       bool
 }
 
-// place where objects are: a kind, and a schema where the kind is in one.
+// container is where objects are: a kind, and a schema where the kind is in one.
 type container struct {
 	kind   access.Kind
 	schema string

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/pgscope/pgscope-proxy/access"
@@ -83,6 +84,18 @@ const (
 	PasswordDiffers
 	PasswordMatches
 )
+
+// compareSettings puts those of a database last.
+func compareSettings(a, b access.Setting) int {
+	switch {
+	case a.InDatabase == b.InDatabase:
+		return cmp.Compare(a.Name, b.Name)
+	case b.InDatabase:
+		return -1
+	default:
+		return 1
+	}
+}
 
 // Edge is a membership as pg_auth_members has it. Before PostgreSQL 16 there is one for a role and a member, Inherit
 // is the member's own attribute, and Set is true.

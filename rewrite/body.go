@@ -360,8 +360,3 @@ func (b *body) noteStrings(t tokens, read []stretch) {
 		b.statements = append(b.statements, &statement{unseen: []unseen{u}})
 	}
 }
-
-// idle reports whether a statement has nothing to do with roles.
-func (s *statement) idle() bool {
-	return s.refusal == nil && s.wants == nil && s.bodies == nil && s.unseen == nil && s.users == nil && s.standard == nil && s.changes == nil && s.references == nil
-}

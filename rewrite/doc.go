@@ -45,11 +45,12 @@
 //
 //	prefilter.go       may a text name a role?                        catalog_prefilter.go: or read roles?
 //	analyze.go         Analyze: the statements of a text              parse.go, token.go: trees, and tokens beside them
+//	statement.go       what is known of one                           reader.go: how it is found
 //	nodes.go           what each kind of statement wants              node_role.go, node_set.go, change.go
 //	extension.go       what PostgreSQL's grammar does not know        standin.go: nor the parser's, of newer servers'
 //	body.go            texts in strings                               plpgsql.go, format.go; mention.go: what is not mapped there
-//	rewrite.go         Rewrite: the statements for one session        mapping.go: one of them
-//	session_state.go   what names depend on, along a text             current_role.go, leave.go
+//	rewrite.go         Rewrite: the statements for one session        mapping.go: one of them; resolve.go: whose its names are
+//	session_state.go   what names depend on, along a text             transition.go, current_role.go, leave.go
 //	edits.go           how the sent text differs                      source.go, layer.go, literal.go, escapes.go: texts in texts
 //	localize.go        short names in errors and notices              restore.go: in the SQL that the server quotes
 //	results.go         which results have names in them               value.go: those names
@@ -57,7 +58,8 @@
 //
 // Queries of the catalogs have files of their own:
 //
-//	catalog.go, _from, _call, _stored      find the references in the tree; catalog_table.go says what is one
+//	catalog.go, _from, _call, _config,     find the references in the tree; catalog_table.go says what is one
+//	_expression, _stored
 //	catalog_place                          finds in the text where they stand
 //	catalog_lens, _relation, _wrap, _acl   make the SQL that stands in for them, of the parts in catalog_sql.go
 //	catalog_constant                       makes shorter SQL for a name that is a constant

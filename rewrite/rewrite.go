@@ -112,10 +112,6 @@ func (s *statement) modeAlone() *statement {
 	}
 }
 
-func (s *statement) setsMode() bool {
-	return slices.ContainsFunc(s.wants, func(w want) bool { return w.kind == policy.SetMode })
-}
-
 // accept takes in what a statement became. The edits are in the client's text.
 func (r *Result) accept(m *mapping, edits Edits) {
 	r.Edits = append(r.Edits, edits...)

@@ -48,8 +48,8 @@ func (e *Engine) Apart() func() {
 // Worked tells that what Apart returned is done. Then [Engine.Client] goes on.
 func (e *Engine) Worked() { e.held.worked = true }
 
-// goOn goes on with the held statement when it was worked on.
-func (e *Engine) goOn(out *Out) {
+// workDone goes on with the held statement when it was worked on.
+func (e *Engine) workDone(out *Out) {
 	switch h := e.held; {
 	case e.discards(h.typ): // since what came before it has failed
 		e.held = nil

@@ -12,14 +12,23 @@ import (
 //
 // The client's first ReadyForQuery waits meanwhile.
 type beginning struct {
+	step     startStep
 	role     startRole
 	inquiry  scope.Inquiry // what was asked first
 	needs    policy.Need   // what of the session
 	attempts int
-	pathSent bool
-	pathOnly bool   // nothing but the search_path was asked for
 	user     string // that the server has told, and the client is to be told; empty for none
 }
+
+// startStep is what the question is about that the client's first ReadyForQuery waits for.
+type startStep uint8
+
+const (
+	asksLogin startStep = iota // whose the role is that logged in, and whose those of the startup packet are
+	asksPath                   // the search_path alone: the rest is known
+	setsRole                   // the role of the startup packet
+	setsPath                   // the search_path, without "$user"
+)
 
 // scoped reports whether the role that logged in has another name on the server than the client has for it.
 func (e *Engine) scoped() bool { return string(e.cfg.Login) != string(e.cfg.LoginName) }
@@ -48,7 +57,7 @@ func (e *Engine) firstNames() []scope.Name {
 func (e *Engine) askFirst(db scope.Database, out *Out) error {
 	b := e.beginning
 	if b.attempts == 0 && !e.asksNames() {
-		b.pathOnly = true
+		b.step = asksPath
 		return e.askAtStart(readPath(e.cfg.LoginName), out)
 	}
 	b.attempts++
@@ -72,29 +81,22 @@ func (e *Engine) askAtStart(q interface{ SQL() (string, []string) }, out *Out) e
 // set, is no reason to refuse a session: its statements ask for themselves. But whose the role is must be known (a
 // client can make the question fail, by a statement_timeout say), and what the client wants to begin with must be done.
 func (e *Engine) start(out *Out) error {
-	known := e.cfg.Directory.Admitted(e.cfg.Login, e.cfg.LoginName) && !e.beginning.role.pending()
 	failed := e.question.failure != nil
-	if r := &e.beginning.role; r.sent {
-		result := Succeeded
-		if failed {
-			result = string(wire.Field(e.question.failure, 'C'))
-		}
-		e.done(r.trail, result)
-		r.trail = nil
-	}
-	switch {
-	case e.beginning.pathOnly && !failed && !e.beginning.pathSent:
-		return e.settlePath(out)
-	case failed && !known && !e.beginning.pathSent:
+	known := e.cfg.Directory.Admitted(e.cfg.Login, e.cfg.LoginName) && !e.beginning.role.pending()
+	switch step := e.beginning.step; {
+	case step == setsRole:
+		return e.roleSet(out)
+	case step == setsPath:
+	case failed && !known:
 		return e.startFailure()
-	case failed || e.beginning.pathSent:
-		e.begin(out)
-		return nil
-	case e.beginning.role.sent:
-		return e.setUserPath(out)
+	case failed:
+	case step == asksPath:
+		return e.settlePath(out)
 	default:
 		return e.settle(out)
 	}
+	e.begin(out)
+	return nil
 }
 
 // settle takes the answer to the first question.
@@ -166,7 +168,7 @@ func (e *Engine) setUserPath(out *Out) error {
 		e.begin(out)
 		return nil
 	}
-	e.beginning.pathSent = true
+	e.beginning.step = setsPath
 	return e.askAtStart(setPath(e.userPath.replaced), out)
 }
 

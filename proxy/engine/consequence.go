@@ -16,18 +16,17 @@ type consequences struct {
 	foreword string           // what runs before it in its transaction: all or nothing
 	carried  []scope.Affected // the roles that it renames
 	preceded bool             // the foreword stands in the text of the Query itself, and is not answered yet
-	claims   bool             // it sets a role if a claim is true: see claim.go
 	cleanups []cleanup        // what is looked after when it has succeeded
 	forget   []string         // the databases that are not what they were
-	shown    string           // the client's text, for the record
+	redacted string           // the client's text, for the record
 }
 
 // cleanup looks for markers whose database or schema is gone, and drops them and their roles. It goes by what it
 // finds: where the statement was undone, nothing is gone.
 type cleanup struct {
-	survey  scope.Survey
-	schemas bool   // of the session's database; else the database
-	shown   string // the client's text, for the record
+	survey   scope.Survey
+	schemas  bool   // of the session's database; else the database
+	redacted string // the client's text, for the record
 }
 
 func (c consequences) follows() bool { return c.foreword != "" || c.cleanups != nil || c.forget != nil }
@@ -69,7 +68,7 @@ func scopesToAsk(changes []rewrite.Change, db scope.Database) (list []scope.Surv
 
 // follow finds out the consequences of the held statement, and refuses what cannot have them.
 func (h *held) follow(t *text) {
-	t.shown = h.shown
+	t.redacted = h.redacted
 	for _, c := range h.analysis.Changes() {
 		q, ok := surveyFor(c, h.view.DB)
 		var estate *scope.Estate
@@ -79,12 +78,12 @@ func (h *held) follow(t *text) {
 		var err *scope.Error
 		switch {
 		case c.Kind == rewrite.DropSchema && h.view.DB.Enrolled:
-			t.cleanUp(cleanup{scope.Survey{Database: h.view.DB.Name}, true, t.shown})
+			t.cleanUp(cleanup{scope.Survey{Database: h.view.DB.Name}, true, t.redacted})
 		case estate == nil:
 		case c.Kind == rewrite.DropDatabase:
 			t.forget = append(t.forget, c.Name)
 			if db, enrolled := estate.Database(c.Name); enrolled {
-				t.cleanUp(cleanup{scope.Survey{Database: c.Name, OID: db.OID}, false, t.shown}) // a marker may have but one of them right
+				t.cleanUp(cleanup{scope.Survey{Database: c.Name, OID: db.OID}, false, t.redacted}) // a marker may have but one of them right
 			}
 		case c.Kind == rewrite.CopyDatabase:
 			err = estate.Copy(c.Name)
@@ -133,17 +132,6 @@ func (c *consequences) rename(change rewrite.Change, foreword func(name, to stri
 	return err
 }
 
-// forward lets an Execute go to the server, behind its foreword if it has one. t is what the text became, nil where that
-// is as the client wrote it. The engine keeps the frame.
-func (e *Engine) forward(t *text, frame []byte, out *Out) {
-	if t == nil || t.foreword == "" {
-		e.transmit(executed, t, frame, out)
-		return
-	}
-	e.held = &held{step: saysForeword, text: t, frame: frame}
-	e.tell(t.foreword, false, out) // its transaction is the statement's
-}
-
 func (e *Engine) transmit(awaits awaited, t *text, frame []byte, out *Out) {
 	e.expect(awaits, t)
 	out.Server.write(frame)
@@ -166,7 +154,7 @@ func runs(awaits awaited) bool { return awaits == readyQuery || awaits == execut
 type aftermath struct {
 	due       []cleanup    // it has been executed
 	todo      []scope.Work // what the survey of the one before due[0] told to do; while the question is none, todo[0] is what it does
-	shown     string       // the text that they are done for
+	redacted  string       // the text that they are done for
 	said      []string     // what the server has told of todo[0]
 	surveying bool         // the question is a survey
 	ready     bool         // the next question can be put
@@ -194,7 +182,7 @@ func (e *Engine) completed() bool {
 			e.aftermath.due = append(e.aftermath.due, c)
 		}
 	}
-	e.followed(t.shown, t.foreword, policy.RenameRole, t.carried)
+	e.followed(t.redacted, t.foreword, policy.RenameRole, t.carried)
 	for _, database := range t.forget {
 		e.cfg.Host.Forget(database)
 	}
@@ -253,12 +241,12 @@ func (e *Engine) answerAftermath() (last bool, err error) {
 	a, q := e.aftermath, e.question
 	if !a.surveying {
 		if q.failure == nil {
-			e.followed(a.shown, a.todo[0].SQL, policy.DropRole, a.dropped())
+			e.followed(a.redacted, a.todo[0].SQL, policy.DropRole, a.dropped())
 		}
 		a.todo = a.todo[1:]
 	} else {
 		c := a.due[0]
-		a.due, a.shown = a.due[1:], c.shown
+		a.due, a.redacted = a.due[1:], c.redacted
 		if q.failure == nil {
 			estate, err := c.survey.Answer(q.rows)
 			if err != nil {

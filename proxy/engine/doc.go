@@ -16,14 +16,17 @@
 //	stream.go       bytes to messages                         out.go: what is to be written
 //	frontend.go     one switch over what clients send         fastpath.go: functions called by OID
 //	statement.go    a text that may name a role: how it is held, and how it is sent
-//	held.go         what happens in between                   reading.go: the settings that it is read with
+//	held.go         what is asked in between                  reading.go: the settings that it is read with
+//	mapping.go      what it becomes                           rewriting.go: what is remembered of earlier texts
 //	apart.go        what is done elsewhere, where it is long
 //	question.go     the proxy's own question in the client's session
-//	claim.go        SET ROLE without a question               rewriting.go: what is remembered of earlier texts
+//	claim.go        SET ROLE without a question
 //	rewritten.go    prepared statements and portals whose text is not the client's
+//	execute.go      what runs them again, and goes through the policy again
 //	pending.go      whose answer is this?
 //	backend.go      one switch over what servers send
 //	report.go       errors and notices in the client's words  rows.go: values with role names
+//	judge.go        what the policy is asked
 //	trail.go        what the audit log is told
 //	consequence.go  what follows from a dropped or renamed database or schema
 //	beginning.go    before the client may begin               startrole.go, userpath.go: what is to be set then

@@ -198,30 +198,6 @@ func (e *Engine) bind(frame []byte, out *Out) (verdict, error) {
 	return pass, nil
 }
 
-// executePortal takes an Execute. One of a text with a record goes through the policy again.
-func (e *Engine) executePortal(frame []byte, out *Out) (verdict, error) {
-	portal, _, ok := cutString(frame[wire.HeaderSize:])
-	if !ok {
-		return drop, protocolViolation("invalid string", wire.Execute)
-	}
-	t, certain := e.registers().portals.get(key(portal), e.pending.syncs)
-	switch {
-	case !certain:
-		return e.holdMessage(frame), nil
-	case t == nil:
-		e.pending.push(executed, nil)
-		return pass, nil
-	case t.trail != nil:
-		e.execute(t, bytes.Clone(frame), out)
-	default:
-		e.forward(t, bytes.Clone(frame), out)
-	}
-	if e.held != nil {
-		return hold, nil
-	}
-	return drop, nil
-}
-
 // closes takes a Close, and forgets what it closes.
 func (e *Engine) closes(body []byte) {
 	e.pending.push(closed, nil)

@@ -17,28 +17,34 @@ import (
 type held struct {
 	statement
 	reading
-	written  string // its text
-	spoke    bool   // the session has spoken of its mode before
+	*apart   // how it is worked on, where it is long; else nil
 	step     step
+	written  string // its text
+	redacted string // the same without secrets, where that is needed
+	spoke    bool   // the session has spoken of its mode before
+
+	// What is read in the text:
 	analysis *rewrite.Analysis // nil as long as it is not known how the text is read
 	refusal  *rewrite.Error    // why it could not be read
-	inquiry  scope.Inquiry     // about its names
-	needs    policy.Need       // what it asks of the session besides
+
+	// What the server is asked:
+	inquiry  scope.Inquiry // about its names
+	needs    policy.Need   // what it asks of the session besides
 	attempts int
 	view     *scope.View // the answer
 	mode     scope.Mode
-	judge    judge
-	decide   func(policy.Action) *scope.Error
-	known    *rewriting     // what it becomes, as far as that is known; nil where it is not
-	memory   *Rewritings    // where that is remembered; nil where it is not to be
-	mapped   *rewriting     // what it becomes
 	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
 	estates  map[scope.Survey]*scope.Estate
 
-	text   *text  // of an Execute: what it runs; of what is to fail: what it is sent as
-	frame  []byte // the message itself: an Execute, or what awaits a name
-	shown  string // its text without secrets, where that is needed
-	*apart        // how it is worked on, where it is long; else nil
+	// What it becomes:
+	judge  judge
+	decide func(policy.Action) *scope.Error // the judge's; of what was allowed already, the judge is not asked again
+	known  *rewriting                       // as far as it is known; nil where it is not
+	memory *Rewritings                      // where that is remembered; nil where it is not to be
+	mapped *rewriting
+
+	text  *text  // of an Execute: what it runs; of what is to fail: what it is sent as
+	frame []byte // the message itself: an Execute, or what awaits a name
 }
 
 // step is what the question is about that a held statement waits for.
@@ -190,16 +196,16 @@ func (e *Engine) refuseHeld(err *rewrite.Error, out *Out) {
 // failHeld lets the held statement fail. t tells with which answer.
 func (e *Engine) failHeld(t *text, out *Out) {
 	e.held.text, e.held.reading = t, e.reading()
-	e.work((*held).show, (*Engine).sendHeldToFail, out)
+	e.work((*held).redactText, (*Engine).sendHeldToFail, out)
 }
 
-// show makes of the held statement's text what is recorded.
-func (h *held) show() { h.shown = h.redact(h.written) }
+// redactText makes of the held statement's text what is recorded.
+func (h *held) redactText() { h.redacted = h.redact(h.written) }
 
 func (e *Engine) sendHeldToFail(out *Out) {
 	h := e.held
 	e.held = nil
-	h.text.client, h.text.trail = string(h.sql), e.refused(h.shown)
+	h.text.client, h.text.trail = string(h.sql), e.refused(h.redacted)
 	e.sendToFail(h.statement, h.text, out)
 }
 
@@ -234,7 +240,7 @@ func (e *Engine) resume(out *Out) error {
 	case awaitsName:
 		return e.nameKnown(out)
 	case awaitsWork:
-		e.goOn(out)
+		e.workDone(out)
 	case endsFirstPart:
 		e.holdStatement(h.statement, out)
 	case saysSettings:
@@ -353,151 +359,4 @@ func (e *Engine) surveyed(out *Out) error {
 	h.scopes = h.scopes[1:]
 	e.askScopes(out)
 	return nil
-}
-
-// rewrite maps the names in the held statement, unless it is remembered what it becomes.
-func (e *Engine) rewrite(out *Out) {
-	h := e.held
-	h.judge = e.judge(h.view, h.needs)
-	if h.recall() {
-		e.hasMapped(out)
-		return
-	}
-	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
-	if h.view.Census == nil {
-		h.view.Census = e.cfg.Directory.Census()
-	}
-	if e.changing { // what names mean now, only this session sees
-		h.view.Census = h.view.Census.Nameless()
-	}
-	e.work((*held).rewrite, (*Engine).hasMapped, out)
-}
-
-// hasMapped sends the held statement with its names mapped.
-func (e *Engine) hasMapped(out *Out) {
-	h := e.held
-	j, mapped := &h.judge, h.mapped
-	result := mapped.result
-	e.failed(result.Refusals...)
-	if result.Enrol && h.attempts < maxAttempts {
-		h.step = asksMarker
-		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
-		return
-	}
-	claims := h.step == awaitsClaim && len(result.Refusals) == 0
-	if claims && mapped.claimed == nil { // which could not be written
-		h.known, h.memory = nil, nil
-		e.askNames(e.cfg.Directory.Database(), out)
-		return
-	}
-	if claims {
-		result = mapped.claimed
-	}
-	if result.Enrol {
-		e.refuseHeld(&rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
-		return
-	}
-	t := &text{
-		client: h.written, result: result, names: mapped.names, rows: h.lookAt(),
-		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
-	}
-	e.fetches = e.fetches || h.analysis.Results().Kept
-	h.follow(t)
-	if err := e.prepare(h, t); err != nil {
-		e.refuseHeld(&rewrite.Error{Error: *err}, out)
-		return
-	}
-	if claims {
-		t.claims = true // it is held on: it may have to be mapped again
-	} else {
-		e.held = nil
-		e.saw(t.client, result)
-	}
-	if slices.ContainsFunc(result.Actions, changesRoles) || t.follows() {
-		e.touch(h.inquiry, h.view.DB, t.follows() || slices.ContainsFunc(result.Actions, changesAny))
-	}
-	e.send(h.statement, t, result.SQL, out)
-}
-
-// prepare does what must be done before a text that has consequences, or is recorded, is sent.
-func (e *Engine) prepare(h *held, t *text) *scope.Error {
-	if (t.trail != nil || t.carried != nil || t.cleanups != nil) && !e.room() {
-		return &unrecorded
-	}
-	e.vacate(h.analysis.Changes())
-	if t.foreword == "" || h.typ != wire.Query {
-		return nil
-	}
-	t.preceded = true
-	return h.analysis.Precede(t.result, t.foreword)
-}
-
-// saw tells what became of a statement that named roles.
-func (e *Engine) saw(client string, result *rewrite.Result) {
-	if len(result.Actions) > 0 {
-		e.cfg.Host.Saw(client, result)
-	}
-}
-
-// maxTouched bounds how many roles of a transaction are remembered.
-const maxTouched = 256
-
-// touch notes that the transaction changes some of the roles of an inquiry; more says that it changes others too. Where
-// schemas have roles, it is not known which roles are changed: only a list of all roles tells which schemas have any.
-func (e *Engine) touch(q scope.Inquiry, db scope.Database, more bool) {
-	if more || e.changing && e.touched == nil || len(q.Schemas)+len(db.Kin) > 0 || len(e.touched)+len(q.Names) > maxTouched {
-		e.touched = nil
-	} else {
-		e.touched = append(e.touched, q.Names...)
-	}
-	e.changing = true
-}
-
-func changesRoles(a policy.Action) bool {
-	switch a.Kind {
-	case policy.CreateRole, policy.AlterRole, policy.RenameRole, policy.DropRole:
-		return true
-	default:
-		return false
-	}
-}
-
-// changesAny reports whether the action changes a role that is not known.
-func changesAny(a policy.Action) bool {
-	return changesRoles(a) && a.Role.Name == policy.UnknownRole && a.Role.Cluster == ""
-}
-
-// called returns what the client calls the roles that a statement names, for messages of the server: roles of the database,
-// and names that no role has.
-func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short {
-	names := make(map[scope.Cluster]scope.Short)
-	for _, name := range a.Names() {
-		resolve := view.ResolveOwn
-		if name.Schema != "" {
-			resolve = func(role scope.Short) (scope.Cluster, scope.Home, *scope.Error) {
-				return view.ResolveIn(name.Schema, role)
-			}
-		}
-		c, home, err := resolve(name.Role)
-		switch {
-		case err != nil:
-		case home == scope.Own:
-			names[c], _ = view.Localize(c)
-		case home == scope.Missing:
-			names[c] = name.Short()
-		}
-	}
-	return names
-}
-
-// mode is the mode that the session is in: the one that it asked for, if it may, else the configured one.
-func (e *Engine) mode(view *scope.View, asked policy.Need) scope.Mode {
-	want, ok := scope.ParseMode(string(view.Mode))
-	if !ok || want == e.cfg.Mode {
-		return e.cfg.Mode
-	}
-	if e.cfg.Host.Decide(e.facts(view, asked), policy.Action{Kind: policy.SetMode, Mode: want}).Err != nil {
-		return e.cfg.Mode
-	}
-	return want
 }

@@ -26,7 +26,7 @@ type rewriting struct {
 	result *rewrite.Result
 	names  map[scope.Cluster]scope.Short // see called
 	view   *scope.View                   // by which it did
-	shown  []shown                       // for the record: its parts
+	parts  []redacted                    // for the record
 	// Of a SET ROLE: what is claimed (claim.go), the messages that go before it, and the query that goes in its place.
 	claim   scope.Claim
 	before  []byte
@@ -67,48 +67,4 @@ func NewRewritings() *Rewritings {
 func (r *Rewritings) recall(a *rewrite.Analysis, mode scope.Mode) *rewriting {
 	known, _ := r.cache.Get(rewritingKey{a, mode})
 	return known
-}
-
-// recall reports whether it is remembered what the held statement becomes, and the policy still allows that.
-func (h *held) recall() bool {
-	r := h.known
-	if r == nil || r.result == nil {
-		h.decide = h.judge.decide
-		return false
-	}
-	for i, a := range r.result.Actions {
-		if denied := h.judge.decide(a); denied != nil {
-			h.decide = h.judge.further(i, denied)
-			h.view = r.view.DB.View()
-			h.view.Created(r.claim.Role, scope.Own)
-			return false
-		}
-	}
-	h.mapped = r
-	return true
-}
-
-// rewrite tells what the held statement becomes.
-func (h *held) rewrite() {
-	mapped := rewriting{view: h.view}
-	if r := h.known; r != nil {
-		mapped.claim, mapped.before = r.claim, r.before
-	}
-	mapped.result = h.analysis.Rewrite(h.view, h.mode, h.decide)
-	if mapped.claim.Role != "" && len(mapped.result.Refusals) == 0 {
-		_, local, _ := h.analysis.SetsRole()
-		if sql, err := encode(mapped.claim.SetSQL(local), h.options); err == nil {
-			claimed := *mapped.result
-			claimed.SQL = sql
-			mapped.claimed = &claimed
-		}
-	}
-	mapped.names, mapped.shown = called(h.analysis, h.view), h.parts(h.written, mapped.result)
-	if len(h.analysis.Changes()) > 0 { // of what follows from them there are records too
-		h.show()
-	}
-	if h.memory != nil && len(mapped.result.Refusals) == 0 && len(mapped.result.SQL) <= maxBecome && Recurs(h.written, h.analysis) {
-		h.memory.cache.Add(rewritingKey{h.analysis, h.mode}, &mapped)
-	}
-	h.mapped = &mapped
 }

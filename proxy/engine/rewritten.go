@@ -17,6 +17,7 @@ type text struct {
 	substitute []byte
 	notices    []byte // messages that the client shall get with the first answer to the text
 	trail      *trail // the record of it; nil where it has nothing to do with roles
+	claims     bool   // it sets a role if a claim is true, and it is not known yet whether that is: see claim.go
 
 	rows      *rows   // what is known of its results; nil where they pass
 	formats   []int16 // of a portal: the format codes of its results, where not all are texts

@@ -24,7 +24,6 @@ type startRole struct {
 	analysis *rewrite.Analysis // of the SET
 	refusal  *rewrite.Error
 	names    []scope.Short // whose roles must be known
-	sent     bool
 	trail    *trail
 }
 
@@ -68,7 +67,7 @@ func (e *Engine) startMode(view *scope.View) error {
 	if len(result.Refusals) > 0 {
 		code = result.Refusals[0].Code
 	}
-	e.done(j.follow(written, result), code)
+	e.done(j.recordOf(written, result), code)
 	if len(result.Refusals) > 0 {
 		return notAtStart(result.Refusals[0].Error)
 	}
@@ -95,7 +94,7 @@ func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 	j := e.judge(view, e.beginning.needs)
 	result := e.beginning.role.analysis.Rewrite(view, mode, j.decide)
 	e.cfg.Host.Saw(written, result)
-	e.beginning.role.trail = j.follow(written, result)
+	e.beginning.role.trail = j.recordOf(written, result)
 	if !e.room() {
 		return false, notAtStart(unrecorded)
 	}
@@ -107,11 +106,22 @@ func (e *Engine) setRole(view *scope.View, out *Out) (done bool, err error) {
 		}
 		return false, notAtStart(refusal)
 	}
-	e.beginning.role.sent = true
+	e.beginning.step = setsRole
 	if err := e.ask(result.SQL, nil, out); err != nil {
 		return false, notAtStart(*err)
 	}
 	return false, nil
+}
+
+// roleSet goes on when the server has set the role, or has refused to.
+func (e *Engine) roleSet(out *Out) error {
+	failure := e.question.failure
+	if failure != nil {
+		e.done(e.beginning.role.trail, string(wire.Field(failure, 'C')))
+		return e.startFailure()
+	}
+	e.done(e.beginning.role.trail, Succeeded)
+	return e.setUserPath(out)
 }
 
 func (e *Engine) resolveStart(view *scope.View, mode scope.Mode, name scope.Short) (scope.Cluster, scope.Home, *scope.Error) {

@@ -137,9 +137,9 @@ func appendDescribe(name []byte) []byte {
 	return wire.End(append(append(frame, name...), 0), 0)
 }
 
-// refuse answers a statement with an error, in the way that the package's doc tells. shown is its text without secrets.
-func (e *Engine) refuse(s statement, shown string, err *rewrite.Error, out *Out) {
-	e.sendToFail(s, &text{client: string(s.sql), result: refusedWith(err), trail: e.refused(shown)}, out)
+// refuse answers a statement with an error, in the way that the package's doc tells. redacted is its text without secrets.
+func (e *Engine) refuse(s statement, redacted string, err *rewrite.Error, out *Out) {
+	e.sendToFail(s, &text{client: string(s.sql), result: refusedWith(err), trail: e.refused(redacted)}, out)
 }
 
 func refusedWith(err *rewrite.Error) *rewrite.Result {

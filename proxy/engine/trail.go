@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pgscope/pgscope-proxy/policy"
-	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -40,79 +39,15 @@ type trail struct {
 	facts      *policy.Facts // that their wants were decided by
 }
 
-// judge asks the policy about the actions of one text, and keeps what it says.
-type judge struct {
-	engine *Engine
-	view   *scope.View
-	user   [2]scope.Cluster // whom the facts are about: the current role and the session's user
-	facts  *policy.Facts
-	wants  []Want
-}
-
-// judge returns one who knows what the answer to an inquiry says of the session.
-func (e *Engine) judge(view *scope.View, asked policy.Need) judge {
-	return judge{engine: e, view: view, user: [2]scope.Cluster{view.User, view.Session}, facts: e.facts(view, asked)}
-}
-
-func (e *Engine) facts(view *scope.View, asked policy.Need) *policy.Facts {
-	f := &policy.Facts{ServerVersion: e.options.ServerVersion}
-	if view.Actor != nil {
-		f.Known, f.Attributes, f.MemberOf = asked, view.Actor.Attributes, view.Actor.Members
-	}
-	return f
-}
-
-func (j *judge) decide(a policy.Action) *scope.Error {
-	facts := j.facts
-	if j.user != [2]scope.Cluster{j.view.User, j.view.Session} { // who acts there in the text was not asked
-		facts = &policy.Facts{ServerVersion: facts.ServerVersion}
-	}
-	d := j.engine.cfg.Host.Decide(facts, a)
-	j.wants = append(j.wants, Want{a, d})
-	return d.Err
-}
-
-// further is decide after so many actions that were allowed and one that was denied: these are not asked about again.
-func (j *judge) further(allowed int, denied *scope.Error) func(policy.Action) *scope.Error {
-	return func(a policy.Action) *scope.Error {
-		switch allowed--; {
-		case allowed >= 0:
-			return nil
-		case allowed == -1:
-			return denied
-		default:
-			return j.decide(a)
-		}
-	}
-}
-
-// warnings are the messages that the client gets of a policy that warns.
-func (j *judge) warnings() (frames []byte) {
-	set := j.engine.options.Charset()
-	for _, w := range j.wants {
-		if w.Decision.Warning != nil {
-			list := appendError([]field{{'S', "WARNING"}, {'V', "WARNING"}}, &rewrite.Error{Error: *w.Decision.Warning})
-			encodeFields(list, set)
-			frames = appendReport(frames, wire.NoticeResponse, list)
-		}
-	}
-	return frames
-}
-
-// needs is what the policy asks of a session now, about all actions or about some kinds.
-func (e *Engine) needs(kinds ...policy.Kind) policy.Need {
-	return e.cfg.Host.Needs(e.options.ServerVersion, kinds...)
-}
-
-// follow returns the record of a text that was decided about; nil where it has nothing to do with roles.
-func (j *judge) follow(client string, result *rewrite.Result) *trail {
+// recordOf returns the record of a text that was decided about; nil where it has nothing to do with roles.
+func (j *judge) recordOf(client string, result *rewrite.Result) *trail {
 	r := j.engine.reading()
-	return j.record(&rewriting{result: result, shown: r.parts(client, result)})
+	return j.record(&rewriting{result: result, parts: r.parts(client, result)})
 }
 
-// record is follow for what a text became.
+// record is recordOf for what a text became.
 func (j *judge) record(r *rewriting) *trail {
-	if !roles(r.result) {
+	if len(r.result.Parts) == 0 {
 		return nil
 	}
 	t := &trail{facts: j.facts}
@@ -121,8 +56,8 @@ func (j *judge) record(r *rewriting) *trail {
 	for i, p := range parts {
 		decided := min(p.Decided, len(wants))
 		st := Statement{Wants: wants[:decided:decided], Refused: p.Refused, Came: j.engine.came, Decided: j.engine.now()}
-		if i < len(r.shown) {
-			st.Written, st.Sent = r.shown[i].written, r.shown[i].sent
+		if i < len(r.parts) {
+			st.Written, st.Sent = r.parts[i].written, r.parts[i].sent
 		}
 		if len(parts) > 1 {
 			st.Number, st.Of = i+1, len(parts)
@@ -143,11 +78,8 @@ func (j *judge) record(r *rewriting) *trail {
 	return t
 }
 
-// roles reports whether a text has to do with roles.
-func roles(result *rewrite.Result) bool { return len(result.Parts) > 0 }
-
-// shown is a statement without secrets, as it was written and as it was sent.
-type shown struct{ written, sent string }
+// redacted is a statement without secrets, as it was written and as it was sent.
+type redacted struct{ written, sent string }
 
 // maxRecords bounds how many records a text has: where more of its statements are about roles, they have one together.
 const maxRecords = 1000
@@ -167,7 +99,7 @@ func recorded(result *rewrite.Result) []rewrite.Part {
 }
 
 // parts returns the parts of a text that are recorded.
-func (r *reading) parts(client string, result *rewrite.Result) (parts []shown) {
+func (r *reading) parts(client string, result *rewrite.Result) (parts []redacted) {
 	if !r.recorded {
 		return nil
 	}
@@ -177,12 +109,12 @@ func (r *reading) parts(client string, result *rewrite.Result) (parts []shown) {
 		if len(list) > 1 {
 			written, sent = result.Show(p)
 		}
-		parts = append(parts, shown{r.redact(written), r.redact(sent)})
+		parts = append(parts, redacted{r.redact(written), r.redact(sent)})
 	}
 	return parts
 }
 
-// refused is the record of a text that is not sent, as it is to be shown.
+// refused is the record of a text that is not sent; written is the text without secrets.
 func (e *Engine) refused(written string) *trail {
 	if !e.cfg.Recorded {
 		return nil
@@ -278,96 +210,4 @@ var tooManyPrepared = scope.Error{
 	Code:    scope.CodeProgramLimitExceeded,
 	Message: "this session has prepared too many statements with role names",
 	Hint:    "DEALLOCATE does not count: close them by the protocol, or connect again.",
-}
-
-// execute lets the server run a portal of a text that is recorded, if the policy still allows it, and who acts now may.
-func (e *Engine) execute(t *text, frame []byte, out *Out) {
-	e.came = e.now()
-	wants := t.trail.statements[0].Wants
-	kinds := make([]policy.Kind, len(wants))
-	for i, w := range wants {
-		kinds[i] = w.Action.Kind
-	}
-	needs := e.needs(kinds...)
-	if len(wants) == 0 || !needs.Standing && !needs.Members {
-		e.executeAs(t, frame, t.trail.facts, out)
-		return
-	}
-	h := &held{step: asksActor, text: t, frame: frame}
-	h.inquiry = scope.Inquiry{Database: e.cfg.Directory.Database().Name, Standing: needs.Standing, Members: needs.Members}
-	for _, w := range wants {
-		if w.Action.Role.Cluster != "" {
-			h.inquiry.Names = append(h.inquiry.Names, w.Action.Role.Cluster)
-		}
-	}
-	e.held = h
-	sql, params := h.inquiry.SQL()
-	if err := e.ask(sql, params, out); err != nil {
-		e.held = nil
-		e.refuseMessage(executed, t, *err, out)
-	}
-}
-
-// acted goes on with an Execute when it is known who acts.
-func (e *Engine) acted(out *Out) error {
-	h := e.held
-	view, err := e.inquired(h.inquiry)
-	if err != nil {
-		return err
-	}
-	e.held = nil
-	again, st := h.text.trail.again()
-	for i := range st.Wants {
-		r := &st.Wants[i].Action.Role
-		r.Administered = view.Administers(r.Cluster, r.Home)
-	}
-	t := *h.text
-	t.trail, t.notices = again, nil
-	e.executeAs(&t, h.frame, e.facts(view, policy.Need{Standing: h.inquiry.Standing, Members: h.inquiry.Members}), out)
-	return nil
-}
-
-func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out) {
-	if !e.room() {
-		e.refuseMessage(executed, t, unrecorded, out)
-		return
-	}
-	again, st := t.trail.again()
-	st.Came, st.Decided = e.came, e.now()
-	var denied *scope.Error
-	for i := range st.Wants {
-		w := &st.Wants[i]
-		if w.Decision = e.cfg.Host.Decide(facts, w.Action); w.Decision.Err != nil {
-			denied = w.Decision.Err
-			break
-		}
-	}
-	now := *t
-	now.trail, now.notices = again, nil // Parse has told them
-	if denied != nil {
-		e.refuseMessage(executed, &now, *denied, out)
-		return
-	}
-	e.forward(&now, frame, out)
-}
-
-// refuseMessage answers a Bind or an Execute with an error.
-func (e *Engine) refuseMessage(awaits awaited, t *text, err scope.Error, out *Out) {
-	e.failMessage(awaits, t, text{result: &rewrite.Result{Refusals: []*rewrite.Error{{Error: err}}}}, out)
-}
-
-// failMessage puts a Parse of a statement that fails in the place of a Bind or an Execute. What answers that, substitute
-// tells.
-func (e *Engine) failMessage(awaits awaited, t *text, substitute text, out *Out) {
-	substitute.client = t.client
-	if t.trail != nil {
-		var st *Statement
-		substitute.trail, st = t.trail.again()
-		st.Sent = ""
-	}
-	e.pending.push(awaits, &substitute)
-	frame := wire.Begin(nil, wire.Parse)
-	frame = append(append(frame, questionName...), 0)
-	frame = append(append(frame, rewrite.RefusalSQL(0)...), 0)
-	out.Server.write(wire.End(append(frame, 0, 0), 0))
 }

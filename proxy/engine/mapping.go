@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/pgscope/pgscope-proxy/policy"
+	"github.com/pgscope/pgscope-proxy/proxy/wire"
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
+)
+
+// rewrite maps the names in the held statement, unless it is remembered what it becomes.
+func (e *Engine) rewrite(out *Out) {
+	h := e.held
+	h.judge = e.judge(h.view, h.needs)
+	if h.recall() {
+		e.hasMapped(out)
+		return
+	}
+	h.view.Columns, h.view.DefaultPath = e.cfg.Directory.Columns(e.options.ServerVersion), e.userPath.standard
+	if h.view.Census == nil {
+		h.view.Census = e.cfg.Directory.Census()
+	}
+	if e.changing { // what names mean now, only this session sees
+		h.view.Census = h.view.Census.Nameless()
+	}
+	e.work((*held).rewrite, (*Engine).hasMapped, out)
+}
+
+// recall reports whether it is remembered what the held statement becomes, and the policy still allows that.
+func (h *held) recall() bool {
+	r := h.known
+	if r == nil || r.result == nil {
+		h.decide = h.judge.decide
+		return false
+	}
+	for i, a := range r.result.Actions {
+		if denied := h.judge.decide(a); denied != nil {
+			h.decide = h.judge.further(i, denied)
+			h.view = r.view.DB.View()
+			h.view.Created(r.claim.Role, scope.Own)
+			return false
+		}
+	}
+	h.mapped = r
+	return true
+}
+
+// rewrite tells what the held statement becomes.
+func (h *held) rewrite() {
+	mapped := rewriting{view: h.view}
+	if r := h.known; r != nil {
+		mapped.claim, mapped.before = r.claim, r.before
+	}
+	mapped.result = h.analysis.Rewrite(h.view, h.mode, h.decide)
+	if mapped.claim.Role != "" && len(mapped.result.Refusals) == 0 {
+		_, local, _ := h.analysis.SetsRole()
+		if sql, err := encode(mapped.claim.SetSQL(local), h.options); err == nil {
+			claimed := *mapped.result
+			claimed.SQL = sql
+			mapped.claimed = &claimed
+		}
+	}
+	mapped.names, mapped.parts = called(h.analysis, h.view), h.parts(h.written, mapped.result)
+	if len(h.analysis.Changes()) > 0 { // of what follows from them there are records too
+		h.redactText()
+	}
+	if h.memory != nil && len(mapped.result.Refusals) == 0 && len(mapped.result.SQL) <= maxBecome && Recurs(h.written, h.analysis) {
+		h.memory.cache.Add(rewritingKey{h.analysis, h.mode}, &mapped)
+	}
+	h.mapped = &mapped
+}
+
+// called returns what the client calls the roles that a statement names, for messages of the server: roles of the database,
+// and names that no role has.
+func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short {
+	names := make(map[scope.Cluster]scope.Short)
+	for _, name := range a.Names() {
+		resolve := view.ResolveOwn
+		if name.Schema != "" {
+			resolve = func(role scope.Short) (scope.Cluster, scope.Home, *scope.Error) {
+				return view.ResolveIn(name.Schema, role)
+			}
+		}
+		c, home, err := resolve(name.Role)
+		switch {
+		case err != nil:
+		case home == scope.Own:
+			names[c], _ = view.Localize(c)
+		case home == scope.Missing:
+			names[c] = name.Short()
+		}
+	}
+	return names
+}
+
+// hasMapped sends the held statement with its names mapped.
+func (e *Engine) hasMapped(out *Out) {
+	h := e.held
+	j, mapped := &h.judge, h.mapped
+	result := mapped.result
+	e.failed(result.Refusals...)
+	if result.Enrol && h.attempts < maxAttempts {
+		h.step = asksMarker
+		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
+		return
+	}
+	claims := h.step == awaitsClaim && len(result.Refusals) == 0
+	if claims && mapped.claimed == nil { // which could not be written
+		h.known, h.memory = nil, nil
+		e.askNames(e.cfg.Directory.Database(), out)
+		return
+	}
+	if claims {
+		result = mapped.claimed
+	}
+	if result.Enrol {
+		e.refuseHeld(&rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
+		return
+	}
+	t := &text{
+		client: h.written, result: result, names: mapped.names, rows: h.lookAt(),
+		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
+	}
+	e.fetches = e.fetches || h.analysis.Results().Kept
+	h.follow(t)
+	if err := e.prepare(h, t); err != nil {
+		e.refuseHeld(&rewrite.Error{Error: *err}, out)
+		return
+	}
+	if claims {
+		t.claims = true // it is held on: it may have to be mapped again
+	} else {
+		e.held = nil
+		e.saw(t.client, result)
+	}
+	if slices.ContainsFunc(result.Actions, changesRoles) || t.follows() {
+		e.touch(h.inquiry, h.view.DB, t.follows() || slices.ContainsFunc(result.Actions, changesAny))
+	}
+	e.send(h.statement, t, result.SQL, out)
+}
+
+// prepare does what must be done before a text that has consequences, or is recorded, is sent.
+func (e *Engine) prepare(h *held, t *text) *scope.Error {
+	if (t.trail != nil || t.carried != nil || t.cleanups != nil) && !e.room() {
+		return &unrecorded
+	}
+	e.vacate(h.analysis.Changes())
+	if t.foreword == "" || h.typ != wire.Query {
+		return nil
+	}
+	t.preceded = true
+	return h.analysis.Precede(t.result, t.foreword)
+}
+
+// saw tells what became of a statement that named roles.
+func (e *Engine) saw(client string, result *rewrite.Result) {
+	if len(result.Actions) > 0 {
+		e.cfg.Host.Saw(client, result)
+	}
+}
+
+// maxTouched bounds how many roles of a transaction are remembered.
+const maxTouched = 256
+
+// touch notes that the transaction changes some of the roles of an inquiry; more says that it changes others too. Where
+// schemas have roles, it is not known which roles are changed: only a list of all roles tells which schemas have any.
+func (e *Engine) touch(q scope.Inquiry, db scope.Database, more bool) {
+	if more || e.changing && e.touched == nil || len(q.Schemas)+len(db.Kin) > 0 || len(e.touched)+len(q.Names) > maxTouched {
+		e.touched = nil
+	} else {
+		e.touched = append(e.touched, q.Names...)
+	}
+	e.changing = true
+}
+
+func changesRoles(a policy.Action) bool {
+	switch a.Kind {
+	case policy.CreateRole, policy.AlterRole, policy.RenameRole, policy.DropRole:
+		return true
+	default:
+		return false
+	}
+}
+
+// changesAny reports whether the action changes a role that is not known.
+func changesAny(a policy.Action) bool {
+	return changesRoles(a) && a.Role.Name == policy.UnknownRole && a.Role.Cluster == ""
+}

@@ -1,0 +1,102 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// row is a row of text columns, valid until the next one.
+type row [][]byte
+
+func (r row) text(i int) string { return string(r[i]) }
+
+func (r row) flag(i int) bool { return len(r[i]) == 1 && r[i][0] == 't' }
+
+func (r row) number(i int) (int, error) { return strconv.Atoi(string(r[i])) }
+
+// flags are booleans as concat puts them together.
+func flags(text string) (list [9]bool) {
+	for i := range min(len(text), len(list)) {
+		list[i] = text[i] == 't'
+	}
+	return list
+}
+
+// list reads an array of strings.
+func (r row) list(i int) (list []string, err error) {
+	for element, err := range elements(r[i]) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, string(element))
+	}
+	return list, nil
+}
+
+// question is a query, and who takes the rows of its answer.
+type question struct {
+	sql    string
+	params []string
+	take   func(row) error
+}
+
+// prepared are the queries that a connection has prepared: their names, by text.
+type prepared struct {
+	names map[string]string
+	count int // also those that failed
+}
+
+// preparedKey is where a connection has them.
+const preparedKey = "reconcile.prepared"
+
+// ask sends questions at once. Each is prepared the first time, so that the next look sends no more than its name.
+func (o *observer) ask(ctx context.Context, questions ...question) error {
+	known, ok := o.conn.CustomData()[preparedKey].(*prepared)
+	if !ok {
+		known = &prepared{names: make(map[string]string)}
+		o.conn.CustomData()[preparedKey] = known
+	}
+	p := o.conn.StartPipeline(ctx)
+	names := make([]string, len(questions))
+	for i, q := range questions {
+		if names[i], ok = known.names[q.sql]; !ok {
+			names[i] = "q" + strconv.Itoa(known.count)
+			known.count++
+			p.SendPrepare(names[i], q.sql, nil)
+		}
+		values := make([][]byte, len(q.params))
+		for j, param := range q.params {
+			values[j] = []byte(param)
+		}
+		p.SendQueryPrepared(names[i], values, nil, nil)
+	}
+	err := p.Sync()
+	for answered := 0; err == nil && answered < len(questions); {
+		var results any
+		results, err = p.GetResults()
+		switch r := results.(type) {
+		case *pgconn.StatementDescription:
+			known.names[questions[answered].sql] = names[answered]
+		case *pgconn.ResultReader:
+			for err == nil && r.NextRow() {
+				err = questions[answered].take(r.Values())
+			}
+			_, closed := r.Close()
+			err = cmp.Or(err, closed)
+			answered++
+		case nil:
+			err = cmp.Or(err, io.ErrUnexpectedEOF)
+		}
+	}
+	return cmp.Or(err, p.Close())
+}
+
+// run runs statements that return nothing.
+func run(ctx context.Context, conn *pgconn.PgConn, sql string) error {
+	_, err := conn.Exec(ctx, sql).ReadAll()
+	return err
+}

@@ -1,0 +1,237 @@
+package rewrite
+
+import (
+	"regexp"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// say reads an expression that names a role; what stands in for it is called as. It reports
+// whether all of the expression was read.
+func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
+	if saysServersName(n, f) {
+		c.sayServersName(n, where, f, as)
+		return true
+	}
+	shown := false
+	switch v := n.GetNode().(type) {
+	case *pg.Node_AConst:
+		if v.AConst.GetSval() == nil { // an OID, or NULL
+			return true
+		}
+	case *pg.Node_ColumnRef:
+		field := columnField(v.ColumnRef)
+		if f != clusterText && has(oidColumns, field) {
+			return false
+		}
+		shown = has(nameColumns, field)
+	}
+	ref := reference{start: where.start, end: where.end, form: f, as: as, constant: plainConstant(n), shown: shown}
+	if n.GetParamRef() != nil {
+		ref.cast = typeName
+		if f != clusterOID && f != clusterMember {
+			ref.cast = typeText
+		}
+	}
+	if containsSet(n) {
+		return false
+	}
+	c.refer(ref)
+	return false
+}
+
+// serversName returns the key word or the call of which an expression consists, if by it the server itself says a role's
+// name. That is the cluster's name, which needs no look-up. Casts to texts may be around it, and quote_ident where it is
+// input of regrole. It returns nil for other expressions.
+func serversName(n *pg.Node, f form) (name proto.Message, quoted bool) {
+	switch v := n.GetNode().(type) {
+	case *pg.Node_SqlvalueFunction:
+		if saysUser(v.SqlvalueFunction) {
+			return v.SqlvalueFunction, false
+		}
+	case *pg.Node_FuncCall:
+		call := v.FuncCall
+		shown := callOf(call).result
+		returns := shown == shortName || shown == shortNames || shown == shortText && funcName(call) == "current_setting"
+		if returns && f != clusterText { // a role is set by a name of this database
+			return call, false
+		}
+		if regroleInput(f) && funcName(call) == "quote_ident" && len(call.Args) == 1 {
+			name, _ = serversName(call.Args[0], f)
+			return name, true
+		}
+	case *pg.Node_TypeCast:
+		if toText(v.TypeCast) {
+			return serversName(v.TypeCast.Arg, f)
+		}
+	}
+	return nil, false
+}
+
+func saysServersName(n *pg.Node, f form) bool {
+	name, _ := serversName(n, f)
+	return name != nil
+}
+
+func regroleInput(f form) bool { return f == clusterRegrole || f == clusterRegroleSoft }
+
+// sayServersName leaves such a name as the server says it. Regrole's input wants it as an identifier.
+func (c *catalogReader) sayServersName(n *pg.Node, where stretch, f form, as string) {
+	name, quoted := serversName(n, f)
+	if regroleInput(f) && !quoted && !containsSet(n) {
+		c.refer(reference{start: where.start, end: where.end, form: quotedName, as: as})
+	}
+	c.children(name, nil)
+}
+
+// typeCast reads a cast: one to regrole reads a name, one to a text writes it.
+func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
+	typ := lastName(n.TypeName.GetNames())
+	whole, operand := c.cast(n)
+	switch {
+	case operand == (stretch{}):
+		c.visit(n.Arg, stretch{}, false)
+	case toRegrole(n):
+		if text != (stretch{}) {
+			c.wrap(regroleText, whole, n)
+		}
+		if n.Location < 0 { // regrole 'x'
+			c.refer(reference{start: whole.start, end: operand.start, form: fixed})
+		}
+		if !c.say(n.Arg, operand, clusterRegrole, columnName(n)) {
+			c.visit(n.Arg, stretch{}, false)
+		}
+	case typ == "regrole" && saysNames(n.Arg):
+		c.refer(reference{start: operand.start, end: operand.end, form: clusterRegroles, as: columnName(n)})
+	case typ == "aclitem" && text != (stretch{}):
+		c.wrap(accessList(n), whole, n)
+		c.visit(n.Arg, stretch{}, false)
+	case has(textTypes, typ):
+		before := len(c.references)
+		c.visit(n.Arg, operand, false)
+		for i := before; i < len(c.references); i++ { // a weak name gives way to that of the cast
+			if ref := &c.references[i]; ref.start == operand.start && ref.end == operand.end {
+				ref.as = columnName(n)
+			}
+		}
+	default:
+		c.visit(n.Arg, stretch{}, false)
+	}
+}
+
+// toText reports whether a cast makes a text of a name, and leaves it whole.
+func toText(n *pg.TypeCast) bool {
+	typ := n.TypeName
+	return len(typ.GetTypmods())+len(typ.GetArrayBounds()) == 0 && has(textTypes, lastName(typ.GetNames()))
+}
+
+func toRegrole(n *pg.TypeCast) bool {
+	return lastName(n.TypeName.GetNames()) == "regrole" && len(n.TypeName.GetArrayBounds()) == 0
+}
+
+// saysNames reports whether an expression that is cast to an array of regroles consists of names, and is itself of none.
+func saysNames(n *pg.Node) bool {
+	said := func(n *pg.Node) bool { return n.GetAConst().GetSval() != nil || n.GetParamRef() != nil }
+	if list := n.GetAArrayExpr().GetElements(); list != nil {
+		return !slices.ContainsFunc(list, func(n *pg.Node) bool { return !said(n) })
+	}
+	return said(n)
+}
+
+// plainConstant returns a constant's string if it is a name that means itself however it is read; else an empty one.
+func plainConstant(n *pg.Node) string {
+	if text := n.GetAConst().GetSval().GetSval(); plainName.MatchString(text) && text != "public" {
+		return text
+	}
+	return ""
+}
+
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// accessList tells whether a node's value is an access list, or an item of one.
+func accessList(m proto.Message) form {
+	switch n := m.(type) {
+	case *pg.Node:
+		f := asItIs
+		n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			f = accessList(v.Message().Interface())
+			return true
+		})
+		return f
+	case *pg.ColumnRef:
+		if has(aclColumns, columnField(n)) {
+			return aclTexts
+		}
+	case *pg.FuncCall:
+		switch name := funcName(n); {
+		case has(aclFunctions, name):
+			return aclTexts
+		case name == "makeaclitem":
+			return aclText
+		case name == "unnest" && len(n.Args) == 1 && accessList(n.Args[0]) == aclTexts:
+			return aclSet
+		}
+	case *pg.TypeCast:
+		if lastName(n.TypeName.GetNames()) == "aclitem" {
+			if len(n.TypeName.ArrayBounds) > 0 {
+				return aclTexts
+			}
+			return aclText
+		}
+	case *pg.CoalesceExpr:
+		return anyAccessList(n.Args)
+	case *pg.CaseExpr:
+		results := []*pg.Node{n.Defresult}
+		for _, w := range n.Args {
+			results = append(results, w.GetCaseWhen().GetResult())
+		}
+		return anyAccessList(results)
+	case *pg.A_Indirection:
+		if len(n.Indirection) == 1 && accessList(n.Arg) == aclTexts {
+			if i := n.Indirection[0].GetAIndices(); i != nil && !i.IsSlice {
+				return aclText
+			} else if i != nil {
+				return aclTexts
+			}
+		}
+	}
+	return asItIs
+}
+
+func anyAccessList(list []*pg.Node) form {
+	for _, n := range list {
+		if f := accessList(n); n != nil && f != asItIs {
+			return f
+		}
+	}
+	return asItIs
+}
+
+// containsSet reports whether an expression calls a function that returns a set, outside of subqueries.
+func containsSet(m proto.Message) (found bool) {
+	switch n := m.(type) {
+	case *pg.SubLink:
+		return false
+	case *pg.FuncCall:
+		if has(setFunctions, funcName(n)) {
+			return true
+		}
+	}
+	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil:
+		case f.IsList():
+			for list, i := v.List(), 0; i < list.Len(); i++ {
+				found = found || containsSet(list.Get(i).Message().Interface())
+			}
+		default:
+			found = found || containsSet(v.Message().Interface())
+		}
+		return !found
+	})
+	return found
+}
