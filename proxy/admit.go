@@ -30,7 +30,7 @@ import (
 type visitor struct {
 	conn        net.Conn             // the client's connection; *tls.Conn where it uses TLS
 	tls         *tls.ConnectionState // nil without TLS
-	deadline    time.Time            // set on conn: the login must be done by then. relay.start clears it
+	deadline    time.Time            // set on conn: the login must be done by then. blocking.start clears it
 	startup     wire.Startup
 	replication replication         // that startup asks for
 	cancel      *wire.CancelRequest // instead of startup

@@ -8,7 +8,7 @@
 //	admit.go        what does it want?        TLS, startup packet, cancel request
 //	login_name.go   which role is it?         app, or orders_app
 //	auth.go         who checks it?            the server, or the proxy (verify.go, package scram)
-//	upstream.go     to the server             TLS, several hosts (target.go)
+//	upstream.go     where is the server?      several hosts (target.go), TLS (dial.go)
 //	login.go        is it let in?             attempts (login_attempt.go), authentication relayed (login_auth.go) or the
 //	                                          proxy's own (login_proof.go)
 //	relay.go        its statements            two goroutines (blocking.go), or an event loop, around an engine.Engine

@@ -55,57 +55,74 @@ func newBatch(p *planner) *batch {
 	return &batch{p: p, groups: make(map[group]*bundle), refused: make(map[string]int)}
 }
 
-// add takes what was found of an object, or of a column of it. What the object loses with it is in whole; every says
-// that the wishes are for all of its kind in its schema.
-func (b *batch) add(o *Object, column string, owner scope.Cluster, want wishes, every bool, gifts []gift, losses, whole []loss) {
-	if len(gifts)+len(losses) == 0 {
+// target is what was compared: an object, or a column of it.
+type target struct {
+	object *Object
+	column string
+	owner  scope.Cluster // of the object, when the plan is carried out
+	want   wishes
+	every  bool   // the wishes are for all of its kind in its schema
+	whole  []loss // of a column: what the object loses with it
+}
+
+// add takes what was found of a target.
+func (b *batch) add(t target, d difference) {
+	if len(d.gifts)+len(d.losses) == 0 {
 		return
 	}
-	if len(b.objects) == 0 || b.objects[len(b.objects)-1] != o {
-		b.objects = append(b.objects, o)
-		b.texts = append(b.texts, o.objectSQL())
+	if len(b.objects) == 0 || b.objects[len(b.objects)-1] != t.object {
+		b.objects = append(b.objects, t.object)
+		b.texts = append(b.texts, t.object.objectSQL())
 	}
-	word := o.Kind.Info().Word
-	for _, g := range gifts {
-		reason := "declared, but not there"
-		switch {
-		case g.kept:
-			reason = "kept: who gave it no longer may"
-		case g.grantee == owner:
-			reason = "the owner's own right, but it was revoked"
-		case g.held:
-			reason = "the grant option is declared, but not there"
-		}
-		as, lent := b.mayGrant(o, owner, g, want[g.grantee])
-		step := Grant
-		if slices.ContainsFunc(whole, func(l loss) bool { return l.grantee == g.grantee && l.privileges&g.privileges != 0 }) {
-			step = GrantColumns
-		}
-		b.put(group{
-			step: step, word: word, privileges: privilegesSQL(g.privileges, column), option: g.option, held: g.held,
-			again: againOf(o, column, loss{grantee: g.grantee, grantor: cmp.Or(as, owner)}, g.privileges), as: as, lent: lent, reason: reason, grantee: g.grantee,
-		}, want[g.grantee], every && !g.kept)
+	for _, g := range d.gifts {
+		b.give(t, g)
 	}
-	for _, l := range losses {
-		w, as := want[l.grantee], l.grantor
-		if as == owner {
-			as = ""
-		}
-		reason := "there, but not declared"
-		switch {
-		case w != nil && w.absent&l.privileges != 0:
-			reason = "declared absent"
-		case l.level > 0:
-			reason = "who gave it no longer may"
-		case l.optionOnly:
-			reason = "the grant option is not declared"
-		}
-		lent := b.mayRevoke(o, owner, l, w)
-		b.put(group{
-			step: Revoke, level: -l.level, word: word, privileges: privilegesSQL(l.privileges, column), option: l.optionOnly, loan: b.lendOption(o, column, owner, l, w),
-			again: againOf(o, column, l, l.privileges), as: as, lent: lent, reason: reason, grantee: l.grantee,
-		}, w, false)
+	for _, l := range d.losses {
+		b.take(t, l)
 	}
+}
+
+func (b *batch) give(t target, g gift) {
+	reason := "declared, but not there"
+	switch {
+	case g.kept:
+		reason = "kept: who gave it no longer may"
+	case g.grantee == t.owner:
+		reason = "the owner's own right, but it was revoked"
+	case g.held:
+		reason = "the grant option is declared, but not there"
+	}
+	step := Grant
+	if slices.ContainsFunc(t.whole, func(l loss) bool { return l.grantee == g.grantee && l.privileges&g.privileges != 0 }) {
+		step = GrantColumns
+	}
+	as, lent := b.mayGrant(t, g)
+	b.put(group{
+		step: step, word: t.object.Kind.Info().Word, privileges: privilegesSQL(g.privileges, t.column), option: g.option, held: g.held,
+		again: againOf(t.object, t.column, loss{grantee: g.grantee, grantor: cmp.Or(as, t.owner)}, g.privileges),
+		as:    as, lent: lent, reason: reason, grantee: g.grantee,
+	}, t.want[g.grantee], t.every && !g.kept)
+}
+
+func (b *batch) take(t target, l loss) {
+	w, as := t.want[l.grantee], l.grantor
+	if as == t.owner {
+		as = ""
+	}
+	reason := "there, but not declared"
+	switch {
+	case w != nil && w.absent&l.privileges != 0:
+		reason = "declared absent"
+	case l.level > 0:
+		reason = "who gave it no longer may"
+	case l.optionOnly:
+		reason = "the grant option is not declared"
+	}
+	lent := b.mayRevoke(t, l)
+	b.put(group{
+		step: Revoke, level: -l.level, word: t.object.Kind.Info().Word, privileges: privilegesSQL(l.privileges, t.column), option: l.optionOnly,
+		loan: b.lendOption(t, l), again: againOf(t.object, t.column, l, l.privileges), as: as, lent: lent, reason: reason, grantee: l.grantee,
+	}, w, false)
 }
 
 // againOf returns what was lost, and what of the same a REVOKE takes from the object's columns beside it.
@@ -178,11 +195,11 @@ func privilegesSQL(p access.Privileges, column string) string {
 // mayGrant and mayRevoke find out beforehand what the server would refuse, and which role must be lent to the
 // executor; mayGrant also by whose option it grants where it does not as the owner (select_best_grantor,
 // src/backend/utils/adt/acl.c).
-func (b *batch) mayGrant(o *Object, owner scope.Cluster, g gift, w *wish) (as, lent scope.Cluster) {
-	if b.p.reaches(owner, uses) {
+func (b *batch) mayGrant(t target, g gift) (as, lent scope.Cluster) {
+	if b.p.reaches(t.owner, uses) {
 		return "", ""
 	}
-	for _, e := range o.ACL.Entries {
+	for _, e := range t.object.ACL.Entries {
 		if r := b.p.state.role(e.Grantee); r != nil && r.Acts && e.Options.Has(g.privileges) && as != b.p.state.Executor.Name {
 			as = e.Grantee
 		}
@@ -190,56 +207,56 @@ func (b *batch) mayGrant(o *Object, owner scope.Cluster, g gift, w *wish) (as, l
 	if as != "" {
 		return as, ""
 	}
-	lent, ok := b.p.mayReach(owner, uses)
+	lent, ok := b.p.mayReach(t.owner, uses)
 	if !ok {
-		b.refuse(o, w, "role %q may not grant on objects of %q", b.p.state.Executor.Name, owner)
+		b.refuse(t, g.grantee, "role %q may not grant on objects of %q", b.p.state.Executor.Name, t.owner)
 	}
 	return "", lent
 }
 
-func (b *batch) mayRevoke(o *Object, owner scope.Cluster, l loss, w *wish) (lent scope.Cluster) {
+func (b *batch) mayRevoke(t target, l loss) (lent scope.Cluster) {
 	how := sets // to do it as the grantor
-	if l.grantor == owner {
+	if l.grantor == t.owner {
 		how = uses
 	}
 	lent, ok := b.p.mayReach(l.grantor, how)
 	if !ok {
-		b.refuse(o, w, "role %q may not revoke what %q has granted", b.p.state.Executor.Name, l.grantor)
+		b.refuse(t, l.grantee, "role %q may not revoke what %q has granted", b.p.state.Executor.Name, l.grantor)
 	}
 	return lent
 }
 
 // lendOption returns what a dangling loss needs: what the grantor has of the column from the owner, it has again in
 // the end.
-func (b *batch) lendOption(o *Object, column string, owner scope.Cluster, l loss, w *wish) loanOfOption {
+func (b *batch) lendOption(t target, l loss) loanOfOption {
 	if !l.dangling {
 		return loanOfOption{}
 	}
-	if !b.p.reaches(owner, uses) {
-		b.refuse(o, w, "role %q may not revoke what %q has granted, and may no longer", b.p.state.Executor.Name, l.grantor)
+	if !b.p.reaches(t.owner, uses) {
+		b.refuse(t, l.grantee, "role %q may not revoke what %q has granted, and may no longer", b.p.state.Executor.Name, l.grantor)
 	}
 	var kept access.Privileges
-	for _, e := range o.Columns[column].Entries {
-		if e.Grantee == l.grantor && e.Grantor == owner {
+	for _, e := range t.object.Columns[t.column].Entries {
+		if e.Grantee == l.grantor && e.Grantor == t.owner {
 			kept |= e.Privileges & l.privileges
 		}
 	}
-	on, who := " ON "+o.Kind.Info().Word+" "+o.objectSQL(), l.grantor.Ident()
-	loan := loanOfOption{give: "GRANT " + privilegesSQL(l.privileges, column) + on + " TO " + who + " WITH GRANT OPTION; "}
+	on, who := " ON "+t.object.Kind.Info().Word+" "+t.object.objectSQL(), l.grantor.Ident()
+	loan := loanOfOption{give: "GRANT " + privilegesSQL(l.privileges, t.column) + on + " TO " + who + " WITH GRANT OPTION; "}
 	if kept != 0 {
-		loan.end += "; REVOKE GRANT OPTION FOR " + privilegesSQL(kept, column) + on + " FROM " + who + " CASCADE"
+		loan.end += "; REVOKE GRANT OPTION FOR " + privilegesSQL(kept, t.column) + on + " FROM " + who + " CASCADE"
 	}
 	if rest := l.privileges &^ kept; rest != 0 {
-		loan.end += "; REVOKE " + privilegesSQL(rest, column) + on + " FROM " + who + " CASCADE"
+		loan.end += "; REVOKE " + privilegesSQL(rest, t.column) + on + " FROM " + who + " CASCADE"
 	}
 	return loan
 }
 
 const examples = 5
 
-func (b *batch) refuse(o *Object, w *wish, format string, args ...any) {
+func (b *batch) refuse(t target, grantee scope.Cluster, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if b.refused[text]++; b.refused[text] <= examples {
-		b.p.problem(firstPlace(w), memberHint, "%s: %v", text, o)
+		b.p.problem(firstPlace(t.want[grantee]), memberHint, "%s: %v", text, t.object)
 	}
 }

@@ -85,6 +85,12 @@ type loss struct {
 	dangling bool
 }
 
+// difference is what a comparison has found.
+type difference struct {
+	gifts  []gift
+	losses []loss
+}
+
 // mark is what an entry loses.
 type mark struct {
 	privileges, options access.Privileges
@@ -106,13 +112,13 @@ type comparison struct {
 //
 // An entry is good as long as its grantor may grant. Where that ends, whoever has the entry keeps what it shall have,
 // or what it had if the manifest does not care, as a gift of the owner.
-func compare(entries []Entry, want wishes, r rules) ([]gift, []loss) {
+func compare(entries []Entry, want wishes, r rules) difference {
 	c := comparison{rules: r, entries: entries, want: want, lost: make([]mark, len(entries)), kept: make(wishes)}
 	if r.take && (c.take() || len(r.fallen) > 0) {
 		for c.orphans() {
 		}
 	}
-	return c.gifts(), c.losses()
+	return difference{c.gifts(), c.losses()}
 }
 
 // wished is what is wished of a role; nothing, where nothing is said of it.

@@ -55,13 +55,13 @@ func (p *planner) defaults() {
 		if at.schema == "" {
 			entries = have[at].entries(at.kind, at.owner)
 		}
-		gifts, losses := compare(entries, want[at], rules{
+		d := compare(entries, want[at], rules{
 			owner: at.owner, holds: at.kind.Info().Privileges, strict: p.strict, take: p.takes(),
 		})
-		for _, g := range gifts {
+		for _, g := range d.gifts {
 			p.giveDefault(at, g, want[at][g.grantee])
 		}
-		for _, l := range losses {
+		for _, l := range d.losses {
 			p.takeDefault(at, l, want[at][l.grantee])
 		}
 	}

@@ -105,53 +105,62 @@ func (p *planner) missing(at container, list []*grantRule) {
 	}
 }
 
-// inContainer compares objects of one kind in one schema.
-func (p *planner) inContainer(b *batch, at container, objects []*Object, rules []*grantRule) {
-	everywhere := make(wishes)
-	var named []*grantRule
-	byName := make(map[string][]*grantRule)
+// ruleset is the rules about one kind of objects in one schema, by how they say which objects they mean.
+type ruleset struct {
+	everywhere wishes                  // of all of them
+	named      map[string][]*grantRule // by the name
+	selecting  []*grantRule            // by a pattern; of a routine, by its name with types or without
+}
+
+func (p *planner) newRuleset(kind access.Kind, rules []*grantRule) ruleset {
+	s := ruleset{everywhere: make(wishes), named: make(map[string][]*grantRule)}
 	for _, r := range rules {
 		switch {
 		case r.On.Pattern == "%" && r.On.Column == "":
-			p.wish(everywhere, r)
-		case r.On.Pattern == "" && at.kind != access.Routine:
-			byName[r.On.Name] = append(byName[r.On.Name], r)
+			p.wish(s.everywhere, r)
+		case r.On.Pattern == "" && kind != access.Routine:
+			s.named[r.On.Name] = append(s.named[r.On.Name], r)
 		default:
-			named = append(named, r)
+			s.selecting = append(s.selecting, r)
 		}
 	}
+	return s
+}
+
+// about returns the rules that mean an object, or columns of it, but not all of the objects.
+func (s ruleset) about(o *Object, all []*Object) []*grantRule {
+	list := slices.Clip(s.named[o.Name])
+	for _, r := range s.selecting {
+		if selects(r.On, o, all) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// inContainer compares objects of one kind in one schema.
+func (p *planner) inContainer(b *batch, at container, objects []*Object, rules []*grantRule) {
+	set := p.newRuleset(at.kind, rules)
 	seen := make(map[sameACL]difference)
 	for _, o := range objects {
-		want, columns := everywhere, map[string]wishes(nil)
-		own := true
-		add := func(r *grantRule) {
+		want, like := set.everywhere, seen
+		var columns map[string]wishes
+		for _, r := range set.about(o, objects) {
 			r.used = true
-			if r.On.Column == "" {
-				if own {
-					want, own = want.clone(), false
+			if column := r.On.Column; column != "" {
+				if columns == nil {
+					columns = make(map[string]wishes)
 				}
-				p.wish(want, r)
-				return
+				if columns[column] == nil {
+					columns[column] = make(wishes)
+				}
+				p.wish(columns[column], r)
+				continue
 			}
-			if columns == nil {
-				columns = make(map[string]wishes)
+			if like != nil { // the first wish of its own
+				want, like = want.clone(), nil
 			}
-			if columns[r.On.Column] == nil {
-				columns[r.On.Column] = make(wishes)
-			}
-			p.wish(columns[r.On.Column], r)
-		}
-		for _, r := range byName[o.Name] {
-			add(r)
-		}
-		for _, r := range named {
-			if selects(r.On, o, objects) {
-				add(r)
-			}
-		}
-		like := seen
-		if !own {
-			like = nil // it has wishes of its own
+			p.wish(want, r)
 		}
 		p.columns(b, o, columns, p.object(b, o, want, like))
 	}
@@ -217,12 +226,12 @@ func (p *planner) object(b *batch, o *Object, want wishes, seen map[sameACL]diff
 	}
 	d, ok := seen[same]
 	if !ok || o.Kind == access.Schema {
-		d.gifts, d.losses = compare(acl.entries(o.Kind, owner), want, rules{owner: owner, holds: holds, strict: p.strictOn(o.Kind), take: p.takes()})
+		d = compare(acl.entries(o.Kind, owner), want, rules{owner: owner, holds: holds, strict: p.strictOn(o.Kind), take: p.takes()})
 		if seen != nil {
 			seen[same] = d
 		}
 	}
-	b.add(o, "", owner, want, seen != nil && o.Kind.Info().InSchema, d.gifts, d.losses, nil)
+	b.add(target{object: o, owner: owner, want: want, every: seen != nil && o.Kind.Info().InSchema}, d)
 	return d.losses
 }
 
@@ -233,11 +242,6 @@ type sameACL struct {
 	stored  bool
 	first   *Entry
 	entries int
-}
-
-type difference struct {
-	gifts  []gift
-	losses []loss
 }
 
 func (p *planner) schemaSpec(name string) *access.SchemaSpec {
@@ -267,10 +271,10 @@ func (p *planner) columns(b *batch, o *Object, want map[string]wishes, with []lo
 		if ws == nil {
 			ws = make(wishes)
 		}
-		gifts, losses := compare(acl.Entries, ws, rules{
+		d := compare(acl.Entries, ws, rules{
 			owner: o.Owner, holds: o.Kind.Info().Columns, strict: p.strict, take: p.takes(), above: o.ACL, fallen: with, column: true,
 		})
-		b.add(o, column, o.Owner, ws, false, gifts, losses, with)
+		b.add(target{object: o, column: column, owner: o.Owner, want: ws, whole: with}, d)
 	}
 }
 

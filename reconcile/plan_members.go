@@ -33,8 +33,7 @@ func (p *planner) memberships() {
 	found := make(map[scope.Cluster]difference, len(roles))
 	for _, role := range roles {
 		w := p.wanted[role]
-		var d difference
-		d.gifts, d.losses = compare(edges[role], w.members, rules{
+		d := compare(edges[role], w.members, rules{
 			strict: func(member scope.Cluster) bool { // those that belong to a database are its manifest's business
 				return w.members[member] != nil || w.exclusive && !reserved(member) && (!p.desired.Cluster || !p.state.Scoped[member])
 			},

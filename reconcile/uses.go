@@ -8,6 +8,17 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
+// usesSQL reads what roles own, and what they may do with objects of others, by database. REASSIGN OWNED passes over what
+// is personal (shdepReassignOwned, src/backend/catalog/pg_shdepend.c).
+const usesSQL = `SELECT r.rolname, coalesce(d.datname, ''), count(*) FILTER (WHERE u.deptype = 'o'), count(*) FILTER (WHERE u.deptype <> 'o'),
+  count(*) FILTER (WHERE u.deptype = 'o' AND u.classid IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)),
+  NOT bool_and(coalesce(d.datallowconn AND has_database_privilege(d.oid, 'CONNECT'), true))
+FROM pg_shdepend u JOIN pg_roles r ON r.oid = u.refobjid AND u.refclassid = 'pg_authid'::regclass LEFT JOIN pg_database d ON d.oid = u.dbid
+WHERE r.rolname = ANY ($1) GROUP BY 1, 2 ORDER BY 1, 2`
+
+const sessionsSQL = `SELECT usename, count(*) FROM pg_stat_activity
+WHERE usename = ANY ($1) AND pid <> pg_backend_pid() GROUP BY 1`
+
 // uses reads what keeps the roles from being dropped that shall be retired.
 func (o *observer) uses(ctx context.Context) error {
 	var names []scope.Cluster
@@ -20,13 +31,7 @@ func (o *observer) uses(ctx context.Context) error {
 		return nil
 	}
 	retired := scope.Array(names...)
-	// REASSIGN OWNED passes over what is personal (shdepReassignOwned, src/backend/catalog/pg_shdepend.c).
-	const uses = `SELECT r.rolname, coalesce(d.datname, ''), count(*) FILTER (WHERE u.deptype = 'o'), count(*) FILTER (WHERE u.deptype <> 'o'),
-  count(*) FILTER (WHERE u.deptype = 'o' AND u.classid IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)),
-  NOT bool_and(coalesce(d.datallowconn AND has_database_privilege(d.oid, 'CONNECT'), true))
-FROM pg_shdepend u JOIN pg_roles r ON r.oid = u.refobjid AND u.refclassid = 'pg_authid'::regclass LEFT JOIN pg_database d ON d.oid = u.dbid
-WHERE r.rolname = ANY ($1) GROUP BY 1, 2 ORDER BY 1, 2`
-	seen := question{uses, []string{retired}, func(r row) error {
+	seen := question{usesSQL, []string{retired}, func(r row) error {
 		owned, err := r.number(2)
 		granted, err2 := r.number(3)
 		personal, err3 := r.number(4)
@@ -34,9 +39,7 @@ WHERE r.rolname = ANY ($1) GROUP BY 1, 2 ORDER BY 1, 2`
 		o.state.Uses = append(o.state.Uses, u)
 		return errors.Join(err, err2, err3)
 	}}
-	const sessions = `SELECT usename, count(*) FROM pg_stat_activity
-WHERE usename = ANY ($1) AND pid <> pg_backend_pid() GROUP BY 1`
-	err := o.ask(ctx, seen, question{sessions, []string{retired}, func(r row) error {
+	err := o.ask(ctx, seen, question{sessionsSQL, []string{retired}, func(r row) error {
 		n, err := r.number(1)
 		o.state.Sessions[o.intern.name(r[0])] = n
 		return err

@@ -94,33 +94,35 @@ func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short
 	return names
 }
 
-// hasMapped sends the held statement with its names mapped.
+// hasMapped goes on with the held statement when its names are mapped: it is sent, unless something else comes first.
 func (e *Engine) hasMapped(out *Out) {
 	h := e.held
-	j, mapped := &h.judge, h.mapped
-	result := mapped.result
+	result := h.mapped.result
 	e.failed(result.Refusals...)
-	if result.Enrol && h.attempts < maxAttempts {
+	claims := h.step == awaitsClaim && len(result.Refusals) == 0
+	switch {
+	case result.Enrol && h.attempts < maxAttempts:
 		h.step = asksMarker
 		e.askHeld(h.view.DB.EnrolSQL(result.Schemas...), nil, out)
-		return
-	}
-	claims := h.step == awaitsClaim && len(result.Refusals) == 0
-	if claims && mapped.claimed == nil { // which could not be written
+	case result.Enrol:
+		e.refuseHeld(&rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
+	case claims && h.mapped.claimed == nil: // which could not be written
 		h.known, h.memory = nil, nil
 		e.askNames(e.cfg.Directory.Database(), out)
-		return
+	case claims:
+		e.sendMapped(h.mapped.claimed, true, out)
+	default:
+		e.sendMapped(result, false, out)
 	}
-	if claims {
-		result = mapped.claimed
-	}
-	if result.Enrol {
-		e.refuseHeld(&rewrite.Error{Error: notEnrolled(h.view.DB, result.Schemas)}, out)
-		return
-	}
+}
+
+// sendMapped sends the held statement as what it became. One that claims something is held on: it may have to be mapped
+// again.
+func (e *Engine) sendMapped(result *rewrite.Result, claims bool, out *Out) {
+	h := e.held
 	t := &text{
-		client: h.written, result: result, names: mapped.names, rows: h.lookAt(),
-		notices: append(e.notices(result.Notices), j.warnings()...), trail: j.record(mapped),
+		client: h.written, result: result, names: h.mapped.names, rows: h.lookAt(), claims: claims,
+		notices: append(e.notices(result.Notices), h.judge.warnings()...), trail: h.judge.record(h.mapped),
 	}
 	e.fetches = e.fetches || h.analysis.Results().Kept
 	h.follow(t)
@@ -128,9 +130,7 @@ func (e *Engine) hasMapped(out *Out) {
 		e.refuseHeld(&rewrite.Error{Error: *err}, out)
 		return
 	}
-	if claims {
-		t.claims = true // it is held on: it may have to be mapped again
-	} else {
+	if !claims {
 		e.held = nil
 		e.saw(t.client, result)
 	}
