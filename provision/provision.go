@@ -43,11 +43,11 @@ func Enrol(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Datab
 
 // Claim makes a marker, of which it cannot be told whose it is, that of the database that the connection is in.
 func Claim(ctx context.Context, conn *pgconn.PgConn, marker scope.Cluster) error {
-	estate, err := survey(ctx, conn, scope.Survey{})
+	inventory, err := survey(ctx, conn, scope.Survey{})
 	if err != nil {
 		return err
 	}
-	sql, refusal := estate.Claim(marker)
+	sql, refusal := inventory.Claim(marker)
 	switch {
 	case refusal != nil:
 		return explain(refusal)
@@ -124,11 +124,11 @@ func AllRoles(ctx context.Context, conn *pgconn.PgConn) ([]scope.Listed, error) 
 }
 
 func list(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) ([]scope.Listed, error) {
-	estate, err := survey(ctx, conn, q)
+	inventory, err := survey(ctx, conn, q)
 	if err != nil {
 		return nil, err
 	}
-	roles := estate.Roles()
+	roles := inventory.Roles()
 	slices.SortFunc(roles, func(a, b scope.Listed) int {
 		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.Name, b.Name))
 	})
@@ -137,14 +137,14 @@ func list(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) ([]scope.Lis
 
 // Databases lists the databases that are enrolled.
 func Databases(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
-	estate, err := survey(ctx, conn, scope.Survey{})
+	inventory, err := survey(ctx, conn, scope.Survey{})
 	if err != nil {
 		return nil, err
 	}
-	return estate.Enrolled(), nil
+	return inventory.Enrolled(), nil
 }
 
-// Sweep repairs what was left behind in the whole cluster, see [scope.Estate.Sweep], after any other sweep that is under
+// Sweep repairs what was left behind in the whole cluster, see [scope.Inventory.Sweep], after any other sweep that is under
 // way. The server tells by notices what was done and what could not be; warnings are what only a person can decide.
 func Sweep(ctx context.Context, conn *pgconn.PgConn) (warnings []string, err error) {
 	if err := run(ctx, conn, scope.SweepLockSQL()); err != nil {
@@ -164,11 +164,11 @@ func TrySweep(ctx context.Context, conn *pgconn.PgConn) (warnings []string, err 
 
 // sweep does the work of a sweep that has the lock, and gives the lock back.
 func sweep(ctx context.Context, conn *pgconn.PgConn) (warnings []string, err error) {
-	estate, err := survey(ctx, conn, scope.Survey{})
+	inventory, err := survey(ctx, conn, scope.Survey{})
 	if err != nil {
 		return nil, err
 	}
-	statements, warnings := estate.Sweep()
+	statements, warnings := inventory.Sweep()
 	for _, sql := range append(statements, scope.SweepUnlockSQL()) {
 		if err := run(ctx, conn, sql); err != nil {
 			return warnings, err
@@ -177,16 +177,16 @@ func sweep(ctx context.Context, conn *pgconn.PgConn) (warnings []string, err err
 	return warnings, nil
 }
 
-// Mistaken tells of members of the database's markers that are taken for what they are not, see [scope.Estate.Mistaken].
+// Mistaken tells of members of the database's markers that are taken for what they are not, see [scope.Inventory.Mistaken].
 func Mistaken(ctx context.Context, conn *pgconn.PgConn, db scope.Database) ([]string, error) {
-	estate, err := survey(ctx, conn, scope.Survey{Database: db.Name})
+	inventory, err := survey(ctx, conn, scope.Survey{Database: db.Name})
 	if err != nil {
 		return nil, err
 	}
-	return estate.Mistaken(), nil
+	return inventory.Mistaken(), nil
 }
 
-func survey(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) (*scope.Estate, error) {
+func survey(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) (*scope.Inventory, error) {
 	sql, params := q.SQL()
 	rows, err := Query(ctx, conn, sql, params)
 	if err != nil {

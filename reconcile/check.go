@@ -95,7 +95,7 @@ func (f *finder) roles() {
 }
 
 // mistaken finds members of the markers that are taken for what they are not, as only a GRANT or a rename by hand can
-// make them: see [scope.Estate.Mistaken].
+// make them: see [scope.Inventory.Mistaken].
 func (f *finder) mistaken() {
 	schemas := map[scope.Cluster]string{f.state.Scope.Marker: ""}
 	for _, s := range f.state.Scope.Kin {

@@ -46,7 +46,7 @@
 //
 // # When a database or schema is dropped, renamed or copied
 //
-// [Survey] asks the server for all markers, and which of their databases and schemas still exist. [Estate] holds the answer
+// [Survey] asks the server for all markers, and which of their databases and schemas still exist. [Inventory] holds the answer
 // and says, as SQL, what is to be done about it: docs/adr/0005-database-life-cycle.md.
 //
 // The package does no I/O and imports nothing but the standard library.

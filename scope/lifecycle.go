@@ -22,12 +22,12 @@ type Affected struct {
 
 // Copy tells whether a database may serve as a template. One with roles may not: the copy's objects would belong to
 // them, and in the copy they are another database's.
-func (e *Estate) Copy(template string) *Error {
-	oid, ok := e.byName[template]
+func (inv *Inventory) Copy(template string) *Error {
+	oid, ok := inv.byName[template]
 	if !ok {
 		return nil // the server says so
 	}
-	for _, m := range e.of(oid) {
+	for _, m := range inv.of(oid) {
 		if len(m.roles()) > 0 {
 			return &Error{
 				Code:    CodeFeatureNotSupported,
@@ -42,18 +42,18 @@ func (e *Estate) Copy(template string) *Error {
 
 // Rename returns the statement that makes the markers and roles of a database follow its new name, to be run in the
 // transaction that renames it; empty where there is nothing to do. A prefix that is not the database's name stays.
-func (e *Estate) Rename(database, to string) (Work, *Error) {
-	oid, ok := e.byName[database]
+func (inv *Inventory) Rename(database, to string) (Work, *Error) {
+	oid, ok := inv.byName[database]
 	if !ok {
 		return Work{}, nil
 	}
-	markers, err := e.certain(oid)
+	markers, err := inv.certain(oid)
 	if err != nil {
 		return Work{}, err
 	}
 	var r renaming
 	for _, m := range markers {
-		note := e.rightNote(m, oid)
+		note := inv.rightNote(m, oid)
 		if note.Prefix == database {
 			note.Prefix = to
 		}
@@ -68,8 +68,8 @@ func (e *Estate) Rename(database, to string) (Work, *Error) {
 }
 
 // RenameSchema is Rename for a schema of the database that the answering session is in.
-func (e *Estate) RenameSchema(schema, to string) (Work, *Error) {
-	markers, err := e.certain(e.current)
+func (inv *Inventory) RenameSchema(schema, to string) (Work, *Error) {
+	markers, err := inv.certain(inv.current)
 	if err != nil {
 		return Work{}, err
 	}
@@ -79,7 +79,7 @@ func (e *Estate) RenameSchema(schema, to string) (Work, *Error) {
 			continue
 		}
 		note := m.note
-		note.OID, note.Schema, note.SchemaOID = e.current, to, m.schema.oid
+		note.OID, note.Schema, note.SchemaOID = inv.current, to, m.schema.oid
 		if err := r.add(m, note); err != nil {
 			err.Hint = "Choose another name for the schema, or rename the role first."
 			return Work{}, err
@@ -89,11 +89,11 @@ func (e *Estate) RenameSchema(schema, to string) (Work, *Error) {
 }
 
 // certain returns the markers of a database, or an error where it cannot be told of one whether it is.
-func (e *Estate) certain(database uint32) ([]*marker, *Error) {
-	list := e.of(database)
+func (inv *Inventory) certain(database uint32) ([]*marker, *Error) {
+	list := inv.of(database)
 	for _, m := range list {
-		if _, _, certain := e.database(m); !certain {
-			name := e.databases[database]
+		if _, _, certain := inv.database(m); !certain {
+			name := inv.databases[database]
 			return nil, &Error{
 				Code:    CodeFeatureNotSupported,
 				Message: fmt.Sprintf(`roles of database "%s" cannot be told from those of database "%s"`, name, m.note.Database),
@@ -106,13 +106,13 @@ func (e *Estate) certain(database uint32) ([]*marker, *Error) {
 
 // Dropped returns the statements that drop the markers and roles of databases that are gone, each role that can be
 // dropped, and tell of the others by NOTICE.
-func (e *Estate) Dropped() []Work { return e.dropDatabases(false) }
+func (inv *Inventory) Dropped() []Work { return inv.dropDatabases(false) }
 
 // DroppedSchemas returns the statements that do the same for schemas of the database that the answering session is in.
-func (e *Estate) DroppedSchemas() (list []Work) {
-	for _, m := range e.markers {
-		oid, found, certain := e.database(m)
-		if !m.ofSchema() || !found || oid != e.current || !certain || m.schema.oid != 0 {
+func (inv *Inventory) DroppedSchemas() (list []Work) {
+	for _, m := range inv.markers {
+		oid, found, certain := inv.database(m)
+		if !m.ofSchema() || !found || oid != inv.current || !certain || m.schema.oid != 0 {
 			continue
 		}
 		what := fmt.Sprintf(`the dropped schema "%s"`, m.note.Schema)
@@ -122,11 +122,11 @@ func (e *Estate) DroppedSchemas() (list []Work) {
 }
 
 // dropDatabases is Dropped; with announce the statements also tell by NOTICE that the roles were dropped.
-func (e *Estate) dropDatabases(announce bool) (list []Work) {
+func (inv *Inventory) dropDatabases(announce bool) (list []Work) {
 	gone := make(map[uint32][]*marker)
 	var order []uint32
-	for _, m := range e.markers {
-		if _, found, _ := e.database(m); found {
+	for _, m := range inv.markers {
+		if _, found, _ := inv.database(m); found {
 			continue
 		}
 		was := m.outer().note.OID
@@ -148,17 +148,17 @@ func (e *Estate) dropDatabases(announce bool) (list []Work) {
 // statements to run, each by itself, and what only a person can decide. The statements tell what they did, and what
 // they could not do, by NOTICE and WARNING; none fails for a reason that it can tell. The survey must be one of the
 // whole cluster.
-func (e *Estate) Sweep() (statements, warnings []string) {
-	for _, oid := range e.oids() {
-		name := e.databases[oid]
+func (inv *Inventory) Sweep() (statements, warnings []string) {
+	for _, oid := range inv.oids() {
+		name := inv.databases[oid]
 		var r renaming
 		var problem *Error
-		for _, m := range e.of(oid) {
-			if _, _, certain := e.database(m); !certain {
+		for _, m := range inv.of(oid) {
+			if _, _, certain := inv.database(m); !certain {
 				warnings = append(warnings, contradiction(m, name))
 				continue
 			}
-			if err := r.add(m, e.rightNote(m, oid)); err != nil && problem == nil {
+			if err := r.add(m, inv.rightNote(m, oid)); err != nil && problem == nil {
 				problem = err
 			}
 		}
@@ -170,15 +170,15 @@ func (e *Estate) Sweep() (statements, warnings []string) {
 			statements = append(statements, sql)
 		}
 	}
-	for _, w := range append(e.dropDatabases(true), e.DroppedSchemas()...) {
+	for _, w := range append(inv.dropDatabases(true), inv.DroppedSchemas()...) {
 		statements = append(statements, w.SQL)
 	}
-	return statements, slices.Concat(warnings, e.strangers(), e.Mistaken())
+	return statements, slices.Concat(warnings, inv.strangers(), inv.Mistaken())
 }
 
-func (e *Estate) oids() []uint32 {
-	list := make([]uint32, 0, len(e.databases))
-	for oid := range e.databases {
+func (inv *Inventory) oids() []uint32 {
+	list := make([]uint32, 0, len(inv.databases))
+	for oid := range inv.databases {
 		list = append(list, oid)
 	}
 	slices.Sort(list)
@@ -186,8 +186,8 @@ func (e *Estate) oids() []uint32 {
 }
 
 // rightNote returns what the comment of a marker of the database should say.
-func (e *Estate) rightNote(m *marker, database uint32) markerComment {
-	note, name := m.note, e.databases[database]
+func (inv *Inventory) rightNote(m *marker, database uint32) markerComment {
+	note, name := m.note, inv.databases[database]
 	if note.Prefix == note.Database {
 		note.Prefix = name
 	}
@@ -195,7 +195,7 @@ func (e *Estate) rightNote(m *marker, database uint32) markerComment {
 	switch {
 	case !m.ofSchema():
 		note.OID = database
-	case database == e.current && m.schema.oid != 0: // only there both OIDs are known, and one without the other would be wrong
+	case database == inv.current && m.schema.oid != 0: // only there both OIDs are known, and one without the other would be wrong
 		note.OID, note.Schema, note.SchemaOID = database, m.schema.name, m.schema.oid
 	}
 	return note
@@ -204,26 +204,26 @@ func (e *Estate) rightNote(m *marker, database uint32) markerComment {
 // Claim returns the statement that makes a marker, which may be that of the database that the answering session is in,
 // certainly so, with its roles and the markers of its schemas; empty where they are so already. It fails
 // where the marker is that of another database.
-func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
-	name := e.databases[e.current]
-	i := slices.IndexFunc(e.markers, func(m *marker) bool { return m.name == role && !m.ofSchema() })
+func (inv *Inventory) Claim(role Cluster) (sql string, err *Error) {
+	name := inv.databases[inv.current]
+	i := slices.IndexFunc(inv.markers, func(m *marker) bool { return m.name == role && !m.ofSchema() })
 	if i < 0 {
 		return "", &Error{Code: CodeUndefinedObject, Message: fmt.Sprintf(`role "%s" is not the marker of a database`, role)}
 	}
-	claimed := e.markers[i].note
-	if claimed.OID != e.current && claimed.Database != name || e.markers[i].exact(e) && claimed.OID != e.current {
+	claimed := inv.markers[i].note
+	if claimed.OID != inv.current && claimed.Database != name || inv.markers[i].exact(inv) && claimed.OID != inv.current {
 		return "", &Error{
 			Code:    CodeObjectNotInState,
 			Message: fmt.Sprintf(`role "%s" is not the marker of database "%s"`, role, name),
-			Detail:  fmt.Sprintf(`The comment on it is about database "%s" with OID %d. This is "%s" with OID %d.`, claimed.Database, claimed.OID, name, e.current),
+			Detail:  fmt.Sprintf(`The comment on it is about database "%s" with OID %d. This is "%s" with OID %d.`, claimed.Database, claimed.OID, name, inv.current),
 		}
 	}
 	var r renaming
-	for _, m := range e.markers {
+	for _, m := range inv.markers {
 		if note := m.outer().note; note.OID != claimed.OID || note.Database != claimed.Database {
 			continue
 		}
-		if err := r.add(m, e.rightNote(m, e.current)); err != nil {
+		if err := r.add(m, inv.rightNote(m, inv.current)); err != nil {
 			return "", err
 		}
 	}
@@ -233,9 +233,9 @@ func (e *Estate) Claim(role Cluster) (sql string, err *Error) {
 // Mistaken tells of members of markers that are taken for what they are not, as only a GRANT or a rename by hand
 // can make them: administrators whose names begin as those of the scope's roles do, and roles that neither carry
 // the prefix nor administer those that do.
-func (e *Estate) Mistaken() (warnings []string) {
-	for _, m := range e.markers {
-		if _, found, _ := e.database(m); !found {
+func (inv *Inventory) Mistaken() (warnings []string) {
+	for _, m := range inv.markers {
+		if _, found, _ := inv.database(m); !found {
 			continue
 		}
 		for _, r := range m.members {
@@ -255,12 +255,12 @@ func (e *Estate) Mistaken() (warnings []string) {
 }
 
 // strangers tells of databases whose objects depend on roles of other databases.
-func (e *Estate) strangers() (warnings []string) {
+func (inv *Inventory) strangers() (warnings []string) {
 	home := make(map[Cluster]string)
-	for _, r := range e.Roles() {
+	for _, r := range inv.Roles() {
 		home[r.Cluster] = r.Database
 	}
-	for _, u := range e.uses {
+	for _, u := range inv.uses {
 		if owner, ok := home[u.role]; ok && owner != u.database {
 			warnings = append(warnings, fmt.Sprintf(`database "%s" has objects that depend on role "%s" of database "%s"`,
 				u.database, u.role, owner))

@@ -15,7 +15,7 @@ import (
 )
 
 // cluster is the answer to a survey, in short: databases by OID, and markers with their comments and members.
-func cluster(t *testing.T, current string, databases map[string]string, markers ...[]string) *scope.Estate {
+func cluster(t *testing.T, current string, databases map[string]string, markers ...[]string) *scope.Inventory {
 	t.Helper()
 	var rows [][]string
 	for name, oid := range databases {
@@ -357,7 +357,7 @@ func oid(t *testing.T, conn *pgconn.PgConn, database string) uint32 {
 	return uint32(n)
 }
 
-func survey(t *testing.T, conn *pgconn.PgConn, q scope.Survey) *scope.Estate {
+func survey(t *testing.T, conn *pgconn.PgConn, q scope.Survey) *scope.Inventory {
 	t.Helper()
 	sql, params := q.SQL()
 	e, err := q.Answer(rowsOf(t, conn, sql, params...))

@@ -71,27 +71,27 @@ func (h *held) follow(t *text) {
 	t.redacted = h.redacted
 	for _, c := range h.analysis.Changes() {
 		q, ok := surveyFor(c, h.view.DB)
-		var estate *scope.Estate
+		var inventory *scope.Inventory
 		if ok {
-			estate = h.estates[q]
+			inventory = h.inventories[q]
 		}
 		var err *scope.Error
 		switch {
 		case c.Kind == rewrite.DropSchema && h.view.DB.Enrolled:
 			t.cleanUp(cleanup{scope.Survey{Database: h.view.DB.Name}, true, t.redacted})
-		case estate == nil:
+		case inventory == nil:
 		case c.Kind == rewrite.DropDatabase:
 			t.forget = append(t.forget, c.Name)
-			if db, enrolled := estate.Database(c.Name); enrolled {
+			if db, enrolled := inventory.Database(c.Name); enrolled {
 				t.cleanUp(cleanup{scope.Survey{Database: c.Name, OID: db.OID}, false, t.redacted}) // a marker may have but one of them right
 			}
 		case c.Kind == rewrite.CopyDatabase:
-			err = estate.Copy(c.Name)
+			err = inventory.Copy(c.Name)
 		case c.Kind == rewrite.RenameDatabase:
 			t.forget = append(t.forget, c.Name, c.To)
-			err = t.rename(c, estate.Rename)
+			err = t.rename(c, inventory.Rename)
 		case c.Kind == rewrite.RenameSchema:
-			err = t.rename(c, estate.RenameSchema)
+			err = t.rename(c, inventory.RenameSchema)
 		}
 		if err != nil {
 			h.analysis.Refuse(t.result, c, *err)
@@ -248,12 +248,12 @@ func (e *Engine) answerAftermath() (last bool, err error) {
 		c := a.due[0]
 		a.due, a.redacted = a.due[1:], c.redacted
 		if q.failure == nil {
-			estate, err := c.survey.Answer(q.rows)
+			inventory, err := c.survey.Answer(q.rows)
 			if err != nil {
 				return false, serverViolation(err.Error(), wire.DataRow)
 			}
-			if a.todo = estate.Dropped(); c.schemas {
-				a.todo = estate.DroppedSchemas()
+			if a.todo = inventory.Dropped(); c.schemas {
+				a.todo = inventory.DroppedSchemas()
 			}
 		}
 	}

@@ -28,13 +28,13 @@ type held struct {
 	refusal  *rewrite.Error    // why it could not be read
 
 	// What the server is asked:
-	inquiry  scope.Inquiry // about its names
-	needs    policy.Need   // what it asks of the session besides
-	attempts int
-	view     *scope.View // the answer
-	mode     scope.Mode
-	scopes   []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
-	estates  map[scope.Survey]*scope.Estate
+	inquiry     scope.Inquiry // about its names
+	needs       policy.Need   // what it asks of the session besides
+	attempts    int
+	view        *scope.View // the answer
+	mode        scope.Mode
+	scopes      []scope.Survey // what is still to be asked about the scopes that it changes; the first is being asked
+	inventories map[scope.Survey]*scope.Inventory
 
 	// What it becomes:
 	judge  judge
@@ -324,13 +324,13 @@ func (e *Engine) named(out *Out) error {
 		view.Resets["session_authorization"] = string(e.cfg.Login)
 	}
 	h.view, h.mode = view, mode
-	if h.estates == nil {
+	if h.inventories == nil {
 		h.scopes = scopesToAsk(h.analysis.Changes(), view.DB)
 		if len(h.scopes) > maxScopes {
 			e.refuseHeld(&rewrite.Error{Error: tooManyScopes}, out)
 			return nil
 		}
-		h.estates = make(map[scope.Survey]*scope.Estate, len(h.scopes))
+		h.inventories = make(map[scope.Survey]*scope.Inventory, len(h.scopes))
 	}
 	e.askScopes(out)
 	return nil
@@ -351,11 +351,11 @@ func (e *Engine) askScopes(out *Out) {
 // surveyed goes on when a scope was answered for.
 func (e *Engine) surveyed(out *Out) error {
 	h := e.held
-	estate, err := h.scopes[0].Answer(e.question.rows)
+	inventory, err := h.scopes[0].Answer(e.question.rows)
 	if err != nil {
 		return serverViolation(err.Error(), wire.DataRow)
 	}
-	h.estates[h.scopes[0]] = estate
+	h.inventories[h.scopes[0]] = inventory
 	h.scopes = h.scopes[1:]
 	e.askScopes(out)
 	return nil
