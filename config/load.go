@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
@@ -35,6 +36,11 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 	return c, nil
 }
 
+// FlagError is what is wrong with the value of a flag.
+type FlagError struct{ error }
+
+const dashes = "--" // before the name of a flag
+
 // loader gathers the sources. Only what is valid gets into viper, which says what goes before what.
 type loader struct {
 	flags    *pflag.FlagSet
@@ -45,9 +51,14 @@ type loader struct {
 
 // problem notes an error, if it is one, and where it is.
 func (l *loader) problem(where string, err error) {
-	if err != nil {
-		l.problems = append(l.problems, fmt.Errorf("%s: %w", where, err))
+	if err == nil {
+		return
 	}
+	err = fmt.Errorf("%s: %w", where, err)
+	if strings.HasPrefix(where, dashes) {
+		err = FlagError{err}
+	}
+	l.problems = append(l.problems, err)
 }
 
 // valid checks what a source has for a setting.
@@ -65,7 +76,7 @@ func (l *loader) bind(s *setting[Config]) {
 	l.viper.SetDefault(s.key, s.def)
 	f := l.flags.Lookup(s.flag())
 	byFlag := f != nil && f.Changed
-	if byFlag && l.valid(s, "--"+f.Name, f.Value.String()) {
+	if byFlag && l.valid(s, dashes+f.Name, f.Value.String()) {
 		l.problem(s.key, l.viper.BindPFlag(s.key, f))
 	}
 	text, set := os.LookupEnv(s.env())

@@ -110,8 +110,17 @@ func withoutDSN(err error) error {
 	if strings.HasPrefix(text, "failed to parse as ") {
 		return errors.New("neither a PostgreSQL URI nor a list of keyword=value")
 	}
-	return errors.New(text)
+	return &conninfoError{text, parse.Unwrap()}
 }
+
+// conninfoError says what is wrong with a connection string, and shows nothing of it.
+type conninfoError struct {
+	text  string
+	cause error
+}
+
+func (e *conninfoError) Error() string { return e.text }
+func (e *conninfoError) Unwrap() error { return e.cause }
 
 // String returns the addresses, for logs.
 func (u *Upstream) String() string {

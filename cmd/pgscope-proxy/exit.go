@@ -3,8 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pgscope/pgscope-proxy/config"
 )
 
 // The exit codes. They are part of the contract with scripts.
@@ -37,6 +41,39 @@ func usageError(err error) error {
 		return nil
 	}
 	return &exitError{exitUsage, err}
+}
+
+// settingError is what is wrong with the value of a setting, as who uses it finds.
+type settingError struct {
+	setting string
+	err     error
+}
+
+func (e *settingError) Error() string { return e.err.Error() }
+func (e *settingError) Unwrap() error { return e.err }
+
+// ofFlags marks an error as a mistake in the command line where it is one in the value of a flag.
+func ofFlags(flags *pflag.FlagSet, err error) error {
+	var inFlag config.FlagError
+	var found *settingError
+	switch {
+	case errors.As(err, &inFlag):
+		return usageError(err)
+	case errors.As(err, &found) && flags.Changed(found.setting):
+		return valueError(err)
+	default:
+		return err
+	}
+}
+
+// valueError is usageError for the value of a flag, which may name a file: what is wrong with that is no mistake in the
+// command line.
+func valueError(err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return err
+	}
+	return usageError(err)
 }
 
 // usageArgs makes the errors of a check of arguments mistakes in the command line.

@@ -111,12 +111,16 @@ func withServer(cmd *cobra.Command, dsn string, f func(context.Context, *pgconn.
 // serverConfig reads a connection string as the commands take it.
 func serverConfig(cmd *cobra.Command, dsn string) (*pgconn.Config, error) {
 	text, where := connectionString(dsn)
-	if _, err := config.ParseDSN(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", where, err)
+	_, err := config.ParseDSN(text)
+	var c *pgconn.Config
+	if err == nil {
+		c, err = proxy.ParseConfig(text)
 	}
-	c, err := proxy.ParseConfig(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", where, err)
+		if err = fmt.Errorf("%s: %w", where, err); dsn != "" {
+			err = valueError(err)
+		}
+		return nil, err
 	}
 	c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s:  %s\n", n.Severity, n.Message) // there is nowhere else to tell

@@ -16,7 +16,7 @@ import (
 func proxyOptions(c *config.Config, log *zap.Logger, metrics prometheus.Registerer) (proxy.Options, error) {
 	upstream, err := proxy.NewUpstream(c.Upstream.Reveal())
 	if err != nil {
-		return proxy.Options{}, err
+		return proxy.Options{}, &settingError{"upstream", err}
 	}
 	upstream.SetDefaultTimeout(c.ConnectTimeout)
 	o := proxy.Options{
@@ -33,7 +33,7 @@ func proxyOptions(c *config.Config, log *zap.Logger, metrics prometheus.Register
 	}
 	if !c.AdminDSN.Empty() {
 		if o.Admin, err = proxy.ParseConfig(c.AdminDSN.Reveal()); err != nil {
-			return proxy.Options{}, fmt.Errorf("admin-dsn: %w", err)
+			return proxy.Options{}, &settingError{"admin-dsn", fmt.Errorf("admin-dsn: %w", err)}
 		}
 	}
 	o.Settings, err = proxySettings(c)

@@ -37,11 +37,11 @@ func newServeCommand() *cobra.Command {
 			load := func() (*config.Config, error) { return config.Load(cmd.Flags()) }
 			c, err := load()
 			if err != nil {
-				return err
+				return ofFlags(cmd.Flags(), err)
 			}
 			log := newLogger(cmd.ErrOrStderr(), c.LogFormat, c.LogLevel)
 			defer log.lines.Close()
-			return serve(cmd.Context(), c, load, log)
+			return ofFlags(cmd.Flags(), serve(cmd.Context(), c, load, log))
 		},
 	}
 	config.AddFlags(c.Flags())
