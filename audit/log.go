@@ -47,6 +47,8 @@ type Start struct {
 	Seq  uint64 // of the last record there is; 0 for none
 	Hash string // that the next one will have
 	Torn int64  // bytes of a record that an earlier process did not end, cut off
+
+	Unreached error // why the syslog server cannot be reached now; records wait until it can
 }
 
 // Open opens the sinks and starts the writer. [Log.Close] ends it.
@@ -74,6 +76,7 @@ func Open(o Options) (*Log, Start, error) {
 		if err != nil {
 			return nil, Start{}, errors.Join(err, l.closeSinks())
 		}
+		begin.Unreached = s.dial()
 		l.syslog = s
 		l.sinks = append(l.sinks, s.write)
 	}

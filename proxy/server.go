@@ -22,6 +22,7 @@ import (
 type Server struct {
 	o           Options
 	settings    atomic.Pointer[settings]
+	reloaded    chan struct{} // holds one where settings have changed, for checkVerify
 	directories directories
 	admin       *admin
 	metrics     *metrics
@@ -68,7 +69,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		o: o, analyze: analyses.analyze, guesses: guesses, tally: newTally(), sessions: make(map[*session]struct{}),
+		o: o, analyze: analyses.analyze, guesses: guesses, tally: newTally(), sessions: make(map[*session]struct{}), reloaded: make(chan struct{}, 1),
 		readers: newReaders(o.Processors),
 	}
 	s.directories.prefixes = o.Prefixes
@@ -116,6 +117,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	if s.o.Admin != nil {
 		accepting.Go(func() { s.sweep(ctx) })
+		accepting.Go(func() { s.checkVerify(ctx) })
 	}
 	watching, stopWatching := context.WithCancel(sessions)
 	var watch sync.WaitGroup

@@ -105,6 +105,10 @@ func (s *Server) Reload(t Settings) error {
 	}
 	s.failures.limit(t.LoginFailures)
 	s.settings.Store(p)
+	select {
+	case s.reloaded <- struct{}{}:
+	default: // who waits for it has not begun with the last one
+	}
 	s.recheck()
 	return nil
 }

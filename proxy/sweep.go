@@ -16,7 +16,7 @@ const (
 	// sweepTime is how long a sweep may take: it may have to wait for somebody's lock. Then it is left to the next start.
 	sweepTime = 10 * time.Minute
 	// A server that is not there yet is waited for: at first so long, then twice as long each time, up to the other.
-	firstSweepPause, longestSweepPause = time.Second, time.Minute
+	firstPause, longestPause = time.Second, time.Minute
 )
 
 // sweep repairs what was left behind while no proxy looked: databases that were dropped or renamed by direct
@@ -55,18 +55,28 @@ func (s *Server) sweeper(ctx context.Context, log *zap.Logger) (*pgconn.PgConn, 
 			log.Info(n.Message, zap.String("detail", n.Detail))
 		}
 	}
-	for pause := firstSweepPause; ; pause = min(2*pause, longestSweepPause) {
-		conn, err := pgconn.ConnectConfig(ctx, config)
+	var conn *pgconn.PgConn
+	err := whenThere(ctx, func() (err error) {
+		conn, err = pgconn.ConnectConfig(ctx, config)
+		return err
+	}, func(err error) { log.Warn("the server is not there yet: it is swept when it is", zap.Error(err)) })
+	return conn, err
+}
+
+// whenThere does something at the server, again as long as that is not there. wait, if not nil, is told of the first time.
+func whenThere(ctx context.Context, do func() error, wait func(error)) error {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		err := do()
 		if err == nil || !notThere(err) {
-			return conn, err
+			return err
 		}
-		if pause == firstSweepPause {
-			log.Warn("the server is not there yet: it is swept when it is", zap.Error(err))
+		if wait != nil && pause == firstPause {
+			wait(err)
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+	"go.uber.org/zap"
 
 	"github.com/pgscope/pgscope-proxy/proxy/scram"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -43,6 +44,27 @@ func (a *admin) storedPassword(ctx context.Context, role scope.Cluster, name str
 		}
 	}
 	return v, why, nil
+}
+
+// checkVerify tells at the start, and when settings have changed, if no password can be verified: else the first client
+// would find out. Who is let in otherwise is, so the proxy runs all the same.
+func (s *Server) checkVerify(ctx context.Context) {
+	for {
+		select {
+		case <-s.reloaded:
+		case <-ctx.Done():
+			return
+		}
+		err := whenThere(ctx, func() (err error) {
+			if s.settings.Load().auth.has(AuthVerify) {
+				_, _, err = s.admin.storedPassword(ctx, "", "")
+			}
+			return err
+		}, nil)
+		if err != nil && ctx.Err() == nil {
+			s.o.Log.Warn("passwords cannot be verified: who must be is not let in", zap.String("role", s.o.Admin.User), zap.Error(err))
+		}
+	}
 }
 
 // verify lets the client prove that it knows the password of the role. Where nobody can log in under the user's name, role

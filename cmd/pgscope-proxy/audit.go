@@ -36,6 +36,9 @@ func openAudit(c config.Audit, log *zap.Logger, metrics prometheus.Registerer) (
 	if begin.Torn > 0 {
 		log.Warn("the audit file ended in half a record, which was cut off", zap.Int64("bytes", begin.Torn))
 	}
+	if err := begin.Unreached; err != nil {
+		log.Warn("the syslog server cannot be reached: audit records wait until it can", zap.String("audit.syslog", c.Syslog), zap.Error(err))
+	}
 	measureAudit(l, metrics)
 	log.Info("audit begins", zap.Uint64("after record", begin.Seq), zap.String("hash", begin.Hash))
 	return l, nil

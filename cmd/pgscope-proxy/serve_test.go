@@ -214,6 +214,44 @@ func TestServerNotThere(t *testing.T) {
 	}
 }
 
+// TestStartSaysWhatWillFail: what the first client would find out, the log says at the start, and of other settings when
+// they come into force.
+func TestStartSaysWhatWillFail(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.Psql(t, "postgres", "CREATE ROLE poor LOGIN")
+	settings := filepath.Join(t.TempDir(), "pgscope.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := func() logReader {
+		t.Helper()
+		return serveCommand(t, "--config", settings, "--upstream", c.DSN(), "--admin-dsn", c.DSN("user=poor"), "--listen", "127.0.0.1:0", "--http-listen", "")
+	}
+	said := func(l logReader, level, msg, because string) {
+		t.Helper()
+		if r := l.until(msg); r.Level != level || !strings.Contains(l.lines.Text(), because) {
+			t.Errorf("the log says %s", l.lines.Text())
+		}
+	}
+	const unverified = "passwords cannot be verified: who must be is not let in"
+
+	write("audit: {syslog: \"unix:" + filepath.Join(t.TempDir(), "nobody") + "\"}\nauth-rules: [{users: [app], method: verify}]")
+	log := start()
+	said(log, "warn", "the syslog server cannot be reached: audit records wait until it can", "no such file")
+	log.until("ready")
+	said(log, "warn", unverified, "permission denied for table pg_authid")
+
+	write("auth: passthrough")
+	log = start()
+	log.until("ready")
+	write("auth: verify")
+	hangup(t)
+	said(log, "warn", unverified, `"role":"poor"`)
+}
+
 func hangup(t *testing.T) {
 	t.Helper()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
