@@ -192,7 +192,7 @@ var settings = []setting[Config]{
 		key: "max-statement-size", arg: "SIZE", def: "64MiB",
 		example: "max-statement-size: 16MiB",
 		doc: "The longest statement text that is read; a longer one is refused. In bytes, KiB, MiB or GiB, from 8KiB to 1GiB. One that " +
-			"may name roles may have 500,000 words, and takes up to 0.4 GB while it is read; long ones are read by half as many readers as there are processors.",
+			"may name roles may have 500,000 words, and takes up to 0.7 GB while it is read; long ones are read by half as many readers as there are processors, and those up to 64 KiB by one more.",
 		set: into(func(c *Config) *int { return &c.MaxStatementSize }, parseStatementSize),
 	},
 	{

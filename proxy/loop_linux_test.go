@@ -118,7 +118,7 @@ func TestLoopAllocatesNothing(t *testing.T) {
 type alone struct{ over bool }
 
 func (*alone) waited(time.Duration)      {}
-func (*alone) inTurn(work func())        { work() }
+func (*alone) inTurn(_ int, work func()) { work() }
 func (*alone) park(net.Conn) *parked     { return &parked{} }
 func (o *alone) relayed(context.Context) { o.over = true }
 

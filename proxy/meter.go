@@ -15,6 +15,12 @@ const (
 	stateCount = 4
 )
 
+// The states of long texts.
+const (
+	textWaiting = "waiting"
+	textRead    = "read"
+)
+
 var stateNames = map[engine.State]string{
 	engine.Active: "active", engine.Idle: "idle", engine.InTransaction: "idle_in_transaction",
 }
@@ -22,6 +28,7 @@ var stateNames = map[engine.State]string{
 var (
 	sessionsDesc = prometheus.NewDesc("pgscope_sessions", "Client connections now, those that log in included.", nil, nil)
 	statesDesc   = prometheus.NewDesc("pgscope_sessions_by_state", "Client connections now, by what they do.", []string{"state"}, nil)
+	textsDesc    = prometheus.NewDesc("pgscope_long_texts", "Long texts now, by whether they are read or wait to be.", []string{"state"}, nil)
 	bytesDesc    = prometheus.NewDesc("pgscope_received_bytes_total", "Bytes of sessions after their login, by the side that sent them.",
 		[]string{"side"}, nil)
 )
@@ -30,6 +37,7 @@ var (
 func (m *meter) Describe(c chan<- *prometheus.Desc) {
 	c <- sessionsDesc
 	c <- statesDesc
+	c <- textsDesc
 	c <- bytesDesc
 }
 
@@ -45,6 +53,9 @@ func (m *meter) Collect(c chan<- prometheus.Metric) {
 	for _, name := range stateNames {
 		gauge(statesDesc, states[name], name)
 	}
+	waiting, read := m.server.readers.look()
+	gauge(textsDesc, waiting, textWaiting)
+	gauge(textsDesc, read, textRead)
 	received := func(from side, n uint64) {
 		c <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(n), string(from))
 	}

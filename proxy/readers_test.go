@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,10 +25,14 @@ type reading struct {
 	config  *pgconn.Config
 	stop    func()
 	free    func()
+	states  [2]atomic.Int32 // of texts when one was last read: how many waited, and were read
 }
 
-// longCreate is a long text that makes a role.
-var longCreate = "CREATE ROLE long" + strings.Repeat(" ", 2*longText)
+// longCreate is a long text that makes a role, and briefCreate a shorter one.
+var (
+	longCreate  = "CREATE ROLE long" + strings.Repeat(" ", longestBrief)
+	briefCreate = "CREATE ROLE brief" + strings.Repeat(" ", longText)
+)
 
 // longFault is one at which the proxy has a fault.
 var longFault = strings.Replace(longCreate, "long", "fault", 1)
@@ -54,10 +59,16 @@ func newReading(t *testing.T, cluster *pgtest.Cluster, database string, goroutin
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := &reading{t: t, cluster: cluster, server: s}
 	analyze := s.analyze
 	s.analyze = func(sql string, o rewrite.Options) (*rewrite.Analysis, *rewrite.Error) {
 		if sql == longFault {
 			panic("a fault")
+		}
+		if len(sql) >= longText {
+			waiting, read := s.readers.look()
+			r.states[0].Store(int32(waiting))
+			r.states[1].Store(int32(read))
 		}
 		return analyze(sql, o)
 	}
@@ -68,7 +79,6 @@ func newReading(t *testing.T, cluster *pgtest.Cluster, database string, goroutin
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	r := &reading{t: t, cluster: cluster, server: s}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -111,9 +121,9 @@ func (r *reading) send(c *pgconn.PgConn, sql string) <-chan error {
 // await waits until so many texts wait.
 func (r *reading) await(texts int) {
 	r.t.Helper()
-	r.until(func() (ok bool) {
-		r.server.readers.note(func() { ok = len(r.server.readers.waiting) == texts })
-		return ok
+	r.until(func() bool {
+		waiting, read := r.server.readers.look()
+		return waiting == texts && read == 0
 	})
 }
 
@@ -137,9 +147,11 @@ func (r *reading) ended() {
 }
 
 // made reports whether the long text was run.
-func (r *reading) made() bool {
+func (r *reading) made() bool { return r.has("long") }
+
+func (r *reading) has(role string) bool {
 	r.t.Helper()
-	return strings.Contains(r.cluster.Psql(r.t, "postgres", "SELECT rolname FROM pg_roles"), r.config.Database+"_long")
+	return strings.Contains(r.cluster.Psql(r.t, "postgres", "SELECT rolname FROM pg_roles"), r.config.Database+"_"+role+"\n")
 }
 
 // exec runs a text to its end.
@@ -184,6 +196,36 @@ func TestLongTextIsReadApart(t *testing.T) {
 			t.Errorf("error %v, made: %v", err, r.made())
 		}
 		r.exec(c, "DROP ROLE long; DROP ROLE short")
+	})
+}
+
+// TestBriefTexts: those do not wait behind longer ones, but for each other.
+func TestBriefTexts(t *testing.T) {
+	eachDriver(t, func(r *reading) {
+		long := r.send(r.connect(), longCreate)
+		c := r.connect()
+		r.exec(c, briefCreate)
+		if waiting, read := r.states[0].Load(), r.states[1].Load(); waiting != 1 || read != 1 || r.made() || !r.has("brief") {
+			t.Errorf("%d texts waited, %d were read; the long one is made: %v, the brief one: %v", waiting, read, r.made(), r.has("brief"))
+		}
+		r.exec(c, "DROP ROLE brief")
+
+		r.server.readers.brief <- struct{}{}
+		brief := make(chan error, 1)
+		go func() {
+			_, err := c.Exec(context.Background(), briefCreate).ReadAll()
+			brief <- err
+		}()
+		r.await(2)
+		if r.has("brief") {
+			t.Error("the brief text has not waited")
+		}
+		r.free()
+		if err := errors.Join(<-long, <-brief); err != nil {
+			t.Error(err)
+		}
+		<-r.server.readers.brief
+		r.exec(c, "DROP ROLE long; DROP ROLE brief")
 	})
 }
 

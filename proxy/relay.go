@@ -36,8 +36,8 @@ type relay struct {
 
 // owner is the session whose bytes a relay moves.
 type owner interface {
-	// inTurn runs what takes long when it is its turn, and returns then.
-	inTurn(work func())
+	// inTurn runs what is to be done for a text of that length when it is its turn, and returns then.
+	inTurn(length int, work func())
 	// waited is told how long the client was held.
 	waited(time.Duration)
 	// park makes of the server's connection, which the caller has, one that the pool can keep. It is called once, where
@@ -160,18 +160,18 @@ func (r *relay) feedClient(in []byte, out *engine.Out) (taken int, err error) {
 		if r.asked.IsZero() {
 			r.asked = time.Now()
 		}
-		if work := r.engine.Apart(); work != nil {
-			r.workApart(work)
+		if work, length := r.engine.Apart(); work != nil {
+			r.workApart(work, length)
 		}
 	}
 	return taken, err
 }
 
 // workApart lets a goroutine do what the engine leaves to be done apart. The session may be over before that is.
-func (r *relay) workApart(work func()) {
+func (r *relay) workApart(work func(), length int) {
 	go func() {
 		var fault error
-		r.inTurn(func() {
+		r.inTurn(length, func() {
 			defer recovered(&fault)
 			if !r.ended.Load() {
 				work()

@@ -1,8 +1,6 @@
 package rewrite
 
 import (
-	"slices"
-
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -33,7 +31,7 @@ func (r reference) forTexts() bool {
 // readCatalog finds the references of a statement. Of those that store expressions for later (views, policies, defaults,
 // functions), and where no subquery may stand, only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {
-	c := catalogReader{reader: r}
+	c := catalogReader{reader: r, said: make(map[*pg.SelectStmt]said)}
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
 		c.visit(stmt, stretch{}, r.raised)
@@ -62,8 +60,9 @@ func (r *reader) readCatalog(stmt *pg.Node) {
 // catalogReader walks over a query.
 type catalogReader struct {
 	*reader
-	ctes  [][]string     // the names of WITH queries in scope
-	query *pg.SelectStmt // that is being read; nil for other statements
+	ctes  []map[string]struct{} // the names of WITH queries in scope
+	query *pg.SelectStmt        // that is being read; nil for other statements
+	said  map[*pg.SelectStmt]said
 }
 
 // stretch is a run of bytes of the text; the zero value is none.
@@ -121,7 +120,7 @@ func (c *catalogReader) clause(m proto.Message, text stretch, output bool) bool 
 func (c *catalogReader) expression(m proto.Message, text stretch) bool {
 	switch n := m.(type) {
 	case *pg.SQLValueFunction:
-		if slices.Contains(c.inRows, m) {
+		if c.inRows[m] {
 			return true
 		}
 		if saysUser(n) {
@@ -176,16 +175,16 @@ func (c *catalogReader) children(m proto.Message, own func(field string, v proto
 func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 	outer, around := len(c.ctes), c.query
 	c.query, _ = m.(*pg.SelectStmt)
-	var names []string
+	names := set()
 	for _, n := range w.GetCtes() {
 		if w.Recursive {
-			names = append(names, n.GetCommonTableExpr().GetCtename())
+			names[n.GetCommonTableExpr().GetCtename()] = struct{}{}
 		}
 	}
 	c.ctes = append(c.ctes, names)
 	for _, n := range w.GetCtes() {
 		c.visit(n, stretch{}, false)
-		c.ctes[outer] = append(c.ctes[outer], n.GetCommonTableExpr().GetCtename())
+		names[n.GetCommonTableExpr().GetCtename()] = struct{}{}
 	}
 	c.children(m, func(field string, v protoreflect.Value) bool {
 		switch field {

@@ -3,7 +3,6 @@ package rewrite
 import (
 	"slices"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -18,7 +17,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 		return
 	}
 	known := callOf(n)
-	if known.result == definition || known.result != asItIs && !slices.Contains(c.inRows, proto.Message(n)) {
+	if known.result == definition || known.result != asItIs && !c.inRows[n] {
 		c.wrap(known.result, at.whole, n)
 	}
 	if known.inText != asItIs && text != (stretch{}) {

@@ -100,18 +100,18 @@ func (c *catalogReader) selected(n *pg.RangeFunction, f *pg.Node) bool {
 	return true
 }
 
+// isQuery reports whether a name is that of a WITH query in scope.
+func (c *catalogReader) isQuery(name string) bool {
+	return slices.ContainsFunc(c.ctes, func(names map[string]struct{}) bool { return has(names, name) })
+}
+
 // rangeVar reads a table of a FROM list.
 func (c *catalogReader) rangeVar(n *pg.RangeVar) {
 	name := n.Schemaname + "." + n.Relname
 	if n.Schemaname == "" {
-		for _, names := range c.ctes {
-			if slices.Contains(names, n.Relname) {
-				return
-			}
-		}
 		name = "pg_catalog." + n.Relname // which the server searches first
 	}
-	if _, ok := relations[name]; !ok {
+	if _, ok := relations[name]; !ok || n.Schemaname == "" && c.isQuery(n.Relname) {
 		return
 	}
 	t := c.tokens
@@ -129,7 +129,7 @@ func (c *catalogReader) rangeVar(n *pg.RangeVar) {
 		first--
 	}
 	ref := reference{
-		start: t.list[first].start, end: t.list[next-1].end, form: subselect, relation: name, reads: reads(c.query, n),
+		start: t.list[first].start, end: t.list[next-1].end, form: subselect, relation: name, reads: c.reads(n),
 	}
 	if n.Alias == nil {
 		ref.as = n.Relname
@@ -183,37 +183,63 @@ func called(table *pg.RangeVar) string {
 
 // reads tells which columns of a table a query may read: all, where it reads whole rows, or says a name that is none of
 // the table's, which the server shall judge by all of them.
-func reads(query *pg.SelectStmt, table *pg.RangeVar) func(columns []string) []string {
-	all := len(table.Alias.GetColnames()) > 0
-	if query == nil {
-		return func(columns []string) []string { return columns }
+func (c *catalogReader) reads(table *pg.RangeVar) func(columns []string) []string {
+	all := func(columns []string) []string { return columns }
+	if c.query == nil || len(table.Alias.GetColnames()) > 0 {
+		return all
 	}
-	named := make(map[string]struct{})
-	walk(query.ProtoReflect(), func(m proto.Message) {
-		switch n := m.(type) {
-		case *pg.JoinExpr:
-			all = all || n.IsNatural || n.UsingClause != nil
-		case *pg.ColumnRef:
-			last := len(n.Fields) - 1
-			if last > 0 && n.Fields[last-1].GetString_().GetSval() != called(table) {
-				return
-			}
-			name := n.Fields[last].GetString_().GetSval()
-			all = all || name == "" || name == called(table)
-			named[name] = struct{}{}
+	said, ok := c.said[c.query]
+	if !ok {
+		said = columnsSaid(c.query)
+		c.said[c.query] = said
+	}
+	own, free := said.of[called(table)], said.of[""]
+	if said.joined || has(own, "") || has(free, "") || has(own, called(table)) || has(free, called(table)) {
+		return all
+	}
+	named := len(free)
+	for name := range own {
+		if !has(free, name) {
+			named++
 		}
-	})
+	}
 	return func(columns []string) (read []string) {
-		for _, c := range columns {
-			if has(named, c) {
-				read = append(read, c)
+		for _, name := range columns {
+			if has(own, name) || has(free, name) {
+				read = append(read, name)
 			}
 		}
-		if all || len(read) < len(named) {
+		if len(read) < named {
 			return columns
 		}
 		return read
 	}
+}
+
+// said are the columns that a query names.
+type said struct {
+	joined bool                           // by NATURAL or USING too, which name them in all tables
+	of     map[string]map[string]struct{} // by table, empty where none is said; a column without a name is all of them
+}
+
+func columnsSaid(query *pg.SelectStmt) said {
+	s := said{of: make(map[string]map[string]struct{})}
+	walk(query.ProtoReflect(), func(m proto.Message) {
+		switch n := m.(type) {
+		case *pg.JoinExpr:
+			s.joined = s.joined || n.IsNatural || n.UsingClause != nil
+		case *pg.ColumnRef:
+			last, table := len(n.Fields)-1, ""
+			if last > 0 {
+				table = n.Fields[last-1].GetString_().GetSval()
+			}
+			if s.of[table] == nil {
+				s.of[table] = set()
+			}
+			s.of[table][n.Fields[last].GetString_().GetSval()] = struct{}{}
+		}
+	})
+	return s
 }
 
 // copyRelation makes COPY of a catalog one of a query.

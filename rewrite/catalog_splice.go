@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -31,15 +32,21 @@ func (a *Analysis) Asks() bool {
 	return false
 }
 
+// maxShown bounds how many bytes may stand for the catalogs in one text: 15 of the client's can become 7,000.
+const maxShown = 32 << 20
+
 // look puts the lens of the database before the statement's references. In explicit mode a session speaks of roles as the
 // cluster does, and sees them so.
-func (m *mapping) look() {
+func (m *mapping) look() *Error {
 	if m.mode != scope.Transparent || len(m.references) == 0 {
-		return
+		return nil
 	}
 	l := newLens(m.view.DB, m.view.Census)
 	var ends Edits // of expressions in expressions the inner ends first
 	for _, ref := range m.references {
+		if *m.room < 0 {
+			return at(tooComplex(fmt.Sprintf("What would stand for the catalogs in it is longer than %d MiB.", maxShown>>20)), m.sql, ref.start)
+		}
 		switch ref.form {
 		case fixed:
 			m.edits = append(m.edits, edit{ref.start, ref.end, ref.as})
@@ -58,6 +65,7 @@ func (m *mapping) look() {
 				text += " AS " + scope.QuoteIdent(ref.as)
 			}
 			m.edits = append(m.edits, edit{ref.start, ref.end, text})
+			*m.room -= len(text)
 		default:
 			if text := l.said(ref.form, ref.constant); text != "" {
 				m.edits = append(m.edits, edit{ref.start, ref.end, text})
@@ -72,8 +80,10 @@ func (m *mapping) look() {
 				before, after = l.roleMap(ref.form)
 			}
 			m.edits = append(m.edits, edit{ref.start, ref.start, before})
+			*m.room -= len(before) + len(after)
 			ends = append(Edits{{ref.end, ref.end, ref.cast + after}}, ends...)
 		}
 	}
 	m.edits = append(ends, m.edits...)
+	return nil
 }

@@ -46,6 +46,34 @@ func (e *Error) Position() int {
 	return p.charset.Count(p.text[:p.at]) + 1
 }
 
+// Positions are the [Error.Position] of each. Where they come in the order of the text, it is counted through once.
+func Positions(list []*Error) []int {
+	positions := make([]int, len(list))
+	var characters counter
+	for i, e := range list {
+		if p := e.place; p.text != "" {
+			positions[i] = characters.upTo(p.text, p.at, p.charset.Count) + 1
+		}
+	}
+	return positions
+}
+
+// counter counts something in a text, from where it has come to.
+type counter struct {
+	text  string
+	at, n int
+}
+
+// upTo returns how many of what count counts there are before a byte of the text.
+func (c *counter) upTo(text string, at int, count func(string) int) int {
+	if text != c.text || at < c.at {
+		*c = counter{text: text}
+	}
+	c.n += count(text[c.at:at])
+	c.at = at
+	return c.n
+}
+
 // faulty is the refusal of what the package fails at. It is to be called where a panic is recovered.
 func faulty(panicked any) *Error {
 	return &Error{Error: notRead(panicked), Fault: fmt.Sprintf("panic: %v\n%s", panicked, debug.Stack())}

@@ -18,6 +18,7 @@ type mapping struct {
 	// tracker knows what names go by at this statement; user is the role that the server was asked as.
 	tracker *tracker
 	user    scope.Cluster
+	room    *int // for what stands for catalogs: see maxShown
 
 	roles   []policy.Role // what names[i] means
 	actions []policy.Action
@@ -73,7 +74,9 @@ func (m *mapping) run(decide func(policy.Action) *scope.Error) *Error {
 		return err
 	}
 	m.splice()
-	m.look()
+	if err := m.look(); err != nil {
+		return err
+	}
 	m.own = len(m.edits)
 	m.effect()
 	return m.runBodies(decide)
@@ -87,7 +90,7 @@ func (m *mapping) runBodies(decide func(policy.Action) *scope.Error) *Error {
 		for i := range b.statements {
 			inner := mapping{
 				statement: b.statements[i], sql: b.layers[len(b.layers)-1].text, view: m.view, mode: m.mode, body: true,
-				tracker: m.tracker, user: m.user,
+				tracker: m.tracker, user: m.user, room: m.room,
 			}
 			err := inner.run(decide)
 			m.actions = append(m.actions, inner.actions...)

@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -108,8 +107,10 @@ func (u unseen) lift(s layers) unseen {
 	return unseen{u.what, lifted}
 }
 
+func countLines(text string) int { return strings.Count(text, "\n") }
+
 // notice says in which lines of the text what cannot be seen stands.
-func (u unseen) notice(sql string) *Error {
+func (u unseen) notice(sql string, lines *counter) *Error {
 	e := scope.Error{Code: codeSuccess, Hint: "They are those of the whole cluster: write them there as the server has them, with the database's prefix."}
 	switch u.what {
 	case unseenBody:
@@ -119,7 +120,7 @@ func (u unseen) notice(sql string) *Error {
 	}
 	places := make([]string, len(u.mentions))
 	for i, m := range u.mentions {
-		places[i] = fmt.Sprintf("Line %d: %s.", 1+bytes.Count([]byte(sql[:m.at]), []byte("\n")), m.text)
+		places[i] = fmt.Sprintf("Line %d: %s.", 1+lines.upTo(sql, m.at, countLines), m.text)
 	}
 	e.Detail = strings.Join(places, " ")
 	return at(e, sql, u.mentions[0].at)

@@ -21,12 +21,12 @@ type reader struct {
 	statement
 	top       bool // whether the node at hand is the statement itself, not one inside it
 	byOffset  map[int32]party
-	wanted    map[int]bool    // names, counted from 1, that some want speaks of
-	whole     bool            // CREATE DBONLY ROLE and its like: all names say DBONLY
-	taken     []bool          // which of the extensions belong to a name
-	enclosing policy.Kind     // what GRANT inside ALTER DEFAULT PRIVILEGES is
-	owners    []party         // ALTER DEFAULT PRIVILEGES FOR ROLE
-	inRows    []proto.Message // the nodes whose values are mapped in the rows of the result
+	wanted    map[int]bool           // names, counted from 1, that some want speaks of
+	whole     bool                   // CREATE DBONLY ROLE and its like: all names say DBONLY
+	taken     []bool                 // which of the extensions belong to a name
+	enclosing policy.Kind            // what GRANT inside ALTER DEFAULT PRIVILEGES is
+	owners    []party                // ALTER DEFAULT PRIVILEGES FOR ROLE
+	inRows    map[proto.Message]bool // the nodes whose values are mapped in the rows of the result
 }
 
 // statements reads the statements of a piece.
@@ -63,7 +63,7 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	if len(t.list) == 0 {
 		return nil
 	}
-	r := &reader{piece: p, top: true}
+	r := &reader{piece: p, top: true, inRows: make(map[proto.Message]bool)}
 	r.tokens = t
 	r.start, r.end = t.list[0].start, t.list[len(t.list)-1].end
 	r.allRoles, r.md5 = none, none
@@ -71,7 +71,7 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 	walk(raw.Stmt.ProtoReflect(), r.node)
 	for _, column := range p.named(raw.Stmt) {
 		if targets := raw.Stmt.GetSelectStmt().GetTargetList(); column < len(targets) {
-			r.inRows = append(r.inRows, resultNode(targets[column].GetResTarget().GetVal()))
+			r.inRows[resultNode(targets[column].GetResTarget().GetVal())] = true
 		}
 	}
 	r.readCatalog(raw.Stmt)

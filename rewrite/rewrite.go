@@ -22,6 +22,7 @@ type Result struct {
 
 	source *source
 	inner  []replacement // in bodies
+	lines  counter       // of the text, for notices
 }
 
 // Part is one statement of a text.
@@ -60,7 +61,7 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 		res.SQL, res.Parts = res.Edits.apply(src.client), []Part{{Refused: true, end: end}}
 		return res
 	}
-	decided, asked := 0, decide
+	decided, asked, room := 0, decide, maxShown
 	if decide != nil {
 		asked = func(a policy.Action) *scope.Error { decided++; return decide(a) }
 	}
@@ -76,7 +77,7 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 			}
 		}
 		tracker.show(v, user)
-		m := mapping{statement: s, sql: src.text, view: v, mode: mode, tracker: tracker, user: user}
+		m := mapping{statement: s, sql: src.text, view: v, mode: mode, tracker: tracker, user: user, room: &room}
 		before := decided
 		edits, err := m.clientEdits(src, asked)
 		res.Actions = append(res.Actions, m.actions...)
@@ -125,7 +126,7 @@ func (r *Result) accept(m *mapping, edits Edits) {
 	r.Quotes = r.Quotes || m.quotes
 	if m.mode == scope.Transparent {
 		for _, u := range m.unseen {
-			r.Notices = append(r.Notices, r.source.clientError(u.notice(m.sql)))
+			r.Notices = append(r.Notices, r.source.clientError(u.notice(m.sql, &r.lines)))
 		}
 	}
 }

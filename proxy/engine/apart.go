@@ -33,16 +33,17 @@ func (e *Engine) work(on func(*held), then func(*Engine, *Out), out *Out) {
 	h.step, h.on, h.then, h.worked = awaitsWork, on, then, false
 }
 
-// Apart returns what is to be done for the held statement, once; nil where there is nothing. It takes long. Any
-// goroutine may do it, without the lock that the engine has, and then tells so by [Engine.Worked].
-func (e *Engine) Apart() func() {
+// Apart returns what is to be done for the held statement, once, with the length of its text; nil where there is
+// nothing. It takes long. Any goroutine may do it, without the lock that the engine has, and then tells so by
+// [Engine.Worked].
+func (e *Engine) Apart() (work func(), length int) {
 	h := e.held
 	if h == nil || h.apart == nil || h.on == nil {
-		return nil
+		return nil, 0
 	}
 	on := h.on
 	h.on = nil
-	return func() { on(h) }
+	return func() { on(h) }, len(h.written)
 }
 
 // Worked tells that what Apart returned is done. Then [Engine.Client] goes on.

@@ -17,7 +17,8 @@ func newLongSession(t *testing.T) *session {
 // finish does what is to be done apart.
 func (s *session) finish() *session {
 	s.t.Helper()
-	if s.apart == nil || s.e.Apart() != nil || !s.e.Held() || s.e.Idle() {
+	again, _ := s.e.Apart()
+	if s.apart == nil || again != nil || !s.e.Held() || s.e.Idle() {
 		s.t.Fatal("nothing is to be done, or twice, or nobody waits for it")
 	}
 	work := s.apart

@@ -142,7 +142,7 @@ func (s *session) pump() {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if work := s.e.Apart(); work != nil {
+		if work, _ := s.e.Apart(); work != nil {
 			if s.apart = work; s.waits {
 				return
 			}

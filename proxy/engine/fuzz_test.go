@@ -42,7 +42,7 @@ func inTurns(t *testing.T, long int32, client, server []byte, step int) {
 			t.Fatalf("took %d of %d bytes, and holds nobody", taken, n)
 		}
 		client = client[taken:]
-		work := e.Apart()
+		work, _ := e.Apart()
 		n = min(step, len(server))
 		if n == 0 && e.Held() && work == nil {
 			return

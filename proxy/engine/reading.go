@@ -129,8 +129,9 @@ func encodeFields(list []field, set *charset.Charset) {
 
 // notices are the messages that tell a client what in its text the proxy does not see; nil for none.
 func (e *Engine) notices(list []*rewrite.Error) (frames []byte) {
-	for _, n := range list {
-		fields := appendError([]field{{'S', "NOTICE"}, {'V', "NOTICE"}}, n)
+	positions := rewrite.Positions(list)
+	for i, n := range list {
+		fields := appendError([]field{{'S', "NOTICE"}, {'V', "NOTICE"}}, n, positions[i])
 		encodeFields(fields, e.options.Charset())
 		frames = appendReport(frames, wire.NoticeResponse, fields)
 	}

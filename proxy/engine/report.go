@@ -85,7 +85,7 @@ func (e *Engine) refusal(list []field, t *text) []field {
 	if !ok || n >= len(t.result.Refusals) {
 		return nil
 	}
-	own := appendError([]field{{'S', get(list, 'S')}, {'V', "ERROR"}}, t.result.Refusals[n])
+	own := appendError([]field{{'S', get(list, 'S')}, {'V', "ERROR"}}, t.result.Refusals[n], t.result.Refusals[n].Position())
 	encodeFields(own[len("SV"):], e.options.Charset())
 	return own
 }
@@ -107,16 +107,16 @@ func (e *Engine) toldCode(body []byte, t *text) string {
 	return get(list, 'C')
 }
 
-// appendError appends the fields of an error of the proxy's own to those of its severity.
-func appendError(list []field, err *rewrite.Error) []field {
+// appendError appends the fields of an error of the proxy's own, with its position, to those of its severity.
+func appendError(list []field, err *rewrite.Error, position int) []field {
 	list = append(list, field{'C', err.Code}, field{'M', err.Message})
 	for _, f := range []field{{'D', err.Detail}, {'H', err.Hint}} {
 		if f.value != "" {
 			list = append(list, f)
 		}
 	}
-	if p := err.Position(); p > 0 {
-		list = append(list, field{'P', strconv.Itoa(p)})
+	if position > 0 {
+		list = append(list, field{'P', strconv.Itoa(position)})
 	}
 	return list
 }
