@@ -1,11 +1,13 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -110,10 +112,12 @@ func (a *applier) transaction(ctx context.Context, conn *pgconn.PgConn, changes 
 			err = errors.Join(err, run(context.WithoutCancel(ctx), conn, "ROLLBACK"))
 		}
 	}()
-	for _, c := range changes {
-		if err := a.within(ctx, conn, c); err != nil {
+	for rest := changes; len(rest) > 0; {
+		n := together(rest)
+		if err := a.within(ctx, conn, rest[:n]); err != nil {
 			return err
 		}
+		rest = rest[n:]
 	}
 	if proof != nil {
 		if err := proof(); err != nil {
@@ -132,23 +136,68 @@ func (a *applier) leave(err error) error {
 	return nil
 }
 
-// within makes one change in a transaction, in one round trip: the savepoint that it goes back to stands already, as one
-// that is set in the same text would not be there where the text does not parse. Where another session was in its way,
-// the change is tried again at once: that session has ended its transaction by then, and what the others of this one
-// have done stays. A partial run goes on without the changes that the server refuses.
-func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, c Change) error {
+// Changes go to the server together, but not too many, and none behind one that takes its time: someone may watch.
+const (
+	maxTogether = 100
+	manyRights  = 1000
+)
+
+// together returns how many of the changes go next.
+func together(changes []Change) int {
+	rights := 0
+	for i, c := range changes {
+		if rights += c.Rights; rights >= manyRights || i+1 == maxTogether {
+			return i + 1
+		}
+	}
+	return len(changes)
+}
+
+// keep ends a text that is to stay when a later one fails, which goes back. The savepoint stands before a text: one that
+// is set in it would not be there where it does not parse.
+const (
+	keep   = "; RELEASE change; SAVEPOINT change"
+	goBack = "ROLLBACK TO change"
+)
+
+// within makes changes in a transaction, all in one text. Where that fails, each has a text of its own, to see which is
+// to blame.
+func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, changes []Change) error {
+	if len(changes) > 1 {
+		if sql, err := statements(changes); err == nil {
+			if run(ctx, conn, sql+keep) == nil {
+				a.made(changes...)
+				return nil
+			}
+			if err := run(ctx, conn, goBack); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range changes {
+		if err := a.one(ctx, conn, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one makes one change in a transaction. Where another session was in its way, the change is tried again at once: that
+// session has ended its transaction by then, and what the others of this one have done stays. A partial run goes on
+// without the changes that the server refuses.
+func (a *applier) one(ctx context.Context, conn *pgconn.PgConn, c Change) error {
 	sql, err := statement(c)
 	if err != nil {
 		return a.leave(err)
 	}
 	for attempt := 1; ; attempt++ {
-		err := run(ctx, conn, sql+"; RELEASE change; SAVEPOINT change")
+		err := run(ctx, conn, sql+keep)
 		if err == nil {
 			a.made(c)
 			return nil
 		}
 		err = &ChangeError{c, err}
-		if back := run(ctx, conn, "ROLLBACK TO change"); back != nil {
+		if back := run(ctx, conn, goBack); back != nil {
 			return errors.Join(err, back)
 		}
 		if !crossed(err) || attempt == attempts {
@@ -189,17 +238,30 @@ func statement(c Change) (string, error) {
 	return alterRole(c.role, "PASSWORD "+scope.QuoteLiteral(v)), nil
 }
 
-// made notes a change, and how to take it back.
-func (a *applier) made(c Change) {
-	a.report.Made = append(a.report.Made, c)
-	if c.Undo != "" {
-		a.report.Undo = append(a.report.Undo, c.Undo)
-	} else {
-		a.report.Undo = append(a.report.Undo, scope.OneLine("-- cannot be taken back: "+c.Step.String()+" "+scope.QuoteIdent(c.Subject)))
+// made notes changes, and how to take them back.
+func (a *applier) made(changes ...Change) {
+	a.report.Made = append(a.report.Made, changes...)
+	if a.Undo {
+		for _, c := range changes {
+			a.report.Undo = append(a.report.Undo, cmp.Or(c.Undo, scope.OneLine("-- cannot be taken back: "+c.Step.String()+" "+scope.QuoteIdent(c.Subject))))
+		}
 	}
 	if a.Progress != nil {
 		a.Progress(len(a.report.Made), len(a.report.Plan.Changes))
 	}
+}
+
+// statements is what makes changes, in one text.
+func statements(changes []Change) (string, error) {
+	list := make([]string, len(changes))
+	for i, c := range changes {
+		sql, err := statement(c)
+		if err != nil {
+			return "", err
+		}
+		list[i] = sql
+	}
+	return strings.Join(list, "; "), nil
 }
 
 func onlyEnrols(changes []Change) bool {

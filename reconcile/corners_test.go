@@ -81,10 +81,10 @@ roles: [{name: old, login: true, comment: theirs, config: {work_mem: 1MB}, conne
 memberships: [{role: team, members: [{name: old, admin: true}]}, {role: old, members: [{name: member}]}]
 `))
 	b.apply(before)
-	r := b.apply(b.options(b.manifest(`
+	r := b.apply(withUndo(b.options(b.manifest(`
 roles: [{name: team}, {name: member}, {name: new}]
 retirements: [{role: old, drop_owned: true}]
-`)))
+`))))
 	b.undo("postgres", r)
 	b.settled(before)
 }
@@ -100,7 +100,7 @@ roles: [{name: lead}, {name: x}]
 schemas: [{name: app}]
 grants: [{role: x, privileges: [UPDATE], object: {type: table, schema: app, name: t, columns: [a]}}]
 `))
-	r := b.apply(o)
+	r := b.apply(withUndo(o))
 	b.settled(o)
 	got := b.sql(`SELECT attname, attacl FROM pg_attribute WHERE attrelid = 'app.t'::regclass AND attacl IS NOT NULL ORDER BY 1`)
 	if want := "a|{rec_below_x=w/postgres}\nid|{rec_below_other=r/postgres}\n"; got != want {
@@ -136,7 +136,7 @@ grants:
   - {role: x, privileges: [USAGE], object: {type: schema, name: app}}
   - {role: x, privileges: [USAGE], object: {type: schema, name: theirs}}
 `)
-	r := b.apply(o)
+	r := b.apply(withUndo(o))
 	b.undo("postgres", r)
 	if got := look(); got != before {
 		t.Errorf("undone: %s\nwas: %s\n%s", got, before, strings.Join(r.Undo, ";\n"))
@@ -154,7 +154,7 @@ func TestDefaultsOfLargeObjects(t *testing.T) {
 		}
 		return
 	}
-	r := b.apply(o)
+	r := b.apply(withUndo(o))
 	b.settled(o)
 	if got := b.sql(`SET ROLE rec_lo_a; SELECT lomacl FROM pg_largeobject_metadata WHERE oid = lo_create(0)`); got != "" && !strings.Contains(got, "rec_lo_b=r/rec_lo_a") {
 		t.Errorf("%s", got)

@@ -7,8 +7,8 @@
 // [Observe] reads one snapshot of the catalogs: the server, the roles with their memberships, all that has an ACL, as
 // the server stores it. [NewPlan] compares in memory and has no side effects. [Run] is the whole of it for one database:
 // it observes, plans, checks that every change can be made, makes them in one transaction, and proves by observing again
-// that nothing is left. Where there is nothing to do, nothing is written, and to see that one of all objects that are
-// alike is enough.
+// that nothing is left. Where there is nothing to do, nothing is written. Of objects that are alike one is read for all,
+// unless their names are wanted.
 //
 // # The files, in reading order
 //

@@ -1,8 +1,10 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -66,6 +68,7 @@ func TestMadeMeanwhile(t *testing.T) {
 	b := newBench(t, "rec_mean")
 	b.sql(`CREATE SCHEMA app; CREATE TABLE app.a (id int); CREATE TABLE app.b (id int)`)
 	o := b.options(b.manifest(readers))
+	o.Undo = true
 	made, table := false, "late"
 	o.Progress = func(done, total int) {
 		if done == total && !made {
@@ -117,38 +120,57 @@ func (m metered) Write(b []byte) (int, error) {
 	return m.Conn.Write(b)
 }
 
-// Where there is nothing to do, what a run sends and receives does not grow with the objects.
-func TestNothingToDoIsShort(t *testing.T) {
-	b := newBench(t, "rec_short")
-	b.sql(`CREATE SCHEMA app; SELECT format('CREATE TABLE app.t%s (id int)', i) FROM generate_series(1, 10) i \gexec`)
-	o := b.options(b.manifest(readers))
-	b.apply(o)
-	run := func() (sent, received int64) {
-		t.Helper()
-		var out, in atomic.Int64
-		metering := o
-		metering.Connect = func(ctx context.Context, database string) (*pgconn.PgConn, error) {
-			config, err := pgconn.ParseConfig(b.DSN("dbname="+b.database, "user=postgres"))
-			if err != nil {
-				return nil, err
-			}
-			dial := config.DialFunc
-			config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := dial(ctx, network, address)
-				return metered{conn, &out, &in}, err
-			}
-			return pgconn.ConnectConfig(ctx, config)
+// applyMetered is apply that tells how many bytes went over its connections.
+func (b *bench) applyMetered(o Options) (r Report, sent, received int64) {
+	b.Helper()
+	var out, in atomic.Int64
+	o.Connect = func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		config, err := pgconn.ParseConfig(b.DSN("dbname="+cmp.Or(database, b.database), "user=postgres"))
+		if err != nil {
+			return nil, err
 		}
-		if r := b.apply(metering); len(r.Made) > 0 {
+		dial := config.DialFunc
+		config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return metered{conn, &out, &in}, err
+		}
+		return pgconn.ConnectConfig(ctx, config)
+	}
+	r = b.apply(o)
+	return r, out.Load(), in.Load()
+}
+
+// What a run sends and receives does not grow with the objects, where it gives all of them the same or finds that they
+// have it; unless somebody wants their names.
+func TestAlikeAreNotNamed(t *testing.T) {
+	b := newBench(t, "rec_short")
+	o := b.options(b.manifest(readers))
+	const digits = 100 // OIDs and the snapshot may have more of them, and many rights go in a text of their own
+	run := func(tables string, undo bool) (first, again [2]int64) {
+		t.Helper()
+		b.sql(`DROP SCHEMA IF EXISTS app CASCADE; CREATE SCHEMA app; SELECT format('CREATE TABLE app.t%s (id int)', i) FROM generate_series(1, ` + tables + `) i \gexec`)
+		o.Undo = undo
+		r, sent, received := b.applyMetered(o)
+		if rights := r.Made[len(r.Made)-1].Rights; strconv.Itoa(rights) != tables {
+			t.Errorf("%d rights for %s tables", rights, tables)
+		}
+		first = [2]int64{sent, received}
+		if r, sent, received = b.applyMetered(o); len(r.Made) > 0 {
 			t.Fatal(r.Made)
 		}
-		return out.Load(), in.Load()
+		return first, [2]int64{sent, received}
 	}
-	sent, received := run()
-	b.sql(`SELECT format('CREATE TABLE app.t%s (id int)', i) FROM generate_series(11, 1000) i \gexec`)
-	b.apply(o)
-	moreSent, moreReceived := run()
-	if moreSent != sent || moreReceived > received+100 { // OIDs and the snapshot may have more digits
-		t.Errorf("10 tables: %d bytes sent, %d received; 1,000: %d, %d", sent, received, moreSent, moreReceived)
+	run("1", false) // makes the roles
+	few, fewAgain := run("10", false)
+	many, manyAgain := run("1000", false)
+	undone, undoneAgain := run("1000", true)
+	if many[0] > few[0]+digits || many[1] > few[1]+digits {
+		t.Errorf("bytes sent and received: 10 tables %d, 1,000 %d", few, many)
+	}
+	if manyAgain[0] != fewAgain[0] || manyAgain[1] > fewAgain[1]+digits || undoneAgain[1] > manyAgain[1]+digits {
+		t.Errorf("bytes sent and received where there is nothing to do: 10 tables %d, 1,000 %d, %d", fewAgain, manyAgain, undoneAgain)
+	}
+	if undone[1] < many[1]+1000 {
+		t.Errorf("bytes received: %d, with the names that an undo needs %d", many[1], undone[1])
 	}
 }

@@ -56,7 +56,7 @@ func TestOwnerOfAnAdministrators(t *testing.T) {
 			}
 			o := b.options(b.manifest(shop))
 			o.Connect = b.connect(admin)
-			first := b.apply(o)
+			first := b.apply(withUndo(o))
 			b.settled(o)
 			before := b.edges()
 			if self == "" && before != "" {
@@ -67,7 +67,7 @@ func TestOwnerOfAnAdministrators(t *testing.T) {
 			}
 			b.sql(`SET ROLE rec_lend_owner; CREATE TABLE shop.t (id int); REVOKE ALL ON shop.t FROM rec_lend_reader;
 GRANT INSERT ON shop.t TO rec_lend_reader; ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT INSERT ON TABLES TO rec_lend_reader`)
-			second := b.apply(o)
+			second := b.apply(withUndo(o))
 			b.settled(o)
 			if got := b.edges(); got != before {
 				t.Errorf("left behind: %s, was: %s", got, before)
@@ -202,7 +202,7 @@ func TestTurnedMembership(t *testing.T) {
 	} {
 		before := b.edges()
 		o := b.options(b.manifest(roles + "memberships: " + members))
-		r := b.apply(o)
+		r := b.apply(withUndo(o))
 		b.settled(o)
 		after := b.edges()
 		b.undo("postgres", r)
@@ -236,7 +236,7 @@ func TestOptionsBesideAnotherGrantors(t *testing.T) {
 	b.sql(`GRANT rec_beside_team TO rec_beside_m WITH INHERIT FALSE, SET FALSE GRANTED BY rec_beside_dba; REVOKE rec_beside_team FROM rec_beside_m GRANTED BY postgres`)
 	o := b.options(b.manifest(strings.Replace(roles, "INHERIT", "true", 1)))
 	before := b.edges()
-	r := b.apply(o)
+	r := b.apply(withUndo(o))
 	b.settled(o)
 	if got := b.sql(`SELECT pg_has_role('rec_beside_m', 'rec_beside_team', 'SET'), pg_has_role('rec_beside_m', 'rec_beside_team', 'USAGE')`); got != "f|t\n" {
 		t.Error(got)
@@ -268,11 +268,11 @@ retirements: [{role: old, drop_owned: true}]
 		}
 		return connect(ctx, database)
 	}
-	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "nobody can clear up") {
+	if _, err := Run(t.Context(), withUndo(o)); err == nil || !strings.Contains(err.Error(), "nobody can clear up") {
 		t.Errorf("what is in the way: %v", err)
 	}
 	looks, looked = 1, 0
-	r, err := Run(t.Context(), o)
+	r, err := Run(t.Context(), withUndo(o))
 	if err == nil || len(r.Made) == 0 {
 		t.Fatalf("%v made, %v", r.Made, err)
 	}

@@ -94,6 +94,8 @@ grants: [{role: lead, privileges: [SELECT], object: {type: table, schema: app, n
 
 func withMode(o Options, m Mode) Options { o.Mode = m; return o }
 
+func withUndo(o Options) Options { o.Undo = true; return o }
+
 // Two sessions that change the ACL of one object: the server tells the second that the tuple was concurrently
 // updated.
 func TestConcurrentGrant(t *testing.T) {
@@ -312,7 +314,7 @@ func TestUndo(t *testing.T) {
 	b.sql(`CREATE SCHEMA app; CREATE TABLE app.t (id int); CREATE FUNCTION app.f() RETURNS int LANGUAGE sql AS 'SELECT 1'`)
 	before := b.manifest(readers)
 	b.apply(b.options(before))
-	r := b.apply(b.options(b.manifest(`
+	r := b.apply(withUndo(b.options(b.manifest(`
 roles: [{name: reader, login: true, comment: new, config: {work_mem: 1MB}}, {name: writer}, {name: third, comment: x}]
 schemas: [{name: app, owner: third}, {name: more}]
 grants:
@@ -320,7 +322,7 @@ grants:
   - {role: PUBLIC, ensure: absent, privileges: [EXECUTE], object: {type: function, schema: app, name: "*"}}
 default_privileges: [{owner: third, schema: app, grant: [{role: reader, privileges: [SELECT], on_type: table}]}]
 memberships: [{role: reader, members: [{name: writer, admin: true}]}]
-`)))
+`))))
 	b.sql("BEGIN;" + strings.Join(r.Undo, ";\n") + ";COMMIT")
 	b.settled(b.options(before))
 	if got := b.sql(`SELECT has_function_privilege('rec_undo_reader', 'app.f()', 'EXECUTE'), count(*) FROM pg_roles WHERE rolname = 'rec_undo_third'`); got != "t|0\n" {

@@ -14,6 +14,8 @@ type Plan struct {
 	Mode     Mode
 	Changes  []Change
 	Problems []Problem // why it cannot be done; nothing is, then
+
+	sampled bool // it names an object that stands for others: what is to be done with them is not said
 }
 
 // Problem is a reason why a plan cannot be carried out as a whole.
@@ -53,7 +55,7 @@ func NewPlan(desired *access.Desired, state *State, mode Mode) Plan {
 		return cmp.Or(cmp.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line),
 			cmp.Compare(a.Place.Column, b.Place.Column), cmp.Compare(a.Message, b.Message))
 	})
-	return Plan{Mode: mode, Changes: p.changes, Problems: slices.Compact(p.problems)}
+	return Plan{Mode: mode, Changes: p.changes, Problems: slices.Compact(p.problems), sampled: p.sampled}
 }
 
 // empty reports whether there is nothing to do, nor anything to tell.
@@ -106,6 +108,7 @@ type planner struct {
 	leaving    map[scope.Cluster]bool // roles that go
 	changes    []Change
 	problems   []Problem
+	sampled    bool // see [Plan]
 }
 
 func (p *planner) change(c Change) {

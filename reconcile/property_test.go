@@ -36,6 +36,7 @@ CREATE TYPE s1.mood AS ENUM ('ok'); CREATE TYPE s1.pair AS (a int, b int); CREAT
 	rapid.Check(t, func(rt *rapid.T) {
 		o := b.options(desires(rt, b.major() >= 16))
 		before := look()
+		o.Undo = true
 		done, err := Run(b.Context(), o)
 		if err != nil {
 			rt.Fatalf("%v\n%+v", err, o.Desired)
@@ -49,7 +50,7 @@ CREATE TYPE s1.mood AS ENUM ('ok'); CREATE TYPE s1.pair AS (a int, b int); CREAT
 		if d := cmp.Diff(before, look()); d != "" {
 			rt.Fatalf("undone:\n%s\n%v\n%s", d, done.Plan.Changes, strings.Join(done.Undo, ";\n"))
 		}
-		o.DryRun = false
+		o.DryRun, o.Undo = false, false
 		if _, err := Run(b.Context(), o); err != nil {
 			rt.Fatal(err)
 		}

@@ -28,6 +28,7 @@ type Options struct {
 	Promised  map[access.Ref]bool // roles that another run makes before this one's plan is carried out
 
 	DryRun bool   // observe and plan only
+	Undo   bool   // note what takes the run back
 	Expect string // the fingerprint of the plan that was agreed to; empty for any
 	// Known are the passwords that are left alone where the server does not show them. Run adds those that it sets;
 	// nil: all are set in every run.
@@ -48,8 +49,8 @@ type Report struct {
 	Fingerprint string   // of the state and the plan, see [Fingerprint]
 	Standby     bool     // another process was applying: nothing was done
 	Made        []Change // those of the plan that took effect
-	Undo        []string
-	Proof       *Proof // of a run that only made roles members of markers
+	Undo        []string // what takes them back, the last first; nil unless asked for
+	Proof       *Proof   // of a run that only made roles members of markers
 
 	snapshot string // of the state that was planned for
 }
@@ -188,8 +189,8 @@ func (o Options) extent() (Extent, error) {
 	return e, nil
 }
 
-// look observes and plans. Mostly there is nothing to change, and to see that it is enough to look at one of all that
-// are alike; if there is something, the plan is made anew of each of them.
+// look observes and plans. One of all that are alike is enough to see that there is nothing to change, or to grant on
+// all that a schema has; where their names will be read or must be said, the plan is made anew of each of them.
 func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (report Report, err error) {
 	err = inSnapshot(ctx, conn, func() error {
 		var state *State
@@ -200,7 +201,8 @@ func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (
 		if err != nil {
 			return err
 		}
-		if report = o.plan(ctx, state, extent); report.Plan.empty() || extent.All {
+		report = o.plan(ctx, state, extent)
+		if p := report.Plan; p.empty() || extent.All || !o.named() && !p.sampled && len(p.Problems) == 0 {
 			return nil
 		}
 		err = traced(ctx, "observe", func(ctx context.Context) (err error) {
@@ -214,6 +216,9 @@ func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (
 	})
 	return report, err
 }
+
+// named reports whether what a plan is about is to be known by name, whatever its statements say.
+func (o Options) named() bool { return o.DryRun || o.Expect != "" || o.Undo }
 
 func traced(ctx context.Context, name string, f func(context.Context) error) error {
 	ctx, span := trace.Child(ctx, name)

@@ -116,6 +116,7 @@ type Object struct {
 	Owner   scope.Cluster
 	ACL     ACL
 	Columns map[string]ACL // those that have privileges of their own, or were asked about; of relations alone
+	Others  int            // how many more it stands for, that are alike
 }
 
 // DefaultACL is a row of pg_default_acl.

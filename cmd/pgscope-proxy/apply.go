@@ -52,6 +52,9 @@ func newApplyCommand() *cobra.Command {
 					return err
 				}
 				keep = func(results []result) error { return errors.Join(writeUndo(f, results), f.Close()) }
+				for i := range parts {
+					parts[i].Undo = true
+				}
 			}
 			results, err := apply(cmd, parts, agreed)
 			return errors.Join(keep(results), show(cmd.OutOrStdout(), results), err)
