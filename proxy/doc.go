@@ -4,7 +4,7 @@
 // A session, and the files in reading order:
 //
 //	server.go     accepts, stops            Server.Listen, Server.Run
-//	session.go    one client                session.serve:
+//	session.go    one client                session.serve; its login: session_login.go
 //	admit.go        what does it want?        TLS, startup packet, cancel request
 //	login_name.go   which role is it?         app, or orders_app
 //	auth.go         who checks it?            the server, or the proxy (verify.go, package scram)

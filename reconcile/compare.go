@@ -273,3 +273,10 @@ func (c *comparison) gifts() (gifts []gift) {
 	}
 	return gifts
 }
+
+func firstPlace(w *wish) access.Place {
+	if w == nil || len(w.places) == 0 {
+		return access.Place{}
+	}
+	return w.places[0]
+}

@@ -327,30 +327,3 @@ func (p *planner) removeMember(step Step, role scope.Cluster, l loss, edges []En
 		}
 	}
 }
-
-func firstPlace(w *wish) access.Place {
-	if w == nil || len(w.places) == 0 {
-		return access.Place{}
-	}
-	return w.places[0]
-}
-
-// besideMarker adds to the wishes for the database the CONNECT that members of the marker have beside it, in a database
-// that is hardened (provision.Harden): who is NOINHERIT would be shut out without, and others have it by the marker.
-func (p *planner) besideMarker(acl ACL, want wishes) wishes {
-	marker := p.state.Scope.Marker
-	has := make(map[scope.Cluster]bool)
-	for _, e := range acl.Entries {
-		has[e.Grantee] = has[e.Grantee] || e.Privileges.Has(access.Connect)
-	}
-	if !has[marker] {
-		return want
-	}
-	want = want.clone()
-	for _, e := range p.state.Members {
-		if e.Role == marker && has[e.Member] && !want.of(e.Member).absent.Has(access.Connect) {
-			want.of(e.Member).add(access.Connect, false, false, access.Place{})
-		}
-	}
-	return want
-}

@@ -43,12 +43,12 @@
 //
 // # The files, in reading order
 //
-//	prefilter.go       may a text name a role?                        catalog_prefilter.go: or read roles?
-//	analyze.go         Analyze: the statements of a text              parse.go, token.go: trees, and tokens beside them
+//	prefilter.go       may a text name a role?                        wordset.go; catalog_prefilter.go: or read roles?
+//	analyze.go         Analyze: the statements of a text              parse.go, token.go: trees, and tokens beside them; unreadable.go
 //	statement.go       what is known of one                           reader.go: how it is found
 //	nodes.go           what each kind of statement wants              node_role.go, node_set.go, change.go
 //	extension.go       what PostgreSQL's grammar does not know        standin.go: nor the parser's, of newer servers'
-//	body.go            texts in strings                               plpgsql.go, format.go; mention.go: what is not mapped there
+//	body.go            texts in strings                               block.go, plpgsql.go, format.go; mention.go: what is not mapped there
 //	rewrite.go         Rewrite: the statements for one session        mapping.go: one of them; resolve.go: whose its names are
 //	session_state.go   what names depend on, along a text             transition.go, current_role.go, leave.go
 //	edits.go           how the sent text differs                      source.go, layer.go, literal.go, escapes.go: texts in texts

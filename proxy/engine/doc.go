@@ -18,13 +18,14 @@
 //	statement.go    a text that may name a role: how it is held, and how it is sent
 //	held.go         what is asked in between                  reading.go: the settings that it is read with
 //	mapping.go      what it becomes                           rewriting.go: what is remembered of earlier texts
+//	refuse.go       how it is refused
 //	apart.go        what is done elsewhere, where it is long
 //	question.go     the proxy's own question in the client's session
 //	claim.go        SET ROLE without a question
 //	rewritten.go    prepared statements and portals whose text is not the client's
 //	execute.go      what runs them again, and goes through the policy again
 //	pending.go      whose answer is this?
-//	backend.go      one switch over what servers send
+//	backend.go      one switch over what servers send         parameter.go: ParameterStatus
 //	report.go       errors and notices in the client's words  rows.go: values with role names
 //	judge.go        what the policy is asked
 //	trail.go        what the audit log is told

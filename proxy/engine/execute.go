@@ -5,7 +5,6 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
-	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -102,27 +101,6 @@ func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out)
 		return
 	}
 	e.forward(&now, frame, out)
-}
-
-// refuseMessage answers a Bind or an Execute with an error.
-func (e *Engine) refuseMessage(awaits awaited, t *text, err scope.Error, out *Out) {
-	e.failMessage(awaits, t, text{result: &rewrite.Result{Refusals: []*rewrite.Error{{Error: err}}}}, out)
-}
-
-// failMessage puts a Parse of a statement that fails in the place of a Bind or an Execute. What answers that, substitute
-// tells.
-func (e *Engine) failMessage(awaits awaited, t *text, substitute text, out *Out) {
-	substitute.client = t.client
-	if t.trail != nil {
-		var st *Statement
-		substitute.trail, st = t.trail.again()
-		st.Sent = ""
-	}
-	e.pending.push(awaits, &substitute)
-	frame := wire.Begin(nil, wire.Parse)
-	frame = append(append(frame, questionName...), 0)
-	frame = append(append(frame, rewrite.RefusalSQL(0)...), 0)
-	out.Server.write(wire.End(append(frame, 0, 0), 0))
 }
 
 // forward lets an Execute go to the server, behind its foreword if it has one. t is what the text became, nil where that

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
-	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
@@ -228,21 +227,6 @@ func (e *Engine) nameKnown(out *Out) error {
 		out.Server.write(frame)
 	}
 	return err
-}
-
-// refuseLong answers a statement that is too long to be read.
-func (e *Engine) refuseLong(typ byte, size int, out *Out) {
-	e.refuse(statement{typ: typ}, rewrite.Unshown, &rewrite.Error{Error: tooLong("statement is too long", size, e.cfg.MaxMessage,
-		"Send the data by COPY or as parameters, or raise max-statement-size.")}, out)
-}
-
-func tooLong(message string, size, limit int, hint string) scope.Error {
-	return scope.Error{
-		Code:    scope.CodeProgramLimitExceeded,
-		Message: message,
-		Detail:  fmt.Sprintf("It has %d bytes; the proxy reads at most %d.", size, limit),
-		Hint:    hint,
-	}
 }
 
 // cutString cuts a NUL-terminated string off b.

@@ -187,37 +187,6 @@ func (e *Engine) askHeld(sql string, params []string, out *Out) {
 	}
 }
 
-// refuseHeld answers the held statement with an error.
-func (e *Engine) refuseHeld(err *rewrite.Error, out *Out) {
-	e.failed(err)
-	e.failHeld(&text{result: refusedWith(err)}, out)
-}
-
-// failHeld lets the held statement fail. t tells with which answer.
-func (e *Engine) failHeld(t *text, out *Out) {
-	e.held.text, e.held.reading = t, e.reading()
-	e.work((*held).redactText, (*Engine).sendHeldToFail, out)
-}
-
-// redactText makes of the held statement's text what is recorded.
-func (h *held) redactText() { h.redacted = h.redact(h.written) }
-
-func (e *Engine) sendHeldToFail(out *Out) {
-	h := e.held
-	e.held = nil
-	h.text.client, h.text.trail = string(h.sql), e.refused(h.redacted)
-	e.sendToFail(h.statement, h.text, out)
-}
-
-// failed tells of refusals for a fault of the proxy's own.
-func (e *Engine) failed(refusals ...*rewrite.Error) {
-	for _, r := range refusals {
-		if r.Fault != "" {
-			e.cfg.Host.Failed(r.Fault)
-		}
-	}
-}
-
 // resume goes on with the held statement, or with what another has left to do, when the proxy's question was answered.
 func (e *Engine) resume(out *Out) error {
 	h := e.held

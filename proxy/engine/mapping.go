@@ -98,7 +98,7 @@ func called(a *rewrite.Analysis, view *scope.View) map[scope.Cluster]scope.Short
 func (e *Engine) hasMapped(out *Out) {
 	h := e.held
 	result := h.mapped.result
-	e.failed(result.Refusals...)
+	e.reportFaults(result.Refusals...)
 	claims := h.step == awaitsClaim && len(result.Refusals) == 0
 	switch {
 	case result.Enrol && h.attempts < maxAttempts:

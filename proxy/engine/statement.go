@@ -136,19 +136,3 @@ func appendDescribe(name []byte) []byte {
 	frame := append(wire.Begin(nil, wire.Describe), 'S')
 	return wire.End(append(append(frame, name...), 0), 0)
 }
-
-// refuse answers a statement with an error, in the way that the package's doc tells. redacted is its text without secrets.
-func (e *Engine) refuse(s statement, redacted string, err *rewrite.Error, out *Out) {
-	e.sendToFail(s, &text{client: string(s.sql), result: refusedWith(err), trail: e.refused(redacted)}, out)
-}
-
-func refusedWith(err *rewrite.Error) *rewrite.Result {
-	return &rewrite.Result{Refusals: []*rewrite.Error{err}}
-}
-
-func (e *Engine) sendToFail(s statement, t *text, out *Out) {
-	if s.typ == wire.Parse {
-		s.types = []byte{0, 0}
-	}
-	e.send(s, t, rewrite.RefusalSQL(0), out)
-}
