@@ -72,6 +72,8 @@ type directory struct {
 	known  *engine.Rewritings
 	// doubtful are roles that this proxy's sessions have changed since then.
 	doubtful map[scope.Cluster]struct{}
+	// prepared: some session has left a transaction that changes roles to be committed later.
+	prepared bool
 	// columns are those of the catalogs, of a server of the version.
 	columns struct {
 		version int
@@ -224,6 +226,22 @@ func (d *directory) Changed(names ...scope.Cluster) {
 	maps.DeleteFunc(d.admitted, func(a admission, _ struct{}) bool { return d.doubts(a.role) })
 }
 
+func (d *directory) Prepared() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.prepared = true
+}
+
+// Committed lists the roles anew: which of the prepared transactions it was is not known.
+func (d *directory) Committed() {
+	d.mu.RLock()
+	prepared := d.prepared
+	d.mu.RUnlock()
+	if prepared {
+		d.Changed()
+	}
+}
+
 // login tells which role logs in to the database under the name. That is not certain where the list is too old or in
 // doubt; where the database's role of that name may not log in, so that the name may mean a role of the cluster; and
 // where the name is the cluster name of a role of the database.
@@ -257,5 +275,7 @@ func (unscoped) Stale() bool                                   { return false }
 func (unscoped) Learn(*scope.View)                             {}
 func (unscoped) Doubt(*scope.Inquiry)                          {}
 func (unscoped) Changed(...scope.Cluster)                      {}
+func (unscoped) Prepared()                                     {}
+func (unscoped) Committed()                                    {}
 func (unscoped) Columns(int) rewrite.Columns                   { return rewrite.Columns{} }
 func (unscoped) LearnColumns(int, rewrite.Columns)             {}

@@ -17,7 +17,7 @@ func (e *Engine) backendNote(frame []byte) verdict {
 	case wire.ParameterDescription:
 		return pass
 	default:
-		if ends[typ] == none || typ == wire.CommandComplete && e.userPath.watches(len(frame)-wire.HeaderSize) {
+		if ends[typ] == none || typ == wire.CommandComplete && e.watches(len(frame)-wire.HeaderSize) {
 			return collect
 		}
 		e.pending.answered(ends[typ])
@@ -79,7 +79,7 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 			return collect, nil
 		}
 	case wire.CommandComplete, wire.EmptyQueryResponse, wire.PortalSuspended:
-		if typ == wire.CommandComplete && e.userPath.watches(size) {
+		if typ == wire.CommandComplete && e.watches(size) {
 			return collect, nil
 		}
 		return e.ended(), nil
@@ -93,6 +93,31 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		return drop, serverViolation("unexpected message", typ)
 	}
 	return pass, nil
+}
+
+// The tags of the statements by which a transaction is left to be committed later, and is, by any session.
+const (
+	tagPrepared  = "PREPARE TRANSACTION"
+	tagCommitted = "COMMIT PREPARED"
+)
+
+// watches reports whether a CommandComplete of that length may have a tag that matters.
+func (e *Engine) watches(size int) bool {
+	return size == len(tagCommitted)+1 || size == len(tagPrepared)+1 && e.changing || e.userPath.watches(size)
+}
+
+// tagged takes note of a tag.
+func (e *Engine) tagged(body []byte) {
+	tag, _, _ := cutString(body)
+	e.userPath.completed(string(tag))
+	switch string(tag) {
+	case tagPrepared:
+		if e.changing {
+			e.cfg.Directory.Prepared()
+		}
+	case tagCommitted:
+		e.cfg.Directory.Committed()
+	}
 }
 
 // ended accounts for a statement that has been executed, and decides about the message that says so.
@@ -153,7 +178,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 			e.claimDone(body, t, out)
 			return drop, nil
 		}
-		e.userPath.completed(body)
+		e.tagged(body)
 		return e.ended(), nil
 	case wire.BackendKeyData:
 		e.key = string(body)

@@ -41,6 +41,10 @@ type Directory interface {
 	// Changed tells that the session may have changed these roles, and that others can see it now. Without any, it is not
 	// known which roles.
 	Changed(...scope.Cluster)
+	// Prepared tells that a transaction that changes roles was left to be committed later (PREPARE TRANSACTION), Committed
+	// that one was committed, it may be that one.
+	Prepared()
+	Committed()
 }
 
 // Host is what an engine runs in: it is asked, and told what happens. Its methods must not block; Vacate may, but not for

@@ -56,6 +56,8 @@ func (b *book) Admit(scope.Cluster, scope.Short)         {}
 func (b *book) Admitted(scope.Cluster, scope.Short) bool { return true }
 func (b *book) Doubt(q *scope.Inquiry)                   { q.Own = b.stale }
 func (b *book) Changed(...scope.Cluster)                 {}
+func (b *book) Prepared()                                {}
+func (b *book) Committed()                               {}
 func (b *book) Columns(int) rewrite.Columns              { return rewrite.Columns{} }
 func (b *book) LearnColumns(int, rewrite.Columns)        {}
 func (b *book) Learn(v *scope.View) {

@@ -18,11 +18,15 @@ func (e *Engine) executePortal(frame []byte, out *Out) (verdict, error) {
 	switch {
 	case !certain:
 		return e.holdMessage(frame), nil
+	case t == nil && e.fetches && len(portal) > 0:
+		e.forward(e.madeBySQL('P', portal, out), bytes.Clone(frame), out)
 	case t == nil:
 		e.pending.push(executed, nil)
 		return pass, nil
 	case t.trail != nil:
 		e.execute(t, bytes.Clone(frame), out)
+	case t.looked() && e.status != wire.TxFailed && (e.changing || e.cfg.Directory.Stale()):
+		e.askRoles(t, bytes.Clone(frame), out)
 	default:
 		e.forward(t, bytes.Clone(frame), out)
 	}

@@ -10,7 +10,7 @@ import (
 
 // frontendPlain reports whether a message of the client passes unless its own text is a reason why not.
 func (e *Engine) frontendPlain() bool {
-	return !e.rewritten.any() && !e.pending.skipping && !e.pending.copyIn && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked && !e.goodbye
+	return !e.rewritten.any() && !e.fetches && !e.pending.skipping && !e.pending.copyIn && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked && !e.goodbye
 }
 
 // frontendNote notes the answer that such a message will have. It does not take a message that has to be read.
@@ -91,13 +91,13 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 }
 
 // beginNamed is frontendBegin for the messages about a prepared statement or a portal. They need be read only where one of
-// these has a text that is not the client's.
+// these has a text that is not the client's, or was made by SQL.
 func (e *Engine) beginNamed(typ byte, size int, out *Out) (verdict, error) {
 	switch {
-	case !e.rewritten.any():
+	case !e.rewritten.any() && !e.fetches:
 	case size <= e.cfg.MaxMessage:
 		return collect, nil // which of them it is about
-	case e.rewritten.acts():
+	case e.registers().acts():
 		e.refuseMessage(asks[typ], new(text), tooLong("message is too long", size, e.cfg.MaxMessage,
 			"Close the prepared statements with role names, of which it could be one, or raise max-statement-size."), out)
 		return drop, nil
@@ -182,6 +182,9 @@ func (e *Engine) bind(frame []byte, out *Out) (verdict, error) {
 	t, certain := e.registers().statements.get(key(name), e.pending.syncs)
 	if !certain {
 		return e.holdMessage(frame), nil
+	}
+	if t == nil && e.fetches && len(name) > 0 {
+		t = e.madeBySQL('S', name, out)
 	}
 	t = t.bindFormats(body)
 	kept := t

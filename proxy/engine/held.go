@@ -58,6 +58,7 @@ const (
 	asksScopes                // the databases and schemas that it changes as a whole
 	asksMarker                // that markers be made; then the names must be asked about anew
 	asksActor                 // who acts, before an Execute
+	asksRoles                 // what the roles are called now, before an Execute whose rows may have their names
 	saysForeword              // what must happen in the transaction of an Execute before it
 	awaitsClaim               // nothing: it was sent already, see claim.go
 	awaitsName                // nothing: what a Bind or an Execute is about, earlier answers tell
@@ -230,6 +231,8 @@ func (e *Engine) resume(out *Out) error {
 		e.askNames(e.cfg.Directory.Database(), out)
 	case asksActor:
 		return e.acted(out)
+	case asksRoles:
+		return e.rolesKnown(out)
 	case saysForeword:
 		e.held = nil
 		e.transmit(executed, h.text, h.frame, out)

@@ -47,6 +47,32 @@ func (h *held) lookAt() *rows {
 	return &rows{results: r}
 }
 
+// askRoles asks what the roles are called now, before an Execute whose rows may have their names: the statement may have
+// been prepared long ago.
+func (e *Engine) askRoles(t *text, frame []byte, out *Out) {
+	h := &held{step: asksRoles, text: t, frame: frame, inquiry: e.cfg.Directory.Database().Inquire()}
+	e.doubt(&h.inquiry)
+	e.held = h
+	sql, params := h.inquiry.SQL()
+	if err := e.ask(sql, params, out); err != nil { // then their names cannot be written in the rows either
+		e.held = nil
+		e.forward(t, frame, out)
+	}
+}
+
+// rolesKnown goes on with the Execute.
+func (e *Engine) rolesKnown(out *Out) error {
+	h := e.held
+	view, err := e.inquired(h.inquiry)
+	if err != nil {
+		return err
+	}
+	e.cfg.Directory.Learn(view)
+	e.held = nil
+	e.forward(h.text, h.frame, out)
+	return nil
+}
+
 // looked reports whether the results of the text are looked at.
 func (t *text) looked() bool { return t != nil && t.rows != nil }
 

@@ -127,12 +127,20 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 		e.alter(&e.registers().statements, key(s.name), kept)
 	}
 	if s.typ == wire.Parse && t.looked() { // whether or not the client asks
-		e.transmit(ownDescribed, t, appendDescribe(s.name), out)
+		e.transmit(ownDescribed, t, appendDescribe('S', s.name), out)
 	}
 }
 
-// appendDescribe is the message that asks for the description of a prepared statement.
-func appendDescribe(name []byte) []byte {
-	frame := append(wire.Begin(nil, wire.Describe), 'S')
+// madeBySQL returns the text of a prepared statement or a portal that none is known of: it may be one that PREPARE or
+// DECLARE has made, whose rows are to be looked at.
+func (e *Engine) madeBySQL(what byte, name []byte, out *Out) *text {
+	t := &text{rows: &rows{results: rewrite.Results{Typed: true}}}
+	e.transmit(ownDescribed, t, appendDescribe(what, name), out)
+	return t
+}
+
+// appendDescribe is the message that asks for the description of a prepared statement, or a portal.
+func appendDescribe(what byte, name []byte) []byte {
+	frame := append(wire.Begin(nil, wire.Describe), what)
 	return wire.End(append(append(frame, name...), 0), 0)
 }

@@ -40,10 +40,7 @@ func (p *userPath) watches(size int) bool {
 }
 
 // completed takes note of a tag.
-func (p *userPath) completed(body []byte) {
-	tag, _, _ := cutString(body)
-	p.lost = p.lost || bringsDefaults[string(tag)]
-}
+func (p *userPath) completed(tag string) { p.lost = p.lost || bringsDefaults[tag] }
 
 // keepUserPath asks the server to replace "$user" again, where that can be done between two messages of the
 // client, and reports whether the client must wait: for that, or until nothing else is awaited. It could be

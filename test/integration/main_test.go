@@ -63,7 +63,7 @@ var (
 )
 
 func launch() *pgtest.Cluster {
-	c, err := pgtest.Launch(context.Background(), "", pgtest.Options{Config: map[string]string{"wal_level": "logical"}})
+	c, err := pgtest.Launch(context.Background(), "", pgtest.Options{Config: map[string]string{"wal_level": "logical", "max_prepared_transactions": "5"}})
 	if err != nil {
 		panic(err) // without a server there is nothing to test
 	}

@@ -140,6 +140,51 @@ var conversations = []struct {
 		d.say(append(statement("SELECT 1"), &query{String: "SELECT 1/0"}, &query{String: "GRANT reader TO writer"}, &query{String: "ROLLBACK"})...)
 		d.ready(4)
 	}},
+	{"prepared before a role was made, or renamed", func(d *dialogue) {
+		var run []pgproto3.FrontendMessage
+		for name, sql := range []string{
+			"SELECT relacl FROM pg_class WHERE relname = 't'", "SELECT oid::regrole FROM pg_roles WHERE rolname ~ '^late'", "SELECT current_user",
+		} {
+			d.say(&parse{Name: fmt.Sprint(name), Query: sql}, &pgproto3.Sync{})
+			d.ready(1)
+			run = append(run, &bind{PreparedStatement: fmt.Sprint(name)}, &execute{}, &pgproto3.Sync{})
+		}
+		for _, sql := range []string{
+			"CREATE ROLE late", "GRANT SELECT ON t TO late", "SET ROLE late", "RESET ROLE", "BEGIN", "ALTER ROLE late RENAME TO later", "ROLLBACK",
+			"ALTER ROLE late RENAME TO latest", "REVOKE SELECT ON t FROM latest", "DROP ROLE latest", "BEGIN; SELECT 1/0", "ROLLBACK",
+		} {
+			d.say(append([]pgproto3.FrontendMessage{&query{String: sql}}, run...)...)
+			d.ready(4)
+		}
+		d.say(&query{String: "DEALLOCATE ALL"})
+		d.ready(1)
+	}},
+	{"prepared and declared by SQL, executed by the protocol", func(d *dialogue) {
+		const shown = "SELECT relacl, relowner::regrole, current_user FROM pg_class WHERE relname = 't'"
+		for _, sql := range []string{"GRANT SELECT ON t TO reader", "PREPARE q AS " + shown, "BEGIN", "DECLARE c CURSOR FOR " + shown} {
+			d.query(sql)
+		}
+		d.say(
+			&pgproto3.Describe{ObjectType: 'S', Name: "q"}, &bind{PreparedStatement: "q", DestinationPortal: "p"}, &execute{Portal: "p"},
+			&execute{Portal: "c", MaxRows: 1}, &execute{Portal: "c"}, &bind{PreparedStatement: "q"}, &execute{}, &pgproto3.Sync{},
+			&execute{Portal: "nosuch"}, &bind{PreparedStatement: "q"}, &pgproto3.Sync{}, &bind{PreparedStatement: "q"}, &pgproto3.Sync{},
+			&query{String: "ROLLBACK"}, &bind{PreparedStatement: "nosuch"}, &execute{}, &pgproto3.Sync{},
+			&query{String: "REVOKE SELECT ON t FROM reader"}, &query{String: "DEALLOCATE ALL"},
+		)
+		d.ready(7)
+	}},
+	{"transactions that are committed later", func(d *dialogue) {
+		const shown = "SELECT relacl, relowner::regrole FROM pg_class WHERE relname = 't'"
+		for _, sql := range []string{
+			"BEGIN; CREATE ROLE late; GRANT SELECT ON t TO late", "PREPARE TRANSACTION 'made'", shown, "COMMIT PREPARED 'made'", shown,
+			"BEGIN; ALTER ROLE late RENAME TO later", "PREPARE TRANSACTION 'renamed'", shown, "COMMIT PREPARED 'renamed'", shown,
+			"BEGIN; REVOKE SELECT ON t FROM later; DROP ROLE later", "PREPARE TRANSACTION 'dropped'", shown, "ROLLBACK PREPARED 'dropped'", shown,
+			"REVOKE SELECT ON t FROM later", "DROP ROLE later",
+		} {
+			d.say(&query{String: sql})
+			d.ready(1)
+		}
+	}},
 	{"portals by rows", func(d *dialogue) {
 		d.say(
 			&query{String: "BEGIN"},
