@@ -1,10 +1,14 @@
 package rewrite
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // reference is a place where a query reads or says a role's name by means of SQL: a relation of the catalogs, a function,
@@ -102,6 +106,8 @@ func (c *catalogReader) clause(m proto.Message, text stretch, output bool) bool 
 		c.with(n.WithClause, m, output)
 	case *pg.MergeStmt:
 		c.with(n.WithClause, m, output)
+	case *pg.ResTarget:
+		c.resultColumn(n)
 	case *pg.InferClause: // has to equal an index, and may hold no subquery
 	case *pg.RangeFunction:
 		c.rangeFunction(n)
@@ -214,6 +220,20 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 		return true
 	})
 	c.ctes, c.query = c.ctes[:outer], around
+}
+
+// resultColumn reads a column of a result. One without a name keeps the one that it has where its sets stay outside of
+// subqueries, which would have it.
+func (c *catalogReader) resultColumn(n *pg.ResTarget) {
+	before := len(c.references)
+	c.children(n, nil)
+	ofSet := func(ref reference) bool { return ref.set }
+	if n.Name == "" && n.Val != nil && slices.ContainsFunc(c.references[before:], ofSet) {
+		if name := columnName(n.Val); name != "?column?" {
+			end := c.columnEnd(n)
+			c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(name)})
+		}
+	}
 }
 
 // target reads a column that COPY makes a text of.

@@ -17,26 +17,23 @@ type lens struct {
 	inComments string // what tells this database's markers by their comments: an SQL expression
 	path       string // the schemas whose roles are found by their names alone: an SQL expression
 	kin        string // the schemas with roles: a relation pgscope_k of their markers m, leads l and names s; empty where there are none
-	pattern    string // an SQL expression: the regular expression of lead at the beginning, in what the server keeps
-	deparsed   string // the same as the server writes it
+	name, text kept   // the regular expression of lead at the beginning, in what the server keeps: of names, and of texts
 
 	census                *scope.Census // nil where it does not say what names mean
 	others, ofKin, guests string        // what it has of OIDs: SQL expressions for arrays; empty for none
+}
+
+// kept is an SQL expression that the server keeps, and the ways in which it writes it.
+type kept struct {
+	sql     string
+	written []string
 }
 
 // maxKin bounds the schemas whose roles are shown under their short names: each makes each reference longer.
 const maxKin = 256
 
 func newLens(db scope.Database, census *scope.Census) lens {
-	expression := "^" + regexp.QuoteMeta(db.Prefix) + scope.Separator
-	pattern := scope.QuoteLiteral(expression)
-	deparsed := "'" + strings.ReplaceAll(expression, "'", "''") + "'::text" // never E'…', simple_quote_literal in ruleutils.c
-	if db.Prefix == db.Name && plainPrefix.MatchString(db.Name) {           // then it holds when the database is renamed or copied
-		pattern = "pg_catalog.concat('^', pg_catalog.current_database(), '" + scope.Separator + "')"
-		deparsed = strings.ReplaceAll(pattern, "pg_catalog.", "")
-	}
 	l := lens{
-		pattern: pattern, deparsed: deparsed,
 		prefix: db.Prefix + scope.Separator,
 		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
 		kin:    kinRelation(db.Kin),
@@ -44,6 +41,7 @@ func newLens(db scope.Database, census *scope.Census) lens {
 
 		inComments: scope.QuoteLiteral(db.InComments()),
 	}
+	l.name, l.text = keptLeads(db)
 	l.behindLead = strconv.Itoa(len(l.prefix) + 1)
 	if !charset.ASCII(l.prefix) {
 		l.behindLead = l.sql("pg_catalog.length({lead}::pg_catalog.text) {+} 1")
@@ -60,6 +58,24 @@ func newLens(db scope.Database, census *scope.Census) lens {
 		}
 	}
 	return l
+}
+
+// keptLeads returns the expressions for the beginning of the database's names, to compare names with, and texts.
+func keptLeads(db scope.Database) (name, text kept) {
+	if db.Prefix != db.Name || !plainPrefix.MatchString(db.Name) {
+		expression := "^" + regexp.QuoteMeta(db.Prefix) + scope.Separator
+		written := "'" + strings.ReplaceAll(expression, "'", "''") + "'::text" // never E'…', simple_quote_literal in ruleutils.c
+		name = kept{scope.QuoteLiteral(expression), []string{written}}
+		return name, name
+	}
+	// These hold when the database is renamed or copied. A name would give its collation to the text; jsonb has none.
+	lead := func(database string) string { return "concat('^', " + database + ", '" + scope.Separator + "')" }
+	const bare = "to_jsonb(current_database()) #>> '{}'::text[]"
+	return kept{"pg_catalog." + lead("pg_catalog.current_database()"), []string{lead("current_database()")}},
+		kept{
+			"pg_catalog." + lead("pg_catalog.to_jsonb(pg_catalog.current_database()) OPERATOR(pg_catalog.#>>) '{}'"),
+			[]string{lead(bare), lead("(" + bare + ")")},
+		}
 }
 
 func oidLiteral(oid uint32) string {

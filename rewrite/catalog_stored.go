@@ -38,7 +38,7 @@ func takesNoSubquery(stmt *pg.Node) bool {
 	}
 }
 
-// stored finds CURRENT_USER and its like in what the server keeps, or where no subquery may stand in for it. Where a
+// stored finds CURRENT_USER and its like, and current_setting of a role, in what the server keeps, or where no subquery may stand in for it. Where a
 // function, or a cast to regrole, looks a role up by it, the server wants the name that it says itself.
 func (c *catalogReader) stored(stmt *pg.Node) {
 	var sought []proto.Message
@@ -57,6 +57,9 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 			for i, f := range callOf(n).args {
 				seek(n.Args[i], f)
 			}
+			if at, ok := c.written(n); ok && storedForm(n) != asItIs && !slices.Contains(sought, m) {
+				c.wrap(storedText, at.whole, n)
+			}
 		case *pg.TypeCast:
 			if toRegrole(n) {
 				seek(n.Arg, clusterRegrole)
@@ -71,15 +74,28 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 			if saysUser(n) && !slices.Contains(sought, m) {
 				c.wrap(storedName, c.token(n.Location), n)
 			}
-		case *pg.ResTarget: // a view's column without a name has that of the key word
-			if f := figureName(n.Val); n.Name == "" && n.Val != nil {
-				if word, ok := f.node.(*pg.SQLValueFunction); ok && saysUser(word) {
-					end := c.columnEnd(n)
-					c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(f.name)})
-				}
+		case *pg.ResTarget: // a view's column without a name has that of the key word, or the function
+			if f := figureName(n.Val); n.Name == "" && n.Val != nil && storedForm(f.node) != asItIs {
+				end := c.columnEnd(n)
+				c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(f.name)})
 			}
 		}
 	})
+}
+
+// storedForm tells what stands in for a node that says a role's name, where the server keeps it; asItIs for others.
+func storedForm(m proto.Message) form {
+	switch n := m.(type) {
+	case *pg.SQLValueFunction:
+		if saysUser(n) {
+			return storedName
+		}
+	case *pg.FuncCall:
+		if funcName(n) == "current_setting" && callOf(n).result != asItIs {
+			return storedText
+		}
+	}
+	return asItIs
 }
 
 // columnEnd returns where a column without a name ends: before what is no part of an expression.

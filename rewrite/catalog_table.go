@@ -151,8 +151,12 @@ var oidColumns = set(
 	"subowner", "refobjid", "usesysid", "grosysid",
 )
 
-// setFunctions return sets, as far as they appear around roles: an expression with one cannot stand in a subquery.
-var setFunctions = set("aclexplode", "unnest", "generate_series", "generate_subscripts", "regexp_split_to_table", "string_to_table")
+// setFunctions return sets of what may be, or hold, a role's name or OID: an expression with one cannot stand in a subquery.
+var setFunctions = set(
+	"aclexplode", "generate_series", "generate_subscripts", "json_array_elements", "json_array_elements_text", "json_each", "json_each_text",
+	"json_object_keys", "jsonb_array_elements", "jsonb_array_elements_text", "jsonb_each", "jsonb_each_text", "jsonb_object_keys",
+	"jsonb_path_query", "jsonb_path_query_tz", "regexp_matches", "regexp_split_to_table", "string_to_table", "unnest",
+)
 
 // textFunctions make texts of values of any type.
 var textFunctions = set(

@@ -31,6 +31,7 @@ const (
 	aclSet                         // x is a set of aclitems
 	quotedName                     // x is a role's name in the cluster: the same as an identifier
 	storedName                     // x is CURRENT_USER or its like, and kept by the server, or may be no subquery: its short name
+	storedText                     // the same of current_setting('role')
 	maybeRole                      // x is the arguments of set_config, as columns s, x and b: its result, which is a role's name if s is one of those settings
 	noRoleSetting                  // x is the name of a setting: the same, but for those about roles one that does not exist
 	definition                     // x is a text with what was kept so: as the client wrote it
@@ -79,7 +80,9 @@ func (l lens) wrap(f form, as string) (before, after string) {
 	case quotedName:
 		return "(SELECT pg_catalog.quote_ident(", typeText + ") AS " + scope.QuoteIdent(as) + ")"
 	case storedName:
-		return "(pg_catalog.regexp_replace(", typeText + ", " + l.pattern + ", '')" + typeName + ")"
+		return "(pg_catalog.regexp_replace(", typeText + ", " + l.name.sql + ", '')" + typeName + ")"
+	case storedText:
+		return "pg_catalog.regexp_replace(", ", " + l.text.sql + ", '')"
 	case noRoleSetting:
 		return withoutSettings("(", ")"+typeText, settingRole, settingSession, scope.ModeSetting)
 	case definition:
@@ -132,18 +135,25 @@ func withoutSettings(before, after string, settings ...string) (_, _ string) {
 		after + ", " + scope.QuoteLiteral(pattern) + ", " + scope.QuoteLiteral(`\1 (computed)`) + ", 'i')"
 }
 
-// definition takes from a text what storedName has put into the expression that it is of: as pg_get_expr and its like
-// write it (ruleutils.c), with all parentheses or with few.
+// definition takes from a text what storedName and storedText have put into the expression that it is of: as pg_get_expr and
+// its like write it (ruleutils.c), with all parentheses or with few.
 func (l lens) definition(text string) string {
-	return "pg_catalog.regexp_replace(" + text + ", " + scope.QuoteLiteral(keptPattern(regexp.QuoteMeta(l.deparsed))) +
-		", " + scope.QuoteLiteral(`\1\2`) + ", 'g')"
+	return "pg_catalog.regexp_replace(" + text + ", " + scope.QuoteLiteral(keptPattern(l.name.written, l.text.written)) +
+		", " + scope.QuoteLiteral(`\1\2\3`) + ", 'g')"
 }
 
-// keptPattern finds what storedName has made of a key word, which is one of two groups; lead finds [lens.deparsed].
-func keptPattern(lead string) string {
+// keptPattern finds what these have made of a key word, or a call, which is one of three groups; name and text are how the leads are written.
+func keptPattern(name, text []string) string {
 	const words = `(CURRENT_USER|CURRENT_ROLE|SESSION_USER|USER)`
-	kept := ", " + lead + ", ''::text"
-	return `\(regexp_replace\(\(` + words + `\)::text` + kept + `\)\)::name|regexp_replace\(` + words + `::text` + kept + `\)::name`
+	kept := func(leads []string) string {
+		parts := make([]string, len(leads))
+		for i, lead := range leads {
+			parts[i] = regexp.QuoteMeta(lead)
+		}
+		return ", (?:" + strings.Join(parts, "|") + `), ''::text\)`
+	}
+	return `\(regexp_replace\(\(` + words + `\)::text` + kept(name) + `\)::name|regexp_replace\(` + words + `::text` + kept(name) + `::name` +
+		`|regexp_replace\((current_setting\('[^']*'::text(?:, (?:true|false))?\))` + kept(text)
 }
 
 // lookup returns how the client's expression is read as a name, and the expression of the role that it means.

@@ -36,10 +36,15 @@ func (r *Result) Restore(text string, position int) (string, int) {
 // Plan returns what takes from a plan, in each of EXPLAIN's formats, what the proxy has put into the expressions that the
 // server keeps: the plan shows CURRENT_USER then, as the definitions do.
 func Plan(db scope.Database) func(string) string {
-	lead := newLens(db, nil).deparsed
-	pattern := keptPattern("(?:" + regexp.QuoteMeta(lead) + "|" + regexp.QuoteMeta(inJSON.Replace(lead)) + "|" + regexp.QuoteMeta(inXML.Replace(lead)) + ")")
-	kept := regexp.MustCompile(pattern)
-	return func(plan string) string { return kept.ReplaceAllString(plan, "$1$2") }
+	name, text := keptLeads(db)
+	inPlans := func(k kept) (written []string) {
+		for _, w := range k.written {
+			written = append(written, w, inJSON.Replace(w), inXML.Replace(w))
+		}
+		return written
+	}
+	kept := regexp.MustCompile(keptPattern(inPlans(name), inPlans(text)))
+	return func(plan string) string { return kept.ReplaceAllString(plan, "$1$2$3") }
 }
 
 // Texts in a plan are escaped as escape_json (json.c), in YAML too, and escape_xml (xml.c) do it.

@@ -70,6 +70,10 @@ SELECT coalesce(relacl, acldefault('r', relowner)) FROM pg_class WHERE relname I
 SELECT attname, attacl, attacl::text LIKE '%We"%' FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT unnest(relacl) FROM pg_class WHERE relname = 't';
 SELECT unnest(relacl)::text FROM pg_class WHERE relname = 't';
+SELECT pg_get_userbyid(json_array_elements_text(json_agg(oid))::oid) FROM pg_roles WHERE rolname = 'reader';
+SELECT (aclexplode(relacl)).grantee::regrole::text FROM pg_class WHERE relname = 't';
+SELECT pg_get_userbyid(unnest(ARRAY[oid, oid])), 1 FROM pg_roles WHERE rolname = 'reader' UNION ALL (SELECT unnest(ARRAY['a'::name]), 2);
+SELECT jsonb_array_elements_text(to_jsonb(array_agg(oid::text)))::oid::regrole FROM pg_roles WHERE rolname IN ('reader', 'writer');
 SELECT CASE WHEN array_length(relacl, 1) = 0 THEN '(none)' ELSE array_to_string(relacl, E'\n') END FROM pg_class WHERE relname = 't';
 SELECT relacl IS NULL, array_length(relacl, 1), relacl = acldefault('r', relowner) FROM pg_class WHERE relname = 't';
 SELECT pg_get_userbyid(a.grantee), a.grantee::regrole, a.grantor::regrole::text, privilege_type FROM pg_class, aclexplode(relacl) a WHERE relname = 't' ORDER BY a.grantee::regrole::text, 4;

@@ -95,6 +95,40 @@ SELECT *, member('pg_monitor'::regrole) FROM mine;
 SET SESSION AUTHORIZATION auditor;
 SELECT * FROM docs;
 RESET SESSION AUTHORIZATION;
+CREATE TABLE files (id int, owner text DEFAULT current_setting('role'), CHECK (owner <> current_setting('role', true) || 'x'));
+ALTER TABLE files ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON files USING (owner = current_setting('role')) WITH CHECK (current_setting('Role'::text, false) IN ('alice', 'bob'));
+CREATE POLICY boss ON files FOR SELECT USING (has_table_privilege(current_setting('role', true), 'notes', 'delete') AND pg_catalog.current_setting('session_authorization') = 'bob');
+CREATE VIEW setting AS SELECT current_setting('role'), current_setting('role') AS role, upper(pg_catalog.current_setting('role', true)::varchar(10)), current_setting('work_mem') <> '' AS mem;
+GRANT SELECT, INSERT ON files TO alice, bob;
+GRANT SELECT ON setting TO alice;
+\d files
+\d+ setting
+SET ROLE alice;
+INSERT INTO files VALUES (1), (2) RETURNING *;
+SELECT * FROM files;
+SELECT * FROM setting;
+SET ROLE bob;
+INSERT INTO files VALUES (3, 'bob'), (4, 'alice');
+INSERT INTO files VALUES (3, 'bob');
+SELECT * FROM files ORDER BY id;
+RESET ROLE;
+INSERT INTO files VALUES (5);
+TABLE files;
+SELECT pg_get_expr(adbin, adrelid), pg_get_expr(adbin, adrelid, true) FROM pg_attrdef WHERE adrelid = 'files'::regclass;
+EXPLAIN (COSTS OFF) SELECT * FROM files WHERE owner = 'x';
+COPY files FROM STDIN WHERE owner = current_setting('role');
+7	none
+8	alice
+\.
+CALL say(current_setting('role') = 'none');
+SET ROLE alice;
+EXPLAIN (COSTS OFF) SELECT * FROM files;
+EXPLAIN (COSTS OFF, FORMAT JSON) SELECT * FROM files;
+RESET ROLE;
+SELECT id FROM files ORDER BY id;
+DROP TABLE files;
+DROP VIEW setting;
 DROP TABLE docs;
 DROP VIEW mine;
 DROP MATERIALIZED VIEW mme;
