@@ -44,35 +44,36 @@ type question struct {
 	take   func(row) error
 }
 
-// prepared are the queries that a connection has prepared: their names, by text.
+// prepared are the queries that a connection has prepared, by text.
 type prepared struct {
-	names map[string]string
+	known map[string]*pgconn.StatementDescription
 	count int // also those that failed
 }
 
 // preparedKey is where a connection has them.
 const preparedKey = "reconcile.prepared"
 
-// ask sends questions at once. Each is prepared the first time, so that the next look sends no more than its name.
+// ask sends questions at once. Each is prepared the first time, so that the next look sends no more than its name, and is
+// not told again what columns the answer has.
 func (o *observer) ask(ctx context.Context, questions ...question) error {
-	known, ok := o.conn.CustomData()[preparedKey].(*prepared)
+	have, ok := o.conn.CustomData()[preparedKey].(*prepared)
 	if !ok {
-		known = &prepared{names: make(map[string]string)}
-		o.conn.CustomData()[preparedKey] = known
+		have = &prepared{known: make(map[string]*pgconn.StatementDescription)}
+		o.conn.CustomData()[preparedKey] = have
 	}
 	p := o.conn.StartPipeline(ctx)
-	names := make([]string, len(questions))
+	statements := make([]*pgconn.StatementDescription, len(questions))
 	for i, q := range questions {
-		if names[i], ok = known.names[q.sql]; !ok {
-			names[i] = "q" + strconv.Itoa(known.count)
-			known.count++
-			p.SendPrepare(names[i], q.sql, nil)
+		if statements[i] = have.known[q.sql]; statements[i] == nil {
+			statements[i] = &pgconn.StatementDescription{Name: "q" + strconv.Itoa(have.count)}
+			have.count++
+			p.SendPrepare(statements[i].Name, q.sql, nil)
 		}
 		values := make([][]byte, len(q.params))
 		for j, param := range q.params {
 			values[j] = []byte(param)
 		}
-		p.SendQueryPrepared(names[i], values, nil, nil)
+		p.SendQueryStatement(statements[i], values, nil, nil)
 	}
 	err := p.Sync()
 	for answered := 0; err == nil && answered < len(questions); {
@@ -80,7 +81,7 @@ func (o *observer) ask(ctx context.Context, questions ...question) error {
 		results, err = p.GetResults()
 		switch r := results.(type) {
 		case *pgconn.StatementDescription:
-			known.names[questions[answered].sql] = names[answered]
+			have.known[questions[answered].sql] = &pgconn.StatementDescription{Name: statements[answered].Name, Fields: r.Fields}
 		case *pgconn.ResultReader:
 			for err == nil && r.NextRow() {
 				err = questions[answered].take(r.Values())

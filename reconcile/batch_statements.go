@@ -49,6 +49,7 @@ func (b *batch) flush() {
 		})
 		for _, st := range list {
 			whole, rest := b.wholeSchemas(g.word, st.bundle)
+			b.p.sampled = b.p.sampled || b.count(rest) > len(rest)
 			for grantees := range slices.Chunk(st.grantees, maxRoles) {
 				for schemas := range slices.Chunk(whole, maxObjects) {
 					b.emit(g, " ON ALL "+plurals[g.word]+" IN SCHEMA "+b.schemasSQL(schemas), slices.Concat(schemas...), grantees, st.places)
@@ -80,7 +81,8 @@ func (b *batch) wholeSchemas(word string, of *bundle) (whole [][]uint32, rest []
 		bySchema[b.objects[i].Schema] = append(bySchema[b.objects[i].Schema], i)
 	}
 	for _, schema := range slices.Sorted(maps.Keys(bySchema)) {
-		if list := bySchema[schema]; len(list) > 1 && len(list) == b.counts[allIn{word, schema}] {
+		list := bySchema[schema]
+		if n := b.count(list); n > 1 && n == b.counts[allIn{word, schema}] {
 			whole = append(whole, list)
 		} else {
 			rest = append(rest, list...)
@@ -88,6 +90,15 @@ func (b *batch) wholeSchemas(word string, of *bundle) (whole [][]uint32, rest []
 	}
 	slices.Sort(rest)
 	return whole, rest
+}
+
+// count tells how many objects these are, with those that they stand for.
+func (b *batch) count(objects []uint32) int {
+	n := len(objects)
+	for _, i := range objects {
+		n += b.objects[i].Others
+	}
+	return n
 }
 
 // allIn is all that a word of GRANT means in a schema: ON ALL TABLES IN SCHEMA s.
@@ -98,7 +109,7 @@ func (s *State) counts() map[allIn]int {
 	n := make(map[allIn]int)
 	for kind, list := range s.Objects {
 		for _, o := range list {
-			n[allIn{kind.Info().Word, o.Schema}]++
+			n[allIn{kind.Info().Word, o.Schema}] += 1 + o.Others
 		}
 	}
 	return n
@@ -161,7 +172,7 @@ func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Clus
 	}
 	undo = append(undo, g.again.grants(named, who)...)
 	c := Change{
-		Step: g.step, Subject: b.subject(objects), Places: from, Rights: len(objects) * len(grantees),
+		Step: g.step, Subject: b.subject(objects), Places: from, Rights: b.count(objects) * len(grantees),
 		Reason: fmt.Sprintf("%s of %s: %s", g.privileges, b.who(grantees), g.reason),
 		SQL:    "GRANT " + g.privileges + on + " TO " + who + with, Undo: strings.Join(undo, "; "), lent: []scope.Cluster{g.lent},
 	}
@@ -175,11 +186,11 @@ func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Clus
 }
 
 func (b *batch) subject(objects []uint32) string {
-	first := b.objects[objects[0]]
-	if len(objects) == 1 {
+	first, n := b.objects[objects[0]], b.count(objects)
+	if n == 1 {
 		return first.String()
 	}
-	return fmt.Sprintf("%v and %d more", first, len(objects)-1)
+	return fmt.Sprintf("%v and %d more", first, n-1)
 }
 
 func (b *batch) who(grantees []scope.Cluster) string {
