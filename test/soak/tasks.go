@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // task is what a connection does at a time. It returns an error if an answer is not what it must be.
@@ -29,6 +30,7 @@ var tasks = []task{
 	{"COPY in and out", 4, copyBoth},
 	{"role, rolled back", 6, roleRolledBack},
 	{"role, kept and dropped", 4, roleKept},
+	{"long text", 2, longText},
 	{"catalogs", 5, catalogs},
 	{"refused", 4, refused},
 	{"error of the server", 3, failing},
@@ -176,6 +178,20 @@ func roleKept(ctx context.Context, w *worker) error {
 		w.wants(ctx, "DROP ROLE "+r+"; SELECT count(*) FROM pg_roles WHERE rolname = '"+r+"'", "0"))
 }
 
+// long is a text about the worker's role of more bytes than the proxy reads beside other sessions.
+func (w *worker) long() string {
+	r := w.role()
+	return "BEGIN; CREATE ROLE " + r + "; CREATE TABLE of_" + r + " (a int);\n" +
+		strings.Repeat("GRANT SELECT ON of_"+r+" TO "+r+"; -- said at such length that it is read apart from all that others say\n", 120)
+}
+
+// longText makes a role by a long text, sees it, and takes it back.
+func longText(ctx context.Context, w *worker) error {
+	return errors.Join(
+		w.wants(ctx, w.long()+"SET LOCAL ROLE "+w.role()+"; SELECT current_user", w.role()),
+		w.wants(ctx, "ROLLBACK; SELECT count(*) FROM pg_roles WHERE rolname = '"+w.role()+"'", "0"))
+}
+
 // catalogs looks at all the roles there are: each has its short name, and none is of the other database, where there
 // are as many that are called the same.
 func catalogs(ctx context.Context, w *worker) error {
@@ -228,9 +244,16 @@ func leave(ctx context.Context, w *worker) error {
 	return err
 }
 
-// vanish drops the connection without a word, in the middle of a transaction that has made a role.
-func vanish(ctx context.Context, w *worker) error {
-	_, err := w.exec(ctx, "BEGIN; CREATE ROLE "+w.role())
+// vanish drops the connection without a word, in the middle of a transaction that has made a role, or while a long text
+// is read.
+func vanish(ctx context.Context, w *worker) (err error) {
+	if w.rng.IntN(2) == 0 {
+		_, err = w.exec(ctx, "BEGIN; CREATE ROLE "+w.role())
+	} else {
+		w.conn.PgConn().Frontend().SendQuery(&pgproto3.Query{String: w.long()})
+		err = w.conn.PgConn().Frontend().Flush()
+		time.Sleep(time.Duration(w.rng.IntN(5)) * time.Millisecond) // else the end may overtake it
+	}
 	if tcp, ok := w.conn.PgConn().Conn().(*net.TCPConn); ok {
 		err = errors.Join(err, tcp.SetLinger(0))
 	}
