@@ -93,8 +93,8 @@ test: deps vet ## every test, with the race detector, against private PostgreSQL
 	go test -race -shuffle=on -count=1 -timeout=30m ./...
 	go test -count=1 -timeout=10m ./test/integration -run "TestPrograms|TestProtocol|TestPipeline|TestStop|TestClient|TestServer" -goroutines
 
-test-short: ## the tests that take a moment
-	go test -short ./...
+test-short: ## the tests that need no server
+	go test $(filter-out $(PG_PACKAGES),$(shell go list ./...))
 
 # What the drivers need beside the languages themselves; drivers of a language that is not there are not run.
 DRIVER_PACKAGES := libpq-dev ruby ruby-pg php-cli php-pgsql libdbd-pg-perl python3-venv
