@@ -89,12 +89,9 @@ func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
 // clause reads a node that is a query, or a part of one that is no expression. It returns false for other nodes.
 func (c *catalogReader) clause(m proto.Message, text stretch, output bool) bool {
 	switch n := m.(type) {
-	case *pg.Node: // an envelope
-		if n != nil {
-			n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-				c.visit(v.Message().Interface(), text, output)
-				return true
-			})
+	case *pg.Node:
+		if inner := content(n); inner != nil {
+			c.visit(inner, text, output)
 		}
 	case *pg.SelectStmt:
 		c.with(n.WithClause, m, output)
@@ -164,14 +161,11 @@ func columnField(n *pg.ColumnRef) string {
 // children reads what is in a node, but for the fields that own says are read by itself.
 func (c *catalogReader) children(m proto.Message, own func(field string, v protoreflect.Value) bool) {
 	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.Message() == nil, own != nil && own(string(f.Name()), v):
-		case f.IsList():
-			for list, i := v.List(), 0; i < list.Len(); i++ {
-				c.visit(list.Get(i).Message().Interface(), stretch{}, false)
-			}
-		default:
-			c.visit(v.Message().Interface(), stretch{}, false)
+		if f.Message() == nil || own != nil && own(string(f.Name()), v) {
+			return true
+		}
+		for child := range nodesOf(f, v) {
+			c.visit(child.Interface(), stretch{}, false)
 		}
 		return true
 	})

@@ -156,12 +156,7 @@ var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 func accessList(m proto.Message) form {
 	switch n := m.(type) {
 	case *pg.Node:
-		f := asItIs
-		n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-			f = accessList(v.Message().Interface())
-			return true
-		})
-		return f
+		return accessList(content(n))
 	case *pg.ColumnRef:
 		if has(aclColumns, columnField(n)) {
 			return aclTexts
@@ -222,14 +217,8 @@ func containsSet(m proto.Message) (found bool) {
 		}
 	}
 	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.Message() == nil:
-		case f.IsList():
-			for list, i := v.List(), 0; i < list.Len(); i++ {
-				found = found || containsSet(list.Get(i).Message().Interface())
-			}
-		default:
-			found = found || containsSet(v.Message().Interface())
+		for child := range nodesOf(f, v) {
+			found = found || containsSet(child.Interface())
 		}
 		return !found
 	})

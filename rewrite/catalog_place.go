@@ -188,18 +188,13 @@ func (c *catalogReader) leftmost(n proto.Message, end int) int {
 func leftmost(m proto.Message) int32 {
 	least := int32(math.MaxInt32)
 	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.Name() == "location" && f.Kind() == protoreflect.Int32Kind:
+		if f.Name() == "location" && f.Kind() == protoreflect.Int32Kind {
 			if l := int32(v.Int()); l >= 0 { //nolint:gosec // it is one
 				least = min(least, l)
 			}
-		case f.Message() == nil:
-		case f.IsList():
-			for list, i := v.List(), 0; i < list.Len(); i++ {
-				least = min(least, leftmost(list.Get(i).Message().Interface()))
-			}
-		default:
-			least = min(least, leftmost(v.Message().Interface()))
+		}
+		for child := range nodesOf(f, v) {
+			least = min(least, leftmost(child.Interface()))
 		}
 		return true
 	})

@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
@@ -118,18 +117,6 @@ func lastName(names []*pg.Node) string {
 		}
 	}
 	return ""
-}
-
-// content returns the node that a Node envelops; nil for none.
-func content(n *pg.Node) (m proto.Message) {
-	if n == nil {
-		return nil
-	}
-	n.ProtoReflect().Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		m = v.Message().Interface()
-		return true
-	})
-	return m
 }
 
 // saysUser reports whether it is CURRENT_USER or its like.

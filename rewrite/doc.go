@@ -45,7 +45,7 @@
 //
 //	prefilter.go       may a text name a role?                        wordset.go; catalog_prefilter.go: or read roles?
 //	analyze.go         Analyze: the statements of a text              parse.go, token.go: trees, and tokens beside them; unreadable.go
-//	statement.go       what is known of one                           reader.go: how it is found
+//	statement.go       what is known of one                           reader.go: how it is found; tree.go: how trees are walked
 //	nodes.go           what each kind of statement wants              node_role.go, node_set.go, change.go
 //	extension.go       what PostgreSQL's grammar does not know        standin.go: nor the parser's, of newer servers'
 //	body.go            texts in strings                               block.go, plpgsql.go, format.go; mention.go: what is not mapped there

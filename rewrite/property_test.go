@@ -107,16 +107,11 @@ func blankRoles(m protoreflect.Message, o Options) {
 		}
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.Kind() == protoreflect.Int32Kind && strings.HasSuffix(string(f.Name()), "location"), f.Name() == "stmt_len":
+		if f.Kind() == protoreflect.Int32Kind && strings.HasSuffix(string(f.Name()), "location") || f.Name() == "stmt_len" {
 			m.Clear(f)
-		case f.Message() == nil:
-		case f.IsList():
-			for list, i := v.List(), 0; i < list.Len(); i++ {
-				blankRoles(list.Get(i).Message(), o)
-			}
-		default:
-			blankRoles(v.Message(), o)
+		}
+		for child := range nodesOf(f, v) {
+			blankRoles(child, o)
 		}
 		return true
 	})

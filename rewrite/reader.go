@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
@@ -87,23 +86,6 @@ func readStatement(p piece, raw *pg.RawStmt) *statement {
 func (r *reader) done() *statement {
 	s := r.statement
 	return &s
-}
-
-// walk visits every node of a tree, a parent before its children.
-func walk(m protoreflect.Message, visit func(proto.Message)) {
-	visit(m.Interface())
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.Message() == nil:
-		case f.IsList():
-			for list, i := v.List(), 0; i < list.Len(); i++ {
-				walk(list.Get(i).Message(), visit)
-			}
-		default:
-			walk(v.Message(), visit)
-		}
-		return true
-	})
 }
 
 // finish gives each name that no want speaks of a want of its own, so that the policy sees every name.
