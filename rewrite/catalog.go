@@ -35,7 +35,7 @@ func (r reference) forTexts() bool {
 // readCatalog finds the references of a statement. Of those that store expressions for later (views, policies, defaults,
 // functions), and where no subquery may stand, only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {
-	c := catalogReader{reader: r, said: make(map[*pg.SelectStmt]said)}
+	c := catalogReader{reader: r, said: make(map[*pg.SelectStmt]said), root: stmt}
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
 		c.visit(stmt, stretch{}, r.raised)
@@ -67,6 +67,8 @@ type catalogReader struct {
 	ctes  []map[string]struct{} // the names of WITH queries in scope
 	query *pg.SelectStmt        // that is being read; nil for other statements
 	said  map[*pg.SelectStmt]said
+	root  *pg.Node // the statement
+	rows  *wholeRows
 }
 
 // stretch is a run of bytes of the text; the zero value is none.

@@ -111,7 +111,8 @@ func (c *catalogReader) rangeVar(n *pg.RangeVar) {
 	if n.Schemaname == "" {
 		name = "pg_catalog." + n.Relname // which the server searches first
 	}
-	if _, ok := relations[name]; !ok || n.Schemaname == "" && c.isQuery(n.Relname) {
+	_, known := relations[name]
+	if !known && !c.rowsBecomeTexts(n) || n.Schemaname == "" && c.isQuery(n.Relname) {
 		return
 	}
 	t := c.tokens

@@ -15,7 +15,7 @@ const rowNames = "pgscope_o.o"
 // names. sample is a clause behind it.
 func (l lens) relation(name string, columns []string, sample string) string {
 	const row = "pgscope_r."
-	rel := relations[name]
+	rel := relationCalled(name)
 	list := make([]string, len(columns))
 	for i, c := range columns {
 		list[i] = row + scope.QuoteIdent(c)
@@ -102,6 +102,9 @@ func (l lens) column(kind column, ref string) string {
 		return l.definition(ref)
 	case characterColumn:
 		return l.definition(ref) + "::information_schema.character_data"
+	case aclColumn:
+		before, after := l.wrap(aclTexts, "x")
+		return before + ref + after
 	default:
 		return ""
 	}
@@ -135,7 +138,7 @@ func cutSchema(name string) (schema, table string) {
 
 // ColumnsSQL asks for the columns of the catalogs' relations with role names; the rows are for [ReadColumns].
 func ColumnsSQL() (sql string, params []string) {
-	names := slices.Sorted(maps.Keys(relations))
+	names := slices.Concat(slices.Sorted(maps.Keys(relations)), slices.Sorted(maps.Keys(aclRelations)))
 	return `SELECT pgscope_n.n, pgscope_a.attname::pg_catalog.text` +
 			` FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[])) pgscope_n (n)` +
 			` JOIN pg_catalog.pg_attribute pgscope_a ON pgscope_a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pgscope_n.n)::pg_catalog.oid` +

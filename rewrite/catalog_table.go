@@ -24,13 +24,14 @@ const (
 	settingsColumn                     // text[] of setting=value, as pg_db_role_setting has them
 	definitionColumn                   // text with the definition of what is kept
 	characterColumn                    // the same of type information_schema.character_data
+	aclColumn                          // aclitem[], of which a text[] is made
 )
 
 // relations has a row for each relation of PostgreSQL 14 to 18 that holds role names in a form that can be mapped. Their
 // other columns, and what newer versions add, the server itself tells: see [ColumnsSQL].
 //
 // Left out on purpose: texts of statements (pg_stat_activity.query), which are no names; pg_class and its like, whose
-// access lists are mapped where they become texts (see aclColumns).
+// access lists are mapped where they become texts (see aclColumnOf).
 var relations = func() map[string]shownRelation {
 	named := func(user string) shownRelation {
 		return shownRelation{columns: map[string]column{user: nameColumn}, names: ofSnapshot}
@@ -126,18 +127,39 @@ var nameColumns = func() map[string]struct{} {
 	return names
 }()
 
-// aclColumns are the catalogs' columns of type aclitem[]. The server writes an access list with the roles' names where
-// it becomes a text: when it is sent to the client, cast, or joined by array_to_string.
-var aclColumns = set(
-	"attacl", "relacl", "datacl", "defaclacl", "fdwacl", "srvacl", "initprivs", "lanacl", "lomacl", "nspacl", "paracl",
-	"proacl", "spcacl", "typacl",
-)
+// aclColumnOf has the catalogs with access lists, and the column that is one: of type aclitem[]. The server writes it with
+// the roles' names where it becomes a text: when it is sent to the client, cast, or joined by array_to_string.
+var aclColumnOf = map[string]string{
+	"pg_attribute": "attacl", "pg_class": "relacl", "pg_database": "datacl", "pg_default_acl": "defaclacl",
+	"pg_foreign_data_wrapper": "fdwacl", "pg_foreign_server": "srvacl", "pg_init_privs": "initprivs", "pg_language": "lanacl",
+	"pg_largeobject_metadata": "lomacl", "pg_namespace": "nspacl", "pg_parameter_acl": "paracl", "pg_proc": "proacl",
+	"pg_tablespace": "spcacl", "pg_type": "typacl",
+}
 
-// aclCatalogs are the catalogs that have them.
-var aclCatalogs = set(
-	"pg_attribute", "pg_class", "pg_database", "pg_default_acl", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_init_privs",
-	"pg_language", "pg_largeobject_metadata", "pg_namespace", "pg_parameter_acl", "pg_proc", "pg_tablespace", "pg_type",
-)
+var aclCatalogs, aclColumns = func() (catalogs, columns map[string]struct{}) {
+	catalogs, columns = set(), set()
+	for catalog, column := range aclColumnOf {
+		catalogs[catalog], columns[column] = struct{}{}, struct{}{}
+	}
+	return catalogs, columns
+}()
+
+// aclRelations are these catalogs for queries that make texts of whole rows: see [catalogReader.rowsBecomeTexts].
+var aclRelations = func() map[string]shownRelation {
+	all := make(map[string]shownRelation, len(aclColumnOf))
+	for catalog, c := range aclColumnOf {
+		all["pg_catalog."+catalog] = shownRelation{columns: map[string]column{c: aclColumn}}
+	}
+	return all
+}()
+
+// relationCalled returns what is known of a relation.
+func relationCalled(name string) shownRelation {
+	if r, ok := relations[name]; ok {
+		return r
+	}
+	return aclRelations[name]
+}
 
 // aclFunctions return access lists.
 var aclFunctions = set("acldefault", "pg_get_acl")

@@ -22,6 +22,19 @@ SELECT array_agg(oid::regrole ORDER BY rolname) FROM pg_roles WHERE rolname IN (
 SELECT oid::regrole FROM pg_roles WHERE rolname IN ('reader', 'Mixed Case', 'select', 'q"uote', 'é') ORDER BY rolname;
 SELECT r FROM (VALUES ('reader'::regrole), ('"Mixed Case"'::regrole), ('-'::regrole)) v (r);
 SELECT makeaclitem('reader'::regrole, '"é"'::regrole, 'SELECT', true);
+-- Rows that become JSON with the lists in them, as PostGraphile introspects.
+WITH spaces AS (SELECT pg_namespace.oid AS _id, * FROM pg_catalog.pg_namespace WHERE nspname = 'public'),
+  classes AS (SELECT pg_class.oid AS _id, *, pg_catalog.pg_relation_is_updatable(oid, true)::bit(8)::int4 AS mask FROM pg_catalog.pg_class WHERE relname = 't' AND relnamespace IN (SELECT spaces._id FROM spaces)),
+  attributes AS (SELECT * FROM pg_attribute a WHERE attrelid IN (SELECT classes._id FROM classes) AND attnum > 0),
+  roles AS (SELECT pg_roles.oid AS _id, * FROM pg_roles WHERE rolname IN ('reader', 'é'))
+SELECT json_build_object('classes', (SELECT json_agg(row_to_json(classes)->'relacl') FROM classes),
+  'attributes', (SELECT coalesce((SELECT json_agg(row_to_json(attributes)->'attacl' ORDER BY attrelid, attnum) FROM attributes), '[]'::json)),
+  'spaces', (SELECT json_agg(to_jsonb(spaces)->'nspacl') FROM spaces),
+  'roles', (SELECT json_agg(row_to_json(roles)->>'rolname' ORDER BY rolname) FROM roles), 'user', current_user)::text;
+SELECT to_jsonb(s) - ARRAY['oid', 'relfilenode', 'reltype', 'relowner', 'relfrozenxid', 'relminmxid'] FROM (SELECT c.* FROM pg_class AS c JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = 't') s;
+SELECT row_to_json(s)->'datacl' IS NULL FROM (SELECT * FROM pg_database d WHERE datname = current_database()) s;
+SELECT array_to_json(array_agg(s))->0->'relacl' FROM (SELECT * FROM ONLY pg_class WHERE relname = 't') s;
+SELECT (row_to_json(s)->'prorettype')::text::oid::regtype, row_to_json(s)->'proacl' FROM (SELECT * FROM pg_proc TABLESAMPLE system (100) WHERE oid = 'pg_switch_wal'::regproc) s;
 PREPARE p AS SELECT relacl FROM pg_class WHERE relname = $1;
 EXECUTE p('t');
 BEGIN;
