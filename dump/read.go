@@ -85,7 +85,7 @@ func Database(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles,
 	if err != nil {
 		return nil, err
 	}
-	own, err := inquire(ctx, conn, scope.Inquiry{Database: c.database, Own: true})
+	own, err := provision.Inquire(ctx, conn, scope.Inquiry{Database: c.database, Own: true}, "")
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func Database(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles,
 		s.names[cluster] = name
 		s.own[name] = true
 	}
-	others, err := inquire(ctx, conn, scope.Inquiry{Database: c.database, Names: s.others()})
+	others, err := provision.Inquire(ctx, conn, scope.Inquiry{Database: c.database, Names: s.others()}, "")
 	if err != nil {
 		return nil, err
 	}
@@ -116,16 +116,6 @@ func Database(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*Roles,
 		out.User = name.Short()
 	}
 	return out, nil
-}
-
-// inquire asks whose roles are.
-func inquire(ctx context.Context, conn *pgconn.PgConn, q scope.Inquiry) (*scope.View, error) {
-	sql, params := q.SQL()
-	rows, err := provision.Query(ctx, conn, sql, params)
-	if err != nil {
-		return nil, err
-	}
-	return q.Answer(rows, "")
 }
 
 // others are the roles beside its own that a scope has to do with.

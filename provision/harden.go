@@ -12,32 +12,6 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// LoginRole returns the role of the cluster that logs in to a database under a name.
-func LoginRole(ctx context.Context, conn *pgconn.PgConn, database string, name scope.Short) (scope.Cluster, error) {
-	db := scope.NewDatabase(0, database, "")
-	for {
-		inquiry := db.Inquire(scope.Name{Role: name})
-		inquiry.Own = true
-		sql, params := inquiry.SQL()
-		rows, err := Query(ctx, conn, sql, params)
-		if err != nil {
-			return "", err
-		}
-		view, err := inquiry.Answer(rows, "")
-		if err != nil {
-			return "", err
-		}
-		if view.DB.Prefix == db.Prefix {
-			c, refused := view.Login(name)
-			if refused != nil {
-				return "", refused
-			}
-			return c, nil
-		}
-		db = view.DB // the marker has another: it does not change
-	}
-}
-
 // Hardening is what closes the way to a database that does not lead through its own roles.
 type Hardening struct {
 	Database scope.Database

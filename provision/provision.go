@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -75,12 +74,7 @@ func database(ctx context.Context, conn *pgconn.PgConn, prefix string) (scope.Da
 	if err != nil {
 		return scope.Database{}, err
 	}
-	q := scope.Inquiry{Database: rows[0][0]}
-	sql, params := q.SQL()
-	if rows, err = Query(ctx, conn, sql, params); err != nil {
-		return scope.Database{}, err
-	}
-	view, err := q.Answer(rows, prefix)
+	view, err := Inquire(ctx, conn, scope.Inquiry{Database: rows[0][0]}, prefix)
 	if err != nil {
 		return scope.Database{}, err
 	}
@@ -94,19 +88,6 @@ func Administrator(ctx context.Context, conn *pgconn.PgConn, db scope.Database, 
 		return explain(refusal)
 	}
 	return run(ctx, conn, db.AdministratorSQL(role, MajorVersion(conn)))
-}
-
-// MajorVersion is the server's: 15; 0 where it does not tell.
-func MajorVersion(conn *pgconn.PgConn) int {
-	digits := conn.ParameterStatus("server_version")
-	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
-		digits = digits[:end]
-	}
-	major, err := strconv.Atoi(digits)
-	if err != nil {
-		return 0
-	}
-	return major
 }
 
 // Roles lists the roles of the database that the connection is in, by name.
@@ -186,36 +167,23 @@ func Mistaken(ctx context.Context, conn *pgconn.PgConn, db scope.Database) ([]st
 	return inventory.Mistaken(), nil
 }
 
-func survey(ctx context.Context, conn *pgconn.PgConn, q scope.Survey) (*scope.Inventory, error) {
-	sql, params := q.SQL()
-	rows, err := Query(ctx, conn, sql, params)
-	if err != nil {
-		return nil, err
-	}
-	return q.Answer(rows)
-}
-
-func run(ctx context.Context, conn *pgconn.PgConn, sql string) error {
-	_, err := conn.Exec(ctx, sql).ReadAll()
-	return err
-}
-
-// Query returns the rows of a statement as text; NULL is an empty one.
-func Query(ctx context.Context, conn *pgconn.PgConn, sql string, params []string) ([][]string, error) {
-	values := make([][]byte, len(params))
-	for i, p := range params {
-		values[i] = []byte(p)
-	}
-	result := conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
-	if result.Err != nil {
-		return nil, result.Err
-	}
-	rows := make([][]string, len(result.Rows))
-	for i, r := range result.Rows {
-		rows[i] = make([]string, len(r))
-		for j, v := range r {
-			rows[i][j] = string(v)
+// LoginRole returns the role of the cluster that logs in to a database under a name.
+func LoginRole(ctx context.Context, conn *pgconn.PgConn, database string, name scope.Short) (scope.Cluster, error) {
+	db := scope.NewDatabase(0, database, "")
+	for {
+		inquiry := db.Inquire(scope.Name{Role: name})
+		inquiry.Own = true
+		view, err := Inquire(ctx, conn, inquiry, "")
+		if err != nil {
+			return "", err
 		}
+		if view.DB.Prefix == db.Prefix {
+			c, refused := view.Login(name)
+			if refused != nil {
+				return "", refused
+			}
+			return c, nil
+		}
+		db = view.DB // the marker has another: it does not change
 	}
-	return rows, nil
 }

@@ -31,7 +31,7 @@ func (o *observer) names(ctx context.Context) error {
 		var known bool
 		var err error
 		if view, known, err = q.Derive(o.oid, o.all, o.extent.Prefix); err == nil && !known {
-			view, err = o.inquire(ctx, q)
+			view, err = provision.Inquire(ctx, o.conn, q, o.extent.Prefix)
 		}
 		if err != nil {
 			return err
@@ -55,15 +55,6 @@ func (o *observer) names(ctx context.Context) error {
 		o.state.Names[ref] = o.named(ref)
 	}
 	return nil
-}
-
-func (o *observer) inquire(ctx context.Context, q scope.Inquiry) (*scope.View, error) {
-	sql, params := q.SQL()
-	rows, err := provision.Query(ctx, o.conn, sql, params)
-	if err != nil {
-		return nil, err
-	}
-	return q.Answer(rows, o.extent.Prefix)
 }
 
 func (o *observer) named(ref access.Ref) Named {

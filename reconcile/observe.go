@@ -43,14 +43,10 @@ func inSnapshot(ctx context.Context, conn *pgconn.PgConn, f func() error) error 
 // observe is Observe within a transaction of the caller's, with the search_path empty. Of things that are alike it
 // reads one, if the extent says so.
 func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
-	intern := make(interner)
-	o := &observer{
-		conn: conn, extent: extent, intern: intern, acls: newACLReader(intern),
-		state: &State{
-			Version: provision.MajorVersion(conn), Roles: make(map[scope.Cluster]*RoleState), Objects: make(map[access.Kind][]*Object),
-			Sessions: make(map[scope.Cluster]int),
-		},
-	}
+	o := newObserver(conn, extent, &State{
+		Version: provision.MajorVersion(conn), Roles: make(map[scope.Cluster]*RoleState), Objects: make(map[access.Kind][]*Object),
+		Sessions: make(map[scope.Cluster]int),
+	})
 	err := o.ask(ctx, o.server(), o.roles(), o.access())
 	for _, step := range []func(context.Context) error{o.names, o.scoped, o.passwords, o.uses} {
 		if err == nil {
@@ -70,8 +66,7 @@ func (s *State) listed(ctx context.Context, conn *pgconn.PgConn, extent Extent) 
 	extent.each = true
 	state := *s
 	state.Objects, state.Defaults = make(map[access.Kind][]*Object), nil
-	intern := make(interner)
-	o := &observer{conn: conn, extent: extent, intern: intern, acls: newACLReader(intern), state: &state}
+	o := newObserver(conn, extent, &state)
 	if err := o.ask(ctx, o.access()); err != nil {
 		return nil, fmt.Errorf("reading the catalogs: %w", err)
 	}
@@ -92,6 +87,11 @@ type observer struct {
 	columns   []columnACL // until their relations are known
 	view      *scope.View
 	state     *State
+}
+
+func newObserver(conn *pgconn.PgConn, extent Extent, state *State) *observer {
+	intern := make(interner)
+	return &observer{conn: conn, extent: extent, intern: intern, acls: newACLReader(intern), state: state}
 }
 
 func (o *observer) server() question {

@@ -100,24 +100,32 @@ type policyAnswer struct {
 	Hint     string `json:"hint,omitempty"`
 }
 
-func (t *policyTest) run(cmd *cobra.Command) (*policyReport, error) {
+// session is the session that the flags describe.
+func (t *policyTest) session() (who policy.Session, err error) {
 	if t.user == "" || t.database == "" {
-		return nil, usageError(fmt.Errorf("--user and --database must be given"))
+		return who, usageError(fmt.Errorf("--user and --database must be given"))
 	}
 	if t.mode != scope.Transparent && t.mode != scope.Explicit {
-		return nil, usageError(fmt.Errorf("--mode: %q is none of transparent, explicit", t.mode))
+		return who, usageError(fmt.Errorf("--mode: %q is none of transparent, explicit", t.mode))
 	}
-	who := policy.Session{Database: t.database, User: t.user, Application: t.application, Time: time.Now()}
-	var err error
+	who = policy.Session{Database: t.database, User: t.user, Application: t.application, Time: time.Now()}
 	if t.client != "" {
 		if who.Client, err = netip.ParseAddr(t.client); err != nil {
-			return nil, usageError(fmt.Errorf("--client-address: %w", err))
+			return who, usageError(fmt.Errorf("--client-address: %w", err))
 		}
 	}
 	if t.at != "" {
 		if who.Time, err = time.Parse(time.RFC3339, t.at); err != nil {
-			return nil, usageError(fmt.Errorf("--at: %w", err))
+			return who, usageError(fmt.Errorf("--at: %w", err))
 		}
+	}
+	return who, nil
+}
+
+func (t *policyTest) run(cmd *cobra.Command) (*policyReport, error) {
+	who, err := t.session()
+	if err != nil {
+		return nil, err
 	}
 	p := policy.Default()
 	if t.policy != "" {
@@ -221,12 +229,11 @@ func (t *policyTest) assume(db scope.Database, q scope.Inquiry) [][]string {
 	rows := [][]string{{"database", db.Name, "1", ""}, {"marker", string(db.Marker), "2", db.Comment()}}
 	own, _ := json.Marshal([][3]any{{db.Marker, db.Comment(), nil}}) //nolint:errchkjson // strings
 	for _, c := range q.Names {
-		if _, ok := db.Localize(c); ok && !slices.Contains(t.global, string(c)) {
-			if short, _ := db.Localize(c); !slices.Contains(t.global, string(short)) {
-				rows = append(rows, []string{"role", string(c), "true", string(own)})
-			}
-		} else if slices.Contains(t.global, string(c)) {
+		switch short, carries := db.Localize(c); {
+		case slices.Contains(t.global, string(c)):
 			rows = append(rows, []string{"role", string(c), "true", ""})
+		case carries && !slices.Contains(t.global, string(short)):
+			rows = append(rows, []string{"role", string(c), "true", string(own)})
 		}
 	}
 	return rows
@@ -242,12 +249,7 @@ func (t *policyTest) ask(ctx context.Context, conn *pgconn.PgConn, db scope.Data
 	for range attempts {
 		q := db.Inquire(names...)
 		q.Standing, q.Members, q.As = true, true, user
-		sql, params := q.SQL()
-		rows, err := provision.Query(ctx, conn, sql, params)
-		if err != nil {
-			return nil, err
-		}
-		view, err := q.Answer(rows, "")
+		view, err := provision.Inquire(ctx, conn, q, "")
 		if err != nil {
 			return nil, err
 		}
@@ -261,12 +263,7 @@ func (t *policyTest) ask(ctx context.Context, conn *pgconn.PgConn, db scope.Data
 
 var policyFormats = map[string]func(io.Writer, *policyReport) error{
 	"text": policyText,
-	"json": func(out io.Writer, r *policyReport) error {
-		e := json.NewEncoder(out)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	},
+	"json": func(out io.Writer, r *policyReport) error { return writeJSON(out, r) },
 }
 
 func policyText(out io.Writer, r *policyReport) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -85,8 +84,5 @@ func rolesJSON(out io.Writer, list []scope.Listed) error {
 	for _, r := range list {
 		roles = append(roles, listedRole{r.Database, r.Name, r.Cluster, r.Attributes})
 	}
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(roles)
+	return writeJSON(out, roles)
 }

@@ -184,10 +184,14 @@ func planJSONText(out io.Writer, results []result) error {
 	for i, r := range results {
 		list[i] = jsonOf(r)
 	}
+	return writeJSON(out, map[string]any{"databases": list})
+}
+
+func writeJSON(out io.Writer, v any) error {
 	e := json.NewEncoder(out)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(map[string]any{"databases": list})
+	return e.Encode(v)
 }
 
 func planMarkdown(out io.Writer, results []result) error {
