@@ -56,7 +56,8 @@ func covers(a, b access.Selector) bool {
 
 // collide tells of privileges that are present in the one and absent in the other, at the later place.
 func collide(wide, narrow *ensured) {
-	tell := func(both access.Privileges, a, b located) {
+	tell := func(a, b saying) {
+		both := a.privileges & b.privileges
 		if both == 0 {
 			return
 		}
@@ -65,9 +66,11 @@ func collide(wide, narrow *ensured) {
 		}
 		a.at.Errorf("%s shall be present and absent on some of the same%s", both, alsoAt(b.at))
 	}
-	tell(wide.present&narrow.absent, located{wide.presentAt}, located{narrow.absentAt})
-	if wide.target.on.Column == narrow.target.on.Column { // of a column alone more may be present than of the table
-		tell(wide.absent&narrow.present, located{wide.absentAt}, located{narrow.presentAt})
+	for _, present := range []manner{given, withOption} {
+		tell(wide.said[present], narrow.said[gone])
+		if wide.target.on.Column == narrow.target.on.Column { // of a column alone more may be present than of the table
+			tell(wide.said[gone], narrow.said[present])
+		}
 	}
 }
 

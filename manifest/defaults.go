@@ -13,7 +13,7 @@ type (
 	}
 	defaultKey struct {
 		defaultTarget
-		option, absent bool
+		manner
 	}
 )
 
@@ -65,12 +65,11 @@ func (c *compiler) defaultGrant(d *document, e *defaultGrant, owner access.Ref, 
 	if !ok {
 		return
 	}
-	option, isAbsent := or(e.grantOption, false), e.ensure.s == absent
-	if option && grantee.Kind == access.Public {
-		e.at.Errorf("PUBLIC cannot have the grant option")
+	how, ok := mannerOf(e.at, or(e.grantOption, false), e.ensure.s == absent, grantee)
+	if !ok {
 		return
 	}
-	if isAbsent && schema != "" && grantee.Kind == access.Public && p&kind.Info().Everyone != 0 {
+	if how == gone && schema != "" && grantee.Kind == access.Public && p&kind.Info().Everyone != 0 {
 		c.warn(e.at, "what everyone has on every new "+kind.String()+" cannot be taken in one schema; scope: {type: global} can")
 	}
 	target := defaultTarget{owner, grantee, schema, kind}
@@ -79,11 +78,11 @@ func (c *compiler) defaultGrant(d *document, e *defaultGrant, owner access.Ref, 
 		state = new(ensured)
 		c.settled[target] = state
 	}
-	if !state.say(e.at, p, option, isAbsent) {
+	if !state.say(e.at, p, how) {
 		return
 	}
 	c.claim(target, d, e.at, `default privileges on "`+kind.String()+`" for "`+grantee.String()+`"`)
-	key := defaultKey{target, option, isAbsent}
+	key := defaultKey{target, how}
 	if i, ok := c.future[key]; ok {
 		c.desired.Defaults[i].Privileges |= p
 		return
@@ -91,7 +90,7 @@ func (c *compiler) defaultGrant(d *document, e *defaultGrant, owner access.Ref, 
 	c.future[key] = len(c.desired.Defaults)
 	c.desired.Defaults = append(c.desired.Defaults, access.DefaultPrivilege{
 		Owner: owner, Schema: schema, Kind: kind, Grantee: grantee,
-		Privileges: p, GrantOption: option, Absent: isAbsent, Place: place(e.at),
+		Privileges: p, GrantOption: how == withOption, Absent: how == gone, Place: place(e.at),
 	})
 }
 

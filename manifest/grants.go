@@ -23,44 +23,65 @@ type (
 	}
 	grantKey struct {
 		grantTarget
-		option, absent bool
+		manner
 	}
 )
 
-// ensured is what has been said of the privileges of one role on one object, or on one kind of future objects.
-type ensured struct {
-	present, absent     access.Privileges
-	plain, option       access.Privileges // of those present: without and with grant option
-	presentAt, absentAt yamlfile.Value    // the last of each
-	target              grantTarget
+// manner is how an entry wants privileges.
+type manner int
+
+const (
+	given manner = iota // without grant option
+	withOption
+	gone
+	manners int = iota
+)
+
+// mannerOf returns what an entry says; false, with an error, where that is nothing that can be.
+func mannerOf(at yamlfile.Value, option, isAbsent bool, grantee access.Ref) (manner, bool) {
+	switch {
+	case option && grantee.Kind == access.Public:
+		at.Errorf("PUBLIC cannot have the grant option")
+		return 0, false
+	case option && isAbsent:
+		at.Errorf("ensure: absent takes the privilege with its grant option; leave grant_option out")
+		return 0, false
+	case option:
+		return withOption, true
+	case isAbsent:
+		return gone, true
+	default:
+		return given, true
+	}
 }
 
-// say adds what an entry says. It returns false, and an error, where it was said otherwise before.
-func (e *ensured) say(at yamlfile.Value, p access.Privileges, option, isAbsent bool) bool {
-	if option && isAbsent {
-		at.Errorf("ensure: absent takes the privilege with its grant option; leave grant_option out")
+// ensured is what has been said of the privileges of one role on one object, or on one kind of future objects.
+type ensured struct {
+	target grantTarget
+	said   [manners]saying
+}
+
+// saying is what was said in one manner, and where last.
+type saying struct {
+	privileges access.Privileges
+	at         yamlfile.Value
+}
+
+// say adds what an entry says. It returns false, and an error, where it was said in another manner before.
+func (e *ensured) say(at yamlfile.Value, p access.Privileges, how manner) bool {
+	for other, s := range e.said {
+		both := p & s.privileges
+		switch other := manner(other); {
+		case both == 0 || other == how:
+			continue
+		case other == gone || how == gone:
+			at.Errorf("%s shall be present and absent%s", both, alsoAt(s.at))
+		default:
+			at.Errorf("%s shall be with grant_option and without%s", both, alsoAt(s.at))
+		}
 		return false
 	}
-	said, same, otherwise, otherAt := &e.present, &e.presentAt, e.absent, e.absentAt
-	if isAbsent {
-		said, same, otherwise, otherAt = &e.absent, &e.absentAt, e.present, e.presentAt
-	}
-	if both := p & otherwise; both != 0 {
-		at.Errorf("%s shall be present and absent%s", both, alsoAt(otherAt))
-		return false
-	}
-	if !isAbsent {
-		mine, other := &e.plain, e.option
-		if option {
-			mine, other = &e.option, e.plain
-		}
-		if both := p & other; both != 0 {
-			at.Errorf("%s shall be with grant_option and without%s", both, alsoAt(e.presentAt))
-			return false
-		}
-		*mine |= p
-	}
-	*said, *same = *said|p, at
+	e.said[how] = saying{e.said[how].privileges | p, at}
 	return true
 }
 
@@ -83,9 +104,8 @@ func (c *compiler) grantTo(d *document, e *grantEntry, role access.Ref, bound st
 		e.object.at.Errorf(`a %s is in no database, and role "%s" is the estate's: so are its grants on one`, on.Kind, role)
 		return
 	}
-	option, isAbsent := or(e.grantOption, false), e.ensure.s == absent
-	if option && role.Kind == access.Public {
-		e.at.Errorf("PUBLIC cannot have the grant option")
+	how, ok := mannerOf(e.at, or(e.grantOption, false), e.ensure.s == absent, role)
+	if !ok {
 		return
 	}
 	if len(columns) == 0 {
@@ -99,18 +119,18 @@ func (c *compiler) grantTo(d *document, e *grantEntry, role access.Ref, bound st
 			state = &ensured{target: target}
 			c.ensured[target] = state
 		}
-		if !state.say(e.at, p, option, isAbsent) {
+		if !state.say(e.at, p, how) {
 			return
 		}
 		c.claim(target, d, e.at, `a grant on this object to "`+role.String()+`"`)
-		key := grantKey{target, option, isAbsent}
+		key := grantKey{target, how}
 		if i, ok := c.grants[key]; ok {
 			c.desired.Grants[i].Privileges |= p
 			continue
 		}
 		c.grants[key] = len(c.desired.Grants)
 		c.desired.Grants = append(c.desired.Grants, access.Grant{
-			Grantee: role, On: on, Privileges: p, GrantOption: option, Absent: isAbsent, Place: place(e.at),
+			Grantee: role, On: on, Privileges: p, GrantOption: how == withOption, Absent: how == gone, Place: place(e.at),
 		})
 	}
 }

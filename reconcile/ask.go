@@ -44,29 +44,44 @@ type question struct {
 	take   func(row) error
 }
 
-// prepared are the queries that a connection has prepared, by text.
+// prepared are the queries that a session has prepared, by text.
 type prepared struct {
 	known map[string]*pgconn.StatementDescription
 	count int // also those that failed
+	stays bool
 }
 
 // preparedKey is where a connection has them.
 const preparedKey = "reconcile.prepared"
 
+// preparedBy returns what a connection has.
+func preparedBy(conn *pgconn.PgConn) *prepared {
+	have, ok := conn.CustomData()[preparedKey].(*prepared)
+	if !ok {
+		have = &prepared{known: make(map[string]*pgconn.StatementDescription)}
+		conn.CustomData()[preparedKey] = have
+	}
+	return have
+}
+
+// name is what the next query is prepared as: without one where a pooler gives each transaction another session.
+func (p *prepared) name() string {
+	if !p.stays {
+		return ""
+	}
+	p.count++
+	return "q" + strconv.Itoa(p.count)
+}
+
 // ask sends questions at once. Each is prepared the first time, so that the next look sends no more than its name, and is
 // not told again what columns the answer has.
 func (o *observer) ask(ctx context.Context, questions ...question) error {
-	have, ok := o.conn.CustomData()[preparedKey].(*prepared)
-	if !ok {
-		have = &prepared{known: make(map[string]*pgconn.StatementDescription)}
-		o.conn.CustomData()[preparedKey] = have
-	}
+	have := preparedBy(o.conn)
 	p := o.conn.StartPipeline(ctx)
 	statements := make([]*pgconn.StatementDescription, len(questions))
 	for i, q := range questions {
 		if statements[i] = have.known[q.sql]; statements[i] == nil {
-			statements[i] = &pgconn.StatementDescription{Name: "q" + strconv.Itoa(have.count)}
-			have.count++
+			statements[i] = &pgconn.StatementDescription{Name: have.name()}
 			p.SendPrepare(statements[i].Name, q.sql, nil)
 		}
 		values := make([][]byte, len(q.params))
@@ -81,7 +96,9 @@ func (o *observer) ask(ctx context.Context, questions ...question) error {
 		results, err = p.GetResults()
 		switch r := results.(type) {
 		case *pgconn.StatementDescription:
-			have.known[questions[answered].sql] = &pgconn.StatementDescription{Name: statements[answered].Name, Fields: r.Fields}
+			if have.stays {
+				have.known[questions[answered].sql] = &pgconn.StatementDescription{Name: statements[answered].Name, Fields: r.Fields}
+			}
 		case *pgconn.ResultReader:
 			for err == nil && r.NextRow() {
 				err = questions[answered].take(r.Values())

@@ -91,7 +91,7 @@ GROUP BY kind, schema, owner, acl, listed
 
 // accessQuery returns the query for an extent, and its parameters.
 func accessQuery(e Extent, version int) (sql string, params []string) {
-	params = []string{scope.Array(e.Schemas...), strconv.FormatBool(e.All), scope.Array(e.listed...), scope.Array(e.patterns...), strconv.FormatBool(e.All || e.each)}
+	params = []string{scope.Array(e.Schemas...), strconv.FormatBool(e.All), scope.Array(e.named...), scope.Array(e.patterns...), strconv.FormatBool(!e.alike)}
 	if e.wants(access.Table) {
 		params = append(params, scope.Array(e.Columns...))
 	}
@@ -117,14 +117,17 @@ func (e Extent) wants(k access.Kind) bool {
 
 // othersSQL reads what the roles $1 have from others than the owners, which DROP OWNED leaves
 // (RemoveRoleFromObjectACL, src/backend/catalog/aclchk.c), in the whole database: object, arguments or column,
-// grantee, grantor, privileges, and whether the grantor gets at the object to take them back.
+// grantee, grantor, privileges, whether the grantor gets at the object to take them back, and whether it still may:
+// what is taken from a table is taken from its columns too, but not what was granted on them by virtue of it.
 const othersSQL = `WITH s AS MATERIALIZED (
 SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
 ), o(kind, schema, name, args, owner, acl, alone) AS (
 {catalogs}
 )
 SELECT kind, schema, name, args, pg_get_userbyid(grantee), pg_get_userbyid(grantor), array_agg(privilege_type)::text,
-schema = '' OR has_schema_privilege(grantor, schema::text, 'USAGE')
+schema = '' OR has_schema_privilege(grantor, schema::text, 'USAGE'),
+bool_and(CASE kind WHEN 'column' THEN has_column_privilege(grantor,
+(SELECT c.oid FROM s JOIN pg_class c ON c.relnamespace = s.oid WHERE nspname = schema AND relname = name), args, privilege_type || ' WITH GRANT OPTION') ELSE true END)
 FROM o, aclexplode(acl)
 WHERE grantor <> owner AND grantee IN (SELECT oid FROM pg_roles WHERE rolname = ANY ($1))
 GROUP BY kind, schema, name, args, grantee, grantor`

@@ -19,20 +19,22 @@ type Extent struct {
 	Kinds   map[access.Kind]bool // outside of schemas; the database itself is always read
 	All     bool                 // every schema but the server's own, and every kind
 	Columns []string             // patterns of the names of relations all of whose columns are read
-	Retired []access.Ref
-	Cluster bool // what belongs to no database: see [State.Scoped]
+	Retired []access.Ref         // whose belongings are read, wherever they are
+	Cluster bool                 // what belongs to no database: see [State.Scoped]
 
 	AsWritten bool                  // names of the cluster may be those of roles that belong to databases
 	Promised  map[access.Ref]bool   // roles that will be there when the plan is carried out
 	Prefix    string                // what the database's roles shall be prefixed with where it is not enrolled yet; empty: its name
 	Passwords map[access.Ref]string // to compare with those on the server
 
-	unread  []Problem // passwords that could not be read
-	connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
-	// Of things that are alike and that no rule names one stands for all, unless each is to be listed. listed and
-	// patterns are the names that rules have, and patterns of names.
-	each             bool
-	listed, patterns []string
+	// Connect opens a connection to another database, for what the retired roles have there; nil for none: then nobody
+	// can clear it up.
+	Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
+
+	unread []Problem // passwords that could not be read
+	// alike: of things that are alike one stands for all, unless a rule names it: by a name, or by a pattern of names.
+	alike           bool
+	named, patterns []string
 }
 
 // whole returns the extent of all there is beside what is asked for: in the database, or of what belongs to none.
@@ -50,7 +52,7 @@ func (e Extent) whole() Extent {
 // ExtentOf returns the extent that must be observed to plan for desired.
 func ExtentOf(d *access.Desired) Extent {
 	names, schemas, columns := make(map[access.Ref]bool), make(map[string]bool), make(map[string]bool)
-	listed, patterns := make(map[string]bool), make(map[string]bool)
+	named, patterns := make(map[string]bool), make(map[string]bool)
 	e := Extent{Kinds: make(map[access.Kind]bool), Cluster: d.Cluster}
 	for _, r := range d.Roles {
 		names[r.Ref] = true
@@ -71,7 +73,7 @@ func ExtentOf(d *access.Desired) Extent {
 		}
 		switch name, _, _ := strings.Cut(g.On.Name, "("); { // of a routine's the types are left off
 		case g.On.Pattern == "":
-			listed[g.On.Name], listed[name] = true, true
+			named[g.On.Name], named[name] = true, true
 		case g.On.Pattern != "%" || g.On.Column != "":
 			patterns[g.On.Pattern] = true
 		}
@@ -99,7 +101,7 @@ func ExtentOf(d *access.Desired) Extent {
 	delete(schemas, "")
 	e.Names = slices.SortedFunc(maps.Keys(names), compareRefs)
 	e.Schemas = slices.Sorted(maps.Keys(schemas))
-	e.Columns, e.listed, e.patterns = slices.Sorted(maps.Keys(columns)), slices.Sorted(maps.Keys(listed)), slices.Sorted(maps.Keys(patterns))
+	e.Columns, e.named, e.patterns = slices.Sorted(maps.Keys(columns)), slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(patterns))
 	return e
 }
 

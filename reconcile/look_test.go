@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -118,6 +119,43 @@ func (m metered) Read(b []byte) (int, error) {
 func (m metered) Write(b []byte) (int, error) {
 	m.sent.Add(int64(len(b)))
 	return m.Conn.Write(b)
+}
+
+// An observation behind a pooler leaves nothing in its session: the next one may be in another. A pooler does not tell
+// which process has the session. What a retired role has in other databases is shut to who has no way there.
+func TestObservationLeavesNothing(t *testing.T) {
+	b := newBench(t, "rec_leaves")
+	b.CreateDatabase(t, "rec_leaves_two")
+	b.apply(b.options(b.manifest(`roles: [{name: old}]`)))
+	b.Psql(t, "rec_leaves_two", `CREATE TABLE t (id int); GRANT SELECT ON t TO rec_leaves_old`)
+	conn, err := pgconn.Connect(t.Context(), b.DSN("dbname=rec_leaves", "user=postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pooled, err := conn.Hijack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pooled.PID++
+	if conn, err = pgconn.Construct(pooled); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	o := b.options(b.manifest(`retirements: [{role: old, drop_owned: true}]`))
+	state, err := Observe(t.Context(), conn, ExtentOf(o.Desired))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(state.Uses, func(u Use) bool { return u.Database == "rec_leaves_two" && u.Shut }) {
+		t.Errorf("uses %+v", state.Uses)
+	}
+	left, err := conn.Exec(t.Context(), `SELECT name FROM pg_prepared_statements UNION ALL SELECT name FROM pg_cursors UNION ALL SELECT name FROM pg_settings WHERE source = 'session'`).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows := left[0].Rows; len(rows) > 0 {
+		t.Errorf("left: %s", rows)
+	}
 }
 
 // applyMetered is apply that tells how many bytes went over its connections.

@@ -20,12 +20,23 @@ import (
 // snapshotSQL begins the transaction that an observation is made in. With an empty search_path, types are shown with
 // their schemas unless they are the server's own, whatever the session's is. Without JIT: queries of catalogs are
 // estimated to be much longer than they are.
-const snapshotSQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO ''; SET LOCAL jit TO off"
+const snapshotSQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO ''; SET LOCAL jit TO off; SELECT pg_backend_pid()"
+
+// beginSnapshot begins it, and notes whether the session's process is the one that the login told of: a pooler tells of
+// none.
+func beginSnapshot(ctx context.Context, conn *pgconn.PgConn) error {
+	results, err := conn.Exec(ctx, snapshotSQL).ReadAll()
+	if err != nil {
+		return err
+	}
+	process := string(results[len(results)-1].Rows[0][0])
+	preparedBy(conn).stays = process == strconv.FormatUint(uint64(conn.PID()), 10)
+	return nil
+}
 
 // Observe reads the access in the connection's database from one snapshot. The connection must not be in a
 // transaction.
 func Observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (state *State, err error) {
-	extent.each = true
 	err = inSnapshot(ctx, conn, func() error {
 		state, err = observe(ctx, conn, extent)
 		return err
@@ -34,14 +45,13 @@ func Observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (state *St
 }
 
 func inSnapshot(ctx context.Context, conn *pgconn.PgConn, f func() error) error {
-	if err := run(ctx, conn, snapshotSQL); err != nil {
+	if err := beginSnapshot(ctx, conn); err != nil {
 		return err
 	}
 	return errors.Join(f(), run(context.WithoutCancel(ctx), conn, "ROLLBACK"))
 }
 
-// observe is Observe within a transaction of the caller's, with the search_path empty. Of things that are alike it
-// reads one, if the extent says so.
+// observe is Observe within a transaction of the caller's, with the search_path empty.
 func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
 	o := newObserver(conn, extent, &State{
 		Version: provision.MajorVersion(conn), Roles: make(map[scope.Cluster]*RoleState), Objects: make(map[access.Kind][]*Object),
@@ -63,7 +73,6 @@ func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, e
 // listed returns a state of the same snapshot that has each of the things of which this one has some that stand for
 // others.
 func (s *State) listed(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, error) {
-	extent.each = true
 	state := *s
 	state.Objects, state.Defaults = make(map[access.Kind][]*Object), nil
 	o := newObserver(conn, extent, &state)

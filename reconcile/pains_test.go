@@ -169,6 +169,13 @@ retirements: [{role: old, drop_owned: true}, {role: older, drop_owned: true}]
 		t.Errorf("was %s is %s", before, after)
 	}
 	b.Psql(t, "rec_gift_two", `GRANT USAGE ON SCHEMA app TO rec_gift_lead`)
+
+	b.sql(`CREATE TABLE app.u (id int); GRANT UPDATE ON app.u TO rec_gift_lead WITH GRANT OPTION; SET ROLE rec_gift_lead; GRANT UPDATE (id) ON app.u TO rec_gift_old;
+RESET ROLE; REVOKE GRANT OPTION FOR UPDATE ON app.u FROM rec_gift_lead CASCADE`)
+	if _, err := Run(t.Context(), o); !errors.As(err, &problems) || !strings.Contains(err.Error(), `role "lead", which gave it UPDATE on column id of table app.u, may not take it back any more`) {
+		t.Errorf("what is in the way: %v", err)
+	}
+	b.sql(`GRANT UPDATE (id) ON app.u TO rec_gift_lead WITH GRANT OPTION`)
 	o = b.options(b.manifest(`
 roles: [{name: lead, preserve_undeclared_grants: true}]
 retirements: [{role: old, drop_owned: true}, {role: older, drop_owned: true}]

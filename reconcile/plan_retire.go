@@ -105,8 +105,13 @@ func (r *retirement) gifts() {
 		if g.Column != "" {
 			what = "column " + g.Column + " of " + what
 		}
-		if g.Out {
+		switch {
+		case g.Out:
 			r.problem(r.Place, "grant it USAGE on the schema", "role %q cannot be retired: role %q, which gave it %v on %s, does not get at that to take it back",
+				r.Ref, r.name(g.Grantor), g.Privileges, what)
+			continue
+		case g.Dangling:
+			r.problem(r.Place, "give it the grant option again", "role %q cannot be retired: role %q, which gave it %v on %s, may not take it back any more",
 				r.Ref, r.name(g.Grantor), g.Privileges, what)
 			continue
 		}

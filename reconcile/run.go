@@ -170,7 +170,7 @@ func (r Report) made(p Plan) bool {
 // if the run is partial a problem.
 func (o Options) extent() (Extent, error) {
 	e := ExtentOf(o.Desired)
-	e.AsWritten, e.Prefix, e.Promised, e.connect = o.AsWritten, o.Desired.Prefix, o.Promised, o.Connect
+	e.AsWritten, e.Prefix, e.Promised, e.Connect = o.AsWritten, o.Desired.Prefix, o.Promised, o.Connect
 	e.Passwords = make(map[access.Ref]string)
 	for _, r := range o.Desired.Roles {
 		if r.Password == nil || r.External {
@@ -194,15 +194,17 @@ func (o Options) extent() (Extent, error) {
 func (o Options) look(ctx context.Context, conn *pgconn.PgConn, extent Extent) (report Report, err error) {
 	err = inSnapshot(ctx, conn, func() error {
 		var state *State
+		few := extent
+		few.alike = true
 		err := traced(ctx, "observe", func(ctx context.Context) (err error) {
-			state, err = observe(ctx, conn, extent)
+			state, err = observe(ctx, conn, few)
 			return err
 		})
 		if err != nil {
 			return err
 		}
 		report = o.plan(ctx, state, extent)
-		if p := report.Plan; p.empty() || extent.All || !o.named() && !p.sampled && len(p.Problems) == 0 {
+		if p := report.Plan; p.empty() || !o.named() && !p.sampled && len(p.Problems) == 0 {
 			return nil
 		}
 		err = traced(ctx, "observe", func(ctx context.Context) (err error) {

@@ -146,6 +146,7 @@ type Gift struct {
 	Grantee, Grantor scope.Cluster
 	Privileges       access.Privileges
 	Out              bool // of the grantor's reach: it has no USAGE on the schema
+	Dangling         bool // the grantor lost the right to grant it, and with it the right to take it back
 }
 
 // role returns the role, or nil where there is none.

@@ -68,21 +68,25 @@ func (o *observer) gifts(ctx context.Context, database, retired string) (err err
 	case database == o.database:
 		database = ""
 	case !ofCluster:
-		if at.conn, err = o.extent.connect(ctx, database); err != nil {
+		at.conn = nil
+		if connect := o.extent.Connect; connect != nil {
+			at.conn, err = connect(ctx, database)
+		}
+		if at.conn == nil || err != nil {
 			for i := range o.state.Uses {
 				o.state.Uses[i].Shut = o.state.Uses[i].Shut || o.state.Uses[i].Database == database
 			}
 			return ctx.Err()
 		}
 		defer func() { err = errors.Join(err, at.conn.Close(context.WithoutCancel(ctx))) }()
-		if err := run(ctx, at.conn, snapshotSQL); err != nil {
+		if err := beginSnapshot(ctx, at.conn); err != nil {
 			return err
 		}
 	}
 	return at.ask(ctx, question{fill(othersSQL, o.state.Version, "", "", wants), []string{retired}, func(r row) error {
 		g := Gift{
 			Database: database, Object: &Object{Schema: r.text(1), Name: r.text(2), Args: r.text(3)},
-			Grantee: o.intern.name(r[4]), Grantor: o.intern.name(r[5]), Out: !r.flag(7),
+			Grantee: o.intern.name(r[4]), Grantor: o.intern.name(r[5]), Out: !r.flag(7), Dangling: !r.flag(8),
 		}
 		kind, ok := access.ParseKind(r.text(0))
 		if r.text(0) == columnRow {
