@@ -233,7 +233,7 @@ func (d *descriptor) checkDeadline() {
 	}
 }
 
-// listen makes the loop wait for some events, or for none.
+// setInterest makes the loop wait for some events, or for none.
 func (d *descriptor) setInterest(events uint32) error {
 	before := d.mask
 	d.mask = events

@@ -34,7 +34,7 @@ func (d *directories) of(database string) *directory {
 		e = &directory{
 			prefix: prefix, db: scope.NewDatabase(0, database, prefix),
 			roles: make(map[scope.Cluster]scope.Role), admitted: make(map[admission]struct{}),
-			known: engine.NewRewritings(), doubtful: make(map[scope.Cluster]struct{}),
+			rewritings: engine.NewRewritings(), doubtful: make(map[scope.Cluster]struct{}),
 		}
 		if d.byDatabase == nil {
 			d.byDatabase = make(map[string]*directory)
@@ -63,13 +63,13 @@ func (d *directories) forget(database string) {
 type directory struct {
 	prefix string
 
-	mu     sync.RWMutex
-	db     scope.Database
-	roles  map[scope.Cluster]scope.Role
-	listed time.Time // when all of them were listed; zero when they must be anew
-	plain  bool      // whether no schema had roles of its own then
-	census *scope.Census
-	known  *engine.Rewritings
+	mu         sync.RWMutex
+	db         scope.Database
+	roles      map[scope.Cluster]scope.Role
+	listed     time.Time // when all of them were listed; zero when they must be anew
+	plain      bool      // whether no schema had roles of its own then
+	census     *scope.Census
+	rewritings *engine.Rewritings
 	// doubtful are roles that this proxy's sessions have changed since then.
 	doubtful map[scope.Cluster]struct{}
 	// prepared: some session has left a transaction that changes roles to be committed later.
@@ -107,7 +107,7 @@ func (d *directory) Recall(name scope.Short) (*scope.View, scope.Claim) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	c, err := d.db.Qualify(name)
-	if err != nil || !d.plain || d.roles[c].Name != name || time.Since(d.listed) > fresh || d.doubts(c) {
+	if err != nil || !d.plain || d.roles[c].Name != name || d.outdated() || d.doubts(c) {
 		return nil, scope.Claim{}
 	}
 	db := d.db
@@ -126,24 +126,28 @@ func (d *directory) Census() *scope.Census {
 func (d *directory) Rewritings() *engine.Rewritings {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.known
+	return d.rewritings
 }
 
 func (d *directory) Stale() bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return time.Since(d.listed) > fresh || len(d.doubtful) > 0
+	return d.outdated() || len(d.doubtful) > 0
 }
 
 func (d *directory) Doubt(q *scope.Inquiry) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	q.Own = time.Since(d.listed) > fresh
+	q.Own = d.outdated()
 	for c := range d.doubtful {
 		q.Ask(c)
 	}
 }
 
+// outdated reports whether the list is too old to be believed.
+func (d *directory) outdated() bool { return time.Since(d.listed) > fresh }
+
+// doubts reports whether a role may be another than the list has.
 func (d *directory) doubts(c scope.Cluster) bool {
 	_, ok := d.doubtful[c]
 	return ok
@@ -169,7 +173,7 @@ func (d *directory) Learn(v *scope.View) {
 		v.DB.Remember(d.db.Kin)
 	}
 	if v.Whole || !d.db.Same(v.DB) {
-		d.known = engine.NewRewritings()
+		d.rewritings = engine.NewRewritings()
 	}
 	d.db = v.DB
 	if v.Whole {
@@ -204,7 +208,7 @@ func (d *directory) LearnColumns(version int, c rewrite.Columns) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.columns.version, d.columns.of = version, c
-	d.known = engine.NewRewritings()
+	d.rewritings = engine.NewRewritings()
 }
 
 // maxDoubtful bounds how many roles are asked about one by one, before all are listed anew.
@@ -213,7 +217,7 @@ const maxDoubtful = 256
 func (d *directory) Changed(names ...scope.Cluster) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.known = engine.NewRewritings()
+	d.rewritings = engine.NewRewritings()
 	if len(names) == 0 || len(d.doubtful)+len(names) > maxDoubtful {
 		d.listed = time.Time{}
 		clear(d.doubtful)
@@ -249,7 +253,7 @@ func (d *directory) login(name scope.Short) (c scope.Cluster, certain bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	c, err := d.db.Qualify(name)
-	certain = time.Since(d.listed) <= fresh && !d.doubts(c) && !d.doubts(scope.Cluster(name))
+	certain = !d.outdated() && !d.doubts(c) && !d.doubts(scope.Cluster(name))
 	if err == nil && d.roles[c].Name == name { // not one of a schema
 		if d.roles[c].Login {
 			return c, certain

@@ -26,7 +26,7 @@ import (
 //
 // The server authenticates nobody in such a login, so this is only for clients that the proxy has let in
 // itself (auth.go). The check looks at all that the server would look at, but for pg_hba.conf.
-// pool_link.go has what is said to the server.
+// pool_link.go has what is said to the server, talk.go how.
 
 // PoolOptions say how many server connections are kept when their clients have left, and for how long.
 type PoolOptions struct {

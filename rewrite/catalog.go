@@ -71,9 +71,6 @@ type catalogReader struct {
 	rows  *wholeRows
 }
 
-// stretch is a run of bytes of the text; the zero value is none.
-type stretch struct{ start, end int }
-
 func (c *catalogReader) refer(ref reference) { c.references = append(c.references, ref) }
 
 // visit reads a node. Where a text is made of the value of an expression, text is where the expression stands; output is

@@ -58,12 +58,23 @@
 //
 // Queries of the catalogs have files of their own:
 //
-//	catalog.go, _from, _call, _config,     find the references in the tree; catalog_table.go says what is one
-//	_expression, _stored
+//	catalog.go, _from, _rows, _call,       find the references in the tree; catalog_table.go says what is one
+//	_config, _expression, _stored
 //	catalog_place                          finds in the text where they stand
 //	catalog_lens, _relation, _wrap, _acl   make the SQL that stands in for them, of the parts in catalog_sql.go
 //	catalog_constant                       makes shorter SQL for a name that is a constant
 //	catalog_splice                         puts it there
+//
+// # Words
+//
+//	name, want     a role's name in a statement, and what the statement does with it: a policy.Action before names are resolved
+//	piece          a part of a text that is parsed by itself
+//	body           a text in a string that runs with its statement; unseen: one that is not read, and may speak of roles
+//	extension      what no grammar knows: DBONLY, and the schema before a role's name
+//	transition     what a statement does to the settings that names depend on
+//	reference      where a query reads or says a role's name by means of SQL
+//	form, lens     what stands there instead, and what writes that for a database
+//	layer          a text made of another, which knows where its bytes come from
 //
 // # How texts lie in each other
 //

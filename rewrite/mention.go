@@ -50,7 +50,7 @@ var speaksOfRoles = [][]string{
 // comments and passes over them.
 func mentionsOf(text string) (list []mention) {
 	w := words{text: []byte(text), patience: len(text)}
-	var last []span // the words before the place, nearest last
+	var last []stretch // the words before the place, nearest last
 	for len(list) < maxMentions {
 		word := w.next()
 		if len(word) == 0 {
@@ -61,7 +61,7 @@ func mentionsOf(text string) (list []mention) {
 			last = last[:0]
 			continue
 		}
-		last = append(last, span{w.at - len(word), w.at})
+		last = append(last, stretch{w.at - len(word), w.at})
 		for _, phrase := range speaksOfRoles {
 			if n := len(last) - len(phrase); n >= 0 && saysPhrase(w.text, last[n:], phrase) {
 				start, end := last[n].start, w.at
@@ -74,10 +74,7 @@ func mentionsOf(text string) (list []mention) {
 	return list
 }
 
-// span is the bytes [start, end) of a text.
-type span struct{ start, end int }
-
-func saysPhrase(text []byte, at []span, phrase []string) bool {
+func saysPhrase(text []byte, at []stretch, phrase []string) bool {
 	for i, s := range at {
 		if !isOneOf(text[s.start:s.end], phrase[i]) {
 			return false

@@ -142,6 +142,9 @@ func (t tokens) find(kind pg.Token) int {
 	return len(t.list)
 }
 
+// stretch is the bytes [start, end) of a text; the zero value is none.
+type stretch struct{ start, end int }
+
 // spot is where a name stands and how it is written.
 type spot struct {
 	start, end int // bytes of the text; U&"x" UESCAPE '!' is three tokens

@@ -32,6 +32,16 @@
 //	consequence.go  what follows from a dropped or renamed database or schema
 //	beginning.go    before the client may begin               startrole.go, userpath.go: what is to be set then
 //
+// # Words
+//
+//	held         a statement of the client that is not sent yet: something must be known first
+//	question     what the server is asked for it, by a statement of the proxy's own
+//	claim        what is believed of a role, sent along with SET ROLE for the server to check
+//	text         one that the server has in another form than the client, or whose answer matters
+//	trail        the record of a text for the audit log, until its result is known
+//	foreword     what runs before a statement in its transaction: renaming a database's roles, say
+//	aftermath    what runs behind one: dropping the roles of a database that is gone
+//
 // # Refusing a statement
 //
 // A statement that must not reach the server is replaced by one that is certain to fail there ([rewrite.RefusalSQL]), and
