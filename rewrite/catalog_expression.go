@@ -105,8 +105,15 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 		if !c.say(n.Arg, operand, clusterRegrole, columnName(n)) {
 			c.visit(n.Arg, stretch{}, false)
 		}
-	case typ == "regrole" && saysNames(n.Arg):
-		c.refer(reference{start: operand.start, end: operand.end, form: clusterRegroles, as: columnName(n)})
+	case typ == "regrole": // an array
+		if text != (stretch{}) && !containsSet(n) {
+			c.wrap(regroleTexts, whole, n)
+		}
+		if saysNames(n.Arg) {
+			c.refer(reference{start: operand.start, end: operand.end, form: clusterRegroles, as: columnName(n)})
+		} else {
+			c.visit(n.Arg, stretch{}, false)
+		}
 	case typ == "aclitem" && text != (stretch{}):
 		c.wrap(accessList(n), whole, n)
 		c.visit(n.Arg, stretch{}, false)

@@ -107,14 +107,22 @@ func (c *catalogReader) isQuery(name string) bool {
 
 // rangeVar reads a table of a FROM list.
 func (c *catalogReader) rangeVar(n *pg.RangeVar) {
-	name := n.Schemaname + "." + n.Relname
+	name := catalogName(n)
+	if _, known := relations[name]; (known || c.rowsBecomeTexts(n)) && (n.Schemaname != "" || !c.isQuery(n.Relname)) {
+		c.catalog(n, name)
+	}
+}
+
+// catalogName is the name of a table with its schema.
+func catalogName(n *pg.RangeVar) string {
 	if n.Schemaname == "" {
-		name = "pg_catalog." + n.Relname // which the server searches first
+		return "pg_catalog." + n.Relname // which the server searches first
 	}
-	_, known := relations[name]
-	if !known && !c.rowsBecomeTexts(n) || n.Schemaname == "" && c.isQuery(n.Relname) {
-		return
-	}
+	return n.Schemaname + "." + n.Relname
+}
+
+// catalog lets a subselect stand in for a catalog.
+func (c *catalogReader) catalog(n *pg.RangeVar, name string) {
 	t := c.tokens
 	first := t.index(c.base + int(n.Location))
 	next, ok := c.names(first, n.Relname)
@@ -246,9 +254,11 @@ func columnsSaid(query *pg.SelectStmt) said {
 // copyRelation makes COPY of a catalog one of a query.
 func (c *catalogReader) copyRelation(n *pg.CopyStmt) {
 	before := len(c.references)
-	c.rangeVar(n.Relation)
-	if len(c.references) == before || !has(catalogTables, c.references[before].relation) {
-		c.references = c.references[:before]
+	name := catalogName(n.Relation)
+	if _, acl := aclRelations[name]; acl || has(catalogTables, name) {
+		c.catalog(n.Relation, name)
+	}
+	if len(c.references) == before {
 		return
 	}
 	table := c.references[before]

@@ -89,7 +89,7 @@ var firstOfPair, secondOfPair = func() (first, second [256]uint32) {
 
 // showsAll reports whether a text may have columns in its results that it does not name.
 func showsAll(sql []byte) bool {
-	return bytes.IndexByte(sql, '*') >= 0 || hasWord(sql, func(w []byte) bool { return is(w, "table") })
+	return bytes.IndexByte(sql, '*') >= 0 || hasWord(sql, func(w []byte) bool { return is(w, "table") || is(w, "copy") })
 }
 
 // letters is three letters in one number, their cases folded.

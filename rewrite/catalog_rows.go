@@ -13,7 +13,7 @@ import (
 //
 //	WITH classes AS (SELECT * FROM pg_class WHERE …) SELECT json_agg(row_to_json(classes)) FROM classes
 //
-// The catalog's list is a text[] then, of which the same JSON is made.
+// The catalog's list is a text[] then, of which the same JSON is made, or by COPY the same text.
 
 // wholeRows is what a statement does with rows of its subqueries.
 type wholeRows struct {
@@ -24,13 +24,17 @@ type wholeRows struct {
 // rowsBecomeTexts reports whether a table of a FROM list is a catalog whose access list only becomes a part of such a text.
 func (c *catalogReader) rowsBecomeTexts(n *pg.RangeVar) bool {
 	list, ok := aclColumnOf[n.Relname]
-	if !ok || n.Schemaname != "" && n.Schemaname != "pg_catalog" || len(c.ctes) < 2 || c.query == nil || !slices.ContainsFunc(c.query.TargetList, isStar) {
+	if !ok || n.Schemaname != "" && n.Schemaname != "pg_catalog" || c.query == nil || !slices.ContainsFunc(c.query.TargetList, isStar) {
+		return false
+	}
+	copied := c.root.GetCopyStmt() != nil
+	if len(c.ctes) < 2 && !copied {
 		return false
 	}
 	if c.rows == nil {
 		c.rows = wholeRowsOf(c.root)
 	}
-	return c.rows.texts && !has(c.rows.said, list) && !has(c.rows.said, n.Relname)
+	return (c.rows.texts || copied) && !has(c.rows.said, list) && !has(c.rows.said, n.Relname)
 }
 
 func isStar(target *pg.Node) bool { return expands(target.GetResTarget().GetVal()) }

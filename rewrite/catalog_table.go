@@ -144,7 +144,7 @@ var aclCatalogs, aclColumns = func() (catalogs, columns map[string]struct{}) {
 	return catalogs, columns
 }()
 
-// aclRelations are these catalogs for queries that make texts of whole rows: see [catalogReader.rowsBecomeTexts].
+// aclRelations are these catalogs for what makes texts of whole rows: queries (see [catalogReader.rowsBecomeTexts]) and COPY.
 var aclRelations = func() map[string]shownRelation {
 	all := make(map[string]shownRelation, len(aclColumnOf))
 	for catalog, c := range aclColumnOf {

@@ -26,6 +26,7 @@ const (
 	clusterText                    // x names one: the cluster's name
 	newText                        // x names one that is to be made: the cluster's name
 	regroleText                    // x is a regrole: its text
+	regroleTexts                   // x is a regrole[]: text[]
 	aclTexts                       // x is an aclitem[]: text[]
 	aclText                        // x is an aclitem: its text
 	aclSet                         // x is a set of aclitems
@@ -96,6 +97,11 @@ func (l lens) wrap(f form, as string) (before, after string) {
 		name := "pg_catalog.pg_get_userbyid(" + argument + ")"
 		return "(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name, ofFunctions) + "), " + argument + typeText + ")" +
 			from, " AS x) pgscope_x)"
+	case regroleTexts:
+		const element = "pgscope_u.x"
+		name := "pg_catalog.pg_get_userbyid(" + element + ")"
+		return "(SELECT CASE WHEN pgscope_x.x IS NULL THEN NULL ELSE ARRAY(SELECT COALESCE(pg_catalog.quote_ident(" + l.all(name, ofFunctions) + "), " +
+			element + typeText + ") FROM ROWS FROM (pg_catalog.unnest(pgscope_x.x)) WITH ORDINALITY pgscope_u (x, i) ORDER BY pgscope_u.i) END" + from, " AS x) pgscope_x)"
 	case aclTexts:
 		if l.spells() {
 			return "(SELECT " + l.sql(aclTextsSQL, "short", l.aclText("pgscope_x.x"), "followed", markerFollowing, "first", markerFirst) + from + "(",

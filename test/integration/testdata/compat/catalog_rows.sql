@@ -54,5 +54,18 @@ CREATE TABLE kept AS SELECT relacl, relowner::regrole FROM pg_class WHERE relnam
 SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'kept'::regclass AND attnum > 0;
 SELECT relacl, relowner FROM kept;
 COPY (SELECT relacl, relowner::regrole FROM pg_class WHERE relname = 't') TO STDOUT;
+GRANT USAGE ON LANGUAGE sql TO reader, "Mixed Case";
+COPY pg_language (lanacl, lanname) TO STDOUT;
+GRANT CREATE ON TABLESPACE pg_default TO "q""uote" WITH GRANT OPTION;
+COPY pg_tablespace TO STDOUT WITH (FORMAT csv, HEADER, FORCE_QUOTE (spcacl));
+COPY (SELECT * FROM pg_tablespace) TO STDOUT;
+COPY (TABLE pg_catalog.pg_tablespace ORDER BY oid) TO STDOUT;
+REVOKE CREATE ON TABLESPACE pg_default FROM "q""uote";
+REVOKE USAGE ON LANGUAGE sql FROM reader, "Mixed Case";
+ALTER TABLE t OWNER TO "Mixed Case";
+SELECT ARRAY[relowner]::regrole[]::text, ARRAY[relowner]::oid[]::regrole[]::text, array_agg(relowner)::regrole[]::text FROM pg_class WHERE relname = 't' GROUP BY relowner;
+SELECT o::regrole[]::text, o::regrole[] FROM (SELECT ARRAY[relowner, 10] AS o FROM pg_class WHERE relname = 't') s;
+SELECT array_to_string(ARRAY[relowner, 0, NULL]::regrole[], ',', '?'), concat('{reader}'::regrole[], NULL::regrole[]) FROM pg_class WHERE relname = 't';
+COPY (SELECT ARRAY[relowner]::regrole[] FROM pg_class WHERE relname = 't') TO STDOUT;
 DROP TABLE kept, t;
 DROP ROLE reader, "Mixed Case", "select", "q""uote", "é", newest;
