@@ -30,6 +30,7 @@ type Analysis struct {
 	source     *source
 	statements []*statement
 	names      []scope.Name
+	databases  map[string]bool // that roles have settings in
 	asksUser   bool
 	moves      bool // the text changes what names go by: search_path, role, mode
 	resets     bool // it sets some of that back to the session's defaults
@@ -57,7 +58,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	case refusal != nil:
 		return nil, nil
 	}
-	a = &Analysis{source: src}
+	a = &Analysis{source: src, databases: make(map[string]bool)}
 	for _, p := range pieces {
 		a.statements = append(a.statements, p.statements()...)
 	}
@@ -135,6 +136,9 @@ func (a *Analysis) collect(list []*statement, seen map[scope.Name]bool, schemas 
 				}
 			}
 		}
+		if name := list[i].database; name != "" {
+			a.databases[name] = true
+		}
 		for _, b := range list[i].bodies {
 			a.collect(b.statements, seen, schemas)
 		}
@@ -148,6 +152,16 @@ func setsStrings(sql string) bool {
 
 // Names returns every name that must be asked about before Rewrite, each once. It belongs to the Analysis.
 func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
+
+// Others returns the databases, beside the session's own, that must be asked about.
+func (a *Analysis) Others(own string) (list []string) {
+	for name := range a.databases {
+		if name != own {
+			list = append(list, name)
+		}
+	}
+	return list
+}
 
 // AsksUser reports whether Rewrite must know the session's current role, and its user, too.
 func (a *Analysis) AsksUser() bool { return a.asksUser || a.moves }

@@ -40,7 +40,7 @@ func view(tb testing.TB, a *Analysis, enrolled bool, path ...string) *scope.View
 	db := scope.NewDatabase(16384, "orders", "")
 	ask := func(db scope.Database) *scope.View { // as the proxy does
 		q := db.Inquire(a.Names()...)
-		q.Moves, q.Resets = a.Moves(), a.Resets()
+		q.Moves, q.Resets, q.Others = a.Moves(), a.Resets(), a.Others("orders")
 		return answer(tb, q, enrolled, path)
 	}
 	v := ask(db)
@@ -95,6 +95,9 @@ func answer(tb testing.TB, q scope.Inquiry, enrolled bool, path []string) *scope
 	}
 	for _, n := range globalRoles {
 		role(n, "")
+	}
+	if slices.Contains(q.Others, "billing") {
+		rows = append(rows, []string{"other", "billing", "", ""})
 	}
 	for n, d := range foreign {
 		role(n, markers(scope.NewDatabase(20000, d, "")))

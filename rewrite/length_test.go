@@ -35,6 +35,7 @@ var repeated = map[string]struct{ before, each, after string }{
 	"copies":     {each: "COPY pg_authid (rolname) TO STDOUT; COPY (SELECT * FROM pg_roles) TO STDOUT; "},
 	"policies":   {each: "CREATE POLICY p ON t TO clerk USING (owner = current_user); "},
 	"databases":  {each: "ALTER DATABASE x OWNER TO clerk; CREATE SCHEMA s AUTHORIZATION clerk; DROP OWNED BY boss; "},
+	"settings":   {each: "ALTER ROLE clerk IN DATABASE d{i} RESET ALL; "},
 	"creates":    {each: "CREATE ROLE r{i} ROLE clerk; "},
 	"modes":      {each: "SET pgscope.mode = explicit; GRANT customer TO ann; SET pgscope.mode = transparent; "},
 	"strings":    {before: "DO $$ BEGIN ", each: "EXECUTE format('GRANT clerk TO %I', x); PERFORM current_user; ", after: "END $$"},

@@ -172,7 +172,11 @@ func (m *mapping) check() *Error {
 		if r.Home != scope.Own {
 			continue
 		}
-		if m.database != "" && m.database != m.view.DB.Name {
+		switch {
+		case m.database == "" || m.database == m.view.DB.Name:
+		case m.view.NoDatabase(m.database):
+			return at(scope.Error{Code: scope.CodeUndefinedDatabase, Message: fmt.Sprintf(`database "%s" does not exist`, m.database)}, m.sql, none)
+		default:
 			return at(scope.Error{
 				Code:    scope.CodeInsufficientPriv,
 				Message: fmt.Sprintf(`role "%s" does not belong to database "%s"`, r.Name, m.database),

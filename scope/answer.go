@@ -33,7 +33,7 @@ func (q Inquiry) Answer(rows [][]string, prefix string) (*View, error) {
 		a.rows[r[0]] = append(a.rows[r[0]], row{r[1], r[2], r[3]})
 	}
 	a.view = &View{DB: NewDatabase(0, q.Database, prefix), Whole: q.Own, roles: make(map[Cluster]role, len(q.Names))}
-	for _, read := range []func() error{a.database, a.roles, a.schemas, a.ownRoles, a.census, a.actor, a.session} {
+	for _, read := range []func() error{a.database, a.roles, a.schemas, a.ownRoles, a.census, a.actor, a.session, a.others} {
 		if err := read(); err != nil {
 			return nil, err
 		}
@@ -61,6 +61,18 @@ func (a *answer) database() error {
 	}
 	for _, r := range a.rows["claim"] {
 		v.contest(Cluster(r.name), r.b)
+	}
+	return nil
+}
+
+// others reads which of the databases in question exist.
+func (a *answer) others() error {
+	a.view.missing = make(map[string]bool, len(a.q.Others))
+	for _, name := range a.q.Others {
+		a.view.missing[name] = true
+	}
+	for _, r := range a.rows["other"] {
+		delete(a.view.missing, r.name)
 	}
 	return nil
 }

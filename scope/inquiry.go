@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ type Inquiry struct {
 	User     bool      // whether to tell the session's current role, and its user
 	Standing bool      // whether to tell what that role is, and what it administers
 	Members  bool      // whether to tell what the session's user is a member of
+	Others   []string  // databases, beside the session's own, that may not exist
 	As       Cluster   // the role to tell that of, instead of the session's own; may be empty
 }
 
@@ -172,6 +174,12 @@ SELECT 'reset', 'role', 'none', NULL
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s CROSS JOIN pg_catalog.unnest(s.setconfig) c
                   WHERE pg_catalog.starts_with(pg_catalog.lower(c), 'role='))`
 
+// othersSQL tells which of some databases exist.
+const othersSQL = `
+UNION ALL
+SELECT 'other', d.datname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_database d
+WHERE d.datname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($%d::pg_catalog.text[])`
+
 // SQL returns the statement that asks, with its parameters in text format.
 func (q Inquiry) SQL() (sql string, params []string) {
 	sql = inquirySQL
@@ -182,9 +190,15 @@ func (q Inquiry) SQL() (sql string, params []string) {
 		sql += resetsSQL
 	}
 	actorSQL, as := q.actorSQL()
-	return sql + actorSQL, append([]string{
+	sql += actorSQL
+	params = append([]string{
 		q.Database, Array(q.Names...), strconv.FormatBool(q.Own || q.Moves), Array(q.Schemas...), strconv.FormatBool(q.User),
 	}, as...)
+	if len(q.Others) > 0 {
+		params = append(params, Array(q.Others...))
+		sql += fmt.Sprintf(othersSQL, len(params))
+	}
+	return sql, params
 }
 
 // Array returns the strings as an array of PostgreSQL's in text format.

@@ -68,6 +68,7 @@ type View struct {
 	// they are known. No inquiry asks about them.
 	Columns map[string][]string
 
+	missing      map[string]bool // the databases that the inquiry asked about and that do not exist
 	roles        map[Cluster]role
 	administered map[Cluster]bool // by the session's current role
 	usable       map[string]bool  // the schemas that the session's current role may use
@@ -85,6 +86,9 @@ func (v *View) home(c Cluster) role {
 	}
 	return r
 }
+
+// NoDatabase reports whether a database does not exist that the inquiry asked about.
+func (v *View) NoDatabase(name string) bool { return v.missing[name] }
 
 // Localize returns what a role of this database is called here, with the schema if it is one of a schema; false for every
 // other role.

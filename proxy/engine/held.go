@@ -158,6 +158,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		return
 	}
 	h.inquiry = db.Inquire(h.analysis.Names()...)
+	h.inquiry.Others = h.analysis.Others(db.Name)
 	e.doubt(&h.inquiry)
 	h.inquiry.User, h.inquiry.Moves, h.inquiry.Resets = h.analysis.AsksUser(), h.analysis.Moves(), h.analysis.Resets()
 	h.needs = e.needs()

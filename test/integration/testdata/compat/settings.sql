@@ -4,6 +4,8 @@ GRANT reader TO writer;
 ALTER ROLE writer SET role = 'reader';
 ALTER ROLE writer SET search_path = s, public;
 ALTER ROLE writer IN DATABASE orders SET work_mem TO '2MB';
+ALTER ROLE writer IN DATABASE nosuch SET work_mem TO '2MB';
+ALTER ROLE writer IN DATABASE "no such" RESET ALL;
 ALTER ROLE writer SET role TO nobody;
 ALTER ROLE writer SET nosuch.thing = 'reader';
 ALTER ROLE writer SET nosuch = 1;
