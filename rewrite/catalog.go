@@ -79,7 +79,7 @@ func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
 	if c.clause(m, text, output) || c.expression(m, text) {
 		return
 	}
-	if form := accessList(m); form != asItIs && text != (stretch{}) {
+	if form := textForm(m); form != asItIs && text != (stretch{}) {
 		c.wrap(form, text, m)
 	}
 	c.children(m, nil)
@@ -140,13 +140,30 @@ func (c *catalogReader) expression(m proto.Message, text stretch) bool {
 		c.typeCast(n, text)
 		return true
 	case *pg.A_Expr:
-		if len(n.Name) == 1 && n.Name[0].GetString_().GetSval() == "||" {
-			c.visit(n.Lexpr, c.node(n.Lexpr), false)
-			c.visit(n.Rexpr, c.node(n.Rexpr), false)
+		if isConcat(n) && textForm(n) == asItIs {
+			c.texts(n.Lexpr, n.Rexpr)
+			return true
+		}
+	case *pg.A_ArrayExpr:
+		other := func(n *pg.Node) bool { return textForm(n) != regroleText }
+		if text != (stretch{}) && !slices.ContainsFunc(n.Elements, other) {
+			c.texts(n.Elements...)
+			return true
+		}
+	case *pg.RowExpr:
+		if text != (stretch{}) {
+			c.texts(n.Args...)
 			return true
 		}
 	}
 	return false
+}
+
+// texts reads expressions of whose values texts are made.
+func (c *catalogReader) texts(list ...*pg.Node) {
+	for _, n := range list {
+		c.visit(n, c.node(n), false)
+	}
 }
 
 // columnField returns the name of the column that n refers to; empty for all of a table's.

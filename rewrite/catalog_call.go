@@ -20,12 +20,9 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	if known.result == definition || known.result != asItIs && !c.inRows[n] {
 		c.wrap(known.result, at.whole, n)
 	}
-	if known.inText != asItIs && text != (stretch{}) {
-		c.wrap(known.inText, at.whole, n)
-	}
 	name := funcName(n)
 	joins := name == "array_to_string" || has(textFunctions, name)
-	if form := accessList(n); form == aclSet && text != (stretch{}) {
+	if form := textForm(n); form == aclSet && text != (stretch{}) {
 		joins = true // unnest: of texts
 	} else if form != asItIs && text != (stretch{}) {
 		c.wrap(form, text, n)

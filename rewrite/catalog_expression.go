@@ -115,18 +115,25 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 			c.visit(n.Arg, stretch{}, false)
 		}
 	case typ == "aclitem" && text != (stretch{}):
-		c.wrap(accessList(n), whole, n)
+		c.wrap(textForm(n), whole, n)
 		c.visit(n.Arg, stretch{}, false)
 	case has(textTypes, typ):
 		before := len(c.references)
 		c.visit(n.Arg, operand, false)
-		for i := before; i < len(c.references); i++ { // a weak name gives way to that of the cast
-			if ref := &c.references[i]; ref.start == operand.start && ref.end == operand.end {
-				ref.as = columnName(n)
-			}
+		if f := figureName(n.Arg); f.weak || f.name == "" { // it gives way to that of the cast
+			c.rename(before, columnName(n.Arg), columnName(n))
 		}
 	default:
 		c.visit(n.Arg, stretch{}, false)
+	}
+}
+
+// rename gives the references from one on, as far as they have a column's name, another.
+func (c *catalogReader) rename(first int, name, to string) {
+	for i := first; i < len(c.references); i++ {
+		if ref := &c.references[i]; ref.as == name && ref.form != fixed && ref.form != subselect {
+			ref.as = to
+		}
 	}
 }
 
@@ -159,11 +166,11 @@ func plainConstant(n *pg.Node) string {
 
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// accessList tells whether a node's value is an access list, or an item of one.
-func accessList(m proto.Message) form {
+// textForm tells how the text of a node's value is shown, where that is an access list, an item of one, or a regrole.
+func textForm(m proto.Message) form {
 	switch n := m.(type) {
 	case *pg.Node:
-		return accessList(content(n))
+		return textForm(content(n))
 	case *pg.ColumnRef:
 		if has(aclColumns, columnField(n)) {
 			return aclTexts
@@ -174,10 +181,15 @@ func accessList(m proto.Message) form {
 			return aclTexts
 		case name == "makeaclitem":
 			return aclText
-		case name == "unnest" && len(n.Args) == 1 && accessList(n.Args[0]) == aclTexts:
+		case name == "unnest" && len(n.Args) == 1 && textForm(n.Args[0]) == aclTexts:
 			return aclSet
+		case len(n.Args) == 1 && (name == "to_regrole" || name == "regrole"):
+			return regroleText
 		}
 	case *pg.TypeCast:
+		if toRegrole(n) {
+			return regroleText
+		}
 		if lastName(n.TypeName.GetNames()) == "aclitem" {
 			if len(n.TypeName.ArrayBounds) > 0 {
 				return aclTexts
@@ -185,15 +197,23 @@ func accessList(m proto.Message) form {
 			return aclText
 		}
 	case *pg.CoalesceExpr:
-		return anyAccessList(n.Args)
+		return anyTextForm(n.Args)
 	case *pg.CaseExpr:
 		results := []*pg.Node{n.Defresult}
 		for _, w := range n.Args {
 			results = append(results, w.GetCaseWhen().GetResult())
 		}
-		return anyAccessList(results)
+		return anyTextForm(results)
+	case *pg.A_Expr:
+		if isConcat(n) && (textForm(n.Lexpr) == aclTexts || textForm(n.Rexpr) == aclTexts) {
+			return aclTexts
+		}
+	case *pg.A_ArrayExpr:
+		if anyTextForm(n.Elements) == aclText {
+			return aclTexts
+		}
 	case *pg.A_Indirection:
-		if len(n.Indirection) == 1 && accessList(n.Arg) == aclTexts {
+		if len(n.Indirection) == 1 && textForm(n.Arg) == aclTexts {
 			if i := n.Indirection[0].GetAIndices(); i != nil && !i.IsSlice {
 				return aclText
 			} else if i != nil {
@@ -204,9 +224,12 @@ func accessList(m proto.Message) form {
 	return asItIs
 }
 
-func anyAccessList(list []*pg.Node) form {
+// isConcat reports whether an expression puts two texts, or two arrays, together.
+func isConcat(n *pg.A_Expr) bool { return len(n.Name) == 1 && n.Name[0].GetString_().GetSval() == "||" }
+
+func anyTextForm(list []*pg.Node) form {
 	for _, n := range list {
-		if f := accessList(n); n != nil && f != asItIs {
+		if f := textForm(n); n != nil && f != asItIs {
 			return f
 		}
 	}

@@ -235,6 +235,10 @@ func (c *catalogReader) node(n *pg.Node) stretch {
 		if next, ok := c.names(from(v.FuncCall.Location), funcName(v.FuncCall)); ok && t.kind(next) == tokenOpen {
 			return place(from(v.FuncCall.Location), c.closingToken(next)+1)
 		}
+	case *pg.Node_AArrayExpr:
+		if first := from(v.AArrayExpr.Location); t.kind(first) == pg.Token_ARRAY {
+			return place(first, c.closingToken(first+1)+1)
+		}
 	case *pg.Node_CoalesceExpr:
 		return place(from(v.CoalesceExpr.Location), c.closingToken(from(v.CoalesceExpr.Location)+1)+1)
 	case *pg.Node_CaseExpr:

@@ -194,7 +194,6 @@ var textTypes = set("text", "varchar", "bpchar", "name", "json", "jsonb")
 type call struct {
 	args    []form // how each argument names a role; asItIs: it does not. A call with more arguments, or fewer, is another function's
 	result  form   // what its result is shown as
-	inText  form   // what its result is shown as where a text is made of it
 	setting bool   // it is about the setting that its first argument names, and is meant only if that is a role
 }
 
@@ -215,8 +214,8 @@ var calls = func() map[string][]call {
 		systemUser:        {{result: shortSystem}},
 		"current_setting": {{args: []form{asItIs}, result: shortText, setting: true}, {args: []form{asItIs, asItIs}, result: shortText, setting: true}},
 		"set_config":      {{args: []form{asItIs, clusterText, asItIs}, result: shortText, setting: true}},
-		"to_regrole":      {{args: []form{clusterRegroleSoft}, inText: regroleText}},
-		"regrole":         {{args: []form{clusterRegrole}, inText: regroleText}},
+		"to_regrole":      {{args: []form{clusterRegroleSoft}}},
+		"regrole":         {{args: []form{clusterRegrole}}},
 		"pg_has_role":     {{args: []form{clusterMember, asItIs}}, {args: []form{clusterMember, clusterMember, asItIs}}},
 
 		"has_column_privilege": {{args: []form{clusterOID, asItIs, asItIs, asItIs}}},

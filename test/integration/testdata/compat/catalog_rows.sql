@@ -22,6 +22,16 @@ SELECT array_agg(oid::regrole ORDER BY rolname) FROM pg_roles WHERE rolname IN (
 SELECT oid::regrole FROM pg_roles WHERE rolname IN ('reader', 'Mixed Case', 'select', 'q"uote', 'é') ORDER BY rolname;
 SELECT r FROM (VALUES ('reader'::regrole), ('"Mixed Case"'::regrole), ('-'::regrole)) v (r);
 SELECT makeaclitem('reader'::regrole, '"é"'::regrole, 'SELECT', true);
+-- Lists that are put together, and values in rows, arrays and choices of which texts are made.
+SELECT relacl || makeaclitem('reader'::regrole, 10, 'SELECT', false), COALESCE(relacl, '{}') || acldefault('r', relowner) FROM pg_class WHERE relname = 't' \gdesc
+SELECT relacl || makeaclitem('reader'::regrole, 10, 'SELECT', false), COALESCE(relacl || '{}', '{}') FROM pg_class WHERE relname = 't';
+SELECT (relacl || makeaclitem('"é"'::regrole, 10, 'SELECT', false))::text, array_to_string(relacl[1:2] || relacl, ' ') FROM pg_class WHERE relname = 't';
+SELECT ARRAY[relacl[1], makeaclitem('reader'::regrole, 10, 'UPDATE', true)]::text, relacl[1] || ' and ' || relacl[2] AS both FROM pg_class WHERE relname = 't';
+SELECT row_to_json(row(rolname, oid::regrole, 'reader'::regrole)), ROW(oid::regrole, acldefault('r', oid))::text FROM pg_roles WHERE rolname IN ('reader', 'q"uote') ORDER BY rolname;
+SELECT COALESCE(to_regrole('nobody'), 'reader'::regrole)::text, CASE WHEN true THEN '"Mixed Case"'::regrole END || '!' AS choice, array_to_string(ARRAY['reader'::regrole, to_regrole('"é"')], '+');
+SELECT ROW(ARRAY[makeaclitem('reader'::regrole, 10, 'SELECT', false)], ARRAY['reader'::regrole], NULL)::text;
+SELECT ('reader'::regrole)::varchar::name, 'reader'::regrole::text::name::varchar(30);
+SELECT ('reader'::regrole)::varchar, ((pg_get_userbyid(relowner)))::text, (to_regrole('reader'))::text, CAST(('reader'::regrole) AS text) FROM pg_class WHERE relname = 't';
 -- Rows that become JSON with the lists in them, as PostGraphile introspects.
 WITH spaces AS (SELECT pg_namespace.oid AS _id, * FROM pg_catalog.pg_namespace WHERE nspname = 'public'),
   classes AS (SELECT pg_class.oid AS _id, *, pg_catalog.pg_relation_is_updatable(oid, true)::bit(8)::int4 AS mask FROM pg_catalog.pg_class WHERE relname = 't' AND relnamespace IN (SELECT spaces._id FROM spaces)),
