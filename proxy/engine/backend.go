@@ -283,7 +283,7 @@ func (e *Engine) answer(frame []byte, out *Out) (verdict, error) {
 			q.skipped, q.done = true, true
 			return drop, e.say(frame, out)
 		}
-		if e.aftermath != nil || string(wire.Field(frame, 'V')) != "ERROR" { // nothing follows
+		if e.aftermath != nil || string(wire.Field(frame, 'V')) != wire.SeverityError { // nothing follows
 			return drop, e.say(frame, out)
 		}
 	}

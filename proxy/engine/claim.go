@@ -140,7 +140,7 @@ func (e *Engine) deny(list []field, frame []byte, behind *text, out *Out) error 
 	e.cfg.Directory.Changed()
 	said := []field{
 		{'S', get(list, 'S')},
-		{'V', "ERROR"},
+		{'V', wire.SeverityError},
 		{'C', code},
 		{'M', fmt.Sprintf(`role "%s" does not exist`, e.claim.name)}, // check_role, src/backend/commands/variable.c
 	}

@@ -58,7 +58,7 @@ func (j *judge) warnings() (frames []byte) {
 	set := j.engine.options.Charset()
 	for _, w := range j.wants {
 		if w.Decision.Warning != nil {
-			list := appendError([]field{{'S', "WARNING"}, {'V', "WARNING"}}, &rewrite.Error{Error: *w.Decision.Warning}, 0)
+			list := appendError([]field{{'S', wire.SeverityWarning}, {'V', wire.SeverityWarning}}, &rewrite.Error{Error: *w.Decision.Warning}, 0)
 			encodeFields(list, set)
 			frames = appendReport(frames, wire.NoticeResponse, list)
 		}

@@ -131,7 +131,7 @@ func encodeFields(list []field, set *charset.Charset) {
 func (e *Engine) notices(list []*rewrite.Error) (frames []byte) {
 	positions := rewrite.Positions(list)
 	for i, n := range list {
-		fields := appendError([]field{{'S', "NOTICE"}, {'V', "NOTICE"}}, n, positions[i])
+		fields := appendError([]field{{'S', wire.SeverityNotice}, {'V', wire.SeverityNotice}}, n, positions[i])
 		encodeFields(fields, e.options.Charset())
 		frames = appendReport(frames, wire.NoticeResponse, fields)
 	}

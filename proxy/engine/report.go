@@ -53,7 +53,7 @@ func (e *Engine) report(frame []byte, t *text, out *Out) (verdict, error) {
 			return drop, nil
 		}
 	}
-	if frame[0] == wire.ErrorResponse && get(list, 'V') != "ERROR" {
+	if frame[0] == wire.ErrorResponse && get(list, 'V') != wire.SeverityError {
 		e.fatal = true
 	}
 	list, changed := e.localize(list, t)
@@ -67,7 +67,7 @@ func (e *Engine) report(frame []byte, t *text, out *Out) (verdict, error) {
 // refusal returns the fields that the client shall see instead of the failure that the proxy provoked; nil where the
 // server's error is another.
 func (e *Engine) refusal(list []field, t *text) []field {
-	if severity := get(list, 'V'); severity != "ERROR" || t.result == nil && t.substitute == nil {
+	if severity := get(list, 'V'); severity != wire.SeverityError || t.result == nil && t.substitute == nil {
 		return nil // the session ends, and not for us
 	}
 	if t.substitute != nil {
@@ -85,7 +85,7 @@ func (e *Engine) refusal(list []field, t *text) []field {
 	if !ok || n >= len(t.result.Refusals) {
 		return nil
 	}
-	own := appendError([]field{{'S', get(list, 'S')}, {'V', "ERROR"}}, t.result.Refusals[n], t.result.Refusals[n].Position())
+	own := appendError([]field{{'S', get(list, 'S')}, {'V', wire.SeverityError}}, t.result.Refusals[n], t.result.Refusals[n].Position())
 	encodeFields(own[len("SV"):], e.options.Charset())
 	return own
 }
@@ -135,17 +135,17 @@ func (e *Engine) say(frame []byte, out *Out) error {
 		return serverViolation("invalid field", typ)
 	}
 	severity := get(list, 'V')
-	e.fatal = e.fatal || typ == wire.ErrorResponse && severity != "ERROR"
+	e.fatal = e.fatal || typ == wire.ErrorResponse && severity != wire.SeverityError
 	if message, ok := e.options.Charset().Decode(get(list, 'M'), nil); ok && e.aftermath != nil {
 		e.aftermath.said = append(e.aftermath.said, message)
 	}
 	list, _ = e.localize(list, nil)
 	list = plain(list)
-	if typ == wire.ErrorResponse && severity == "ERROR" && e.cleaningUp() && e.status == wire.TxIdle {
+	if typ == wire.ErrorResponse && severity == wire.SeverityError && e.cleaningUp() && e.status == wire.TxIdle {
 		typ = wire.NoticeResponse
 		for i, f := range list {
 			if f.code == 'S' || f.code == 'V' {
-				list[i].value = "WARNING"
+				list[i].value = wire.SeverityWarning
 			}
 		}
 	}

@@ -22,7 +22,6 @@ type Fields struct {
 	Message  string
 	Detail   string
 	Hint     string
-	Position string // in characters of the statement, from 1
 }
 
 // AppendError appends an ErrorResponse.
@@ -35,7 +34,6 @@ func AppendError(dst []byte, f Fields) []byte {
 	dst = appendField(dst, 'M', f.Message)
 	dst = appendField(dst, 'D', f.Detail)
 	dst = appendField(dst, 'H', f.Hint)
-	dst = appendField(dst, 'P', f.Position)
 	return End(append(dst, 0), start)
 }
 

@@ -100,13 +100,13 @@ func TestAppendHeader(t *testing.T) {
 }
 
 func TestAppendError(t *testing.T) {
-	frame := AppendError([]byte("x"), Fields{SeverityFatal, "28000", "no\x00Cinjected", "", "do", "7"})[1:]
+	frame := AppendError([]byte("x"), Fields{SeverityFatal, "28000", "no\x00Cinjected", "", "do"})[1:]
 	var got pgproto3.ErrorResponse
 	if err := got.Decode(Body(frame)); err != nil {
 		t.Fatal(err)
 	}
 	want := pgproto3.ErrorResponse{
-		Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "28000", Message: "no", Hint: "do", Position: 7,
+		Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "28000", Message: "no", Hint: "do",
 	}
 	wire, err := want.Encode(nil)
 	if err != nil || !bytes.Equal(frame, wire) {
