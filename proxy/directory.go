@@ -170,7 +170,7 @@ func (d *directory) Learn(v *scope.View) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !v.Whole {
-		v.DB.Remember(d.db.Kin)
+		v.DB.Remember(d.db.Marked)
 	}
 	if v.Whole || !d.db.Same(v.DB) {
 		d.rewritings = engine.NewRewritings()

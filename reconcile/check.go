@@ -98,7 +98,7 @@ func (f *finder) roles() {
 // make them: see [scope.Inventory.Mistaken].
 func (f *finder) mistaken() {
 	schemas := map[scope.Cluster]string{f.state.Scope.Marker: ""}
-	for _, s := range f.state.Scope.Kin {
+	for _, s := range f.state.Scope.Marked {
 		schemas[s.Marker] = s.Name
 	}
 	type membership struct{ marker, member scope.Cluster }

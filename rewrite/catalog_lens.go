@@ -16,11 +16,11 @@ type lens struct {
 	behindLead string // the place behind lead, in characters as the server counts them
 	inComments string // what tells this database's markers by their comments: an SQL expression
 	path       string // the schemas whose roles are found by their names alone: an SQL expression
-	kin        string // the schemas with roles: a relation pgscope_k of their markers m, leads l and names s; empty where there are none
+	marked     string // the schemas with roles: a relation pgscope_k of their markers m, leads l and names s; empty where there are none
 	name, text kept   // the regular expression of lead at the beginning, in what the server keeps: of names, and of texts
 
-	census                *scope.Census // nil where it does not say what names mean
-	others, ofKin, guests string        // what it has of OIDs: SQL expressions for arrays; empty for none
+	census                  *scope.Census // nil where it does not say what names mean
+	others, schemas, guests string        // what it has of OIDs: SQL expressions for arrays; empty for none
 }
 
 // kept is an SQL expression that the server keeps, and the ways in which it writes it.
@@ -29,14 +29,14 @@ type kept struct {
 	written []string
 }
 
-// maxKin bounds the schemas whose roles are shown under their short names: each makes each reference longer.
-const maxKin = 256
+// maxMarked bounds the schemas whose roles are shown under their short names: each makes each reference longer.
+const maxMarked = 256
 
 func newLens(db scope.Database, census *scope.Census) lens {
 	l := lens{
 		prefix: db.Prefix + scope.Separator,
 		lead:   scope.QuoteLiteral(db.Prefix + scope.Separator),
-		kin:    kinRelation(db.Kin),
+		marked: markedRelation(db.Marked),
 		path:   pathSQL,
 
 		inComments: scope.QuoteLiteral(db.InComments()),
@@ -52,8 +52,8 @@ func newLens(db scope.Database, census *scope.Census) lens {
 		l.ours = l.sql(markerSQL, "marker", scope.QuoteLiteral(db.Marker.Ident()))
 	}
 	if census != nil {
-		l.others, l.ofKin, l.guests = oidArray(census.Others), oidArray(census.Kin), oidArray(census.Guests)
-		if l.kin == "" && !census.Alike {
+		l.others, l.schemas, l.guests = oidArray(census.Others), oidArray(census.Schemas), oidArray(census.Guests)
+		if l.marked == "" && !census.Alike {
 			l.census = census
 		}
 	}
@@ -89,12 +89,12 @@ func oidArray(list string) string {
 	return scope.QuoteLiteral(list) + "::pg_catalog.oid[]"
 }
 
-func kinRelation(list []scope.Schema) string {
+func markedRelation(list []scope.Schema) string {
 	if len(list) == 0 {
 		return ""
 	}
 	rows := make([]string, 0, len(list))
-	for _, s := range list[:min(len(list), maxKin)] {
+	for _, s := range list[:min(len(list), maxMarked)] {
 		rows = append(rows, "("+scope.QuoteLiteral(s.Marker.Ident())+typeText+", "+
 			scope.QuoteLiteral(s.Prefix+scope.Separator)+typeText+", "+scope.QuoteLiteral(s.Name)+typeText+")")
 	}
@@ -125,8 +125,8 @@ func (l lens) value(key string, pairs []string) string {
 	switch key {
 	case "lead":
 		return l.lead
-	case "kin":
-		return l.kin
+	case "marked":
+		return l.marked
 	case "ours":
 		return l.ours
 	case "inComments":
@@ -162,11 +162,11 @@ func (l lens) reserved(name string) string { return l.sql(reservedSQL, "name", n
 
 // shown is the short name, a text, of the role with an OID and a name; NULL where it is not one of the database's.
 func (l lens) shown(oid, name, member string) string {
-	ofKin := ""
-	if l.kin != "" {
-		ofKin = l.sql(ofKinSQL, "oid", oid, "name", name)
+	ofSchema := ""
+	if l.marked != "" {
+		ofSchema = l.sql(ofSchemaSQL, "oid", oid, "name", name)
 	}
-	return l.sql(shownSQL, "name", name, "member", member, "cut", l.sql(cutSQL, "name", name), "ofKin", ofKin)
+	return l.sql(shownSQL, "name", name, "member", member, "cut", l.sql(cutSQL, "name", name), "ofSchema", ofSchema)
 }
 
 // all is shown where it is asked for many roles.
@@ -192,8 +192,8 @@ func (l lens) allShown(of namesOf) string {
 		names = l.sql(snapshotNamesSQL)
 	}
 	members := l.sql(allMembersSQL, "names", names)
-	if l.kin != "" {
-		members += l.sql(allOfKinSQL, "names", names)
+	if l.marked != "" {
+		members += l.sql(allOfSchemasSQL, "names", names)
 	}
 	return l.sql(allShownSQL, "allMembers", members)
 }
@@ -227,10 +227,10 @@ func (l lens) rows(name, typ string) string {
 // twin is the OID of the database's role that a name means, NULL where it means none.
 func (l lens) twin(name string) string {
 	twin := l.sql(twinSQL, "namesake", l.sql(namesakeSQL, "name", name))
-	if l.kin == "" {
+	if l.marked == "" {
 		return twin
 	}
-	return "COALESCE(" + l.sql(kinTwinSQL, "name", name, "twin", twin) + ", " + twin + ")"
+	return "COALESCE(" + l.sql(schemaTwinSQL, "name", name, "twin", twin) + ", " + twin + ")"
 }
 
 // role is a row's role: expressions for its OID and its name.
@@ -265,14 +265,14 @@ func (l lens) unlessGuest(oid string) string {
 
 // foreign is the condition of a role in a row that is a member of another database's marker.
 func (l lens) foreign(oid string) string {
-	known, notKin := "", ""
+	known, notSchemas := "", ""
 	if l.others != "" {
 		known = l.sql("pgscope_f.roleid {=} ANY (") + l.others + ") OR "
 	}
-	if l.ofKin != "" {
-		notKin = l.sql(" AND NOT pgscope_f.roleid {=} ANY (") + l.ofKin + ")"
+	if l.schemas != "" {
+		notSchemas = l.sql(" AND NOT pgscope_f.roleid {=} ANY (") + l.schemas + ")"
 	}
-	return oid + l.sql(" {=} ANY "+foreignersSQL, "known", known, "notKin", notKin)
+	return oid + l.sql(" {=} ANY "+foreignersSQL, "known", known, "notSchemas", notSchemas)
 }
 
 func (l lens) hidden(name string) string {

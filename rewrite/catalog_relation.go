@@ -70,7 +70,7 @@ func (l lens) single(rel shownRelation, kind column, ref string) string {
 			names++
 		}
 	}
-	if names != 1 || l.kin != "" || kind != nameColumn && kind != identifierColumn {
+	if names != 1 || l.marked != "" || kind != nameColumn && kind != identifierColumn {
 		return ""
 	}
 	typ, key, member, from := typeName, ref+typeText, "pgscope_n.n", functionNamesSQL

@@ -12,7 +12,7 @@ import (
 // SQLSTATE, that it does not, and [Localizer] takes the beginning off.
 const missing = scope.Reserved + "missing_"
 
-// Parts of the SQL. In braces: {lead} what the database's roles begin with, {marker} its marker's OID; {kin} the
+// Parts of the SQL. In braces: {lead} what the database's roles begin with, {marker} its marker's OID; {marked} the
 // schemas with roles, as a relation; {name} and {oid} expressions for a role; {=} and the like are operators.
 //
 // Lists of roles are long and their planner's statistics are young: what tells of each role whose it is, is a set that is
@@ -28,7 +28,7 @@ const (
 
 	// shownSQL is the name that the database has for one of its roles, NULL for all others. It is the rule of scope.View: a
 	// member of the marker, with the prefix.
-	shownSQL = `CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) THEN CASE WHEN {member} THEN {cut}{ofKin} END END`
+	shownSQL = `CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) THEN CASE WHEN {member} THEN {cut}{ofSchema} END END`
 	cutSQL   = `pg_catalog.substr({name}::pg_catalog.text, {behindLead})`
 
 	// memberSQL looks one role up among the members of the database's marker.
@@ -43,7 +43,7 @@ const (
 		` WHERE pg_catalog.starts_with(pgscope_a.n, pgscope_a.l)), '{}'::pg_catalog.jsonb)`
 	allMembersSQL = `SELECT pgscope_n.n, {lead}::pg_catalog.text, ''::pg_catalog.text` +
 		` FROM pg_catalog.pg_auth_members pgscope_m{names} WHERE pgscope_m.roleid {=} {ours}`
-	allOfKinSQL = ` UNION ALL SELECT pgscope_n.n, pgscope_k.l, pgscope_k.s {||} '.' FROM {kin}` +
+	allOfSchemasSQL = ` UNION ALL SELECT pgscope_n.n, pgscope_k.l, pgscope_k.s {||} '.' FROM {marked}` +
 		` JOIN pg_catalog.pg_auth_members pgscope_m ON pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid{names}`
 	functionNamesSQL = ` CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_userbyid(pgscope_m.member)::pg_catalog.text) pgscope_n (n)`
 	snapshotNamesSQL = ` JOIN pg_catalog.pg_roles pgscope_g ON pgscope_g.oid {=} pgscope_m.member` +
@@ -53,9 +53,9 @@ const (
 	singleSQL = `CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, {lead}) AND {key} {=} ANY (SELECT {member}` +
 		` FROM pg_catalog.pg_auth_members pgscope_m{names} WHERE pgscope_m.roleid {=} {ours}) THEN ({cut}){type} ELSE {name} END`
 
-	// ofKinSQL is the name of a role of a schema.
-	ofKinSQL = ` ELSE (SELECT pgscope_k.s {||} '.' {||} pg_catalog.right({name}::pg_catalog.text, pg_catalog.length(pgscope_k.l) {*} -1)` +
-		` FROM {kin} WHERE pg_catalog.starts_with({name}::pg_catalog.text, pgscope_k.l) AND EXISTS (` +
+	// ofSchemaSQL is the name of a role of a schema.
+	ofSchemaSQL = ` ELSE (SELECT pgscope_k.s {||} '.' {||} pg_catalog.right({name}::pg_catalog.text, pg_catalog.length(pgscope_k.l) {*} -1)` +
+		` FROM {marked} WHERE pg_catalog.starts_with({name}::pg_catalog.text, pgscope_k.l) AND EXISTS (` +
 		`SELECT FROM pg_catalog.pg_auth_members pgscope_m WHERE pgscope_m.roleid {=} pg_catalog.to_regrole(pgscope_k.m)::pg_catalog.oid` +
 		` AND pgscope_m.member {=} {oid}) LIMIT 1)`
 
@@ -72,7 +72,7 @@ const (
 
 	// foreignersSQL are the members of other databases' markers, the known ones and those that have come since: by OIDs,
 	// which no snapshot has otherwise. Who is among them, and not theirs, the census tells.
-	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f WHERE {known}pgscope_f.roleid {<>} {ours}{notKin}` +
+	foreignersSQL = `(SELECT pgscope_f.member FROM pg_catalog.pg_auth_members pgscope_f WHERE {known}pgscope_f.roleid {<>} {ours}{notSchemas}` +
 		` AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(pgscope_f.roleid)::pg_catalog.text, 'pgscope_'))`
 
 	// twinSQL is the OID of the database's role that is called {name} there, NULL where there is none.
@@ -84,9 +84,9 @@ const (
 	namesakeSQL = `pg_catalog.to_regrole(CASE WHEN pg_catalog.octet_length({name}::pg_catalog.text) {<=} {room}` +
 		` THEN pg_catalog.quote_ident({lead} {||} {name}::pg_catalog.text) END)::pg_catalog.oid`
 
-	// kinTwinSQL is the OID of the role of a schema that {name} means: by itself along the search_path, or with the schema
+	// schemaTwinSQL is the OID of the role of a schema that {name} means: by itself along the search_path, or with the schema
 	// before it, unless the database has a role of that name.
-	kinTwinSQL = `(SELECT pgscope_m.member FROM {kin} CROSS JOIN LATERAL (VALUES` +
+	schemaTwinSQL = `(SELECT pgscope_m.member FROM {marked} CROSS JOIN LATERAL (VALUES` +
 		` (CASE WHEN pgscope_k.s COLLATE pg_catalog."C" {=} ANY ({path}) THEN {name}::pg_catalog.text END),` +
 		` (CASE WHEN pg_catalog.starts_with({name}::pg_catalog.text, pgscope_k.s {||} '.') AND {twin} IS NULL` +
 		` THEN pg_catalog.substr({name}::pg_catalog.text, pg_catalog.length(pgscope_k.s) {+} 2) END)) pgscope_c (n)` +

@@ -49,8 +49,8 @@ const (
 		`pg_catalog.btrim(pgscope_x.x::pg_catalog.text), 2, pg_catalog.length(pg_catalog.btrim(pgscope_x.x::pg_catalog.text)) ` +
 		`OPERATOR(pg_catalog.-) 2), '""', '"') ELSE pg_catalog.lower(pg_catalog.btrim(pgscope_x.x::pg_catalog.text) COLLATE pg_catalog."C") END`
 
-	// kinNameOfText reads a name with a schema.
-	kinNameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} ` +
+	// qualifiedNameOfText reads a name with a schema.
+	qualifiedNameOfText = `CASE WHEN pgscope_x.x::pg_catalog.text {~} ` +
 		`'^[[:space:]]*("([^"]|"")+"|[[:alpha:]_][[:alnum:]_$]*)[.]("([^"]|"")+"|[[:alpha:]_][[:alnum:]_$]*)[[:space:]]*$' ` +
 		`THEN pg_catalog.array_to_string(pg_catalog.parse_ident(pgscope_x.x::pg_catalog.text), '.') ELSE ` + nameOfText + ` END`
 
@@ -194,10 +194,10 @@ func (l lens) lookup(f form) (name, result string) {
 }
 
 func (l lens) nameOfText() string {
-	if l.kin == "" {
+	if l.marked == "" {
 		return "(" + l.sql(nameOfText) + ")" + typeName
 	}
-	return "(" + l.sql(kinNameOfText) + ")" + typeName
+	return "(" + l.sql(qualifiedNameOfText) + ")" + typeName
 }
 
 // roleMap is wrap for expressions that may not stand in a subquery, those with sets: it looks them up in an object of

@@ -29,7 +29,7 @@ SELECT 'administered', r.rolname::pg_catalog.text, NULL, NULL
 FROM (
   SELECT r.oid, r.rolname FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
   UNION ALL SELECT oid, rolname FROM marker
-  UNION ALL SELECT oid, rolname FROM kin) r
+  UNION ALL SELECT oid, rolname FROM marked) r
 WHERE pg_catalog.pg_has_role(CURRENT, r.oid, 'MEMBER WITH ADMIN OPTION')`
 
 // membersSQL asks what the session's user is a member of, and not what a superuser counts as a member of. The planner
@@ -45,7 +45,7 @@ FROM (
   ) SELECT oid FROM up) up
 LEFT JOIN LATERAL pg_catalog.unnest(ARRAY(
   SELECT m.rolname FROM pg_catalog.pg_auth_members a
-  JOIN (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM kin) m ON m.oid OPERATOR(pg_catalog.=) a.roleid
+  JOIN (SELECT oid, rolname FROM marker UNION ALL SELECT oid, rolname FROM marked) m ON m.oid OPERATOR(pg_catalog.=) a.roleid
   WHERE a.member OPERATOR(pg_catalog.=) up.oid)) m(rolname) ON true`
 
 // actorSQL is what the inquiry asks about the session itself.
@@ -85,7 +85,7 @@ func (a *answer) actor() error {
 	for _, r := range a.rows["member"] {
 		c, marker := Cluster(r.name), Cluster(r.a)
 		name := Short(c)
-		s, ofSchema := a.kin[marker]
+		s, ofSchema := a.marked[marker]
 		switch {
 		case markerRole(c):
 			continue

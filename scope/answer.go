@@ -15,7 +15,7 @@ type answer struct {
 	q      Inquiry
 	rows   map[string][]row   // by kind
 	prefix string             // for a database that is not enrolled yet
-	kin    map[Cluster]Schema // the schemas with markers, by these
+	marked map[Cluster]Schema // the schemas with markers, by these
 	view   *View              // so far
 }
 
@@ -96,14 +96,14 @@ func (a *answer) roles() error {
 // schemas reads the markers of the database's schemas.
 func (a *answer) schemas() error {
 	rows := a.rows["schema"]
-	a.kin = make(map[Cluster]Schema, len(rows))
+	a.marked = make(map[Cluster]Schema, len(rows))
 	for _, r := range rows {
-		if s, ok := kinSchema(Cluster(r.name), r.a, r.b); ok {
-			a.kin[s.Marker] = s
+		if s, ok := markedSchema(Cluster(r.name), r.a, r.b); ok {
+			a.marked[s.Marker] = s
 		}
 	}
 	v := a.view
-	v.DB.Kin = slices.SortedFunc(maps.Values(a.kin), func(a, b Schema) int { return strings.Compare(string(a.Marker), string(b.Marker)) })
+	v.DB.Marked = slices.SortedFunc(maps.Values(a.marked), func(a, b Schema) int { return strings.Compare(string(a.Marker), string(b.Marker)) })
 	v.Plain = v.Whole && len(rows) == 0
 	return nil
 }
@@ -114,7 +114,7 @@ func (a *answer) ownRoles() error {
 	for _, r := range a.rows["own"] {
 		c, marker := Cluster(r.name), Cluster(r.b)
 		own, ok := role{}, false
-		if s, ofSchema := a.kin[marker]; ofSchema {
+		if s, ofSchema := a.marked[marker]; ofSchema {
 			own, ok = ownRole(c, s.Prefix, s.Marker, s.Name)
 		} else if marker == v.DB.Marker && v.roles[c].name.Schema == "" && !markerRole(c) {
 			own, ok = ownRole(c, v.DB.Prefix, v.DB.Marker, "")
@@ -145,7 +145,7 @@ func (a *answer) session() error {
 	if err != nil {
 		return err
 	}
-	byName := a.kinByName()
+	byName := a.markedByName()
 	seen := make(map[string]bool)
 	see := func(name string, searched bool) {
 		s, enrolled := byName[name]
@@ -212,11 +212,11 @@ func (a *answer) namespaces() (map[string]uint32, error) {
 	return oids, nil
 }
 
-// kinByName returns the schemas with markers by their names. The marker of a schema that is gone is that of its namesake,
+// markedByName returns the schemas with markers by their names. The marker of a schema that is gone is that of its namesake,
 // if that has none: DROP and CREATE SCHEMA, restored dumps.
-func (a *answer) kinByName() map[string]Schema {
-	byName := make(map[string]Schema, len(a.kin))
-	for _, s := range a.kin {
+func (a *answer) markedByName() map[string]Schema {
+	byName := make(map[string]Schema, len(a.marked))
+	for _, s := range a.marked {
 		if other, taken := byName[s.Name]; !taken || other.OID == 0 && (s.OID != 0 || s.Marker < other.Marker) {
 			byName[s.Name] = s
 		}
@@ -279,7 +279,7 @@ func (v *View) roleOf(c Cluster, markers string) (role, error) {
 		case !ok:
 			continue
 		case m[2] != nil:
-			s, ofSchema := kinSchema(marker, *m[2], *m[1])
+			s, ofSchema := markedSchema(marker, *m[2], *m[1])
 			if own, carries := ownRole(c, s.Prefix, s.Marker, s.Name); ofSchema && carries {
 				return own, nil
 			}
@@ -294,8 +294,8 @@ func (v *View) roleOf(c Cluster, markers string) (role, error) {
 	return found, nil
 }
 
-// kinSchema reads the marker of a schema of this database. now is the name that the schema has, empty where it is gone.
-func kinSchema(marker Cluster, now, comment string) (Schema, bool) {
+// markedSchema reads the marker of a schema of this database. now is the name that the schema has, empty where it is gone.
+func markedSchema(marker Cluster, now, comment string) (Schema, bool) {
 	m, ok := parseMarker(comment)
 	s := Schema{Name: m.Schema, Prefix: m.rolePrefix(), Marker: marker, Enrolled: true}
 	if now != "" {

@@ -11,8 +11,8 @@ import (
 // database's. It is safe for concurrent use.
 type Census struct {
 	// Arrays of OIDs, as PostgreSQL writes them; empty for none.
-	Others string // the markers of other databases and their schemas; empty also where there are too many
-	Kin    string // the markers of this one's schemas
+	Others  string // the markers of other databases and their schemas; empty also where there are too many
+	Schemas string // the markers of this one's schemas
 	// Guests are roles that are shown although they are members of Others, or have the name of one of the database's roles:
 	// they administer another database's roles, or something here depends on them.
 	Guests string
@@ -83,8 +83,8 @@ func (a *answer) census() error {
 	for _, r := range a.rows["census"] {
 		c.Others, c.Guests = r.name, r.a
 	}
-	for _, r := range a.rows["kin"] {
-		c.Kin, c.Alike, c.Modes = r.name, r.a != "", r.b != ""
+	for _, r := range a.rows["marked"] {
+		c.Schemas, c.Alike, c.Modes = r.name, r.a != "", r.b != ""
 	}
 	for _, r := range v.Roles() {
 		names[r.Name] = Meaning{Own: true}
@@ -120,7 +120,7 @@ const leadSQL = `(CASE WHEN pg_catalog.strpos({comment}, E'\\') OPERATOR(pg_cata
 	`('"' OPERATOR(pg_catalog.||) (pg_catalog.regexp_match({comment}, E'"prefix":"((?:[^"\\\\\\x01-\\x1f]|\\\\["\\\\])+)"'))[1]` +
 	` OPERATOR(pg_catalog.||) '"')::pg_catalog.json OPERATOR(pg_catalog.#>>) '{}' OPERATOR(pg_catalog.||) '_' END)`
 
-// censusSQL is the part of an [Inquiry] that asks for a [Census], of its relations db, marker and kin.
+// censusSQL is the part of an [Inquiry] that asks for a [Census], of its relations db, marker and marked.
 var censusSQL = strings.NewReplacer("{lead}", LeadSQL("c.description"), "{max}", fmt.Sprint(maxCensus)).Replace(`
 UNION ALL (
 WITH reserved AS MATERIALIZED (
@@ -128,7 +128,7 @@ WITH reserved AS MATERIALIZED (
                  WHERE c.objoid OPERATOR(pg_catalog.=) r.oid AND c.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid) AS lead
   FROM pg_catalog.pg_roles r
   WHERE r.rolname OPERATOR(pg_catalog.>=) 'pgscope_'::pg_catalog.name AND r.rolname OPERATOR(pg_catalog.<) E'pgscope\x60'::pg_catalog.name
-    AND NOT r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM marker) AND NOT r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM kin)
+    AND NOT r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM marker) AND NOT r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM marked)
 ), depended AS MATERIALIZED (
   SELECT d.refobjid AS oid FROM pg_catalog.pg_shdepend d CROSS JOIN db
   WHERE d.refclassid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid
@@ -164,7 +164,7 @@ UNION ALL
 SELECT 'named', o.rolname::pg_catalog.text, o.oid::pg_catalog.text, NULL FROM own o
 WHERE pg_catalog.strpos(pg_catalog.right(o.rolname::pg_catalog.text, pg_catalog.length(o.lead) OPERATOR(pg_catalog.*) -1), '_') OPERATOR(pg_catalog.>) 0
 UNION ALL
-SELECT 'kin', (SELECT pg_catalog.array_agg(oid)::pg_catalog.text FROM kin), (SELECT 'alike' FROM alike),
+SELECT 'marked', (SELECT pg_catalog.array_agg(oid)::pg_catalog.text FROM marked), (SELECT 'alike' FROM alike),
        (SELECT 'modes' FROM db CROSS JOIN pg_catalog.pg_db_role_setting s CROSS JOIN pg_catalog.unnest(s.setconfig) c
         WHERE pg_catalog.starts_with(pg_catalog.lower(c), 'pgscope.mode=')
           AND s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, db.oid]) LIMIT 1)

@@ -24,16 +24,16 @@ type Database struct {
 	// Schemas are those that the last inquiry had to do with: first the enrolled ones along the session's search_path, in
 	// its order, then those that statements name.
 	Schemas []Schema
-	// Kin are the schemas with markers, as they were last listed. Queries show roles of schemas by them; statements do not
+	// Marked are the schemas with markers, as they were last listed. Queries show roles of schemas by them; statements do not
 	// rely on them.
-	Kin []Schema
+	Marked []Schema
 }
 
 // Remember adds the schemas with markers that an earlier answer listed to those of an answer that lists a few.
 func (d *Database) Remember(earlier []Schema) {
 	for _, s := range earlier {
-		if !slices.ContainsFunc(d.Kin, func(k Schema) bool { return k.Marker == s.Marker }) {
-			d.Kin = append(d.Kin, s)
+		if !slices.ContainsFunc(d.Marked, func(k Schema) bool { return k.Marker == s.Marker }) {
+			d.Marked = append(d.Marked, s)
 		}
 	}
 }
@@ -41,7 +41,7 @@ func (d *Database) Remember(earlier []Schema) {
 // Same reports whether two are the same but for their Schemas.
 func (d Database) Same(other Database) bool {
 	return d.OID == other.OID && d.Name == other.Name && d.Prefix == other.Prefix && d.Marker == other.Marker && d.MarkerOID == other.MarkerOID &&
-		d.Enrolled == other.Enrolled && slices.Equal(d.Kin, other.Kin)
+		d.Enrolled == other.Enrolled && slices.Equal(d.Marked, other.Marked)
 }
 
 // NewDatabase returns the scope of a database that has no marker yet. An empty prefix means the database's name.

@@ -69,7 +69,7 @@ func (q *Inquiry) addSchema(name string) {
 // database's: after a rename the old name is nobody's, after a restore from a dump the old OID is. Where the other half
 // is another database's, nothing here can tell which of the two the marker is for.
 //
-// A schema's marker (kin) belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
+// A schema's marker, a row of marked, belongs to the schema whose OID its comment has, or, where no schema has it, to the one that
 // the comment names: which is for answer.session to find out. Of a dump's markers no OID is right. Markers are
 // looked up by ranges of names (\x60 comes right after _), which unlike starts_with an index serves.
 //
@@ -102,7 +102,7 @@ WITH db AS MATERIALIZED (
 ), marker AS MATERIALIZED (
   SELECT * FROM claim
   WHERE exact OR contradicted IS NULL AND (SELECT pg_catalog.count(*) FROM claim) OPERATOR(pg_catalog.=) 1
-), kin AS MATERIALIZED (
+), marked AS MATERIALIZED (
   SELECT k.oid, k.rolname, k.description,
          (SELECT n.nspname FROM pg_catalog.pg_namespace n
           WHERE n.oid::pg_catalog.text OPERATOR(pg_catalog.=)
@@ -135,9 +135,9 @@ SELECT 'namespace', n.nspname::pg_catalog.text, n.oid::pg_catalog.text, pg_catal
 FROM pg_catalog.pg_namespace n
 WHERE n.nspname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.name[])
    OR n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))
-   OR $3::pg_catalog.bool AND n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT nspname FROM kin))
+   OR $3::pg_catalog.bool AND n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT nspname FROM marked))
 UNION ALL
-SELECT 'schema', k.rolname::pg_catalog.text, k.nspname::pg_catalog.text, k.description FROM kin k
+SELECT 'schema', k.rolname::pg_catalog.text, k.nspname::pg_catalog.text, k.description FROM marked k
 WHERE k.nspname IS NULL OR $3::pg_catalog.bool
    OR k.nspname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.name[])
    OR k.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(false))
@@ -147,7 +147,7 @@ SELECT 'role', r.rolname::pg_catalog.text, r.rolcanlogin::pg_catalog.text,
           pg_catalog.pg_get_userbyid(a.roleid),
           (SELECT s.description FROM pg_catalog.pg_shdescription s
            WHERE s.objoid OPERATOR(pg_catalog.=) a.roleid AND s.classoid OPERATOR(pg_catalog.=) 1260::pg_catalog.oid),
-          (SELECT pg_catalog.concat(k.nspname::pg_catalog.text) FROM kin k WHERE k.oid OPERATOR(pg_catalog.=) a.roleid)))
+          (SELECT pg_catalog.concat(k.nspname::pg_catalog.text) FROM marked k WHERE k.oid OPERATOR(pg_catalog.=) a.roleid)))
         FROM pg_catalog.pg_auth_members a
         WHERE a.member OPERATOR(pg_catalog.=) r.oid
           AND pg_catalog.starts_with(pg_catalog.pg_get_userbyid(a.roleid)::pg_catalog.text, 'pgscope_'))::pg_catalog.text
@@ -160,7 +160,7 @@ WHERE r.rolname OPERATOR(pg_catalog.=) ANY (
 const ownSQL = `
 UNION ALL
 SELECT 'own', r.rolname::pg_catalog.text, pg_catalog.concat_ws(' ', r.rolcanlogin::pg_catalog.text, r.oid, a.membership), m.rolname::pg_catalog.text
-FROM (SELECT marker.oid AS marker, rolname, NULL::pg_catalog.oid AS oid FROM marker UNION ALL SELECT kin.oid, rolname, NULL FROM kin) m
+FROM (SELECT marker.oid AS marker, rolname, NULL::pg_catalog.oid AS oid FROM marker UNION ALL SELECT marked.oid, rolname, NULL FROM marked) m
 JOIN LATERAL (SELECT oid AS membership, roleid, member FROM pg_catalog.pg_auth_members) a ON a.roleid OPERATOR(pg_catalog.=) m.marker
 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.member`
 

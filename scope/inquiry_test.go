@@ -272,7 +272,7 @@ func TestInquiryAmongLies(t *testing.T) {
 	} {
 		fmt.Fprintf(&lies, "CREATE FUNCTION lies.%s RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'a lie'; END$$;", function)
 	}
-	for _, relation := range []string{"pg_roles", "pg_database", "pg_namespace", "pg_auth_members", "pg_shdescription", "marker", "kin", "db"} {
+	for _, relation := range []string{"pg_roles", "pg_database", "pg_namespace", "pg_auth_members", "pg_shdescription", "marker", "marked", "db"} {
 		fmt.Fprintf(&lies, "CREATE VIEW lies.%s AS SELECT 1/0 AS oid;", relation)
 	}
 	lies.WriteString("CREATE DOMAIN lies.name AS int CHECK (false); CREATE DOMAIN lies.text AS int CHECK (false); CREATE DOMAIN lies.bool AS int CHECK (false);")

@@ -47,11 +47,11 @@ func TestQualify(t *testing.T) {
 func TestMarkers(t *testing.T) {
 	long := strings.Repeat("x", 60)
 	for _, tt := range []struct {
-		name          string
-		db            Database
-		schema        string
-		marker, kin   Cluster
-		text, kinText string
+		name                 string
+		db                   Database
+		schema               string
+		marker, schemaMarker Cluster
+		text, schemaText     string
 	}{
 		{
 			"plain", NewDatabase(16384, "orders", ""), "sales",
@@ -80,16 +80,16 @@ func TestMarkers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := tt.db.newSchema(30000, tt.schema)
-			if tt.db.Marker != tt.marker || s.Marker != tt.kin {
+			if tt.db.Marker != tt.marker || s.Marker != tt.schemaMarker {
 				t.Errorf("markers %q and %q", tt.db.Marker, s.Marker)
 			}
 			if got := tt.db.Comment(); got != tt.text {
 				t.Errorf("comment %s", got)
 			}
-			if got := tt.db.schemaComment(s).text(); got != tt.kinText {
+			if got := tt.db.schemaComment(s).text(); got != tt.schemaText {
 				t.Errorf("comment %s", got)
 			}
-			for _, text := range []string{tt.text, tt.kinText} {
+			for _, text := range []string{tt.text, tt.schemaText} {
 				if m, ok := parseMarker(text); !ok || m.text() != text {
 					t.Errorf("%s is read as %+v", text, m)
 				}

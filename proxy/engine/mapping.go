@@ -166,7 +166,7 @@ const maxTouched = 256
 // touch notes that the transaction changes some of the roles of an inquiry; more says that it changes others too. Where
 // schemas have roles, it is not known which roles are changed: only a list of all roles tells which schemas have any.
 func (e *Engine) touch(q scope.Inquiry, db scope.Database, more bool) {
-	if more || e.changing && e.touched == nil || len(q.Schemas)+len(db.Kin) > 0 || len(e.touched)+len(q.Names) > maxTouched {
+	if more || e.changing && e.touched == nil || len(q.Schemas)+len(db.Marked) > 0 || len(e.touched)+len(q.Names) > maxTouched {
 		e.touched = nil
 	} else {
 		e.touched = append(e.touched, q.Names...)
