@@ -42,10 +42,17 @@ func (e endpoint) dial(t testing.TB) *dialogue {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(*patience)); err != nil {
-		t.Fatal(err)
+	d := &dialogue{t: t, conn: conn, front: pgproto3.NewFrontend(conn, io.Discard)}
+	d.waitFor(*patience)
+	return d
+}
+
+// waitFor bounds what is said and heard from now on.
+func (d *dialogue) waitFor(limit time.Duration) {
+	d.t.Helper()
+	if err := d.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		d.t.Fatal(err)
 	}
-	return &dialogue{t: t, conn: conn, front: pgproto3.NewFrontend(conn, io.Discard)}
 }
 
 // tcp returns the connection of a dialogue that is not on a Unix socket.
@@ -99,8 +106,10 @@ func (d *dialogue) say(messages ...pgproto3.FrontendMessage) {
 	d.write(encode(d.t, messages...))
 }
 
+// write has patience anew: a dialogue may have many exchanges.
 func (d *dialogue) write(b []byte) {
 	d.t.Helper()
+	d.waitFor(*patience)
 	if _, err := d.conn.Write(b); err != nil {
 		d.t.Fatal(err)
 	}

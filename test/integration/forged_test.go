@@ -67,9 +67,7 @@ func TestForged(t *testing.T) {
 				m.set(f)
 				d := via.dial(t)
 				d.write(all) // at once, whatever comes, and no more: who waits for what a liar says may wait for ever
-				if err := d.conn.SetDeadline(time.Now().Add(wait)); err != nil {
-					t.Fatal(err)
-				}
+				d.waitFor(wait)
 				_ = d.hearUntil(func(pgproto3.BackendMessage) bool { return false }) // to the end, whatever that is
 				d.conn.Close()
 				// A proxy that waits for the answer to a question of its own waits as long as its server lets it.
