@@ -43,22 +43,19 @@ func (a *applier) apply(ctx context.Context) error {
 }
 
 func (a *applier) stage(ctx context.Context, s stage, changes []Change) error {
-	switch s {
-	case inMain:
-		if onlyEnrols(changes) && len(changes) == len(a.report.Plan.Changes) {
-			return a.adopt(ctx, changes)
-		}
-		return a.transaction(ctx, a.conn, changes, nil)
-	case inNone:
+	switch {
+	case s == inMain && onlyEnrols(changes) && len(changes) == len(a.report.Plan.Changes):
+		return a.adopt(ctx, changes)
+	case s == inNone:
 		for _, c := range changes {
 			if err := a.leave(a.alone(ctx, c)); err != nil {
 				return err
 			}
 		}
 		return nil
-	case inDatabase:
+	case s == inDatabase:
 		return a.databases(ctx, changes)
-	default:
+	default: // inMain, inLast
 		return a.transaction(ctx, a.conn, changes, nil)
 	}
 }
