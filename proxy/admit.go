@@ -225,16 +225,17 @@ func (v *visitor) secure(o admitOptions) error {
 // named refuses names that are longer than those of roles and databases. The server would cut them (ProcessStartupPacket;
 // 17.0 to 17.2 do not), and mean another role or database than all that goes by names here.
 func (v *visitor) named() error {
-	e := &scope.Error{Hint: fmt.Sprintf("Names have at most %d bytes.", scope.MaxName)}
+	tooLong := func(code, message, name string) error {
+		return v.refuse(&scope.Error{Code: code, Message: fmt.Sprintf(message, name), Hint: fmt.Sprintf("Names have at most %d bytes.", scope.MaxName)})
+	}
 	switch user, database := v.startup.User(), v.database(); {
 	case len(user) > scope.MaxName:
-		e.Code, e.Message = scope.CodeInvalidAuthorization, fmt.Sprintf(`role "%s" does not exist`, user)
+		return tooLong(scope.CodeInvalidAuthorization, `role "%s" does not exist`, user)
 	case len(database) > scope.MaxName:
-		e.Code, e.Message = scope.CodeUndefinedDatabase, fmt.Sprintf(`database "%s" does not exist`, database)
+		return tooLong(scope.CodeUndefinedDatabase, `database "%s" does not exist`, database)
 	default:
 		return nil
 	}
-	return v.refuse(e)
 }
 
 // greet returns what comes before the first message of an authentication, once: NegotiateProtocolVersion, if the client
