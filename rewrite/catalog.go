@@ -76,7 +76,7 @@ func (c *catalogReader) refer(ref reference) { c.references = append(c.reference
 // visit reads a node. Where a text is made of the value of an expression, text is where the expression stands; output is
 // said of a query whose columns COPY makes texts of. Of columns that go to the client otherwise, see [Results].
 func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
-	if c.clause(m, text, output) || c.expression(m, text) {
+	if repeats(m) || c.clause(m, text, output) || c.expression(m, text) {
 		return
 	}
 	if form := textForm(m); form != asItIs && text != (stretch{}) {

@@ -9,8 +9,18 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
+// repeats reports whether a node is of a part of the text that another before it is of too: of SET (a, b) = (SELECT …) the
+// tree has the query for each of the columns.
+func repeats(m proto.Message) bool {
+	n, ok := m.(*pg.MultiAssignRef)
+	return ok && n.Colno > 1
+}
+
 // walk visits every node of a tree, a parent before its children.
 func walk(m protoreflect.Message, visit func(proto.Message)) {
+	if repeats(m.Interface()) {
+		return
+	}
 	visit(m.Interface())
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		for child := range nodesOf(f, v) {

@@ -69,4 +69,12 @@ SELECT rolname FROM ONLY pg_authid TABLESAMPLE SYSTEM (0) JOIN pg_auth_members T
 SELECT nosuch FROM pg_authid TABLESAMPLE SYSTEM (1);
 SELECT rolname FROM pg_roles TABLESAMPLE SYSTEM (1);
 SELECT rolname FROM pg_authid TABLESAMPLE SYSTEM (-1);
+-- Several columns that are set by one query, or one row.
+CREATE TABLE who (a name PRIMARY KEY, b text, c text);
+INSERT INTO who VALUES ('x');
+UPDATE who SET (a, b) = (SELECT current_user, rolname || '!' FROM pg_roles WHERE rolname = 'reader'), (c) = ROW('reader'::regrole::text) RETURNING *;
+INSERT INTO who VALUES (current_user) ON CONFLICT (a) DO UPDATE SET (b, c) = (SELECT pg_get_userbyid('reader'::regrole), session_user), a = 'reader' RETURNING *;
+DO $$ BEGIN UPDATE who SET (b, c) = ROW(current_user, (SELECT max(rolname::text) FROM pg_roles WHERE rolname = 'reader')); END $$;
+TABLE who;
+DROP TABLE who;
 DROP ROLE reader, other;

@@ -127,6 +127,16 @@ EXPLAIN (COSTS OFF) SELECT * FROM files;
 EXPLAIN (COSTS OFF, FORMAT JSON) SELECT * FROM files;
 RESET ROLE;
 SELECT id FROM files ORDER BY id;
+CREATE TABLE moved (id int, owner text, by text);
+CREATE RULE moved AS ON DELETE TO moved DO INSTEAD UPDATE moved SET (owner, by) = (SELECT current_user, session_user), (id) = ROW(2);
+INSERT INTO moved VALUES (1);
+GRANT ALL ON moved TO alice;
+SET ROLE alice;
+DELETE FROM moved;
+SELECT * FROM moved;
+RESET ROLE;
+\d+ moved
+DROP TABLE moved;
 DROP TABLE files;
 DROP VIEW setting;
 DROP TABLE docs;
