@@ -103,7 +103,8 @@ func (c *catalogReader) columnEnd(n *pg.ResTarget) int {
 	t := c.tokens
 	for i, depth := t.index(c.base+int(n.Location)), 0; ; i++ {
 		depth += c.nesting(i)
-		ends := slices.Contains(behindColumns, t.kind(i)) && t.kind(i+1) != pg.Token_TIME && t.kind(i-1) != pg.Token_WITHIN // WITH TIME ZONE, WITHIN GROUP
+		ends := slices.Contains(behindColumns, t.kind(i)) && // not of WITH TIME ZONE, WITHIN GROUP, COLLATION FOR
+			t.kind(i+1) != pg.Token_TIME && t.kind(i-1) != pg.Token_WITHIN && t.kind(i-1) != pg.Token_COLLATION
 		if depth < 0 || depth == 0 && ends || i >= len(t.list) {
 			return t.list[min(i, len(t.list))-1].end
 		}

@@ -72,6 +72,7 @@ SELECT unnest(relacl) FROM pg_class WHERE relname = 't';
 SELECT unnest(relacl)::text FROM pg_class WHERE relname = 't';
 SELECT pg_get_userbyid(json_array_elements_text(json_agg(oid))::oid) FROM pg_roles WHERE rolname = 'reader';
 SELECT rank(pg_get_userbyid(unnest(ARRAY[relowner]))) WITHIN GROUP (ORDER BY relname) FROM pg_class WHERE relname = 't';
+SELECT COLLATION FOR (pg_get_userbyid(unnest(ARRAY[relowner]))) FROM pg_class WHERE relname = 't';
 SELECT (aclexplode(relacl)).grantee::regrole::text FROM pg_class WHERE relname = 't';
 SELECT pg_get_userbyid(unnest(ARRAY[oid, oid])), 1 FROM pg_roles WHERE rolname = 'reader' UNION ALL (SELECT unnest(ARRAY['a'::name]), 2);
 SELECT jsonb_array_elements_text(to_jsonb(array_agg(oid::text)))::oid::regrole FROM pg_roles WHERE rolname IN ('reader', 'writer');
