@@ -139,11 +139,15 @@ const (
 	manyRights  = 1000
 )
 
-// together returns how many of the changes go next.
+// together returns how many of the changes go next. A password goes by itself: where a text fails, the server's log has
+// all of it.
 func together(changes []Change) int {
 	rights := 0
 	for i, c := range changes {
-		if rights += c.Rights; rights >= manyRights || i+1 == maxTogether {
+		switch rights += c.Rights; {
+		case c.password != nil:
+			return max(1, i)
+		case rights >= manyRights || i+1 == maxTogether:
 			return i + 1
 		}
 	}
