@@ -165,14 +165,17 @@ const (
 // to blame.
 func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, changes []Change) error {
 	if len(changes) > 1 {
-		if sql, err := statements(changes); err == nil {
-			if run(ctx, conn, sql+keep) == nil {
-				a.made(changes...)
-				return nil
-			}
-			if err := run(ctx, conn, goBack); err != nil {
-				return err
-			}
+		list := make([]string, len(changes)) // without passwords
+		for i, c := range changes {
+			list[i] = c.SQL
+		}
+		err := run(ctx, conn, strings.Join(list, "; ")+keep)
+		if err == nil {
+			a.made(changes...)
+			return nil
+		}
+		if back := run(ctx, conn, goBack); back != nil {
+			return errors.Join(err, back)
 		}
 	}
 	for _, c := range changes {
@@ -250,19 +253,6 @@ func (a *applier) made(changes ...Change) {
 	if a.Progress != nil {
 		a.Progress(len(a.report.Made), len(a.report.Plan.Changes))
 	}
-}
-
-// statements is what makes changes, in one text.
-func statements(changes []Change) (string, error) {
-	list := make([]string, len(changes))
-	for i, c := range changes {
-		sql, err := statement(c)
-		if err != nil {
-			return "", err
-		}
-		list[i] = sql
-	}
-	return strings.Join(list, "; "), nil
 }
 
 func onlyEnrols(changes []Change) bool {
