@@ -47,8 +47,8 @@ type question struct {
 // prepared are the queries that a session has prepared, by text.
 type prepared struct {
 	known map[string]*pgconn.StatementDescription
-	count int // also those that failed
-	stays bool
+	count int  // also those that failed
+	stays bool // the next transaction has the same session
 }
 
 // preparedKey is where a connection has them.

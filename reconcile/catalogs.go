@@ -71,20 +71,19 @@ FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace`},
 }
 
 // accessSQL reads the catalogs that are wanted: what has the same kind, schema, owner and ACL is one row, with all
-// names and arguments, or where not all are listed, and no rule names them, with one that stands for all, and how many
-// these are. $1: the
-// schemas to read, $2: all but the server's own, $3 and $4: names, and patterns of names, to list, $5: all of them,
-// $6: patterns of the relations whose columns are all read.
+// names and arguments, or where not all are listed, and no rule names them, with one that stands for all, and how
+// many others. $1: the schemas to read, $2: all but the server's own, $3 and $4: names, and patterns of names, to list,
+// $5: all of them, $6: patterns of the relations whose columns are all read.
 const accessSQL = `WITH s AS MATERIALIZED (
 SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
 WHERE nspname = ANY ($1) OR $2 AND nspname !~ '^pg_' AND nspname <> 'information_schema'
 ), o(kind, schema, name, args, owner, acl, alone) AS (
 {catalogs}
 )
-SELECT kind, schema, pg_get_userbyid(owner), acl::text, coalesce(names, one[1:1])::text, array_remove(coalesce(args, one[2:2]), NULL)::text, many
+SELECT kind, schema, pg_get_userbyid(owner), acl::text, coalesce(names, one[1:1])::text, array_remove(coalesce(args, one[2:2]), NULL)::text, greatest(many - 1, 0)
 FROM (
 SELECT kind, schema, owner, acl, array_agg(name) FILTER (WHERE listed) AS names, array_agg(args) FILTER (WHERE listed) AS args,
-min(ARRAY[name, args]) FILTER (WHERE NOT listed) AS one, nullif(count(*) FILTER (WHERE NOT listed), 0) AS many
+min(ARRAY[name, args]) FILTER (WHERE NOT listed) AS one, count(*) FILTER (WHERE NOT listed) AS many
 FROM (SELECT *, alone OR $5 OR name = ANY ($3) OR name LIKE ANY ($4) AS listed FROM o) o
 GROUP BY kind, schema, owner, acl, listed
 ) o`

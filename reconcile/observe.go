@@ -236,10 +236,7 @@ func (o *observer) access() question {
 		acl, err := o.acls.parse(r[3])
 		names, err2 := r.list(4)
 		args, err3 := r.list(5)
-		alike, err4 := 1, error(nil)
-		if r[6] != nil {
-			alike, err4 = r.number(6)
-		}
+		others, err4 := r.number(6)
 		if err := errors.Join(err, err2, err3, err4); err != nil {
 			return err
 		}
@@ -253,7 +250,7 @@ func (o *observer) access() question {
 					o.state.Defaults = append(o.state.Defaults, DefaultACL{Owner: owner, Schema: schema, Kind: kind, ACL: acl})
 				}
 			case isKind:
-				object := &Object{Kind: kind, Schema: schema, Name: name, Owner: owner, ACL: acl, Others: alike - 1}
+				object := &Object{Kind: kind, Schema: schema, Name: name, Owner: owner, ACL: acl, Others: others}
 				if i < len(args) {
 					object.Args = args[i]
 				}
