@@ -1,13 +1,14 @@
 package proxy
 
 import (
-	"bytes"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // blocking is the driver of two goroutines, one for each direction, with the engine between them. Their connections block.
@@ -19,10 +20,14 @@ import (
 // session begins with this driver, in one goroutine: see start.
 type blocking struct {
 	*relay
-	welcome *bytes.Buffer // what the client is to be sent when all of the beginning is there; nil once it was
+	welcome []byte        // what the client is to be sent when all of the beginning is there; nil once it was
 	waiting bool          // relayClient waits until the client is no longer held; guarded by mu
 	resumed chan struct{} // the client is no longer held, or the session is over; for relayClient. Set under mu
 }
+
+// namesRoom is how much longer the beginning may get by the names that the client has for its role and its search_path, in
+// bytes; it can be more.
+const namesRoom = 2 * scope.MaxName
 
 func newBlocking(o owner, client, server net.Conn, e *engine.Engine) *blocking {
 	b := &blocking{relay: &relay{owner: o, client: client, server: server, engine: e}}
@@ -33,7 +38,7 @@ func newBlocking(o owner, client, server net.Conn, e *engine.Engine) *blocking {
 // start relays what the server says before the client may speak, and sends it the proxy's own question. welcome is what the
 // client is to be sent first, rest what was read of the server already. It returns false where the session ended with that.
 func (b *blocking) start(welcome, rest []byte) bool {
-	b.welcome = bytes.NewBuffer(welcome)
+	b.welcome = slices.Grow(welcome, len(rest)+namesRoom)
 	var out engine.Out
 	var buf buffer
 	for ok := b.fromServer(rest, nil, &out); !b.engine.Started(); _, ok = b.readServer(buf.next(0), &out) {
@@ -177,12 +182,12 @@ func (b *blocking) coalesce(pieces [][]byte, beginning bool) [][]byte {
 		return pieces
 	}
 	for _, p := range pieces {
-		b.welcome.Write(p)
+		b.welcome = append(b.welcome, p...)
 	}
-	if beginning && b.welcome.Len() < readBuffer {
+	if beginning && len(b.welcome) < readBuffer {
 		return nil
 	}
-	whole := b.welcome.Bytes()
+	whole := b.welcome
 	b.welcome = nil
 	return [][]byte{whole}
 }

@@ -175,7 +175,7 @@ func (l *loginRelay) reuse(ctx context.Context) *loginAttempt {
 		l.lease = &c.lease
 		return &loginAttempt{
 			server: c.link, user: l.names.candidates[0], version: c.version, stop: func() bool { return ctx.Err() == nil },
-			answer: loginAnswer{frame: authenticationOk, code: wire.AuthOk, after: slices.Clone(c.checked.rest)},
+			answer: loginAnswer{frame: authenticationOk, code: wire.AuthOk, after: slices.Clip(c.checked.rest)},
 		}
 	}
 	l.lease = &lease{key: string(key), database: l.visitor.database(), began: time.Now()}

@@ -39,8 +39,8 @@ func (s *session) engineConfig(v *visitor, in *loggedIn) engine.Config {
 		Host: s, Directory: unscoped{}, Mode: scope.Off, MaxMessage: s.settings.MaxStatement, LongText: srv.o.LongText, Analyze: srv.analyze,
 		Login: in.user, LoginName: scope.Short(v.startup.User()),
 	}
-	if in.lease != nil {
-		c.Keep, c.Reported = true, &in.lease.reported
+	if c.Keep = in.lease != nil; c.Keep && in.lease.reported == nil {
+		c.Reported = &in.lease.reported
 	}
 	if v.replication == physical {
 		return c
