@@ -51,7 +51,7 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if first.awaits == ownDescribed && describes(typ) {
 		return collectUpTo(maxDescription, typ, size)
 	}
-	if t := first.text; t != nil && t.claims {
+	if t := first.tracked; t != nil && t.claims {
 		switch typ {
 		case wire.RowDescription, wire.DataRow:
 			return drop, nil
@@ -68,11 +68,11 @@ func (e *Engine) backendBegin(typ byte, size int, out *Out) (verdict, error) {
 		e.pending.answered(ends[typ])
 	case wire.RowDescription, wire.NoData:
 		e.pending.answered(described)
-		if typ == wire.RowDescription && first.awaits == readyQuery && first.text.looked() {
+		if typ == wire.RowDescription && first.awaits == readyQuery && first.tracked.looked() {
 			return collectUpTo(maxDescription, typ, size)
 		}
 	case wire.DataRow:
-		if !first.text.shows() {
+		if !first.tracked.shows() {
 			return passes, nil
 		}
 		if size <= e.cfg.MaxMessage {
@@ -103,7 +103,7 @@ const (
 
 // watches reports whether a CommandComplete of that length may have a tag that matters.
 func (e *Engine) watches(size int) bool {
-	return size == len(tagCommitted)+1 || size == len(tagPrepared)+1 && e.changing || e.userPath.watches(size)
+	return size == len(tagCommitted)+1 || size == len(tagPrepared)+1 && e.transaction.changesRoles() || e.userPath.watches(size)
 }
 
 // tagged takes note of a tag.
@@ -112,7 +112,7 @@ func (e *Engine) tagged(body []byte) {
 	e.userPath.completed(string(tag))
 	switch string(tag) {
 	case tagPrepared:
-		if e.changing {
+		if e.transaction.changesRoles() {
 			e.cfg.Directory.Prepared()
 		}
 	case tagCommitted:
@@ -125,8 +125,8 @@ func (e *Engine) ended() verdict {
 	if !e.completed() {
 		return drop
 	}
-	if p := e.pending.first(); p.awaits == executed && p.text != nil {
-		e.done(p.text.trail, Succeeded)
+	if p := e.pending.first(); p.awaits == executed && p.tracked != nil {
+		e.done(p.tracked.trail, Succeeded)
 	}
 	e.pending.answered(executed)
 	return pass
@@ -168,13 +168,13 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	}
 	switch typ {
 	case wire.RowDescription:
-		return pass, e.describe(first.text, frame)
+		return pass, e.describe(first.tracked, frame)
 	case wire.DataRow:
-		return e.row(frame, first.text, out)
+		return e.row(frame, first.tracked, out)
 	case wire.ReadyForQuery:
 		return e.readyForQuery(first, body, out)
 	case wire.CommandComplete:
-		if t := first.text; t != nil && t.claims {
+		if t := first.tracked; t != nil && t.claims {
 			e.claimDone(body, t, out)
 			return drop, nil
 		}
@@ -185,7 +185,7 @@ func (e *Engine) backendWhole(frame []byte, out *Out) (verdict, error) {
 	case wire.ParameterStatus:
 		return e.parameterStatus(frame, out)
 	case wire.NoticeResponse:
-		t := first.text
+		t := first.tracked
 		if t != nil && t.preceded {
 			return drop, e.say(frame, out)
 		}
@@ -203,8 +203,8 @@ func (e *Engine) readyForQuery(first entry, body []byte, out *Out) (verdict, err
 		return drop, serverViolation("invalid message length", wire.ReadyForQuery)
 	}
 	e.status = body[0]
-	if first.awaits == readyQuery && first.text != nil {
-		e.done(first.text.trail, Succeeded)
+	if first.awaits == readyQuery && first.tracked != nil {
+		e.done(first.tracked.trail, Succeeded)
 	}
 	e.pending.ready(e.status == wire.TxIdle)
 	if e.status == wire.TxIdle {
@@ -229,24 +229,9 @@ func (e *Engine) readyForQuery(first entry, body []byte, out *Out) (verdict, err
 	return pass, nil
 }
 
-// transactionEnded does what waits for the end of a transaction.
-func (e *Engine) transactionEnded() {
-	if e.rewritten != nil && e.pending.n == 0 {
-		e.rewritten.portals = register{} // they end with it
-	}
-	if e.changing {
-		e.cfg.Directory.Changed(e.touched...)
-		e.changing, e.touched = false, nil
-	}
-	if e.accessed {
-		e.accessed = false
-		e.cfg.Host.AccessChanged()
-	}
-}
-
 // errorResponse accounts for an error, and puts it in the client's words. first is what it answers.
 func (e *Engine) errorResponse(frame []byte, first entry, out *Out) (verdict, error) {
-	t := first.text
+	t := first.tracked
 	if t != nil && t.claims {
 		if own, err := e.claimFails(frame, t, out); own || err != nil {
 			return drop, err

@@ -33,7 +33,7 @@ func (e *Engine) claims(out *Out) bool {
 	h := e.held
 	name, local, ok := h.analysis.SetsRole()
 	asks := e.needs(policy.SetRole) != policy.Need{}
-	if !ok || asks || h.apart != nil || e.cfg.Mode != scope.Transparent || e.cfg.Switching || e.changing || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
+	if !ok || asks || h.apart != nil || e.cfg.Mode != scope.Transparent || e.cfg.Switching || e.transaction.changesRoles() || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
 		return false
 	}
 	memory := e.cfg.Directory.Rewritings() // before what goes into it
@@ -87,7 +87,7 @@ func (e *Engine) takesClaim(typ byte, local bool) bool {
 }
 
 // claimDone takes the tag of a Query that sets a role if the claim is true.
-func (e *Engine) claimDone(tag []byte, t *text, out *Out) {
+func (e *Engine) claimDone(tag []byte, t *tracked, out *Out) {
 	t.claims = false
 	if string(tag) == "SELECT 0\x00" {
 		e.claimAnew(t)
@@ -99,7 +99,7 @@ func (e *Engine) claimDone(tag []byte, t *text, out *Out) {
 }
 
 // claimAnew has the names of a Query asked about when the server is ready. The client hears nothing of the claim.
-func (e *Engine) claimAnew(t *text) {
+func (e *Engine) claimAnew(t *tracked) {
 	e.cfg.Directory.Changed()
 	e.claim.retry = true
 	t.trail = nil // there will be another
@@ -107,7 +107,7 @@ func (e *Engine) claimAnew(t *text) {
 
 // claimFails takes an error of such a Query, and reports whether that was the claim's. In a transaction, which has
 // failed with it, the client is told.
-func (e *Engine) claimFails(frame []byte, t *text, out *Out) (own bool, err error) {
+func (e *Engine) claimFails(frame []byte, t *tracked, out *Out) (own bool, err error) {
 	list, _ := fields(wire.Body(frame))
 	t.claims = false
 	own = scope.NotOwn(get(list, 'C'))
@@ -125,7 +125,7 @@ func (e *Engine) claimFails(frame []byte, t *text, out *Out) (own bool, err erro
 }
 
 // deny tells the client that a claim has failed, as the server says of a role that is not there.
-func (e *Engine) deny(list []field, frame []byte, behind *text, out *Out) error {
+func (e *Engine) deny(list []field, frame []byte, behind *tracked, out *Out) error {
 	code := get(list, 'C')
 	gone := scope.NotOwn(code)
 	if gone {
@@ -154,9 +154,9 @@ func (e *Engine) answerClaim(frame []byte, out *Out) (verdict, error) {
 	c := &e.claim
 	switch typ := frame[0]; typ {
 	case wire.ErrorResponse:
-		var behind *text // what was claimed for
+		var behind *tracked // what was claimed for
 		for p := range e.pending.all() {
-			if behind = p.text; p.awaits != ownClaim {
+			if behind = p.tracked; p.awaits != ownClaim {
 				break
 			}
 		}

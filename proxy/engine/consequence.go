@@ -67,7 +67,7 @@ func scopesToAsk(changes []rewrite.Change, db scope.Database) (list []scope.Surv
 }
 
 // follow finds out the consequences of the held statement, and refuses what cannot have them.
-func (h *held) follow(t *text) {
+func (h *held) follow(t *tracked) {
 	t.redacted = h.redacted
 	for _, c := range h.analysis.Changes() {
 		q, ok := surveyFor(c, h.view.DB)
@@ -132,13 +132,14 @@ func (c *consequences) rename(change rewrite.Change, foreword func(name, to stri
 	return err
 }
 
-func (e *Engine) transmit(awaits awaited, t *text, frame []byte, out *Out) {
+// transmit sends a message whose answer is awaited, about the text t where that is tracked.
+func (e *Engine) transmit(awaits awaited, t *tracked, frame []byte, out *Out) {
 	e.expect(awaits, t)
 	out.Server.write(frame)
 }
 
 // expect notes that a message goes to the server.
-func (e *Engine) expect(awaits awaited, t *text) {
+func (e *Engine) expect(awaits awaited, t *tracked) {
 	e.pending.push(awaits, t)
 	if t != nil && t.cleanups != nil && runs(awaits) && e.aftermath == nil {
 		e.aftermath = new(aftermath)
@@ -167,7 +168,7 @@ func (e *Engine) cleaningUp() bool {
 
 // completed notes that a statement has been executed, and reports whether it was the client's, not a foreword.
 func (e *Engine) completed() bool {
-	t := e.pending.first().text
+	t := e.pending.first().tracked
 	switch {
 	case t == nil:
 		return true

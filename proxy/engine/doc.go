@@ -17,13 +17,15 @@
 //	frontend.go     one switch over what clients send         fastpath.go: functions called by OID
 //	statement.go    a text that may name a role: how it is held, and how it is sent
 //	held.go         what is asked in between                  reading.go: the settings that it is read with
-//	mapping.go      what it becomes                           rewriting.go: what is remembered of earlier texts
+//	mapping.go      what it becomes                           rewriting.go: the same, remembered for later texts
 //	refuse.go       how it is refused
 //	apart.go        what is done elsewhere, where it is long
 //	question.go     the proxy's own question in the client's session
 //	claim.go        SET ROLE without a question
-//	rewritten.go    prepared statements and portals whose text is not the client's
+//	tracked.go      a text that was sent, and is followed until it is answered
+//	prepared.go     the prepared statements and portals that stand for such texts
 //	execute.go      what runs them again, and goes through the policy again
+//	transaction.go  what the open transaction does, and others are told when it ends
 //	pending.go      whose answer is this?
 //	backend.go      one switch over what servers send         parameter.go: ParameterStatus
 //	report.go       errors and notices in the client's words  rows.go: values with role names
@@ -37,7 +39,8 @@
 //	held         a statement of the client that is not sent yet: something must be known first
 //	question     what the server is asked for it, by a statement of the proxy's own
 //	claim        what is believed of a role, sent along with SET ROLE for the server to check
-//	text         one that the server has in another form than the client, or whose answer matters
+//	text         the SQL of a Query or a Parse; a Query may have several statements in it
+//	tracked      a text that the server has in another form than the client, or whose answer matters
 //	trail        the record of a text for the audit log, until its result is known
 //	foreword     what runs before a statement in its transaction: renaming a database's roles, say
 //	aftermath    what runs behind one: dropping the roles of a database that is gone

@@ -109,17 +109,16 @@ type Engine struct {
 	aftermath *aftermath // what its statements may leave to do; nil for nothing
 	userPath  userPath
 
-	options   rewrite.Options // what of the session changes how a text is read
-	rewritten *rewritten      // prepared statements and portals whose texts are not the client's; nil as long as nobody has named one
+	options  rewrite.Options // what of the session changes how a text is read
+	prepared *registers      // the prepared statements and portals whose texts are tracked; nil as long as nobody has named one
 
-	key     string          // the body of BackendKeyData
-	touched []scope.Cluster // the roles that the transaction changes, and those named with them; none where they are not known
-	came    time.Time       // when the last text, or Execute, came that was looked at
+	transaction *transaction // what the open one changes; nil for nothing
+
+	key  string    // the body of BackendKeyData
+	came time.Time // when the last text, or Execute, came that was looked at
 
 	status      byte // of the last ReadyForQuery: I, T or E; 0 before the first
 	crowded     bool // the client is held because it runs too far ahead of the server
-	changing    bool // the transaction under way changes roles
-	accessed    bool // it ran statements that change roles or access
 	fetches     bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at: see rewrite.MayFetch
 	goodbye     bool // the client sent Terminate
 	goodbyeKept bool // and the server does not know, being at rest
@@ -201,7 +200,7 @@ func (e *Engine) answered() bool {
 	case awaitsClaim:
 		return e.claim.done
 	case awaitsName:
-		return e.rewritten.settled(e.pending.syncs)
+		return e.prepared.settled(e.pending.syncs)
 	case awaitsWork:
 		return e.held.worked
 	default:

@@ -25,7 +25,7 @@ func (e *Engine) executePortal(frame []byte, out *Out) (verdict, error) {
 		return pass, nil
 	case t.trail != nil:
 		e.execute(t, bytes.Clone(frame), out)
-	case t.looked() && e.status != wire.TxFailed && (e.changing || e.cfg.Directory.Stale()):
+	case t.looked() && e.status != wire.TxFailed && (e.transaction.changesRoles() || e.cfg.Directory.Stale()):
 		e.askRoles(t, bytes.Clone(frame), out)
 	default:
 		e.forward(t, bytes.Clone(frame), out)
@@ -37,7 +37,7 @@ func (e *Engine) executePortal(frame []byte, out *Out) (verdict, error) {
 }
 
 // execute lets the server run a portal of a text that is recorded, if the policy still allows it, and who acts now may.
-func (e *Engine) execute(t *text, frame []byte, out *Out) {
+func (e *Engine) execute(t *tracked, frame []byte, out *Out) {
 	e.came = e.now()
 	wants := t.trail.statements[0].Wants
 	kinds := make([]policy.Kind, len(wants))
@@ -49,7 +49,7 @@ func (e *Engine) execute(t *text, frame []byte, out *Out) {
 		e.executeAs(t, frame, t.trail.facts, out)
 		return
 	}
-	h := &held{step: asksActor, text: t, frame: frame}
+	h := &held{step: asksActor, tracked: t, frame: frame}
 	h.inquiry = scope.Inquiry{Database: e.cfg.Directory.Database().Name, Standing: needs.Standing, Members: needs.Members}
 	for _, w := range wants {
 		if w.Action.Role.Cluster != "" {
@@ -72,18 +72,18 @@ func (e *Engine) acted(out *Out) error {
 		return err
 	}
 	e.held = nil
-	again, st := h.text.trail.again()
+	again, st := h.tracked.trail.again()
 	for i := range st.Wants {
 		r := &st.Wants[i].Action.Role
 		r.Administered = view.Administers(r.Cluster, r.Home)
 	}
-	t := *h.text
+	t := *h.tracked
 	t.trail, t.notices = again, nil
 	e.executeAs(&t, h.frame, e.facts(view, policy.Need{Standing: h.inquiry.Standing, Members: h.inquiry.Members}), out)
 	return nil
 }
 
-func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out) {
+func (e *Engine) executeAs(t *tracked, frame []byte, facts *policy.Facts, out *Out) {
 	if !e.room() {
 		e.refuseMessage(executed, t, unrecorded, out)
 		return
@@ -109,11 +109,11 @@ func (e *Engine) executeAs(t *text, frame []byte, facts *policy.Facts, out *Out)
 
 // forward lets an Execute go to the server, behind its foreword if it has one. t is what the text became, nil where that
 // is as the client wrote it. The engine keeps the frame.
-func (e *Engine) forward(t *text, frame []byte, out *Out) {
+func (e *Engine) forward(t *tracked, frame []byte, out *Out) {
 	if t == nil || t.foreword == "" {
 		e.transmit(executed, t, frame, out)
 		return
 	}
-	e.held = &held{step: saysForeword, text: t, frame: frame}
+	e.held = &held{step: saysForeword, tracked: t, frame: frame}
 	e.tell(t.foreword, false, out) // its transaction is the statement's
 }

@@ -10,7 +10,8 @@ import (
 
 // frontendPlain reports whether a message of the client passes unless its own text is a reason why not.
 func (e *Engine) frontendPlain() bool {
-	return !e.rewritten.any() && !e.fetches && !e.pending.skipping && !e.pending.copyIn && e.aftermath == nil && !e.userPath.lost && !e.userPath.asked && !e.goodbye
+	return !e.prepared.any() && !e.fetches && e.aftermath == nil && !e.goodbye &&
+		!e.pending.skipping && !e.pending.copyIn && !e.userPath.lost && !e.userPath.asked
 }
 
 // frontendNote notes the answer that such a message will have. It does not take a message that has to be read.
@@ -94,17 +95,17 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 // these has a text that is not the client's, or was made by SQL.
 func (e *Engine) beginNamed(typ byte, size int, out *Out) (verdict, error) {
 	switch {
-	case !e.rewritten.any() && !e.fetches:
+	case !e.prepared.any() && !e.fetches:
 	case size <= e.cfg.MaxMessage:
 		return collect, nil // which of them it is about
 	case e.registers().acts():
-		e.refuseMessage(asks[typ], new(text), tooLong("message is too long", size, e.cfg.MaxMessage,
+		e.refuseMessage(asks[typ], new(tracked), tooLong("message is too long", size, e.cfg.MaxMessage,
 			"Close the prepared statements with role names, of which it could be one, or raise max-statement-size."), out)
 		return drop, nil
 	}
 	e.pending.push(asks[typ], nil)
 	if typ == wire.Bind {
-		e.alter(&e.registers().portals, "", nil) // the one that drivers use
+		e.assign(&e.registers().portals, "", nil) // the one that drivers use
 	}
 	return pass, nil
 }
@@ -196,7 +197,7 @@ func (e *Engine) bind(frame []byte, out *Out) (verdict, error) {
 		kept = nil
 	}
 	e.pending.push(bound, t)
-	e.alter(&e.registers().portals, key(portal), kept)
+	e.assign(&e.registers().portals, key(portal), kept)
 	return pass, nil
 }
 
@@ -209,9 +210,9 @@ func (e *Engine) closes(body []byte) {
 	name, _, _ := cutString(body[1:])
 	switch body[0] {
 	case 'S':
-		e.alter(&e.registers().statements, key(name), nil)
+		e.assign(&e.registers().statements, key(name), nil)
 	case 'P':
-		e.alter(&e.registers().portals, key(name), nil)
+		e.assign(&e.registers().portals, key(name), nil)
 	}
 }
 

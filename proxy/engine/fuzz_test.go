@@ -126,7 +126,7 @@ func FuzzRow(f *testing.F) {
 	const list, role = 1, 2 // columns
 	f.Fuzz(func(t *testing.T, body []byte, format int16) {
 		e := newTestSession(t, reader()).e
-		about := &text{rows: &rows{}, formats: []int16{format}}
+		about := &tracked{rows: &rows{}, formats: []int16{format}}
 		if err := e.describe(about, description); err != nil || len(about.rows.columns) != 2 {
 			t.Fatal(about.rows.columns, err)
 		}

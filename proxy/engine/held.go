@@ -43,8 +43,8 @@ type held struct {
 	memory *Rewritings                      // where that is remembered; nil where it is not to be
 	mapped *rewriting
 
-	text  *text  // of an Execute: what it runs; of what is to fail: what it is sent as
-	frame []byte // the message itself: an Execute, or what awaits a name
+	tracked *tracked // of an Execute: what it runs; of what is to fail: what it is sent as
+	frame   []byte   // the message itself: an Execute, or what awaits a name
 }
 
 // step is what the question is about that a held statement waits for.
@@ -125,7 +125,7 @@ func (e *Engine) askFor(out *Out) {
 		sql, params := rewrite.ColumnsSQL()
 		e.askHeld(sql, params, out)
 	case names && e.claims(out):
-	case names || d.Stale() || e.cfg.Switching || e.changing && h.analysis.Results().Any():
+	case names || d.Stale() || e.cfg.Switching || e.transaction.changesRoles() && h.analysis.Results().Any():
 		e.askNames(d.Database(), out)
 	default:
 		e.showWhatIsKnown(out)
@@ -136,7 +136,7 @@ func (e *Engine) askFor(out *Out) {
 func (e *Engine) showWhatIsKnown(out *Out) {
 	h := e.held
 	h.mode = e.cfg.Mode
-	if !e.changing {
+	if !e.transaction.changesRoles() {
 		h.memory = e.cfg.Directory.Rewritings()
 		h.known = h.memory.recall(h.analysis, h.mode)
 	}
@@ -174,8 +174,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 func (e *Engine) doubt(q *scope.Inquiry) {
 	asked := len(q.Names)
 	e.cfg.Directory.Doubt(q)
-	q.Own = q.Own || e.changing && e.touched == nil
-	q.Ask(e.touched...)
+	e.transaction.doubt(q)
 	q.Names = append(q.Names[:asked], slices.DeleteFunc(q.Names[asked:], func(c scope.Cluster) bool {
 		_, err := e.encode(string(c))
 		return err != nil
@@ -236,7 +235,7 @@ func (e *Engine) resume(out *Out) error {
 		return e.rolesKnown(out)
 	case saysForeword:
 		e.held = nil
-		e.transmit(executed, h.text, h.frame, out)
+		e.transmit(executed, h.tracked, h.frame, out)
 	}
 	return nil
 }
@@ -244,8 +243,8 @@ func (e *Engine) resume(out *Out) error {
 // unanswered lets the held statement fail, since the question that it waits for has failed, or was skipped.
 func (e *Engine) unanswered(out *Out) {
 	h, q := e.held, e.question
-	if !q.skipped && h.text == nil { // the failure is the answer to the statement
-		e.failHeld(&text{substitute: q.failure}, out)
+	if !q.skipped && h.tracked == nil { // the failure is the answer to the statement
+		e.failHeld(&tracked{substitute: q.failure}, out)
 		return
 	}
 	e.held = nil
@@ -254,7 +253,7 @@ func (e *Engine) unanswered(out *Out) {
 		e.endSkipping(h.typ, out)
 	case q.skipped: // by an error before it
 	default: // the failure is the answer to the Execute
-		e.failMessage(executed, h.text, text{substitute: q.failure}, out)
+		e.failMessage(executed, h.tracked, tracked{substitute: q.failure}, out)
 	}
 }
 

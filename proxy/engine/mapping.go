@@ -1,9 +1,6 @@
 package engine
 
 import (
-	"slices"
-
-	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -21,7 +18,7 @@ func (e *Engine) rewrite(out *Out) {
 	if h.view.Census == nil {
 		h.view.Census = e.cfg.Directory.Census()
 	}
-	if e.changing { // what names mean now, only this session sees
+	if e.transaction.changesRoles() { // what names mean now, only this session sees
 		h.view.Census = h.view.Census.Nameless()
 	}
 	e.work((*held).rewrite, (*Engine).hasMapped, out)
@@ -120,13 +117,13 @@ func (e *Engine) hasMapped(out *Out) {
 // again.
 func (e *Engine) sendMapped(result *rewrite.Result, claims bool, out *Out) {
 	h := e.held
-	t := &text{
+	t := &tracked{
 		client: h.written, result: result, names: h.mapped.names, rows: h.lookAt(), claims: claims,
 		notices: append(e.notices(result.Notices), h.judge.warnings()...), trail: h.judge.record(h.mapped),
 	}
 	e.fetches = e.fetches || h.analysis.Results().Kept
 	h.follow(t)
-	if err := e.prepare(h, t); err != nil {
+	if err := e.makeReady(h, t); err != nil {
 		e.refuseHeld(&rewrite.Error{Error: *err}, out)
 		return
 	}
@@ -134,14 +131,12 @@ func (e *Engine) sendMapped(result *rewrite.Result, claims bool, out *Out) {
 		e.held = nil
 		e.saw(t.client, result)
 	}
-	if slices.ContainsFunc(result.Actions, changesRoles) || t.follows() {
-		e.touch(h.inquiry, h.view.DB, t.follows() || slices.ContainsFunc(result.Actions, changesAny))
-	}
+	e.touch(h.inquiry, h.view.DB, result, t.follows())
 	e.send(h.statement, t, result.SQL, out)
 }
 
-// prepare does what must be done before a text that has consequences, or is recorded, is sent.
-func (e *Engine) prepare(h *held, t *text) *scope.Error {
+// makeReady does what must be done before a text that has consequences, or is recorded, is sent.
+func (e *Engine) makeReady(h *held, t *tracked) *scope.Error {
 	if (t.trail != nil || t.carried != nil || t.cleanups != nil) && !e.room() {
 		return &unrecorded
 	}
@@ -158,32 +153,4 @@ func (e *Engine) saw(client string, result *rewrite.Result) {
 	if len(result.Actions) > 0 {
 		e.cfg.Host.Saw(client, result)
 	}
-}
-
-// maxTouched bounds how many roles of a transaction are remembered.
-const maxTouched = 256
-
-// touch notes that the transaction changes some of the roles of an inquiry; more says that it changes others too. Where
-// schemas have roles, it is not known which roles are changed: only a list of all roles tells which schemas have any.
-func (e *Engine) touch(q scope.Inquiry, db scope.Database, more bool) {
-	if more || e.changing && e.touched == nil || len(q.Schemas)+len(db.Marked) > 0 || len(e.touched)+len(q.Names) > maxTouched {
-		e.touched = nil
-	} else {
-		e.touched = append(e.touched, q.Names...)
-	}
-	e.changing = true
-}
-
-func changesRoles(a policy.Action) bool {
-	switch a.Kind {
-	case policy.CreateRole, policy.AlterRole, policy.RenameRole, policy.DropRole:
-		return true
-	default:
-		return false
-	}
-}
-
-// changesAny reports whether the action changes a role that is not known.
-func changesAny(a policy.Action) bool {
-	return changesRoles(a) && a.Role.Name == policy.UnknownRole && a.Role.Cluster == ""
 }

@@ -64,7 +64,7 @@ func (e *Engine) tellPath(path string, out *Out) verdict {
 // tellUser tells the client who the session's user is, by the name that it has here.
 func (e *Engine) tellUser(user string, out *Out) {
 	role, _ := e.options.Charset().Decode(user, nil)
-	if short, ok := e.localizer(e.pending.first().text).Own(scope.Cluster(role)); ok {
+	if short, ok := e.localizer(e.pending.first().tracked).Own(scope.Cluster(role)); ok {
 		if encoded, err := e.options.Charset().Encode(string(short)); err == nil { // else neither could the server's name be written
 			user = encoded
 		}

@@ -6,13 +6,13 @@ import "iter"
 // asked for them. It tells whose answer a message of the server is: so that errors find the text that they are about,
 // and the proxy's own questions are answered to the proxy.
 type pending struct {
-	ring  []awaited // a ring of a power of two; a byte for each answer, as pipelines wait for many
-	head  int
-	n     int
-	texts []*text // of the entries that are annotated, in order
+	ring []awaited // a ring of a power of two; a byte for each answer, as pipelines wait for many
+	head int
+	n    int
 
-	changes []*change // of the entries that alter a name, in order
-	syncs   uint64    // how many the server was sent
+	tracked     []*tracked    // of the entries that are about a tracked text, in order
+	assignments []*assignment // of the entries that make a name stand for something, in order
+	syncs       uint64        // how many the server was sent
 
 	own      int32 // how many of the entries are ownQuestion or ownClaim
 	unsynced bool  // extended-protocol messages were sent since the last Sync, and no transaction has ended since
@@ -42,25 +42,25 @@ const (
 	ownDescribed         // the proxy's Describe of a statement: see rows.go
 	ownClaim             // the proxy's own claim: see claim.go
 
-	annotated  awaited = 1 << 7 // a flag of an entry of the ring: it has one of the texts
-	altering   awaited = 1 << 6 // likewise: one of the changes
-	flags              = annotated | altering
+	tracking   awaited = 1 << 7 // a flag of an entry of the ring: it has one of the tracked texts
+	assigning  awaited = 1 << 6 // likewise: one of the assignments
+	flags              = tracking | assigning
 	maxAwaited         = 1 << 16
 )
 
 type entry struct {
-	awaits awaited
-	text   *text // the rewritten text that an error would be about; nil where it went as it was written
+	awaits  awaited
+	tracked *tracked // the text that an error would be about; nil where it is not tracked
 }
 
 // plain reports that all of the answers pass as they are: they are for the client, and about its own texts.
-func (p *pending) plain() bool { return p.own == 0 && len(p.texts) == 0 && !p.doubt }
+func (p *pending) plain() bool { return p.own == 0 && len(p.tracked) == 0 && !p.doubt }
 
 // full reports that the client runs too far ahead of the server. A server that is asked this much has answered some.
 func (p *pending) full() bool { return p.n >= maxAwaited }
 
 // push notes that a message went to the server.
-func (p *pending) push(a awaited, t *text) {
+func (p *pending) push(a awaited, t *tracked) {
 	switch a {
 	case readySync:
 		if p.copyIn {
@@ -88,17 +88,17 @@ func (p *pending) push(a awaited, t *text) {
 		p.own++
 	}
 	if t != nil {
-		p.texts = append(p.texts, t)
-		a |= annotated
+		p.tracked = append(p.tracked, t)
+		a |= tracking
 	}
 	p.n++
 	*p.at(p.n - 1) = a
 }
 
-// alters notes that the message that was pushed last, and not skipped, makes a change.
-func (p *pending) alters(c *change) {
-	p.changes = append(p.changes, c)
-	*p.at(p.n - 1) |= altering
+// assigns notes that the message that was pushed last, and not skipped, is an assignment.
+func (p *pending) assigns(c *assignment) {
+	p.assignments = append(p.assignments, c)
+	*p.at(p.n - 1) |= assigning
 }
 
 // owned reports whether the proxy itself asked for the answer.
@@ -117,11 +117,11 @@ func (p *pending) at(i int) *awaited { return &p.ring[(p.head+i)&(len(p.ring)-1)
 // all returns the entries in order.
 func (p *pending) all() iter.Seq[entry] {
 	return func(yield func(entry) bool) {
-		texts := p.texts
+		tracked := p.tracked
 		for i := range p.n {
 			e := entry{awaits: *p.at(i)}
-			if e.awaits&annotated != 0 {
-				e.text, texts = texts[0], texts[1:]
+			if e.awaits&tracking != 0 {
+				e.tracked, tracked = tracked[0], tracked[1:]
 			}
 			e.awaits &^= flags
 			if !yield(e) {
@@ -140,10 +140,10 @@ func (p *pending) first() entry {
 		return entry{}
 	}
 	a := *p.at(0)
-	if a&annotated == 0 {
+	if a&tracking == 0 {
 		return entry{awaits: a &^ flags}
 	}
-	return entry{a &^ flags, p.texts[0]}
+	return entry{a &^ flags, p.tracked[0]}
 }
 
 // keepRing bounds the ring of a session at rest: a pipeline of 64 statements finds room in it.
@@ -157,14 +157,14 @@ func (p *pending) settle(o progress) awaited {
 	if a.owned() {
 		p.own--
 	}
-	if a&annotated != 0 {
-		p.texts[0] = nil // let go of it
-		p.texts = p.texts[1:]
+	if a&tracking != 0 {
+		p.tracked[0] = nil // let go of it
+		p.tracked = p.tracked[1:]
 	}
-	if a&altering != 0 {
-		p.changes[0].outcome = o
-		p.changes[0] = nil
-		p.changes = p.changes[1:]
+	if a&assigning != 0 {
+		p.assignments[0].outcome = o
+		p.assignments[0] = nil
+		p.assignments = p.assignments[1:]
 	}
 	p.head = (p.head + 1) & (len(p.ring) - 1)
 	p.n--

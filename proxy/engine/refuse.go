@@ -12,14 +12,14 @@ import (
 
 // refuse answers a statement with an error. redacted is its text without secrets.
 func (e *Engine) refuse(s statement, redacted string, err *rewrite.Error, out *Out) {
-	e.sendToFail(s, &text{client: string(s.sql), result: refusedWith(err), trail: e.refused(redacted)}, out)
+	e.sendToFail(s, &tracked{client: string(s.sql), result: refusedWith(err), trail: e.refused(redacted)}, out)
 }
 
 func refusedWith(err *rewrite.Error) *rewrite.Result {
 	return &rewrite.Result{Refusals: []*rewrite.Error{err}}
 }
 
-func (e *Engine) sendToFail(s statement, t *text, out *Out) {
+func (e *Engine) sendToFail(s statement, t *tracked, out *Out) {
 	if s.typ == wire.Parse {
 		s.types = []byte{0, 0}
 	}
@@ -29,12 +29,12 @@ func (e *Engine) sendToFail(s statement, t *text, out *Out) {
 // refuseHeld answers the held statement with an error.
 func (e *Engine) refuseHeld(err *rewrite.Error, out *Out) {
 	e.reportFaults(err)
-	e.failHeld(&text{result: refusedWith(err)}, out)
+	e.failHeld(&tracked{result: refusedWith(err)}, out)
 }
 
 // failHeld lets the held statement fail. t tells with which answer.
-func (e *Engine) failHeld(t *text, out *Out) {
-	e.held.text, e.held.reading = t, e.reading()
+func (e *Engine) failHeld(t *tracked, out *Out) {
+	e.held.tracked, e.held.reading = t, e.reading()
 	e.work((*held).redactText, (*Engine).sendHeldToFail, out)
 }
 
@@ -44,8 +44,8 @@ func (h *held) redactText() { h.redacted = h.redact(h.written) }
 func (e *Engine) sendHeldToFail(out *Out) {
 	h := e.held
 	e.held = nil
-	h.text.client, h.text.trail = string(h.sql), e.refused(h.redacted)
-	e.sendToFail(h.statement, h.text, out)
+	h.tracked.client, h.tracked.trail = string(h.sql), e.refused(h.redacted)
+	e.sendToFail(h.statement, h.tracked, out)
 }
 
 // reportFaults tells of refusals for a fault of the proxy's own.
@@ -58,13 +58,13 @@ func (e *Engine) reportFaults(refusals ...*rewrite.Error) {
 }
 
 // refuseMessage answers a Bind or an Execute with an error.
-func (e *Engine) refuseMessage(awaits awaited, t *text, err scope.Error, out *Out) {
-	e.failMessage(awaits, t, text{result: refusedWith(&rewrite.Error{Error: err})}, out)
+func (e *Engine) refuseMessage(awaits awaited, t *tracked, err scope.Error, out *Out) {
+	e.failMessage(awaits, t, tracked{result: refusedWith(&rewrite.Error{Error: err})}, out)
 }
 
 // failMessage puts a Parse of a statement that fails in the place of a Bind or an Execute. What answers that, substitute
 // tells.
-func (e *Engine) failMessage(awaits awaited, t *text, substitute text, out *Out) {
+func (e *Engine) failMessage(awaits awaited, t *tracked, substitute tracked, out *Out) {
 	substitute.client = t.client
 	if t.trail != nil {
 		var st *Statement

@@ -41,8 +41,8 @@ func get(list []field, code byte) string {
 }
 
 // report passes an error or a notice of the server on: with short names, and with its position in the client's text; in
-// place of one that the proxy provoked, its own. t is the rewritten text that it is about, if any.
-func (e *Engine) report(frame []byte, t *text, out *Out) (verdict, error) {
+// place of one that the proxy provoked, its own. t is the tracked text that it is about, if any.
+func (e *Engine) report(frame []byte, t *tracked, out *Out) (verdict, error) {
 	list, ok := fields(frame[wire.HeaderSize:])
 	if !ok {
 		return drop, serverViolation("invalid field", frame[0])
@@ -66,7 +66,7 @@ func (e *Engine) report(frame []byte, t *text, out *Out) (verdict, error) {
 
 // refusal returns the fields that the client shall see instead of the failure that the proxy provoked; nil where the
 // server's error is another.
-func (e *Engine) refusal(list []field, t *text) []field {
+func (e *Engine) refusal(list []field, t *tracked) []field {
 	if severity := get(list, 'V'); severity != wire.SeverityError || t.result == nil && t.substitute == nil {
 		return nil // the session ends, and not for us
 	}
@@ -91,7 +91,7 @@ func (e *Engine) refusal(list []field, t *text) []field {
 }
 
 // toldCode returns the SQLSTATE that the client gets to see of an error of the server.
-func (e *Engine) toldCode(body []byte, t *text) string {
+func (e *Engine) toldCode(body []byte, t *tracked) string {
 	list, ok := fields(body)
 	if !ok {
 		return ""
@@ -154,7 +154,7 @@ func (e *Engine) say(frame []byte, out *Out) error {
 }
 
 // localize makes a report speak the client's language.
-func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
+func (e *Engine) localize(list []field, t *tracked) (_ []field, changed bool) {
 	if get(list, 'C') == scope.CodeInsufficientPriv {
 		if own, ok := e.notAdministrator(list); ok {
 			return own, true
@@ -173,7 +173,7 @@ func (e *Engine) localize(list []field, t *text) (_ []field, changed bool) {
 
 // translate makes a report that is in the client's character set speak the client's language. What cannot be read, or
 // written when it is changed, stays as it is.
-func (e *Engine) translate(list []field, t *text, l rewrite.Localizer) (changed bool) {
+func (e *Engine) translate(list []field, t *tracked, l rewrite.Localizer) (changed bool) {
 	set := e.options.Charset()
 	read := make([]field, len(list))
 	for i, f := range list {
@@ -231,7 +231,7 @@ func translate(list []field, l rewrite.Localizer) (changed bool) {
 }
 
 // reposition makes positions point into the text that the client wrote.
-func (t *text) reposition(list []field) (changed bool) {
+func (t *tracked) reposition(list []field) (changed bool) {
 	for i, f := range list {
 		if p, err := strconv.Atoi(f.value); f.code == 'P' && err == nil {
 			list[i].value = strconv.Itoa(t.result.Position(p))

@@ -49,8 +49,8 @@ func (h *held) lookAt() *rows {
 
 // askRoles asks what the roles are called now, before an Execute whose rows may have their names: the statement may have
 // been prepared long ago.
-func (e *Engine) askRoles(t *text, frame []byte, out *Out) {
-	h := &held{step: asksRoles, text: t, frame: frame, inquiry: e.cfg.Directory.Database().Inquire()}
+func (e *Engine) askRoles(t *tracked, frame []byte, out *Out) {
+	h := &held{step: asksRoles, tracked: t, frame: frame, inquiry: e.cfg.Directory.Database().Inquire()}
 	e.doubt(&h.inquiry)
 	e.held = h
 	sql, params := h.inquiry.SQL()
@@ -69,19 +69,19 @@ func (e *Engine) rolesKnown(out *Out) error {
 	}
 	e.cfg.Directory.Learn(view)
 	e.held = nil
-	e.forward(h.text, h.frame, out)
+	e.forward(h.tracked, h.frame, out)
 	return nil
 }
 
 // looked reports whether the results of the text are looked at.
-func (t *text) looked() bool { return t != nil && t.rows != nil }
+func (t *tracked) looked() bool { return t != nil && t.rows != nil }
 
 // shows reports whether the rows of the result have roles' names in them.
-func (t *text) shows() bool { return t.looked() && len(t.rows.columns) > 0 }
+func (t *tracked) shows() bool { return t.looked() && len(t.rows.columns) > 0 }
 
 // described takes a message of the answer to the proxy's Describe.
 func (e *Engine) described(frame []byte) error {
-	t := e.pending.first().text
+	t := e.pending.first().tracked
 	if frame[0] == wire.ParameterDescription {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (e *Engine) described(frame []byte) error {
 }
 
 // describe notes which columns of a text's result have roles' names in them.
-func (e *Engine) describe(t *text, frame []byte) error {
+func (e *Engine) describe(t *tracked, frame []byte) error {
 	var d pgproto3.RowDescription
 	if err := d.Decode(frame[wire.HeaderSize:]); err != nil {
 		return serverViolation(err.Error(), frame[0])
@@ -122,7 +122,7 @@ func showName(l rewrite.Localizer, name string) string {
 }
 
 // bindFormats makes a portal of t one that knows its results' formats, where they are not texts.
-func (t *text) bindFormats(bind []byte) *text {
+func (t *tracked) bindFormats(bind []byte) *tracked {
 	var b pgproto3.Bind
 	if !t.looked() || b.Decode(bind) != nil { // the server will say so
 		return t
@@ -137,7 +137,7 @@ func (t *text) bindFormats(bind []byte) *text {
 }
 
 // format returns the format code of a column.
-func (t *text) format(at int) int16 {
+func (t *tracked) format(at int) int16 {
 	switch {
 	case len(t.formats) == 1:
 		return t.formats[0]
@@ -149,7 +149,7 @@ func (t *text) format(at int) int16 {
 }
 
 // row writes a row of a result for the client. One without a name that is another one here passes.
-func (e *Engine) row(frame []byte, t *text, out *Out) (verdict, error) {
+func (e *Engine) row(frame []byte, t *tracked, out *Out) (verdict, error) {
 	mapped := wire.Begin(nil, wire.DataRow)
 	body := frame[wire.HeaderSize:]
 	if len(body) < 2 {
@@ -211,7 +211,7 @@ func (e *Engine) value(l rewrite.Localizer, c column, value string) (string, boo
 }
 
 // localizer speaks of roles as a text does, or the session.
-func (e *Engine) localizer(t *text) rewrite.Localizer {
+func (e *Engine) localizer(t *tracked) rewrite.Localizer {
 	own := func(c scope.Cluster) (scope.Short, bool) {
 		if t != nil {
 			if s, ok := t.names[c]; ok {

@@ -144,7 +144,7 @@ func (e *Engine) startFailure() error {
 	if !ok {
 		return serverViolation("invalid field", wire.ErrorResponse)
 	}
-	t := &text{names: make(map[scope.Cluster]scope.Short)}
+	t := &tracked{names: make(map[scope.Cluster]scope.Short)}
 	for _, name := range e.beginning.role.names { // of one that does not exist, too
 		if c, err := e.cfg.Directory.Database().Qualify(name); err == nil {
 			t.names[c] = name

@@ -27,7 +27,7 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 	if e.untouched(s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		if s.typ == wire.Parse {
-			e.alter(&e.registers().statements, key(s.name), nil)
+			e.assign(&e.registers().statements, key(s.name), nil)
 		}
 		return pass, nil
 	}
@@ -104,9 +104,10 @@ func mentionsSettings(sql []byte) bool {
 	return false
 }
 
-// send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote.
-func (e *Engine) send(s statement, t *text, sql string, out *Out) {
-	if t != nil && t.client == sql && t.substitute == nil && t.notices == nil && t.trail == nil && t.rows == nil && !t.follows() {
+// send lets a statement go to the server with sql for its text. t is nil where that is what the client wrote, and nothing
+// else is to be tracked.
+func (e *Engine) send(s statement, t *tracked, sql string, out *Out) {
+	if t.ordinary(sql) {
 		t = nil
 	}
 	kept := t
@@ -123,8 +124,8 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 	} else {
 		out.Server.message(s.typ, sql, "\x00")
 	}
-	if s.typ == wire.Parse && (t == nil || !t.fails()) {
-		e.alter(&e.registers().statements, key(s.name), kept)
+	if s.typ == wire.Parse && !t.fails() {
+		e.assign(&e.registers().statements, key(s.name), kept)
 	}
 	if s.typ == wire.Parse && t.looked() { // whether or not the client asks
 		e.transmit(ownDescribed, t, appendDescribe('S', s.name), out)
@@ -133,8 +134,8 @@ func (e *Engine) send(s statement, t *text, sql string, out *Out) {
 
 // madeBySQL returns the text of a prepared statement or a portal that none is known of: it may be one that PREPARE or
 // DECLARE has made, whose rows are to be looked at.
-func (e *Engine) madeBySQL(what byte, name []byte, out *Out) *text {
-	t := &text{rows: &rows{results: rewrite.Results{Typed: true}}}
+func (e *Engine) madeBySQL(what byte, name []byte, out *Out) *tracked {
+	t := &tracked{rows: &rows{results: rewrite.Results{Typed: true}}}
 	e.transmit(ownDescribed, t, appendDescribe(what, name), out)
 	return t
 }

@@ -136,7 +136,9 @@ func (e *Engine) done(t *trail, result string) {
 		return
 	}
 	for _, st := range t.statements {
-		e.accessed = e.accessed || st.changesAccess()
+		if st.changesAccess() {
+			e.opened().changesAccess = true
+		}
 		if e.cfg.Recorded {
 			st.Result = result
 			e.cfg.Host.Done(st)
@@ -173,7 +175,7 @@ func (st *Statement) changesAccess() bool {
 const Succeeded = "00000" // successful_completion
 
 // failedWith gives away the record of a text that the server's error is about. code is what the client was told.
-func (e *Engine) failedWith(t *text, code string) {
+func (e *Engine) failedWith(t *tracked, code string) {
 	if t == nil {
 		return
 	}
@@ -187,8 +189,8 @@ func (e *Engine) failedWith(t *text, code string) {
 // session has ended.
 func (e *Engine) Abandon() {
 	for p := range e.pending.all() {
-		if p.text != nil && runs(p.awaits) {
-			e.done(p.text.trail, "")
+		if p.tracked != nil && runs(p.awaits) {
+			e.done(p.tracked.trail, "")
 		}
 	}
 	e.pending = pending{}

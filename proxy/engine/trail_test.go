@@ -101,8 +101,8 @@ func TestTooManyPrepared(t *testing.T) {
 		sql  string
 		most int // such statements
 	}{
-		{"DROP ROLE a", maxRewritten},
-		{"DROP ROLE a -- " + strings.Repeat("x", maxRewrittenSize/8), 4}, // as it was written, and as it is sent
+		{"DROP ROLE a", maxPrepared},
+		{"DROP ROLE a -- " + strings.Repeat("x", maxPreparedSize/8), 4}, // as it was written, and as it is sent
 	} {
 		s := newTestSession(t, newBook())
 		prepare := func(name string) *session {
@@ -129,7 +129,7 @@ func TestTooManyPrepared(t *testing.T) {
 			t.Errorf("after a Close: %q", got)
 		}
 		refused("again")
-		if n := len(s.e.rewritten.statements.known); n != c.most {
+		if n := len(s.e.prepared.statements.known); n != c.most {
 			t.Errorf("%d are remembered, want %d", n, c.most)
 		}
 	}
