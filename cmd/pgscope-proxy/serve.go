@@ -91,6 +91,9 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	if err := s.listen(ctx, metrics); err != nil {
 		return err
 	}
+	// What the start has left is collected. The collector takes 1.6 MiB for itself when it first runs, which it better does
+	// now than among the first clients.
+	runtime.GC()
 	return s.run(ctx, hangups, reloads)
 }
 

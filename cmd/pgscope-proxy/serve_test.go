@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -120,6 +121,17 @@ func TestServeLogNotRead(t *testing.T) {
 	for range sessions {
 		log.until("the policy warns")
 		log.until("session ended")
+	}
+}
+
+// TestStartIsCollected: what the start has left is garbage no longer when the first client may come.
+func TestStartIsCollected(t *testing.T) {
+	var before, ready runtime.MemStats
+	runtime.ReadMemStats(&before)
+	log := serveCommand(t, "--upstream", "host=127.0.0.1", "--listen", "127.0.0.1:0", "--http-listen", "")
+	log.until("ready")
+	if runtime.ReadMemStats(&ready); ready.NumForcedGC == before.NumForcedGC {
+		t.Error("nothing was collected")
 	}
 }
 
