@@ -2,6 +2,7 @@ package config
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/spf13/pflag"
 )
@@ -50,8 +51,19 @@ func (f *textFlag) String() string { return f.text }
 // Type is what stands for the value in a usage text.
 func (f *textFlag) Type() string { return f.arg }
 
-// summary is the first sentence of what there is to say.
+// summary is the first sentence of what there is to say. Other settings have their flags' names in it.
 func (s *setting[T]) summary() string {
 	first, _, _ := strings.Cut(s.doc, ". ")
-	return strings.TrimSuffix(first, ".")
+	return flagNames().Replace(strings.TrimSuffix(first, "."))
 }
+
+// flagNames puts the names of flags in the place of keys that lead into a section.
+var flagNames = sync.OnceValue(func() *strings.Replacer {
+	var pairs []string
+	for i := range settings {
+		if s := &settings[i]; s.key != s.flag() {
+			pairs = append(pairs, s.key, s.flag())
+		}
+	}
+	return strings.NewReplacer(pairs...)
+})

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 //go:embed reference.md
@@ -36,8 +37,8 @@ func Reference() string {
 		s := &databaseSettings[i]
 		s.write(&b, databasesKey+".NAME."+s.key, "")
 	}
-	b.WriteString("\n## Rules of authentication\n\nIn the file only: the list " + code(authRulesKey) + ", of which the first rule holds that " +
-		"matches a connection. Where none does, the setting auth says how.\n")
+	b.WriteString("\n## Rules of authentication\n\n" + wrapped("In the file only: the list "+code(authRulesKey)+
+		", of which the first rule holds that matches a connection. Where none does, the setting auth says how.") + "\n")
 	for _, k := range ruleKeys {
 		s := setting[AuthRule]{arg: k.arg, example: k.example, doc: k.doc}
 		s.write(&b, authRulesKey+"."+k.key, "")
@@ -46,7 +47,7 @@ func Reference() string {
 }
 
 func (s *setting[T]) write(b *strings.Builder, key, where string) {
-	fmt.Fprintf(b, "\n### %s\n\n%s\n\n", key, s.doc)
+	fmt.Fprintf(b, "\n### %s\n\n%s\n\n", key, wrapped(s.doc))
 	if where != "" {
 		fmt.Fprintf(b, "- Also: %s\n", where)
 	}
@@ -54,6 +55,28 @@ func (s *setting[T]) write(b *strings.Builder, key, where string) {
 	if s.fixed {
 		b.WriteString("- A change needs a restart\n")
 	}
+}
+
+// wrapped breaks a paragraph into lines that fit a page.
+func wrapped(text string) string {
+	const columns = 120
+	var b strings.Builder
+	line := 0
+	for word := range strings.FieldsSeq(text) {
+		size := utf8.RuneCountInString(word)
+		switch {
+		case line == 0:
+		case line+1+size > columns:
+			b.WriteByte('\n')
+			line = 0
+		default:
+			b.WriteByte(' ')
+			line++
+		}
+		b.WriteString(word)
+		line += size
+	}
+	return b.String()
 }
 
 func code(s string) string {

@@ -21,10 +21,11 @@ func newApplyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "apply [PLAN]",
 		Short: "Make a server's access what a manifest says",
-		Long: "apply compares a manifest with a server, makes the changes, in one transaction for each database, and compares again: nothing may be left.\n" +
+		Long: "apply compares a manifest with a server, makes the changes, in one transaction for each database, and\n" +
+			"compares again: nothing may be left.\n" +
 			"With a file that plan --out has written it makes those changes and no others.\n" +
-			"Where one cannot be made, its transaction is rolled back, and nothing is done after it. While another apply, or a reconciler, is at work\n" +
-			"in the cluster, it waits.",
+			"Where one cannot be made, its transaction is rolled back, and nothing is done after it. While another apply,\n" +
+			"or a reconciler, is at work in the cluster, it waits.",
 		Example: "  pgscope-proxy apply plan.json --undo undo.sql\n" +
 			"  pgscope-proxy apply -f access.yaml",
 		Args: arguments(0, 1, "one plan"),

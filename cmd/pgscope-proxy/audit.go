@@ -86,9 +86,10 @@ func newAuditVerifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify FILE…",
 		Short: "Find audit records that were removed, changed or moved",
-		Long: "verify reads files of audit records in the order given, the oldest first, - for standard input, and checks that each\n" +
-			"record follows the one before. The end of a chain cannot prove itself: compare the number and hash that are shown with those\n" +
-			"that the proxy logged when it stopped or started again, or give them as --head. The exit code is 1 where something is wrong.",
+		Long: "verify reads files of audit records in the order given, the oldest first, - for standard input, and checks\n" +
+			"that each record follows the one before. The end of a chain cannot prove itself: compare the number and hash\n" +
+			"that are shown with those that the proxy logged when it stopped or started again, or give them as --head.\n" +
+			"The exit code is 1 where something is wrong.",
 		Example: "  pgscope-proxy audit verify audit.log",
 		Args:    arguments(1, math.MaxInt, "one file or more"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -11,8 +11,9 @@ func newCheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Find access that differs from a manifest, and access that no manifest speaks of",
-		Long: "check shows what apply would change, and beside it what the manifest does not speak of: roles of the database that nobody declared, " +
-			"access and memberships left behind, access of everyone, and makers of objects without default privileges. It ends with 2 if there is anything.",
+		Long: "check shows what apply would change, and beside it what the manifest does not speak of: roles of the\n" +
+			"database that nobody declared, access and memberships left behind, access of everyone, and makers of objects\n" +
+			"without default privileges. It ends with 2 if there is anything.",
 		Example: "  pgscope-proxy check -f access.yaml              # ends with 2: everyone may connect\n" +
 			"  pgscope-proxy check -f access.yaml -o markdown  # for a report; ends with 2",
 		Args: noArguments,

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -120,6 +121,30 @@ func writeCommand(b *strings.Builder, c *cobra.Command) {
 	if table != "" {
 		b.WriteString("\n| Flag | |\n|---|---|\n" + table)
 	}
+}
+
+// TestHelpFits: no line of a help text is broken by a terminal of helpWidth columns.
+func TestHelpFits(t *testing.T) {
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		if c.Name() == "completion" { // cobra's own
+			return
+		}
+		var help strings.Builder
+		c.SetOut(&help)
+		if err := c.Help(); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(help.String()) {
+			if n := utf8.RuneCountInString(line) - 1; n > helpWidth {
+				t.Errorf("%s --help: %d columns: %s", c.CommandPath(), n, line)
+			}
+		}
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit(newRootCommand())
 }
 
 // TestCommandsExamples does what docs/commands.md says, line by line, and wants each command to end as it

@@ -30,8 +30,8 @@ func newDemoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the story on a throw-away PostgreSQL server",
-		Long: "demo starts a PostgreSQL server of its own with two databases, and the proxy in front of it, and shows what happens to roles. " +
-			"On a terminal it then stays up for your own psql until Ctrl-C.",
+		Long: "demo starts a PostgreSQL server of its own with two databases, and the proxy in front of it, and shows what\n" +
+			"happens to roles. On a terminal it then stays up for your own psql until Ctrl-C.",
 		Example: "  pgscope-proxy demo --once",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

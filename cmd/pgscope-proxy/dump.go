@@ -34,8 +34,8 @@ func newDumpRolesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dump-roles",
 		Short: "Write the statements that make a database's roles again",
-		Long: "dump-roles writes the roles that belong to a database, with attributes, memberships, settings and comments, as SQL for psql, " +
-			"which makes them in whatever database it is connected to through the proxy.",
+		Long: "dump-roles writes the roles that belong to a database, with attributes, memberships, settings and comments,\n" +
+			"as SQL for psql, which makes them in whatever database it is connected to through the proxy.",
 		Example: "  pgscope-proxy dump-roles > roles.sql",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,8 +58,9 @@ func newDumpCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dump [flags] [-- PG_DUMP_ARGS…]",
 		Short: "Dump a database with its roles, by means of pg_dump",
-		Long: "dump writes what dump-roles does, and then what pg_dump does, as seen through the proxy: one file that carries a database with its " +
-			"roles. Both are of the same moment. psql restores it through the proxy, into any database.\n" +
+		Long: "dump writes what dump-roles does, and then what pg_dump does, as seen through the proxy: one file that\n" +
+			"carries a database with its roles. Both are of the same moment. psql restores it through the proxy, into any\n" +
+			"database.\n" +
 			"With --all the file makes the databases too, and the global roles before them.",
 		Example: "  pgscope-proxy dump > orders.sql\n" +
 			"  pgscope-proxy dump -- --schema-only > schema.sql\n" +

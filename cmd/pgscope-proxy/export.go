@@ -26,8 +26,10 @@ func newExportCommand() *cobra.Command {
 		Aliases: []string{"generate"},
 		Short:   "Write the access in a database as a manifest",
 		Long: "export writes a manifest of the access that a database has now: its plan is empty. Passwords are left out.\n" +
-			"With --mode adopt, roles that carry the database's prefix and belong to no database are written as its own; apply --mode adopt makes them so.\n" +
-			"With --all it makes a folder: estate.yaml has what belongs to the whole cluster, databases/NAME.yaml what is in each database.",
+			"With --mode adopt, roles that carry the database's prefix and belong to no database are written as its own;\n" +
+			"apply --mode adopt makes them so.\n" +
+			"With --all it makes a folder: estate.yaml has what belongs to the whole cluster, databases/NAME.yaml what is\n" +
+			"in each database.",
 		Example: "  pgscope-proxy export --out now.yaml\n" +
 			"  pgscope-proxy export --all --out cluster",
 		Args: noArguments,

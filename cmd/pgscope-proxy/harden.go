@@ -19,10 +19,11 @@ func newHardenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "harden",
 		Short: "Close the direct way into a database to the roles of others",
-		Long: "harden prints what keeps the roles of other databases out of the database that the connection is for, and its own roles out of\n" +
-			"other databases, whether they come through the proxy or not: statements for the server, and lines for pg_hba.conf.\n" +
-			"With --apply it runs the statements; pg_hba.conf is yours to change. It can be run again, and should be when roles with NOINHERIT\n" +
-			"were made: those do not get CONNECT from the marker.",
+		Long: "harden prints what keeps the roles of other databases out of the database that the connection is for, and\n" +
+			"its own roles out of other databases, whether they come through the proxy or not: statements for the server,\n" +
+			"and lines for pg_hba.conf.\n" +
+			"With --apply it runs the statements; pg_hba.conf is yours to change. It can be run again, and should be when\n" +
+			"roles with NOINHERIT were made: those do not get CONNECT from the marker.",
 		Example: "  pgscope-proxy harden\n" +
 			"  pgscope-proxy harden --apply",
 		Args: noArguments,

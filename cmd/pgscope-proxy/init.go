@@ -22,12 +22,12 @@ func newInitCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Enrol a database, name an administrator of its roles, sweep the cluster",
-		Long: "init makes the marker of the database that the connection is for, if it has none, so that it can have roles of its own. " +
-			"It can be run again without harm.\n" +
+		Long: "init makes the marker of the database that the connection is for, if it has none, so that it can have roles\n" +
+			"of its own. It can be run again without harm.\n" +
 			"With --admin it lets a role with CREATEROLE administer the roles of that one database.\n" +
-			"With --claim it settles whose a marker is that two databases may have, as in a cluster restored from a dump: " +
+			"With --claim it settles whose a marker is that two databases may have, as in a cluster restored from a dump:\n" +
 			"it is that of the connection's database.\n" +
-			"With --sweep it repairs what direct connections, crashes and restores have left behind in the whole cluster: " +
+			"With --sweep it repairs what direct connections, crashes and restores have left behind in the whole cluster:\n" +
 			"roles of databases that are gone, and roles and markers of databases that were renamed.",
 		Example: "  pgscope-proxy init\n" +
 			"  pgscope-proxy init --admin dba\n" +

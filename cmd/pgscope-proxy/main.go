@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"syscall"
 	_ "time/tzdata" // for the policy's times of the week, where the system has no time zones
+
+	"github.com/spf13/cobra"
 )
 
 func main() { os.Exit(run()) }
@@ -16,5 +18,6 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	cobra.EnableCommandSorting = false // root.go has the commands in the order of use
 	return execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }

@@ -19,8 +19,10 @@ func newPlanCommand() *cobra.Command {
 		Use:     "plan",
 		Aliases: []string{"diff"},
 		Short:   "Show what apply would change",
-		Long: "plan compares a manifest with a server and shows what apply would change. It ends with 2 if that is anything.\n" +
-			"With --out it writes a file that apply takes: it applies this plan, and refuses if the server or the manifest has changed since.",
+		Long: "plan compares a manifest with a server and shows what apply would change. It ends with 2 if that is\n" +
+			"anything.\n" +
+			"With --out it writes a file that apply takes: it applies this plan, and refuses if the server or the\n" +
+			"manifest has changed since.",
 		Example: "  pgscope-proxy plan -f access.yaml                  # ends with 2: there is something to change\n" +
 			"  pgscope-proxy plan -f access.yaml -o sql           # the statements; ends with 2\n" +
 			"  pgscope-proxy plan -f access.yaml --out plan.json  # for apply; ends with 2",

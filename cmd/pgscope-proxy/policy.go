@@ -31,9 +31,11 @@ func newPolicyTestCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "test --user USER --database DATABASE 'SQL'",
 		Short: "Tell what a policy would say of a login and a statement, and by which rule",
-		Long: "test asks the policy about a login and about each thing that the statement wants of roles. Nothing is executed.\n" +
-			"Without --dsn no server is asked: every name is taken for a role of the database, but those of --global, and the server for\n" +
-			"PostgreSQL 18. With --dsn the server of that database tells whose the names are, and what the user is.\n" +
+		Long: "test asks the policy about a login and about each thing that the statement wants of roles. Nothing is\n" +
+			"executed.\n" +
+			"Without --dsn no server is asked: every name is taken for a role of the database, but those of --global, and\n" +
+			"the server for PostgreSQL 18. With --dsn the server of that database tells whose the names are, and what the\n" +
+			"user is.\n" +
 			"The exit code is 0 where all is allowed, with warnings or not, and 3 where something is denied.",
 		Example: "  pgscope-proxy policy test --user alice --database orders 'CREATE ROLE reader'\n" +
 			"  pgscope-proxy policy test --user alice --database orders 'CREATE ROLE reader SUPERUSER'  # ends with 3: denied",

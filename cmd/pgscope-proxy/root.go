@@ -36,27 +36,28 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	root.AddCommand(
-		newServeCommand(),
-		newValidateCommand(),
-		newPlanCommand(),
-		newApplyCommand(),
-		newCheckCommand(),
-		newExportCommand(),
-		newInitCommand(),
-		newRolesCommand(),
-		newPolicyCommand(),
-		newAuditCommand(),
-		newHardenCommand(),
-		newDumpRolesCommand(),
-		newDumpCommand(),
-		newDemoCommand(),
-		newManCommand(),
-		newVersionCommand(),
-	)
+	addGroup(root, "Run the proxy:", newServeCommand(), newPolicyCommand(), newAuditCommand(), newDemoCommand())
+	addGroup(root, "Declare access in a file:",
+		newValidateCommand(), newPlanCommand(), newApplyCommand(), newCheckCommand(), newExportCommand())
+	addGroup(root, "The roles of a database:",
+		newInitCommand(), newRolesCommand(), newHardenCommand(), newDumpRolesCommand(), newDumpCommand())
+	root.AddCommand(newManCommand(), newVersionCommand())
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
 	onlyCommands(root)
 	strictBuiltins(root)
 	return root
+}
+
+// helpWidth is how many columns a help text has.
+const helpWidth = 120
+
+// addGroup adds commands that the help text has under a title.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+		root.AddCommand(c)
+	}
 }
 
 // onlyCommands makes whatever does not name a subcommand of c a mistake in the command line.
