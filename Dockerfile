@@ -16,5 +16,7 @@ USER 65532:65532
 # The defaults, on 127.0.0.1, could not be reached from outside the container.
 ENV PGSCOPE_LISTEN=0.0.0.0:6432 PGSCOPE_HTTP_LISTEN=0.0.0.0:9632
 EXPOSE 6432 9632
+# Of settings it knows those of the environment. Docker shows the answer, and compose waits for it; Kubernetes asks /readyz.
+HEALTHCHECK --interval=5s --timeout=5s CMD ["/pgscope-proxy", "healthcheck"]
 ENTRYPOINT ["/pgscope-proxy"]
 CMD ["serve"]

@@ -13,7 +13,24 @@ import (
 // Load reads the settings from the flags that [AddFlags] added, the environment and the file. The error tells all that
 // is wrong with them, joined. Load may be called again, to read the environment and the file anew.
 func Load(flags *pflag.FlagSet) (*Config, error) {
-	l := loader{flags: flags, viper: viper.New(), invalid: make(map[string]bool)}
+	l, c := read(flags)
+	for _, r := range requirements {
+		if !l.invalid[r.key] && r.missing(c) {
+			l.problem(r.key, errors.New(r.message))
+		}
+	}
+	return l.result(c)
+}
+
+// Read is [Load] for who needs no proxy of the settings: it does not ask whether they are enough for one.
+func Read(flags *pflag.FlagSet) (*Config, error) {
+	l, c := read(flags)
+	return l.result(c)
+}
+
+// read takes in all sources.
+func read(flags *pflag.FlagSet) (*loader, *Config) {
+	l := &loader{flags: flags, viper: viper.New(), invalid: make(map[string]bool)}
 	l.viper.AllowEmptyEnv(true) // the empty text is a value too: it turns some settings off
 	for i := range settings {
 		l.bind(&settings[i])
@@ -25,15 +42,7 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 		s := &settings[i]
 		l.problem(s.key, s.set.parse(c, l.viper.GetString(s.key)))
 	}
-	for _, r := range requirements {
-		if !l.invalid[r.key] && r.missing(c) {
-			l.problem(r.key, errors.New(r.message))
-		}
-	}
-	if err := errors.Join(l.problems...); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return l, c
 }
 
 // FlagError is what is wrong with the value of a flag.
@@ -69,6 +78,14 @@ func (l *loader) valid(s *setting[Config], where, text string) bool {
 		l.invalid[s.key] = true
 	}
 	return err == nil
+}
+
+// result is c, unless something is wrong.
+func (l *loader) result(c *Config) (*Config, error) {
+	if err := errors.Join(l.problems...); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // bind takes in what flag, environment and default have for a setting.

@@ -35,14 +35,17 @@ func TestImage(t *testing.T) {
 	if !found {
 		t.Fatal("the Dockerfile has another base")
 	}
-	root, env, args := layOut(t, image, build(t, stage))
+	root, env, args, check := layOut(t, image, build(t, stage))
 	for i, v := range env {
 		env[i] = strings.NewReplacer("0.0.0.0:6432", "127.0.0.1:0", "0.0.0.0:9632", "127.0.0.1:0").Replace(v) // other tests run too
 	}
-	env = append(env, "PGSCOPE_UPSTREAM="+cluster.DSN("sslmode=disable"))
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Env = "/", env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: imageUser, Gid: imageUser}}
+	inside := func(args, env []string) *exec.Cmd {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir, cmd.Env = "/", env
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: imageUser, Gid: imageUser}}
+		return cmd
+	}
+	cmd := inside(args, append(env, "PGSCOPE_UPSTREAM="+cluster.DSN("sslmode=disable")))
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +58,7 @@ func TestImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, cmd.Wait())
 	}
-	var ready struct{ Msg, Listen string }
+	var ready struct{ Msg, Listen, HTTP string }
 	if err := json.Unmarshal(line, &ready); err != nil || ready.Msg != "ready" {
 		t.Fatalf("not ready: %s", line)
 	}
@@ -65,6 +68,9 @@ func TestImage(t *testing.T) {
 	}
 	if err := conn.Close(t.Context()); err != nil {
 		t.Error(err)
+	}
+	if out, err := inside(check, []string{"PGSCOPE_HTTP_LISTEN=" + ready.HTTP}).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v, %s", check, err, out)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -96,7 +102,7 @@ func build(t *testing.T, stage string) (src string) {
 
 // layOut makes a directory with the content of the image, and returns what the image says of its process. src is the
 // build stage's /src.
-func layOut(t *testing.T, image, src string) (root string, env, args []string) {
+func layOut(t *testing.T, image, src string) (root string, env, args, check []string) {
 	t.Helper()
 	root, err := os.MkdirTemp("", "image") // a test's own directory is closed to others
 	if err != nil {
@@ -123,18 +129,26 @@ func layOut(t *testing.T, image, src string) (root string, env, args []string) {
 		case "ENV":
 			env = strings.Fields(rest)
 		case "ENTRYPOINT", "CMD":
-			var list []string
-			if err := json.Unmarshal([]byte(rest), &list); err != nil {
-				t.Fatal(err)
-			}
-			args = append(args, list...)
+			args = append(args, words(t, rest)...)
+		case "HEALTHCHECK":
+			_, command, _ := strings.Cut(rest, "CMD ")
+			check = words(t, command)
 		}
 	}
 	t.Logf("%d bytes", size)
 	if size > maxImage {
 		t.Errorf("the image has %d bytes, more than %d", size, maxImage)
 	}
-	return root, env, args
+	return root, env, args, check
+}
+
+// words reads a command as the Dockerfile has it.
+func words(t *testing.T, list string) (args []string) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(list), &args); err != nil {
+		t.Fatal(err)
+	}
+	return args
 }
 
 // install copies a file, and returns its size.

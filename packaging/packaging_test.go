@@ -70,6 +70,44 @@ func TestPackageVersion(t *testing.T) {
 	}
 }
 
+// TestMaintainerScripts: what the packages' scripts tell systemd, by the words that dpkg and rpm call them with.
+func TestMaintainerScripts(t *testing.T) {
+	for _, c := range []struct {
+		script, args string
+		fails        string // what systemctl cannot do
+		tells        string
+	}{
+		{script: "postinstall", args: "configure", tells: "daemon-reload; try-restart pgscope-proxy.service; "},
+		{script: "postinstall", args: "configure 1.2.3", tells: "daemon-reload; try-restart pgscope-proxy.service; "},
+		{script: "postinstall", args: "2", tells: "daemon-reload; try-restart pgscope-proxy.service; "},
+		{script: "postinstall", args: "configure", fails: "daemon-reload", tells: "daemon-reload; "},
+		{script: "postinstall", args: "configure", fails: "try-restart", tells: "daemon-reload; try-restart pgscope-proxy.service; "},
+		{script: "preremove", args: "remove", tells: "disable --now pgscope-proxy.socket pgscope-proxy.service; "},
+		{script: "preremove", args: "0", tells: "disable --now pgscope-proxy.socket pgscope-proxy.service; "},
+		{script: "preremove", args: "0", fails: "disable", tells: "disable --now pgscope-proxy.socket pgscope-proxy.service; "},
+		{script: "preremove", args: "upgrade 1.2.4"},
+		{script: "preremove", args: "1"},
+		{script: "postremove", args: "remove", tells: "daemon-reload; "},
+		{script: "postremove", args: "purge", fails: "daemon-reload", tells: "daemon-reload; "},
+	} {
+		dir := t.TempDir()
+		stub := "#!/bin/sh\necho -n \"$*; \" >> \"$0.said\"\n[ \"$1\" != \"" + c.fails + "\" ]\n"
+		if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(stub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "systemd/"+c.script+".sh", strings.Fields(c.args)...)
+		cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin"}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %s, without %q: %v, %s", c.script, c.args, c.fails, err, out)
+		}
+		said, err := os.ReadFile(filepath.Join(dir, "systemctl.said"))
+		if err != nil && c.tells != "" || string(said) != c.tells {
+			t.Errorf("%s %s, without %q, says %q, want %q", c.script, c.args, c.fails, said, c.tells)
+		}
+	}
+}
+
 func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)

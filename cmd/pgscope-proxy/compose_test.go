@@ -23,11 +23,21 @@ func TestComposeStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	var file struct {
-		Services map[string]struct{ Command []string }
-		Configs  map[string]struct{ Content string }
+		Services map[string]struct {
+			Command []string
+			Configs []struct{ UID string }
+		}
+		Configs map[string]struct{ Content string }
 	}
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
+	}
+	for name, service := range file.Services {
+		for _, c := range service.Configs {
+			if c.UID != "" {
+				t.Errorf("%s: a file for user %s: Docker before 28 looks for that in the host's /etc/passwd", name, c.UID)
+			}
+		}
 	}
 	c := pgtest.Start(t, pgtest.Options{})
 	c.Psql(t, "postgres", file.Configs["databases"].Content)
@@ -39,10 +49,11 @@ func TestComposeStory(t *testing.T) {
 	}
 	var args []string
 	for _, a := range file.Services["proxy"].Command {
-		args = append(args, server.Replace(strings.NewReplacer("0.0.0.0:6432", "127.0.0.1:0", "0.0.0.0:9632", "127.0.0.1:0").Replace(a)))
+		args = append(args, server.Replace(a))
 	}
 	proxy := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
-	proxy.Env = append(os.Environ(), "PGSCOPE_ADMIN_DSN_FILE="+secret)
+	proxy.Env = append(os.Environ(), "PGSCOPE_ADMIN_DSN_FILE="+secret,
+		"PGSCOPE_LISTEN=127.0.0.1:0", "PGSCOPE_HTTP_LISTEN=127.0.0.1:0") // the image has others
 	host, port, _ := strings.Cut(start(t, proxy).log.until("ready").Listen, ":")
 
 	here := strings.NewReplacer("host=proxy port=6432", "host="+host+" port="+port)

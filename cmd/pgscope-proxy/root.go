@@ -36,7 +36,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	addGroup(root, "Run the proxy:", newServeCommand(), newPolicyCommand(), newAuditCommand(), newDemoCommand())
+	addGroup(root, "Run the proxy:", newServeCommand(), newHealthcheckCommand(), newPolicyCommand(), newAuditCommand(), newDemoCommand())
 	addGroup(root, "Declare access in a file:",
 		newValidateCommand(), newPlanCommand(), newApplyCommand(), newCheckCommand(), newExportCommand())
 	addGroup(root, "The roles of a database:",

@@ -24,14 +24,17 @@ import (
 )
 
 func newServeCommand() *cobra.Command {
+	var check bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: "serve accepts PostgreSQL clients and relays them to a server, giving each database roles of its own.\n" +
 			"SIGHUP reads the configuration again, with the policy, the certificates and the manifest; sessions go on. SIGTERM\n" +
-			"stops: open transactions may end within the grace period.",
+			"stops: open transactions may end within the grace period.\n" +
+			"With --check it only tells the mistakes for which it would not start.",
 		Example: "  pgscope-proxy serve --upstream 'host=db.internal sslmode=verify-full' --listen 127.0.0.1:6432\n" +
-			"  pgscope-proxy serve --config /etc/pgscope/pgscope.yaml",
+			"  pgscope-proxy serve --config /etc/pgscope/pgscope.yaml\n" +
+			"  pgscope-proxy serve --config /etc/pgscope/pgscope.yaml --check",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, error) { return config.Load(cmd.Flags()) }
@@ -41,11 +44,28 @@ func newServeCommand() *cobra.Command {
 			}
 			log := newLogger(cmd.ErrOrStderr(), c.LogFormat, c.LogLevel)
 			defer log.lines.Close()
+			if check {
+				return ofFlags(cmd.Flags(), checkSettings(c, log.Logger))
+			}
 			return ofFlags(cmd.Flags(), serve(cmd.Context(), c, load, log))
 		},
 	}
 	config.AddFlags(c.Flags())
+	c.Flags().BoolVar(&check, "check", false, "read the settings and the files that they name, tell what is wrong with them, and end")
 	return c
+}
+
+// checkSettings tells the mistakes for which serve would not start, but for those that only show when it writes, listens
+// or connects somewhere.
+func checkSettings(c *config.Config, log *zap.Logger) error {
+	metrics := prometheus.NewRegistry()
+	o, err := proxyOptions(c, log, metrics)
+	if err != nil {
+		return err
+	}
+	tellUseless(c, log)
+	_, err = newService(c, o, zap.NewAtomicLevel(), metrics)
+	return err
 }
 
 // gcPercent is GOGC, where that is not set.

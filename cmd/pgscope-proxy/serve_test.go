@@ -199,7 +199,16 @@ func TestServe(t *testing.T) {
 func TestServerNotThere(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{})
 	log := serveCommand(t, "--upstream", c.DSN("sslmode=disable"), "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
-	at := "http://" + log.until("ready").HTTP + "/readyz"
+	address := log.until("ready").HTTP
+	at := "http://" + address + "/readyz"
+	check := func(code int, want string) {
+		t.Helper()
+		var said strings.Builder
+		if got := execute(t.Context(), []string{"healthcheck", "--http-listen", address}, &said, &said); got != code || said.String() != want {
+			t.Errorf("healthcheck ends with %d and says %q", got, said.String())
+		}
+	}
+	check(exitOK, "ok\n")
 	if err := c.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -208,6 +217,7 @@ func TestServerNotThere(t *testing.T) {
 			t.Errorf("/readyz of a proxy whose server is down: %q", got)
 		}
 	}
+	check(exitFailure, "pgscope-proxy: not ready: the PostgreSQL server cannot be reached\n")
 	if err := c.Restart(); err != nil {
 		t.Fatal(err)
 	}
