@@ -1,6 +1,7 @@
 package packaging_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,13 @@ import (
 type object struct {
 	Kind string
 	Data map[string]string
+	Spec struct {
+		Template struct {
+			Spec struct {
+				Containers []struct{ Env []struct{ Name string } }
+			}
+		}
+	}
 }
 
 // The settings that the packages and the Kubernetes objects bring are settings that the program takes.
@@ -26,6 +34,7 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	variables := make(map[string][]string) // that name files with secrets
 	for _, file := range files {
 		for part := range strings.SplitSeq(read(t, file), "\n---\n") {
 			var o object
@@ -35,15 +44,25 @@ func TestSettings(t *testing.T) {
 			if text, ok := o.Data["pgscope.yaml"]; ok {
 				settings[file] = text
 			}
+			for _, c := range o.Spec.Template.Spec.Containers {
+				for _, v := range c.Env {
+					if strings.HasSuffix(v.Name, "_FILE") {
+						variables[file] = append(variables[file], v.Name)
+					}
+				}
+			}
 		}
 	}
 	if len(settings) != 3 {
 		t.Errorf("settings in %d files", len(settings))
 	}
 	for file, text := range settings {
-		path := filepath.Join(t.TempDir(), "pgscope.yaml")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		path, secret := filepath.Join(t.TempDir(), "pgscope.yaml"), filepath.Join(t.TempDir(), "secret")
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.WriteFile(secret, []byte("host=db"), 0o600)); err != nil {
 			t.Fatal(err)
+		}
+		for _, name := range variables[file] {
+			t.Setenv(name, secret)
 		}
 		flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 		config.AddFlags(flags)
