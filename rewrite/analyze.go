@@ -153,24 +153,28 @@ func setsStrings(sql string) bool {
 // Names returns every name that must be asked about before Rewrite, each once. It belongs to the Analysis.
 func (a *Analysis) Names() []scope.Name { return slices.Clip(a.names) }
 
-// Others returns the databases, beside the session's own, that must be asked about.
-func (a *Analysis) Others(own string) (list []string) {
+// Inquire returns the inquiry that must be answered before Rewrite. What is known of the session's database is taken for
+// true; whether it was, [scope.View.Knows] tells of the answer.
+func (a *Analysis) Inquire(db scope.Database) scope.Inquiry {
+	q := db.Inquire(a.names...)
+	q.User, q.Moves, q.Resets = a.asksUser || a.moves, a.moves, a.resets
 	for name := range a.databases {
-		if name != own {
-			list = append(list, name)
+		if name != db.Name {
+			q.Others = append(q.Others, name)
 		}
 	}
-	return list
+	return q
 }
 
-// AsksUser reports whether Rewrite must know the session's current role, and its user, too.
-func (a *Analysis) AsksUser() bool { return a.asksUser || a.moves }
-
-// Moves reports whether the text changes what names go by: the search_path, the current role, the mode.
-func (a *Analysis) Moves() bool { return a.moves }
-
-// Resets reports whether it sets some of that back to the session's defaults.
-func (a *Analysis) Resets() bool { return a.resets }
+// Asks reports whether Rewrite needs the answer to the inquiry, or to know in which mode the session is: for role
+// statements, and for what changes a database or a schema as a whole; not for queries, nor for a text that is no SQL.
+func (a *Analysis) Asks() bool {
+	if a.refused {
+		return false
+	}
+	return len(a.changes) > 0 || a.asksUser || a.moves ||
+		slices.ContainsFunc(a.statements, func(s *statement) bool { return s.names != nil || s.references == nil })
+}
 
 // SetsMode reports whether a statement of the text sets the mode.
 func (a *Analysis) SetsMode() bool { return a.setsMode }

@@ -18,20 +18,6 @@ func (s *statement) readsCatalog() bool {
 	})
 }
 
-// Asks reports whether Rewrite needs to know whose the names in the text are, or in which mode the session is: for role
-// statements, not for queries, nor for a text that is no SQL.
-func (a *Analysis) Asks() bool {
-	if a.refused {
-		return false
-	}
-	for i := range a.statements {
-		if s := a.statements[i]; s.names != nil || s.references == nil {
-			return true
-		}
-	}
-	return false
-}
-
 // maxShown bounds how many bytes may stand for the catalogs in one text: 15 of the client's can become 7,000.
 const maxShown = 32 << 20
 

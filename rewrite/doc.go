@@ -5,7 +5,7 @@
 //	             │ may
 //	             ▼
 //	          Analyze      decode, scan, parse, walk: where the names are, what each statement wants   (per text: cache it)
-//	             │ Names() ──▶ scope.Inquiry ──▶ scope.View
+//	             │ Inquire ──▶ scope.Inquiry ──▶ the server ──▶ scope.View
 //	             ▼
 //	          Rewrite      resolve, ask the policy, splice                                             (per session)
 //	             │

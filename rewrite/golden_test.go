@@ -39,9 +39,7 @@ func view(tb testing.TB, a *Analysis, enrolled bool, path ...string) *scope.View
 	tb.Helper()
 	db := scope.NewDatabase(16384, "orders", "")
 	ask := func(db scope.Database) *scope.View { // as the proxy does
-		q := db.Inquire(a.Names()...)
-		q.Moves, q.Resets, q.Others = a.Moves(), a.Resets(), a.Others("orders")
-		return answer(tb, q, enrolled, path)
+		return answer(tb, a.Inquire(db), enrolled, path)
 	}
 	v := ask(db)
 	if !v.Knows(a.Names()...) {

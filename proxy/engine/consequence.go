@@ -210,11 +210,11 @@ func (e *Engine) askAftermath(out *Out) {
 	a.ready = false
 	if a.surveying = len(a.todo) == 0; a.surveying {
 		sql, params := a.due[0].survey.SQL()
-		e.put(sql, params, !e.pending.unsynced, out)
+		e.put(sql, params, e.endOfQuestion(), out)
 		return
 	}
 	a.said = nil
-	e.tell(a.todo[0].SQL, !e.pending.unsynced, out)
+	e.tell(a.todo[0].SQL, e.endOfQuestion(), out)
 }
 
 // followed keeps a record of what the proxy has done to roles in consequence of the client's text.

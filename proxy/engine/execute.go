@@ -115,5 +115,5 @@ func (e *Engine) forward(t *tracked, frame []byte, out *Out) {
 		return
 	}
 	e.held = &held{step: saysForeword, tracked: t, frame: frame}
-	e.tell(t.foreword, false, out) // its transaction is the statement's
+	e.tell(t.foreword, wire.Flush, out) // its transaction is the statement's
 }

@@ -114,7 +114,7 @@ func (e *Engine) hasRead(out *Out) {
 func (e *Engine) askFor(out *Out) {
 	h, d := e.held, e.cfg.Directory
 	first, rest, cut := h.analysis.Leave()
-	names := h.analysis.Asks() || len(h.analysis.Changes()) > 0 || h.analysis.AsksUser()
+	names := h.analysis.Asks()
 	switch {
 	case (e.status != wire.TxIdle || e.pending.n > 0) && cut && h.typ == wire.Query: // which may have failed, or may yet
 		e.sendFirstPart(first, rest, out)
@@ -157,10 +157,8 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		e.refuseHeld(&rewrite.Error{Error: tooManyCandidates()}, out)
 		return
 	}
-	h.inquiry = db.Inquire(h.analysis.Names()...)
-	h.inquiry.Others = h.analysis.Others(db.Name)
+	h.inquiry = h.analysis.Inquire(db)
 	e.doubt(&h.inquiry)
-	h.inquiry.User, h.inquiry.Moves, h.inquiry.Resets = h.analysis.AsksUser(), h.analysis.Moves(), h.analysis.Resets()
 	h.needs = e.needs()
 	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members
 	h.attempts++

@@ -48,18 +48,27 @@ func (e *Engine) ask(sql string, params []string, out *Out) *scope.Error {
 	if err != nil {
 		return err
 	}
-	e.put(text, encoded, !e.pending.unsynced, out)
+	e.put(text, encoded, e.endOfQuestion(), out)
 	return nil
+}
+
+// endOfQuestion is the message that a question ends in: Sync, but inside a pipeline Flush, since a Sync would commit the
+// client's statements too early.
+func (e *Engine) endOfQuestion() byte {
+	if e.pending.unsynced {
+		return wire.Flush
+	}
+	return wire.Sync
 }
 
 // tell lets the server run something of the proxy's own, of which the client hears what the server has to say. What cannot
 // be written in the client's character set, the server refuses.
-func (e *Engine) tell(sql string, sync bool, out *Out) {
+func (e *Engine) tell(sql string, end byte, out *Out) {
 	text, err := e.encode(sql)
 	if err != nil {
 		text = sql
 	}
-	e.put(text, nil, sync, out)
+	e.put(text, nil, end, out)
 	e.question.speaks = true
 }
 
@@ -72,16 +81,16 @@ func (e *Engine) asksSimply() bool {
 	return e.cfg.Walsender || e.held != nil && e.held.typ == wire.Query && e.pending.unsynced && !e.pending.worked
 }
 
-// put sends a question that is in the client's character set. It ends in Flush where it belongs to the transaction of what
-// the client sends next.
-func (e *Engine) put(sql string, params []string, sync bool, out *Out) {
+// put sends a question that is in the client's character set. end is Flush where it belongs to the transaction of what the
+// client sends next, else Sync.
+func (e *Engine) put(sql string, params []string, end byte, out *Out) {
 	simply := e.asksSimply()
-	e.question = &question{sync: sync || simply}
+	e.question = &question{sync: end == wire.Sync || simply}
 	e.pending.push(ownQuestion, nil)
 	if simply {
 		out.Server.write(appendQuery(nil, inline(sql, params)))
 	} else {
-		out.Server.write(appendQuestion(nil, sql, params, sync))
+		out.Server.write(appendQuestion(nil, sql, params, end))
 	}
 }
 
@@ -104,11 +113,7 @@ func (e *Engine) mayLogin(view *scope.View) error {
 
 // appendQuestion appends the messages that run one statement of the proxy's own with its parameters in text format,
 // ending in Sync or in Flush.
-func appendQuestion(dst []byte, sql string, params []string, sync bool) []byte {
-	end := wire.Flush
-	if sync {
-		end = wire.Sync
-	}
+func appendQuestion(dst []byte, sql string, params []string, end byte) []byte {
 	return wire.AppendHeader(appendStatement(dst, sql, params), end, 0)
 }
 
