@@ -283,7 +283,7 @@ func policyText(out io.Writer, r *policyReport) error {
 	}
 	switch {
 	case r.silent:
-		b.WriteString("The statement is not about roles: the server is given it as it is.\n")
+		b.WriteString("The statement is not about roles, or is no SQL: the server is given it as it is.\n")
 	case r.Assumed:
 		b.WriteString("No server was asked: names that are not global were taken for roles of the database.\n")
 	}
