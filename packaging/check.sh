@@ -63,6 +63,12 @@ else
 	missing systemd systemd-analyze
 fi
 
+if command -v promtool >/dev/null; then # of Debian's prometheus, which would start a server: it is not installed for this
+	step "alert rules" promtool check rules packaging/monitoring/alerts.yaml
+else
+	missing "alert rules" promtool
+fi
+
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/pgscope-proxy/dist-check
 if [[ -x $venv/bin/kubernetes-validate ]] || { python3 -m venv "$venv" && "$venv"/bin/pip install -q \
 	kubernetes-validate=="$KUBERNETES_VALIDATE" "cyclonedx-python-lib[json-validation]==$CYCLONEDX_LIB"; }; then

@@ -21,10 +21,21 @@ type object struct {
 	Spec struct {
 		Template struct {
 			Spec struct {
-				Containers []struct{ Env []struct{ Name string } }
+				InitContainers, Containers []container
 			}
 		}
 	}
+}
+
+type container struct {
+	Name      string
+	Env       []struct{ Name, Value string }
+	Resources struct{ Limits map[string]string }
+}
+
+func (o *object) containers() []container {
+	pod := o.Spec.Template.Spec
+	return append(pod.InitContainers, pod.Containers...)
 }
 
 // The settings that the packages and the Kubernetes objects bring are settings that the program takes.
@@ -44,7 +55,8 @@ func TestSettings(t *testing.T) {
 			if text, ok := o.Data["pgscope.yaml"]; ok {
 				settings[file] = text
 			}
-			for _, c := range o.Spec.Template.Spec.Containers {
+			for _, c := range o.containers() {
+				limits(t, file, c)
 				for _, v := range c.Env {
 					if strings.HasSuffix(v.Name, "_FILE") {
 						variables[file] = append(variables[file], v.Name)
@@ -72,6 +84,21 @@ func TestSettings(t *testing.T) {
 		if _, err := config.Load(flags); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
+	}
+}
+
+// limits: who limits the memory of the proxy tells Go, and bounds how many long statements are read at a time.
+func limits(t *testing.T, file string, c container) {
+	t.Helper()
+	if c.Resources.Limits["memory"] == "" {
+		return
+	}
+	env := make(map[string]string)
+	for _, v := range c.Env {
+		env[v.Name] = v.Value
+	}
+	if env["GOMEMLIMIT"] == "" || env["GOMAXPROCS"] == "" {
+		t.Errorf("%s: %s has a limit of memory of which Go knows nothing", file, c.Name)
 	}
 }
 
