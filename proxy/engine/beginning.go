@@ -188,6 +188,6 @@ func (e *Engine) begin(out *Out) {
 func (e *Engine) begun() {
 	e.beginning, e.question = nil, nil
 	if c := e.cfg.Directory.Census(); c != nil && c.Modes {
-		e.cfg.Switching = true
+		e.switching = true
 	}
 }

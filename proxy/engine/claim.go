@@ -33,7 +33,7 @@ func (e *Engine) claims(out *Out) bool {
 	h := e.held
 	name, local, ok := h.analysis.SetsRole()
 	asks := e.needs(policy.SetRole) != policy.Need{}
-	if !ok || asks || h.apart != nil || e.cfg.Mode != scope.Transparent || e.cfg.Switching || e.transaction.changesRoles() || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
+	if !ok || asks || h.apart != nil || e.cfg.Mode != scope.Transparent || e.switching || e.transaction.changesRoles() || e.cfg.Walsender || !e.takesClaim(h.typ, local) {
 		return false
 	}
 	memory := e.cfg.Directory.Rewritings() // before what goes into it
@@ -68,10 +68,13 @@ func (e *Engine) newClaim(name scope.Short) *rewriting {
 	return &rewriting{view: view, claim: claim, before: appendStatement(nil, sql, nil)}
 }
 
-// takesClaim reports whether a claim can go with a statement without a trace. Outside of a transaction block the server
-// takes what follows it for part of a block or a pipeline, where SET LOCAL has another effect (IsInTransactionBlock,
-// src/backend/access/transam/xact.c): so it must be known that there is a block. Inside of a pipeline a claim is no
-// other than the question that it saves; a Query there would have to wait for what only a Sync would bring.
+// takesClaim reports whether a claim can go with a statement without leaving a trace.
+//
+// SET LOCAL has an effect only in a transaction block. Behind a claim the server would take it for a part of one, or of a
+// pipeline (IsInTransactionBlock, src/backend/access/transam/xact.c). So it must be known that there is a block.
+//
+// Where a pipeline has begun, a claim before a Parse does no more than the question that it saves. A Query in a pipeline
+// takes none: it would have to wait for an answer that only a Sync brings.
 func (e *Engine) takesClaim(typ byte, local bool) bool {
 	p := &e.pending
 	switch {

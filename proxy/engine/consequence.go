@@ -149,15 +149,18 @@ func (e *Engine) expect(awaits awaited, t *tracked) {
 // runs reports whether a message that is answered so runs a text.
 func runs(awaits awaited) bool { return awaits == readyQuery || awaits == executed }
 
-// aftermath is what is left to do behind a statement. The client is held from the message on that makes the server say
-// ReadyForQuery; that one is withheld, and in its place goes the one that ends the last question. There is one from when a
-// statement was sent that may leave something to do.
+// aftermath is what is left to do behind a statement. There is one as soon as a statement is sent that may leave something
+// to do. When the server is ready, its ReadyForQuery is withheld, and the client waits:
+//
+//	for each cleanup that is due: survey what is gone ─▶ for each work that follows: do it
+//
+// The ReadyForQuery of the last of these is what the client gets.
 type aftermath struct {
-	due       []cleanup    // it has been executed
-	todo      []scope.Work // what the survey of the one before due[0] told to do; while the question is none, todo[0] is what it does
-	redacted  string       // the text that they are done for
+	due       []cleanup    // of statements that have been executed; the first is surveyed next
+	todo      []scope.Work // what the last survey has told to do; the first is done next, or is being done
+	redacted  string       // the client's text that it is done for
 	said      []string     // what the server has told of todo[0]
-	surveying bool         // the question is a survey
+	surveying bool         // the question under way is a survey
 	ready     bool         // the next question can be put
 }
 

@@ -88,7 +88,6 @@ type Config struct {
 	// MaxMessage bounds a message that must be read whole, in bytes: a statement's text, an error.
 	MaxMessage int
 	LongText   int32 // from how many bytes on a text is read apart: see Apart; 0 for never
-	Switching  bool  // its mode may not be the configured one: it has spoken of pgscope.*, or began with one. Set by the engine
 	Walsender  bool  // it is a replication connection
 	Recorded   bool  // Host.Done is to be told
 	Keep       bool  // the server's connection is for another client afterwards, if it can be: see Kept
@@ -118,6 +117,7 @@ type Engine struct {
 	came time.Time // when the last text, or Execute, came that was looked at
 
 	status      byte // of the last ReadyForQuery: I, T or E; 0 before the first
+	switching   bool // its mode may not be the configured one: it has spoken of pgscope.*, or began with a mode
 	crowded     bool // the client is held because it runs too far ahead of the server
 	fetches     bool // statements were prepared, or cursors declared, by SQL whose rows are to be looked at: see rewrite.MayFetch
 	goodbye     bool // the client sent Terminate
@@ -138,8 +138,7 @@ var (
 
 // New returns the engine of a session that has just been authenticated, and is to start with those roles.
 func New(cfg Config, start StartRole) *Engine {
-	e := &Engine{cfg: cfg, beginning: &beginning{role: start.read()}}
-	e.cfg.Switching = start.Mode != ""
+	e := &Engine{cfg: cfg, beginning: &beginning{role: start.read()}, switching: start.Mode != ""}
 	e.options.StandardStrings = true
 	if e.cfg.Analyze == nil {
 		e.cfg.Analyze = rewrite.Analyze

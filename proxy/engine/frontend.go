@@ -61,7 +61,7 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 	case wire.Bind, wire.Execute, wire.Close:
 		return e.beginNamed(typ, size, out)
 	case wire.FunctionCall:
-		if e.cfg.Mode == scope.Off && !e.cfg.Switching {
+		if e.cfg.Mode == scope.Off && !e.switching {
 			e.pending.push(readyCall, nil)
 			return pass, nil
 		}

@@ -125,7 +125,7 @@ func (e *Engine) askFor(out *Out) {
 		sql, params := rewrite.ColumnsSQL()
 		e.askHeld(sql, params, out)
 	case names && e.claims(out):
-	case names || d.Stale() || e.cfg.Switching || e.transaction.changesRoles() && h.analysis.Results().Any():
+	case names || d.Stale() || e.switching || e.transaction.changesRoles() && h.analysis.Results().Any():
 		e.askNames(d.Database(), out)
 	default:
 		e.showWhatIsKnown(out)

@@ -5,6 +5,11 @@ import "iter"
 // pending is the queue of answers that the client (or the proxy itself) waits for, in the order of the messages that
 // asked for them. It tells whose answer a message of the server is: so that errors find the text that they are about,
 // and the proxy's own questions are answered to the proxy.
+//
+// Two things make a server answer less than it was asked. After an error in the extended protocol it discards what follows,
+// up to the next Sync: see skipping. And while a COPY takes data, it ignores Syncs: see copyIn. A client may have sent such
+// a Sync before it heard of the COPY. Whether the COPY ignores it, or fails before and leaves it to be answered, is not
+// known at first; so it is taken for ignored, and if the COPY fails, for doubtful.
 type pending struct {
 	ring []awaited // a ring of a power of two; a byte for each answer, as pipelines wait for many
 	head int
@@ -19,8 +24,8 @@ type pending struct {
 	worked   bool  // there is an Execute among them
 	skipping bool  // the server discards everything until the next Sync
 	copyIn   bool  // the server takes CopyData, and ignores Sync and Flush until CopyDone or CopyFail
-	ignored  int   // how many Syncs are taken for ones that the COPY of the first entry has ignored
-	doubt    bool  // the COPY has failed: the next ReadyForQuery may be the answer to one of these all the same
+	ignored  int   // how many Syncs are taken for ignored by the COPY that the first entry is about
+	doubt    bool  // that COPY has failed: the next ReadyForQuery may answer one of them after all
 }
 
 // awaited is what the server still owes.
@@ -200,8 +205,8 @@ func (p *pending) ready(idle bool) {
 	}
 }
 
-// surplus reports whether a ReadyForQuery that comes now answers a Sync that was taken for ignored: it does, unless a
-// Sync is awaited first, as everything else is answered by something before its ReadyForQuery.
+// surplus reports whether a ReadyForQuery that comes now answers a Sync that was taken for ignored. It does, unless it is
+// a Sync whose answer is awaited first: everything else has another answer before its ReadyForQuery.
 func (p *pending) surplus() bool { return p.doubt && p.first().awaits != readySync }
 
 // failed accounts for ErrorResponse. After an error in the extended protocol the server discards what it was sent up
@@ -223,16 +228,17 @@ func (p *pending) failed() (own bool) {
 	return own
 }
 
-// copying accounts for CopyInResponse. Until CopyDone the server ignores Syncs, those included that the client has sent
-// already. But if the COPY fails before it reads on, the server answers them; only the number of its answers tells which
-// of the two happened. Other messages end the session, unless the COPY has failed before it came to them.
+// copying accounts for CopyInResponse. The Syncs behind the COPY that the client has sent already are taken for ignored,
+// up to its CopyDone if that was sent too. If the COPY fails before it reads them, the server answers them: only the number
+// of its answers tells which of the two happened. Any other message in a COPY ends the session, unless the COPY has failed
+// before it came to that.
 func (p *pending) copying() {
 	p.first()
 	p.ignored = 0
 	for 1+p.ignored < p.n && *p.at(1 + p.ignored) == readySync {
 		p.ignored++
 	}
-	taken := p.ignored // with the CopyDone
+	taken := p.ignored // and the CopyDone: none of them has an entry of its own any more
 	switch p.copyIn = 1+p.ignored >= p.n; {
 	case p.copyIn:
 	case *p.at(1 + p.ignored) == copyEnded:

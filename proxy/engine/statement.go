@@ -41,12 +41,12 @@ func (e *Engine) statement(s statement, out *Out) (verdict, error) {
 // holdStatement holds a statement that may name a role, and begins to find out what it needs.
 func (e *Engine) holdStatement(s statement, out *Out) {
 	e.came = e.now()
-	e.held = &held{statement: s, written: string(s.sql), spoke: e.cfg.Switching}
+	e.held = &held{statement: s, written: string(s.sql), spoke: e.switching}
 	if e.cfg.LongText > 0 && len(s.sql) >= int(e.cfg.LongText) {
 		e.held.apart = new(apart)
 	}
 	if mentionsSettings(s.sql) {
-		e.cfg.Switching = true
+		e.switching = true
 		if db := e.cfg.Directory.Database().Name; db != "" && e.status != wire.TxFailed {
 			e.held.step = saysSettings
 			e.askHeld(settingsSQL, []string{db, string(e.cfg.Mode)}, out)
@@ -82,10 +82,10 @@ func (e *Engine) firstPartEnded(part bool) bool {
 
 // untouched reports whether a text goes as it is, unread.
 func (e *Engine) untouched(sql []byte) bool {
-	if e.cfg.Mode == scope.Off && !e.cfg.Switching {
-		e.cfg.Switching = mentionsSettings(sql)
+	if e.cfg.Mode == scope.Off && !e.switching {
+		e.switching = mentionsSettings(sql)
 	}
-	return e.cfg.Mode == scope.Off && !e.cfg.Switching || !e.concerns(sql)
+	return e.cfg.Mode == scope.Off && !e.switching || !e.concerns(sql)
 }
 
 // concerns reports whether a text is worth an analysis.
