@@ -128,13 +128,9 @@ func (k *Keeper) wakeUp() {
 	}
 }
 
-// Load reads the manifest for the first time.
+// Load reads the manifest. What was known of databases that are in it still is. It is called once before [Keeper.Run],
+// which calls it again when the manifest may have changed.
 func (k *Keeper) Load() error {
-	return k.load()
-}
-
-// load reads the manifest. What was known of databases that are in it still is.
-func (k *Keeper) load() error {
 	source, err := k.settings().Load()
 	k.metrics.loads.WithLabelValues(resultOf(err)).Inc()
 	k.mu.Lock()
@@ -174,7 +170,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		if k.wanted() {
-			if err := k.load(); err != nil {
+			if err := k.Load(); err != nil {
 				k.o.Log.Error("the manifest was not read: what was read before stays in force", zap.Error(err))
 			}
 			w.watch(k.files)

@@ -110,7 +110,19 @@ func withoutDSN(err error) error {
 	if strings.HasPrefix(text, "failed to parse as ") {
 		return errors.New("neither a PostgreSQL URI nor a list of keyword=value")
 	}
+	for _, m := range misspelt {
+		if strings.Contains(text, m.wrong) {
+			text = m.told
+		}
+	}
 	return &conninfoError{text, parse.Unwrap()}
+}
+
+// misspelt says what can be written where pgconn only says that something is wrong.
+var misspelt = []struct{ wrong, told string }{
+	{"sslmode is invalid", "sslmode is none of disable, allow, prefer, require, verify-ca, verify-full"},
+	{"unknown target_session_attrs", "target_session_attrs is none of any, read-write, read-only, primary, standby, prefer-standby"},
+	{"invalid port", "a port is no number from 1 to 65535; in a URI, the / and the : in a password are written %2F and %3A"},
 }
 
 // conninfoError says what is wrong with a connection string, and shows nothing of it.

@@ -53,7 +53,7 @@ func TestNewUpstream(t *testing.T) {
 func TestNewUpstreamRefuses(t *testing.T) {
 	const password = "secret" // of which no part is shown
 	for _, test := range []struct{ dsn, want string }{
-		{"host=a password=secret target_session_attrs=master", "target_session_attrs"},
+		{"host=a password=secret target_session_attrs=master", "none of any, read-write"},
 		{"host=a password=secret load_balance_hosts=yes", "load_balance_hosts"},
 		{"host=a password=secret keepalives_idle=-1", "keepalives_idle"},
 		{"host=a password=secret channel_binding=require", "channel_binding"},
@@ -64,15 +64,15 @@ func TestNewUpstreamRefuses(t *testing.T) {
 		{"host=a password=secret sslcrl=/crl", "sslcrl is not supported"},
 		{"host=a password=secret ssl_min_protocol_version=TLSv1.3", "ssl_min_protocol_version is not supported here but as TLSv1 or"},
 		{"host=a password=secret gssencmode=require", "gssencmode is not supported here but as disable or prefer"},
-		{"host=a password=secret sslmode=maybe", "sslmode is invalid"},
-		{"host=a password=secret port=0", "invalid port"},
+		{"host=a password=secret sslmode=maybe", "sslmode is none of disable, allow"},
+		{"host=a password=secret port=0", "a port is no number"},
 		{"host=a password=secret sslmode=verify-ca sslrootcert=/nowhere", "/nowhere"},
 		{"host=a password=my secret", "neither a PostgreSQL URI nor"},
 		{"host=a password=my secret x=1", "neither a PostgreSQL URI nor"},
 		{"host=a password='secret", "neither a PostgreSQL URI nor"},
 		{"postgres://u:secret@a:1/d?%zz", "neither a PostgreSQL URI nor"},
 		{"postgres://u:secret@[a", "neither a PostgreSQL URI nor"},
-		{"postgres://u:my/secret@a:1/d", "invalid port"},
+		{"postgres://u:my/secret@a:1/d", "written %2F"},
 		{"postgres://u:my@secret@a/d", "written %40"},
 	} {
 		u, err := NewUpstream(test.dsn)
