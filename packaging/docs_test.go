@@ -69,6 +69,20 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestDecisionsListed: docs/architecture.md has a line for each decision.
+func TestDecisionsListed(t *testing.T) {
+	list := document(t, os.DirFS(".."), "docs/architecture.md")
+	pages, err := filepath.Glob("../docs/adr/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatal("no decisions", err)
+	}
+	for _, page := range pages {
+		if name := filepath.Base(page); !strings.Contains(list, "(adr/"+name+")") {
+			t.Errorf("docs/architecture.md does not list %s", name)
+		}
+	}
+}
+
 func document(t *testing.T, root fs.FS, file string) string {
 	t.Helper()
 	text, err := fs.ReadFile(root, file)
