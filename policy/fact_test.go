@@ -159,6 +159,9 @@ func TestWhen(t *testing.T) {
 		{"sat,sun", "2026-11-21T12:00:00Z", true},
 		{"fri-mon", "2026-11-22T12:00:00Z", true},
 		{"fri-mon", "2026-11-24T12:00:00Z", false},
+		{"08:30-09:15", "2026-11-20T08:29:59Z", false},
+		{"08:30-09:15", "2026-11-20T09:14:59Z", true},
+		{"22:00-06:00", "2026-11-24T22:00:00Z", true},
 		{"22:00-06:00", "2026-11-24T23:00:00Z", true},
 		{"22:00-06:00", "2026-11-24T05:59:00Z", true},
 		{"22:00-06:00", "2026-11-24T06:00:00Z", false},
@@ -182,8 +185,10 @@ func TestDeclared(t *testing.T) {
 	session := modern
 	session.Declared = &policy.Declared{
 		Databases: map[string]policy.Declarations{"orders": {
-			Roles:       map[scope.Short]string{"app": "access.yaml:3"},
-			Memberships: map[policy.Membership]string{{Role: "reader", Member: "app"}: "access.yaml:9"},
+			Roles: map[scope.Short]string{"app": "access.yaml:3"},
+			Memberships: map[policy.Membership]string{
+				{Role: "reader", Member: "app"}: "access.yaml:9", {Role: "pg_monitor", Member: "app"}: "access.yaml:10",
+			},
 			Grants: map[policy.Grant]string{
 				{Grantee: "app", Object: "table"}: "access.yaml:14", {Grantee: "app", Object: "function"}: "access.yaml:15",
 				{Grantee: "counter", Object: "sequence"}: "access.yaml:16", {Grantee: "counter", Object: "domain"}: "access.yaml:17",
@@ -205,6 +210,7 @@ func TestDeclared(t *testing.T) {
 		{policy.Action{Kind: policy.RenameRole, Role: own("x"), Grantee: own("app")}, "access.yaml:3"},
 		{policy.Action{Kind: policy.DropRole, Role: global("alice")}, "people.yaml:2"},
 		{policy.Action{Kind: policy.RevokeMembership, Role: own("reader"), Grantee: own("app")}, "access.yaml:9"},
+		{policy.Action{Kind: policy.GrantMembership, Role: global("pg_monitor"), Grantee: own("app")}, "access.yaml:10"},
 		{policy.Action{Kind: policy.RevokeMembership, Role: global("staff"), Grantee: global("alice")}, "people.yaml:5"},
 		{policy.Action{Kind: policy.RevokePrivilege, Object: "table", Grantee: own("app")}, "access.yaml:14"},
 		{policy.Action{Kind: policy.RevokePrivilege, Object: "schema", Grantee: own("app")}, ""},

@@ -77,6 +77,22 @@ func TestDefault(t *testing.T) {
 	}
 }
 
+func TestActionString(t *testing.T) {
+	for _, c := range []struct {
+		action policy.Action
+		want   string
+	}{
+		{policy.Action{Kind: policy.CreateRole, Role: own("a")}, `create role "a"`},
+		{policy.Action{Kind: policy.RevokeMembership, Role: own("a"), Grantee: own("b")}, `revoke role "a" from "b"`},
+		{policy.Action{Kind: policy.GrantPrivilege, Object: "table", Grantee: word("public")}, `grant on table to "public"`},
+		{policy.Action{Kind: policy.SetMode, Mode: scope.Off}, `set mode "off"`},
+	} {
+		if got := c.action.String(); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
+
 func TestConditions(t *testing.T) {
 	session := policy.Session{
 		Database: "orders", User: "app_1", Client: netip.MustParseAddr("10.1.2.3"), Application: "psql",

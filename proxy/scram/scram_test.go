@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/pbkdf2"
 	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -116,6 +118,27 @@ func TestBinding(t *testing.T) {
 	}
 }
 
+// TestEndPoint: the hash is that of the signature, or SHA-256 in place of an older one.
+func TestEndPoint(t *testing.T) {
+	raw := []byte("a certificate")
+	sha256s, sha384s, sha512s := sha256.Sum256(raw), sha512.Sum384(raw), sha512.Sum512(raw)
+	for _, c := range []struct {
+		algorithm x509.SignatureAlgorithm
+		want      []byte // nil: it has none
+	}{
+		{x509.SHA1WithRSA, sha256s[:]},
+		{x509.ECDSAWithSHA256, sha256s[:]},
+		{x509.SHA384WithRSA, sha384s[:]},
+		{x509.ECDSAWithSHA512, sha512s[:]},
+		{x509.PureEd25519, nil},
+	} {
+		got, err := EndPoint(&x509.Certificate{Raw: raw, SignatureAlgorithm: c.algorithm})
+		if !bytes.Equal(got, c.want) || (err != nil) != (c.want == nil) {
+			t.Errorf("%v: %x, %v", c.algorithm, got, err)
+		}
+	}
+}
+
 func TestMock(t *testing.T) {
 	a, again, b := Mock([]byte("secret"), "a"), Mock([]byte("secret"), "a"), Mock([]byte("secret"), "b")
 	if !bytes.Equal(a.salt, again.salt) || bytes.Equal(a.salt, b.salt) || len(a.salt) != 16 || a.iterations != 4096 {
@@ -128,6 +151,9 @@ func TestParseVerifier(t *testing.T) {
 	good := "SCRAM-SHA-256$4096:c2FsdA==$" + key + ":" + key
 	if v, err := ParseVerifier(good); err != nil || v.iterations != 4096 || string(v.salt) != "salt" {
 		t.Errorf("%+v, %v", v, err)
+	}
+	if v, err := ParseVerifier(strings.Replace(good, "4096", "1", 1)); err != nil || v.iterations != 1 {
+		t.Errorf("one iteration: %+v, %v", v, err)
 	}
 	for _, bad := range []string{
 		"", "secret", "md5" + strings.Repeat("0", 32), "SCRAM-SHA-1" + good[13:], strings.TrimSuffix(good, ":"+key),
@@ -170,10 +196,10 @@ func TestMalformed(t *testing.T) {
 	if _, _, err := NewServer(keys.verifier, nil, false).Final([]byte("c=biws,r=,p=" + proof)); !errors.Is(err, errMalformed) {
 		t.Errorf("final before first: %v", err)
 	}
-	for _, m := range []string{"", "r=x", "r=,s=,i=", "r=mine,s=c2FsdA==,i=1", "e=other-error", "m=x,r=y"} {
+	for _, m := range []string{"", "r=x", "r=,s=,i=", "r=mine,s=c2FsdA==,i=1", "r=%s,s=c2FsdA==,i=1", "e=other-error", "m=x,r=y"} {
 		c := NewClient(keys, nil)
 		c.First()
-		if _, err := c.Final([]byte(m)); !errors.Is(err, errMalformed) {
+		if _, err := c.Final([]byte(strings.ReplaceAll(m, "%s", c.nonce))); !errors.Is(err, errMalformed) {
 			t.Errorf("server-first %q: %v", m, err)
 		}
 	}

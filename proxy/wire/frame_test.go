@@ -117,6 +117,18 @@ func TestAppendError(t *testing.T) {
 	}
 }
 
+func TestWithField(t *testing.T) {
+	without := Fields{Severity: SeverityError, Code: "42501", Message: "no", Detail: "since"}
+	with := without
+	with.Hint = "do"
+	if got, want := WithField(AppendError(nil, without), 'H', "do"), AppendError(nil, with); !bytes.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if d := Field(AppendError(nil, with), 'D'); string(d) != "since" {
+		t.Errorf("detail %q", d)
+	}
+}
+
 func TestFieldOfGarbage(t *testing.T) {
 	for _, body := range []string{"", "\x00", "C", "C28000", "\x00C1\x00"} {
 		if v := Field(append(AppendHeader(nil, ErrorResponse, len(body)), body...), 'C'); v != nil {

@@ -124,6 +124,20 @@ func TestStartupNames(t *testing.T) {
 	}
 }
 
+// TestAppendStartupLimit: the longest packet that a server reads, behind something else.
+func TestAppendStartupLimit(t *testing.T) {
+	before := []byte("before")
+	for _, c := range []struct {
+		value int
+		fits  bool
+	}{{MaxStartup - codeSize - len("a\x00\x00\x00"), true}, {MaxStartup - codeSize - len("a\x00\x00\x00") + 1, false}} {
+		b, err := AppendStartup(before, Startup{Version: Version30, Parameters: []Parameter{{"a", strings.Repeat("x", c.value)}}})
+		if c.fits != (err == nil) || c.fits && len(b) != len(before)+lengthSize+MaxStartup {
+			t.Errorf("a value of %d bytes: %d bytes, %v", c.value, len(b), err)
+		}
+	}
+}
+
 func TestAppendStartupRefuses(t *testing.T) {
 	for _, p := range []Parameter{{"", "x"}, {"a\x00user", "x"}, {"a", "x\x00user\x00postgres"}, {"a", strings.Repeat("x", MaxStartup)}} {
 		if b, err := AppendStartup(nil, Startup{Version: Version30, Parameters: []Parameter{p}}); err == nil {
