@@ -263,6 +263,14 @@ func TestOverflow(t *testing.T) {
 		out.fails = false
 		out.mu.Unlock()
 		closed(t, l)
+		close(failed)
+		again := false
+		for err := range failed {
+			again = err == nil
+		}
+		if !again {
+			t.Error("nobody was told that it goes on")
+		}
 		c := Chain{}
 		if err := c.Read("stdout", &out.lines); err != nil || c.Err() != nil {
 			t.Error(err, c.Err())

@@ -19,7 +19,8 @@ type Options struct {
 	Queue int
 	// Drop lets records that find no room be dropped, and counted in the next one.
 	Drop bool
-	// Failed is told of an error of a sink; the record is tried again. It must not be nil.
+	// Failed is told of an error of a sink, after which the record is tried again, and of nil when it was written after all.
+	// It must not be nil.
 	Failed func(error)
 }
 
@@ -204,12 +205,14 @@ func (l *Log) chain(r Record, lost uint64) (text []byte, ok bool) {
 // insist tries something until it succeeds or, once the log is closed, one last time. It
 // returns false where that failed too.
 func (l *Log) insist(do func() error) bool {
-	for closed := false; ; {
+	for failed, closed := false, false; ; failed = true {
 		err := do()
+		if failed || err != nil {
+			l.o.Failed(err)
+		}
 		if err == nil {
 			return true
 		}
-		l.o.Failed(err)
 		if closed {
 			return false
 		}

@@ -24,7 +24,13 @@ func openAudit(c config.Audit, log *zap.Logger, metrics prometheus.Registerer) (
 	o := audit.Options{
 		File: c.File, Rotation: audit.Rotation{Size: c.MaxSize, Age: c.MaxAge, Keep: c.Keep},
 		Syslog: c.Syslog, Drop: c.Overflow == config.OverflowDrop,
-		Failed: func(err error) { log.Error("an audit record was not written; it is tried again", zap.Error(err)) },
+		Failed: func(err error) {
+			if err == nil {
+				log.Info("audit records are written again")
+				return
+			}
+			log.Error("an audit record was not written; it is tried again", zap.Error(err))
+		},
 	}
 	if c.Stdout {
 		o.Stdout = os.Stdout
