@@ -17,7 +17,10 @@ import (
 type Localizer struct {
 	Prefix string                                  // of the database, without the separator
 	Own    func(scope.Cluster) (scope.Short, bool) // the short name of a role of the database; false for all others
-	Quoted bool                                    // what a block raises may be the message of another error: [Result.Quotes]
+	// ServerVersion is the server_version_num, 0 if it is not known: what are key words depends on it.
+	ServerVersion int
+
+	Quoted bool // what a block raises may be the message of another error: [Result.Quotes]
 }
 
 // rolesIn says which fields of an error with some SQLSTATE may hold role names.

@@ -54,18 +54,29 @@ func (l Localizer) regrole(text string) string {
 	if !ok {
 		return text
 	}
-	if wantsQuotes(string(short)) || name != text && !wantsQuotes(name) { // quote_all_identifiers
+	if l.wantsQuotes(string(short)) || name != text && !l.wantsQuotes(name) { // quote_all_identifiers
 		return scope.QuoteIdent(string(short))
 	}
 	return string(short)
 }
 
+// keyWordsSince has the words that became key words after PostgreSQL 14, of those that are quoted, with the
+// server_version_num from which on they are (src/include/parser/kwlist.h).
+var keyWordsSince = map[string]int{
+	"json_array": 160000, "json_arrayagg": 160000, "json_object": 160000, "json_objectagg": 160000, systemUser: firstSystemUser,
+	"json": 170000, "json_exists": 170000, "json_query": 170000, "json_scalar": 170000, "json_serialize": 170000,
+	"json_table": 170000, "json_value": 170000, "merge_action": 170000,
+}
+
 // wantsQuotes tells names that quote_identifier (ruleutils.c) quotes.
-func wantsQuotes(name string) bool {
+func (l Localizer) wantsQuotes(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; c != '_' && (c < 'a' || c > 'z') && (i == 0 || c < '0' || c > '9') {
 			return true
 		}
+	}
+	if since := keyWordsSince[name]; l.ServerVersion != 0 && l.ServerVersion < since {
+		return false
 	}
 	words, err := pg.Scan(name)
 	return err != nil || len(words.Tokens) != 1 ||

@@ -74,3 +74,25 @@ func FuzzValue(f *testing.F) {
 		}
 	})
 }
+
+// TestLocalizerKeyWords compares what is quoted with what servers of some versions quote.
+func TestLocalizerKeyWords(t *testing.T) {
+	for _, tt := range []struct {
+		version      int
+		word, quoted string
+	}{
+		{0, "json", `"json"`},
+		{150000, "system_user", "system_user"},
+		{160000, "system_user", `"system_user"`},
+		{160000, "json", "json"},
+		{170000, "json", `"json"`},
+		{140000, "between", `"between"`},
+		{140000, "Json", `"Json"`},
+	} {
+		own := func(c scope.Cluster) (scope.Short, bool) { return scope.Short(tt.word), string(c) == "orders_"+tt.word }
+		l := Localizer{Prefix: "orders", Own: own, ServerVersion: tt.version}
+		if got := l.Value(typeRegrole, "orders_"+tt.word); got != tt.quoted {
+			t.Errorf("%d: got %s, want %s", tt.version, got, tt.quoted)
+		}
+	}
+}

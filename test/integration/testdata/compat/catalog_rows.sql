@@ -79,3 +79,8 @@ SELECT array_to_string(ARRAY[relowner, 0, NULL]::regrole[], ',', '?'), concat('{
 COPY (SELECT ARRAY[relowner]::regrole[] FROM pg_class WHERE relname = 't') TO STDOUT;
 DROP TABLE kept, t;
 DROP ROLE reader, "Mixed Case", "select", "q""uote", "é", newest;
+-- What is a key word, and so quoted, the server's version says.
+CREATE ROLE "system_user"; CREATE ROLE "json"; CREATE ROLE json_array; CREATE ROLE merge_action; CREATE ROLE "between"; CREATE ROLE virtual;
+SELECT oid::regrole, oid::regrole::text FROM pg_roles WHERE rolname IN ('system_user', 'json', 'json_array', 'merge_action', 'between', 'virtual') ORDER BY rolname;
+SELECT ARRAY['"system_user"'::regrole, 'json'::regrole];
+DROP ROLE "system_user", "json", json_array, merge_action, "between", virtual;
