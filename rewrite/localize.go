@@ -20,6 +20,7 @@ type Localizer struct {
 	// ServerVersion is the server_version_num, 0 if it is not known: what are key words depends on it.
 	ServerVersion int
 
+	Stored bool // names are those of stored settings: which need be nobody's, or are not known yet
 	Quoted bool // what a block raises may be the message of another error: [Result.Quotes]
 }
 
@@ -119,6 +120,7 @@ func (l Localizer) text(text string, behind []string) string {
 }
 
 // nameAt returns the longest name of a role of the database that stands at byte i, and where it ends; 0 where none does.
+// Of a name that only settings have, what is before the short one is enough.
 func (l Localizer) nameAt(text string, i, lead int) (scope.Short, int) {
 	if !boundary(text, i) {
 		return "", 0
@@ -130,6 +132,9 @@ func (l Localizer) nameAt(text string, i, lead int) (scope.Short, int) {
 		if short, ok := l.Own(scope.Cluster(text[i:end])); ok {
 			return short, end
 		}
+	}
+	if l.Stored {
+		return "", i + lead
 	}
 	return "", 0
 }

@@ -221,6 +221,7 @@ func (e *Engine) localizer(t *tracked) rewrite.Localizer {
 		return e.own(c)
 	}
 	return rewrite.Localizer{
-		Prefix: e.cfg.Directory.Database().Prefix, Own: own, ServerVersion: e.options.ServerVersion, Quoted: t != nil && t.result != nil && t.result.Quotes,
+		Prefix: e.cfg.Directory.Database().Prefix, Own: own, ServerVersion: e.options.ServerVersion,
+		Stored: !e.Started(), Quoted: t != nil && t.result != nil && t.result.Quotes,
 	}
 }

@@ -43,3 +43,22 @@ DISCARD ALL;
 DROP FUNCTION f();
 DROP TABLE t;
 DROP ROLE reader, writer;
+-- Settings that name a role that is not there, yet or any more: where they are shown, and where a login warns of them.
+CREATE ROLE app LOGIN;
+ALTER ROLE app SET role = 'later';
+ALTER ROLE app IN DATABASE orders SET role = 'no such';
+SELECT setdatabase <> 0 AS here, setrole::regrole, setconfig FROM pg_db_role_setting ORDER BY 1;
+SELECT rolname, rolconfig FROM pg_roles WHERE rolconfig IS NOT NULL;
+\drds
+\c - app
+SELECT current_user;
+\c - postgres
+ALTER ROLE app IN DATABASE orders RESET role;
+CREATE ROLE later;
+\c - app
+\c - postgres
+GRANT later TO app;
+\c - app
+SELECT current_user;
+\c - postgres
+DROP ROLE app, later;
