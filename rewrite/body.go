@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -115,6 +116,7 @@ func (r *reader) take(b body) {
 	r.quotes = r.quotes || b.quotes
 	for j := range b.statements {
 		r.quotes = r.quotes || b.statements[j].quotes
+		r.makes = r.makes || b.statements[j].makes || slices.ContainsFunc(b.statements[j].names, name.makes)
 		for _, u := range b.statements[j].unseen {
 			r.unseen = append(r.unseen, u.lift(b.layers))
 		}

@@ -20,8 +20,9 @@ type Localizer struct {
 	// ServerVersion is the server_version_num, 0 if it is not known: what are key words depends on it.
 	ServerVersion int
 
-	Stored bool // names are those of stored settings: which need be nobody's, or are not known yet
-	Quoted bool // what a block raises may be the message of another error: [Result.Quotes]
+	// Unlisted is whether a name with the prefix may be one that is nobody's, or not known yet: see [Localizer.Met].
+	Unlisted bool
+	Quoted   bool // what a block raises may be the message of another error: [Result.Quotes]
 }
 
 // rolesIn says which fields of an error with some SQLSTATE may hold role names.
@@ -75,6 +76,45 @@ var userMapping = []string{
 	"зіставлення користувача для ",
 }
 
+// Met returns a localizer that also knows the roles of which a message speaks, where they may be unlisted. What is a role's
+// name in the message is one in the other fields too; there, most words with the prefix are other objects' names.
+func (l Localizer) Met(sqlstate, routine, message string) Localizer {
+	if row, ok := messages[sqlstate]; !l.Unlisted || !ok || !row.speaksOfRoles(routine) {
+		return l
+	}
+	lead := l.Prefix + scope.Separator
+	met := make(map[scope.Cluster]scope.Short)
+	for from := 0; ; {
+		i := strings.Index(message[from:], lead)
+		if i < 0 {
+			break
+		}
+		i += from
+		from = i + len(lead)
+		name := message[i:]
+		if end := strings.IndexFunc(name, func(r rune) bool { return !wordRune(r) }); end >= 0 {
+			name = name[:end]
+		}
+		if boundary(message, i) && len(name) > len(lead) {
+			met[scope.Cluster(name)] = scope.Short(name[len(lead):])
+		}
+	}
+	own := l.Own
+	l.Own = func(c scope.Cluster) (scope.Short, bool) {
+		if short, ok := own(c); ok {
+			return short, true
+		}
+		short, ok := met[c]
+		return short, ok
+	}
+	return l
+}
+
+// speaksOfRoles reports whether the errors that a C function raises have roles' names in their messages.
+func (r rolesIn) speaksOfRoles(routine string) bool {
+	return (r.only == nil || slices.Contains(r.only, routine)) && !slices.Contains(r.never, routine)
+}
+
 // Field returns the text of one field of an ErrorResponse or NoticeResponse with short names. routine is the R field,
 // empty where there is none. A text that cannot hold a role name, or holds none of this database, comes back as it is.
 func (l Localizer) Field(field byte, sqlstate, routine, text string) string {
@@ -86,7 +126,7 @@ func (l Localizer) Field(field byte, sqlstate, routine, text string) string {
 		return text
 	case slices.Contains(row.listed, routine):
 		return l.text(text, userMapping)
-	case row.only != nil && !slices.Contains(row.only, routine), slices.Contains(row.never, routine):
+	case !row.speaksOfRoles(routine):
 		return text
 	}
 	return strings.ReplaceAll(l.text(text, nil), missing, "")
@@ -120,7 +160,6 @@ func (l Localizer) text(text string, behind []string) string {
 }
 
 // nameAt returns the longest name of a role of the database that stands at byte i, and where it ends; 0 where none does.
-// Of a name that only settings have, what is before the short one is enough.
 func (l Localizer) nameAt(text string, i, lead int) (scope.Short, int) {
 	if !boundary(text, i) {
 		return "", 0
@@ -132,9 +171,6 @@ func (l Localizer) nameAt(text string, i, lead int) (scope.Short, int) {
 		if short, ok := l.Own(scope.Cluster(text[i:end])); ok {
 			return short, end
 		}
-	}
-	if l.Stored {
-		return "", i + lead
 	}
 	return "", 0
 }

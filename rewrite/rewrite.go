@@ -17,6 +17,7 @@ type Result struct {
 	Parts    []Part          // the statements that have to do with roles, in order
 	Enrol    bool            // markers must exist before SQL is sent: the database or a schema is not enrolled, and gets a role
 	Schemas  []scope.Schema  // those of schemas, beside the database's own
+	Makes    bool            // a block of it makes roles whose names are computed: errors may speak of them
 	Quotes   bool            // a block of it may raise the message of an error of the server: see [Localizer]
 	Tried    bool            // SQL is the client's behind the RefusalSQL: where the server cannot read that, its error is the answer
 
@@ -123,7 +124,7 @@ func (r *Result) accept(m *mapping, edits Edits) {
 			r.Schemas = append(r.Schemas, schema)
 		}
 	}
-	r.Quotes = r.Quotes || m.quotes
+	r.Quotes, r.Makes = r.Quotes || m.quotes, r.Makes || m.makes
 	if m.mode == scope.Transparent {
 		for _, u := range m.unseen {
 			r.Notices = append(r.Notices, r.source.clientError(u.notice(m.sql, &r.lines)))

@@ -30,6 +30,7 @@ type statement struct {
 	md5         int          // PASSWORD 'md5…': where it stands; else none
 	bodies      []body       // texts in its strings that run with it
 	quotes      bool         // they may raise what the server said in an error
+	makes       bool         // they make roles whose names are computed
 	unseen      []unseen     // texts in its strings that name roles and are not mapped
 	changes     []Change     // what it does to databases and schemas as a whole
 }
@@ -59,6 +60,9 @@ type name struct {
 	lax      bool // DROP ROLE IF EXISTS: its schema need not exist either
 	extra    extra
 }
+
+// makes reports whether a role is made of a name that is not known.
+func (n name) makes() bool { return n.computed && n.use == creates }
 
 // full is the name as it is resolved.
 func (n name) full() scope.Name { return scope.Name{Schema: n.schema, Role: n.name} }

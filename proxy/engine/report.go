@@ -223,6 +223,7 @@ func restore(list []field, result *rewrite.Result) (changed bool) {
 // translate puts short names in the place of cluster names.
 func translate(list []field, l rewrite.Localizer) (changed bool) {
 	code, routine := get(list, 'C'), get(list, 'R')
+	l = l.Met(code, routine, get(list, 'M'))
 	for i, f := range list {
 		list[i].value = l.Field(f.code, code, routine, f.value)
 		changed = changed || list[i].value != f.value

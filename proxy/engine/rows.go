@@ -220,8 +220,10 @@ func (e *Engine) localizer(t *tracked) rewrite.Localizer {
 		}
 		return e.own(c)
 	}
-	return rewrite.Localizer{
-		Prefix: e.cfg.Directory.Database().Prefix, Own: own, ServerVersion: e.options.ServerVersion,
-		Stored: !e.Started(), Quoted: t != nil && t.result != nil && t.result.Quotes,
+	l := rewrite.Localizer{Prefix: e.cfg.Directory.Database().Prefix, Own: own, ServerVersion: e.options.ServerVersion}
+	l.Unlisted = !e.Started() // what is said of roles then is about stored settings
+	if t != nil && t.result != nil {
+		l.Quoted, l.Unlisted = t.result.Quotes, l.Unlisted || t.result.Makes
 	}
+	return l
 }

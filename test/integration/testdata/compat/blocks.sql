@@ -99,3 +99,10 @@ DO $$ BEGIN EXECUTE format('DROP ROLE IF EXISTS %I', 'nobody'); END $$;
 DO $$ BEGIN EXECUTE format('ALTER TABLE t OWNER TO %I', current_user); EXECUTE format('DROP OWNED BY %I, %I', 'reader', 'Odd One'); EXECUTE 'DROP ROLE ' || quote_ident('reader') || ', ' || quote_ident('Odd One'); END $$;
 \du
 DROP TABLE t;
+-- Errors about a role that the block has just made, by a name that it computes; other words with the prefix are other objects' names.
+DO $$ DECLARE n text := 'brief'; BEGIN EXECUTE format('CREATE ROLE %I', n); EXECUTE format('CREATE ROLE %I', n); END $$;
+DO $$ DECLARE n text := 'brief'; BEGIN EXECUTE format('CREATE ROLE %I', n); EXECUTE format('GRANT %I TO %I', n, n); END $$;
+DO $$ DECLARE n text := 'brief and odd'; BEGIN EXECUTE format('CREATE ROLE %I', n); CREATE TABLE kept (); EXECUTE format('ALTER TABLE kept OWNER TO %I', n); EXECUTE format('DROP ROLE %I', n); END $$;
+CREATE FUNCTION orders_odd(n text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN 'nowhere'::text || set_config('role', n, true); END $$;
+DO $$ DECLARE n text := 'brief'; BEGIN EXECUTE format('CREATE ROLE %I', n); PERFORM orders_odd('nowhere'); END $$;
+DROP FUNCTION orders_odd;
