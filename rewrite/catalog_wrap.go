@@ -158,9 +158,12 @@ func keptPattern(name, text []string) string {
 		}
 		return ", (?:" + strings.Join(parts, "|") + `), ''::text\)`
 	}
-	return `\(regexp_replace\(\(` + words + `\)::text` + kept(name) + `\)::name|regexp_replace\(` + words + `::text` + kept(name) + `::name` +
-		`|regexp_replace\((current_setting\('[^']*'::text(?:, (?:true|false))?\))` + kept(text)
+	return keptNames.ReplaceAllString(`\(regexp_replace\(\(`+words+`\)::text`+kept(name)+`\)::name|regexp_replace\(`+words+`::text`+kept(name)+`::name`+
+		`|regexp_replace\((current_setting\('[^']*'::text(?:, (?:true|false))?\))`+kept(text), `"?$0"?`)
 }
+
+// keptNames are the names in it: the server quotes them where quote_all_identifiers is on.
+var keptNames = regexp.MustCompile(`\b(regexp_replace|concat|current_database|current_setting|to_jsonb|text|name)\b`)
 
 // lookup returns how the client's expression is read as a name, and the expression of the role that it means.
 func (l lens) lookup(f form) (name, result string) {

@@ -146,3 +146,15 @@ DROP VIEW me;
 DROP FUNCTION f;
 DROP DOMAIN d;
 DROP ROLE alice, bob, auditor;
+-- As a dump with --quote-all-identifiers reads them.
+CREATE TABLE kept (a text DEFAULT current_user, b text DEFAULT current_setting('role'), CHECK (a = session_user));
+CREATE POLICY p ON kept USING (a = current_user AND b = current_setting('role', true));
+CREATE VIEW keeps AS SELECT current_user, user AS u, current_setting('role') AS r;
+SET quote_all_identifiers = on;
+SELECT pg_get_viewdef('keeps'::regclass), pg_get_viewdef('keeps'::regclass, true);
+\d kept
+\d+ keeps
+EXPLAIN (COSTS off) SELECT * FROM keeps;
+RESET quote_all_identifiers;
+DROP VIEW keeps;
+DROP TABLE kept;
