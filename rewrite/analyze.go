@@ -22,6 +22,7 @@ type Options struct {
 	StandardStrings bool   // standard_conforming_strings
 	Encoding        string // client_encoding as the server reported it, e.g. "UTF8"
 	ServerEncoding  string // server_encoding as it reported it
+	OIDs            Parameters
 }
 
 // Analysis is what the statements of one text want with roles. It is immutable and holds nothing of a session: it can

@@ -42,6 +42,7 @@ func (r *reader) readCatalog(stmt *pg.Node) {
 	case *pg.Node_ExplainStmt:
 		r.readCatalog(n.ExplainStmt.Query)
 	case *pg.Node_PrepareStmt:
+		r.OIDs = declaredOIDs(n.PrepareStmt.Argtypes)
 		r.readCatalog(n.PrepareStmt.Query)
 	case *pg.Node_DeclareCursorStmt:
 		r.readCatalog(n.DeclareCursorStmt.Query)

@@ -23,6 +23,10 @@ func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 		if v.AConst.GetSval() == nil { // an OID, or NULL
 			return true
 		}
+	case *pg.Node_ParamRef:
+		if c.takesOIDs(v.ParamRef) {
+			return true
+		}
 	case *pg.Node_ColumnRef:
 		field := columnField(v.ColumnRef)
 		if f != clusterText && has(oidColumns, field) {
@@ -109,7 +113,7 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 		if text != (stretch{}) && !containsSet(n) {
 			c.wrap(regroleTexts, whole, n)
 		}
-		if saysNames(n.Arg) {
+		if c.saysNames(n.Arg) {
 			c.refer(reference{start: operand.start, end: operand.end, form: clusterRegroles, as: columnName(n)})
 		} else {
 			c.visit(n.Arg, stretch{}, false)
@@ -148,8 +152,10 @@ func toRegrole(n *pg.TypeCast) bool {
 }
 
 // saysNames reports whether an expression that is cast to an array of regroles consists of names, and is itself of none.
-func saysNames(n *pg.Node) bool {
-	said := func(n *pg.Node) bool { return n.GetAConst().GetSval() != nil || n.GetParamRef() != nil }
+func (c *catalogReader) saysNames(n *pg.Node) bool {
+	said := func(n *pg.Node) bool {
+		return n.GetAConst().GetSval() != nil || n.GetParamRef() != nil && !c.takesOIDs(n.GetParamRef())
+	}
 	if list := n.GetAArrayExpr().GetElements(); list != nil {
 		return !slices.ContainsFunc(list, func(n *pg.Node) bool { return !said(n) })
 	}

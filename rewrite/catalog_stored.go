@@ -56,6 +56,9 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 			}
 			for i, f := range callOf(n).args {
 				seek(n.Args[i], f)
+				if (f == clusterOID || f == clusterMember) && takesNoSubquery(stmt) {
+					c.sayConstant(n.Args[i])
+				}
 			}
 			if at, ok := c.written(n); ok && storedForm(n) != asItIs && !slices.Contains(sought, m) {
 				c.wrap(storedText, at.whole, n)
@@ -63,6 +66,10 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 		case *pg.TypeCast:
 			if toRegrole(n) {
 				seek(n.Arg, clusterRegrole)
+				if _, operand := c.cast(n); n.Location >= 0 && takesNoSubquery(stmt) && c.sayConstant(n.Arg) {
+					c.refer(reference{start: operand.start, end: operand.start, form: fixed, as: "pg_catalog.quote_ident("})
+					c.refer(reference{start: operand.end, end: operand.end, form: fixed, as: ")"})
+				}
 			}
 		case *pg.RangeFunction:
 			for _, f := range n.Functions {
@@ -81,6 +88,18 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 			}
 		}
 	})
+}
+
+// sayConstant takes in a name that is a constant, where no subquery may look it up, as a name of the statement's own. It
+// reports whether it did.
+func (c *catalogReader) sayConstant(n *pg.Node) bool {
+	name := plainConstant(n)
+	if name == "" {
+		return false
+	}
+	s, _, err := c.tokens.value(c.tokens.index(c.base+int(n.GetAConst().Location)), name)
+	c.add(s, err, name, refers)
+	return true
 }
 
 // storedForm tells what stands in for a node that says a role's name, where the server keeps it; asItIs for others.

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -18,8 +19,9 @@ type edit struct {
 // another. The zero value says that it does not.
 type Edits []edit
 
+// sort orders them by place. What is put before a word goes before what replaces it.
 func (e Edits) sort() {
-	slices.SortStableFunc(e, func(a, b edit) int { return a.start - b.start })
+	slices.SortStableFunc(e, func(a, b edit) int { return cmp.Or(a.start-b.start, min(a.end-a.start, 1)-min(b.end-b.start, 1)) })
 }
 
 // apply returns the text with the edits made.

@@ -91,6 +91,7 @@ func (e *Engine) readOrAsk(out *Out) {
 // read analyses the held statement.
 func (e *Engine) read(out *Out) {
 	e.held.reading = e.reading()
+	e.held.options.OIDs = rewrite.DeclaredOIDs(e.held.declared())
 	e.work((*held).read, (*Engine).hasRead, out)
 }
 

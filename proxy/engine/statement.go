@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
@@ -20,6 +21,17 @@ type statement struct {
 func (s statement) clone() statement {
 	s.name, s.sql, s.types = bytes.Clone(s.name), bytes.Clone(s.sql), bytes.Clone(s.types)
 	return s
+}
+
+// declared are the types that a Parse declares for its parameters.
+func (s statement) declared() (types []uint32) {
+	if len(s.types) < 2 { // a Query
+		return nil
+	}
+	for list := s.types[2:]; len(list) >= 4; list = list[4:] {
+		types = append(types, binary.BigEndian.Uint32(list))
+	}
+	return types
 }
 
 // statement decides about a text of the client. Most name no role, and pass.

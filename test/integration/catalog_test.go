@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/pgscope/pgscope-proxy/proxy"
 )
@@ -83,6 +85,32 @@ func TestDump(t *testing.T) {
 }
 
 var createRole = regexp.MustCompile(`(?m)^CREATE ROLE .*$`)
+
+// TestCatalogDeclared runs queries whose parameters the client declares as OIDs, or as roles.
+func TestCatalogDeclared(t *testing.T) {
+	compare(t, both(t), func(d *dialogue) {
+		var heard []string
+		for _, q := range []struct {
+			sql, value string
+			types      []uint32
+		}{
+			{"SELECT has_table_privilege($1, 'pg_authid', 'SELECT'), $1::regrole", "10", []uint32{pgtype.OIDOID}},
+			{"SELECT has_table_privilege($1, 'pg_authid', 'SELECT')", "10", []uint32{pgtype.Int4OID}},
+			{"SELECT has_table_privilege($1, 'pg_authid', 'SELECT'), $1::regrole::text", "postgres", []uint32{regroleOID}},
+			{"SELECT rolname FROM pg_roles WHERE oid = ANY ($1::regrole[])", "{postgres}", []uint32{regrolesOID}},
+			{"SELECT has_table_privilege($1, 'pg_authid', 'SELECT')", "postgres", []uint32{pgtype.TextOID}},
+			{"SELECT has_table_privilege($1, 'pg_authid', 'SELECT')", "postgres", nil},
+		} {
+			d.say(&pgproto3.Parse{Query: q.sql, ParameterOIDs: q.types}, &pgproto3.Describe{ObjectType: 'S'},
+				&pgproto3.Bind{Parameters: [][]byte{[]byte(q.value)}}, &pgproto3.Execute{}, &pgproto3.Sync{})
+			d.ready(1)
+			heard = append(heard, d.take()...)
+		}
+		d.lines = heard
+	})
+}
+
+const regroleOID, regrolesOID = 4096, 4097
 
 // TestCatalogDescribed compares how queries are described: the names and types of their columns and parameters are what
 // drivers go by. Then it runs them, with binary results where the driver wants them.

@@ -115,4 +115,26 @@ DEALLOCATE among;
 SELECT to_regrole('"Odd One"'), '"Odd One"'::regrole, ' reader '::regrole;
 DO $$ DECLARE t text; BEGIN FOREACH t IN ARRAY ARRAY['', '"', 'a b', '"a', 'a.b', 'a"b', '""', 'reader', '10', '-'] LOOP
   BEGIN RAISE NOTICE '% is %', t, t::regrole::text; EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%: % %', t, SQLSTATE, SQLERRM; END; END LOOP; END $$;
+-- Parameters that are declared as OIDs, and constants where no subquery may stand.
+CREATE TABLE t (a int);
+ALTER TABLE t OWNER TO reader;
+PREPARE may(oid) AS SELECT has_table_privilege($1, 't', 'SELECT'), pg_get_userbyid($1), $1::regrole, $1::regrole::text;
+EXECUTE may('reader'::regrole);
+EXECUTE may(CAST('reader' AS regrole));
+EXECUTE may('postgres'::regrole);
+EXECUTE may(10);
+PREPARE owns(regrole, regrole[]) AS SELECT $1, $1::regrole, $2::regrole[], relowner = $1, relowner = ANY ($2) FROM pg_class WHERE relname = 't';
+EXECUTE owns('reader'::regrole, ARRAY['postgres', 'reader'::regrole]);
+PREPARE tells(bool) AS SELECT $1;
+EXECUTE tells(has_table_privilege('reader', 't', 'SELECT') AND pg_has_role('reader', 'postgres', 'MEMBER') IS FALSE);
+EXECUTE tells(has_table_privilege('public', 't', 'SELECT'));
+CREATE PROCEDURE told(b bool) LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE '%', b; END $$;
+CALL told(has_table_privilege('reader', 't', 'SELECT'));
+CALL told(has_table_privilege('nobody', 't', 'SELECT'));
+COPY t FROM STDIN WHERE has_table_privilege('reader', 't', 'SELECT') AND pg_has_role('reader', 'MEMBER');
+1
+\.
+TABLE t;
+DROP PROCEDURE told;
+DROP TABLE t;
 DROP ROLE reader, "Odd One";
