@@ -35,7 +35,7 @@ func (r reference) forTexts() bool {
 // readCatalog finds the references of a statement. Of those that store expressions for later (views, policies, defaults,
 // functions), and where no subquery may stand, only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {
-	c := catalogReader{reader: r, said: make(map[*pg.SelectStmt]said), root: stmt}
+	c := catalogReader{reader: r, said: make(map[*pg.SelectStmt]said), known: make(map[*pg.SelectStmt]map[string]form), root: stmt}
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
 		c.visit(stmt, stretch{}, r.raised)
@@ -68,8 +68,12 @@ type catalogReader struct {
 	ctes  []map[string]struct{} // the names of WITH queries in scope
 	query *pg.SelectStmt        // that is being read; nil for other statements
 	said  map[*pg.SelectStmt]said
-	root  *pg.Node // the statement
-	rows  *wholeRows
+	items [][]derived // in the FROM lists of the queries in scope
+	// queries are the outputs of the WITH queries in scope, known those of subqueries.
+	queries []map[string]map[string]form
+	known   map[*pg.SelectStmt]map[string]form
+	root    *pg.Node // the statement
+	rows    *wholeRows
 }
 
 func (c *catalogReader) refer(ref reference) { c.references = append(c.references, ref) }
@@ -80,7 +84,7 @@ func (c *catalogReader) visit(m proto.Message, text stretch, output bool) {
 	if repeats(m) || c.clause(m, text, output) || c.expression(m, text) {
 		return
 	}
-	if form := textForm(m); form != asItIs && text != (stretch{}) {
+	if form := c.textForm(m); form != asItIs && text != (stretch{}) {
 		c.wrap(form, text, m)
 	}
 	c.children(m, nil)
@@ -108,6 +112,10 @@ func (c *catalogReader) clause(m proto.Message, text stretch, output bool) bool 
 	case *pg.InferClause: // has to equal an index, and may hold no subquery
 	case *pg.RangeFunction:
 		c.rangeFunction(n)
+	case *pg.RangeSubselect:
+		c.subquery(n.Alias.GetAliasname(), n.Alias.GetColnames(), n.Subquery)
+	case *pg.CommonTableExpr:
+		c.subquery(n.Ctename, n.Aliascolnames, n.Ctequery)
 	case *pg.JoinExpr:
 		c.from(n.Larg)
 		c.from(n.Rarg)
@@ -141,19 +149,19 @@ func (c *catalogReader) expression(m proto.Message, text stretch) bool {
 		c.typeCast(n, text)
 		return true
 	case *pg.A_Expr:
-		if isConcat(n) && textForm(n) == asItIs {
+		if isConcat(n) && c.textForm(n) == asItIs {
 			c.texts(n.Lexpr, n.Rexpr)
 			return true
 		}
 	case *pg.A_ArrayExpr:
-		other := func(n *pg.Node) bool { return textForm(n) != regroleText }
+		other := func(n *pg.Node) bool { return c.textForm(n) != regroleText }
 		if text != (stretch{}) && !slices.ContainsFunc(n.Elements, other) {
-			c.texts(n.Elements...)
+			c.textsWithin(c.base+int(n.Location), pg.Token_ARRAY, n.Elements)
 			return true
 		}
 	case *pg.RowExpr:
 		if text != (stretch{}) {
-			c.texts(n.Args...)
+			c.textsWithin(c.base+int(n.Location), pg.Token_ROW, n.Args)
 			return true
 		}
 	}
@@ -164,6 +172,22 @@ func (c *catalogReader) expression(m proto.Message, text stretch) bool {
 func (c *catalogReader) texts(list ...*pg.Node) {
 	for _, n := range list {
 		c.visit(n, c.node(n), false)
+	}
+}
+
+// textsWithin is texts of a list in parentheses or brackets, before which a word may stand.
+func (c *catalogReader) textsWithin(at int, word pg.Token, list []*pg.Node) {
+	open := c.tokens.index(at)
+	if c.tokens.kind(open) == word {
+		open++
+	}
+	places := c.argumentPlaces(open, len(list))
+	if len(places) < len(list) {
+		c.texts(list...)
+		return
+	}
+	for i, n := range list {
+		c.visit(n, places[i], false)
 	}
 }
 
@@ -191,6 +215,7 @@ func (c *catalogReader) children(m proto.Message, own func(field string, v proto
 // with reads a statement with the names of its WITH queries in scope. Without RECURSIVE each is known only after it.
 func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 	outer, around := len(c.ctes), c.query
+	items, queries := len(c.items), len(c.queries)
 	c.query, _ = m.(*pg.SelectStmt)
 	names := set()
 	for _, n := range w.GetCtes() {
@@ -199,9 +224,23 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 		}
 	}
 	c.ctes = append(c.ctes, names)
+	c.enterQueries(w)
 	for _, n := range w.GetCtes() {
 		c.visit(n, stretch{}, false)
 		names[n.GetCommonTableExpr().GetCtename()] = struct{}{}
+		c.learnQuery(n.GetCommonTableExpr())
+	}
+	switch s := m.(type) {
+	case *pg.SelectStmt:
+		c.derive(s.FromClause)
+	case *pg.UpdateStmt:
+		c.derive(s.FromClause, derived{}) // beside its table
+	case *pg.DeleteStmt:
+		c.derive(s.UsingClause, derived{})
+	case *pg.MergeStmt:
+		c.derive([]*pg.Node{s.SourceRelation}, derived{})
+	default:
+		c.derive(nil, derived{})
 	}
 	c.children(m, func(field string, v protoreflect.Value) bool {
 		switch field {
@@ -231,6 +270,7 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 		return true
 	})
 	c.ctes, c.query = c.ctes[:outer], around
+	c.items, c.queries = c.items[:items], c.queries[:queries]
 }
 
 // resultColumn reads a column of a result. One without a name keeps the one that it has where its sets stay outside of

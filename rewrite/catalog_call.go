@@ -22,7 +22,7 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	}
 	name := funcName(n)
 	joins := name == "array_to_string" || has(textFunctions, name)
-	if form := textForm(n); form == aclSet && text != (stretch{}) {
+	if form := c.textForm(n); form == aclSet && text != (stretch{}) {
 		joins = true // unnest: of texts
 	} else if form != asItIs && text != (stretch{}) {
 		c.wrap(form, text, n)

@@ -119,7 +119,7 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 			c.visit(n.Arg, stretch{}, false)
 		}
 	case typ == "aclitem" && text != (stretch{}):
-		c.wrap(textForm(n), whole, n)
+		c.wrap(c.textForm(n), whole, n)
 		c.visit(n.Arg, stretch{}, false)
 	case has(textTypes, typ):
 		before := len(c.references)
@@ -172,75 +172,8 @@ func plainConstant(n *pg.Node) string {
 
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// textForm tells how the text of a node's value is shown, where that is an access list, an item of one, or a regrole.
-func textForm(m proto.Message) form {
-	switch n := m.(type) {
-	case *pg.Node:
-		return textForm(content(n))
-	case *pg.ColumnRef:
-		if has(aclColumns, columnField(n)) {
-			return aclTexts
-		}
-	case *pg.FuncCall:
-		switch name := funcName(n); {
-		case has(aclFunctions, name):
-			return aclTexts
-		case name == "makeaclitem":
-			return aclText
-		case name == "unnest" && len(n.Args) == 1 && textForm(n.Args[0]) == aclTexts:
-			return aclSet
-		case len(n.Args) == 1 && (name == "to_regrole" || name == "regrole"):
-			return regroleText
-		}
-	case *pg.TypeCast:
-		if toRegrole(n) {
-			return regroleText
-		}
-		if lastName(n.TypeName.GetNames()) == "aclitem" {
-			if len(n.TypeName.ArrayBounds) > 0 {
-				return aclTexts
-			}
-			return aclText
-		}
-	case *pg.CoalesceExpr:
-		return anyTextForm(n.Args)
-	case *pg.CaseExpr:
-		results := []*pg.Node{n.Defresult}
-		for _, w := range n.Args {
-			results = append(results, w.GetCaseWhen().GetResult())
-		}
-		return anyTextForm(results)
-	case *pg.A_Expr:
-		if isConcat(n) && (textForm(n.Lexpr) == aclTexts || textForm(n.Rexpr) == aclTexts) {
-			return aclTexts
-		}
-	case *pg.A_ArrayExpr:
-		if anyTextForm(n.Elements) == aclText {
-			return aclTexts
-		}
-	case *pg.A_Indirection:
-		if len(n.Indirection) == 1 && textForm(n.Arg) == aclTexts {
-			if i := n.Indirection[0].GetAIndices(); i != nil && !i.IsSlice {
-				return aclText
-			} else if i != nil {
-				return aclTexts
-			}
-		}
-	}
-	return asItIs
-}
-
 // isConcat reports whether an expression puts two texts, or two arrays, together.
 func isConcat(n *pg.A_Expr) bool { return len(n.Name) == 1 && n.Name[0].GetString_().GetSval() == "||" }
-
-func anyTextForm(list []*pg.Node) form {
-	for _, n := range list {
-		if f := textForm(n); n != nil && f != asItIs {
-			return f
-		}
-	}
-	return asItIs
-}
 
 // containsSet reports whether an expression calls a function that returns a set, outside of subqueries.
 func containsSet(m proto.Message) (found bool) {

@@ -254,6 +254,14 @@ func (c *catalogReader) node(n *pg.Node) stretch {
 				return place(first, i+1)
 			}
 		}
+	case *pg.Node_MinMaxExpr:
+		return place(from(v.MinMaxExpr.Location), c.closingToken(from(v.MinMaxExpr.Location)+1)+1)
+	case *pg.Node_SubLink:
+		if first := from(v.SubLink.Location); t.kind(first) == pg.Token_ARRAY {
+			return place(first, c.closingToken(first+1)+1)
+		} else if t.kind(first) == tokenOpen {
+			return place(first, c.closingToken(first)+1)
+		}
 	case *pg.Node_TypeCast:
 		whole, _ := c.cast(v.TypeCast)
 		return whole

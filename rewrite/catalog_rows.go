@@ -17,8 +17,8 @@ import (
 
 // wholeRows is what a statement does with rows of its subqueries.
 type wholeRows struct {
-	texts bool                // it makes texts of them
-	said  map[string]struct{} // the access lists that it says, and the catalogs that it says with their schema before a column
+	shown map[string]struct{} // the subqueries of whose rows it makes texts
+	said  map[string]int      // how often it says a column, and a catalog before a column; a column without a name is all of them
 }
 
 // rowsBecomeTexts reports whether a table of a FROM list is a catalog whose access list only becomes a part of such a text.
@@ -31,40 +31,109 @@ func (c *catalogReader) rowsBecomeTexts(n *pg.RangeVar) bool {
 	if len(c.ctes) < 2 && !copied {
 		return false
 	}
-	if c.rows == nil {
-		c.rows = wholeRowsOf(c.root)
-	}
-	return (c.rows.texts || copied) && !has(c.rows.said, list) && !has(c.rows.said, n.Relname)
+	rows := c.wholeRows()
+	return (len(rows.shown) > 0 || copied) && rows.said[list] == 0 && rows.said[n.Relname] == 0
 }
 
 func isStar(target *pg.Node) bool { return expands(target.GetResTarget().GetVal()) }
 
+// subquery reads a query that has a name, and may have names for its columns. Of its columns texts are made if they only become parts of such texts: if its
+// rows do, and nobody outside of it says one of those columns, or all.
+func (c *catalogReader) subquery(name string, columns []*pg.Node, query *pg.Node) {
+	c.visit(query, stretch{}, len(columns) == 0 && has(c.wholeRows().shown, name) && c.onlyInRows(query))
+}
+
+func (c *catalogReader) onlyInRows(query *pg.Node) bool {
+	s := query.GetSelectStmt()
+	if s == nil || s.Larg != nil || s.GroupClause != nil || s.DistinctClause != nil { // to which the type matters
+		return false
+	}
+	for i, target := range s.TargetList {
+		if t := target.GetResTarget(); c.textForm(t.GetVal()) != asItIs && sorts(s.SortClause, i+1, t) {
+			return false
+		}
+	}
+	within, rows := columnsCounted(query), c.wholeRows()
+	for column, f := range c.outputs(query, nil) {
+		if f != asItIs && rows.said[column] > within[column] {
+			return false
+		}
+	}
+	return rows.said[""] == within[""]
+}
+
+func (c *catalogReader) wholeRows() *wholeRows {
+	if c.rows == nil {
+		c.rows = wholeRowsOf(c.root)
+	}
+	return c.rows
+}
+
 func wholeRowsOf(stmt *pg.Node) *wholeRows {
-	w := &wholeRows{said: set()}
-	queries, shown := set(), set()
+	w := &wholeRows{shown: set(), said: columnsCounted(stmt)}
+	queries, shown, renamed := set(), set(), set()
+	show := func(n *pg.Node) {
+		if fields := n.GetColumnRef().GetFields(); len(fields) == 1 {
+			shown[fields[0].GetString_().GetSval()] = struct{}{}
+		}
+	}
 	walk(stmt.ProtoReflect(), func(m proto.Message) {
 		switch n := m.(type) {
 		case *pg.CommonTableExpr:
 			queries[n.Ctename] = struct{}{}
+		case *pg.RangeVar:
+			if len(n.Alias.GetColnames()) > 0 {
+				renamed[n.Relname] = struct{}{}
+			}
 		case *pg.RangeSubselect:
 			queries[n.Alias.GetAliasname()] = struct{}{}
+		case *pg.TypeCast:
+			if toText(n) {
+				show(n.Arg)
+			}
 		case *pg.FuncCall:
 			if has(textFunctions, funcName(n)) {
 				for _, a := range n.Args {
-					if fields := a.GetColumnRef().GetFields(); len(fields) == 1 {
-						shown[fields[0].GetString_().GetSval()] = struct{}{}
-					}
+					show(a)
 				}
-			}
-		case *pg.ColumnRef:
-			w.said[columnField(n)] = struct{}{}
-			if len(n.Fields) > 2 {
-				w.said[n.Fields[len(n.Fields)-2].GetString_().GetSval()] = struct{}{}
 			}
 		}
 	})
 	for name := range shown {
-		w.texts = w.texts || has(queries, name)
+		if has(queries, name) && !has(renamed, name) {
+			w.shown[name] = struct{}{}
+		}
 	}
 	return w
+}
+
+// columnsCounted tells how often a part of a statement says each column: s.column, (s).column, column(s), USING (column).
+func columnsCounted(part *pg.Node) map[string]int {
+	said := make(map[string]int)
+	names := func(list []*pg.Node) {
+		for _, n := range list {
+			if s := n.GetString_(); s != nil || n.GetAStar() != nil {
+				said[s.GetSval()]++
+			}
+		}
+	}
+	walk(part.ProtoReflect(), func(m proto.Message) {
+		switch n := m.(type) {
+		case *pg.ColumnRef:
+			names(n.Fields[len(n.Fields)-1:])
+			if len(n.Fields) > 2 {
+				said[n.Fields[len(n.Fields)-2].GetString_().GetSval()]++
+			}
+		case *pg.A_Indirection:
+			names(n.Indirection)
+		case *pg.FuncCall:
+			said[lastName(n.Funcname)]++
+		case *pg.JoinExpr:
+			names(n.UsingClause)
+			if n.IsNatural {
+				said[""]++
+			}
+		}
+	})
+	return said
 }

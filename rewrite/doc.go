@@ -60,6 +60,7 @@
 //
 //	catalog.go, _from, _rows, _call,       find the references in the tree; catalog_table.go says what is one
 //	_config, _expression, _stored
+//	catalog_text, _derived         which values become texts with names, by what expressions and subqueries are made of
 //	catalog_parameter                      which parameters are OIDs, and name no role
 //	catalog_place                          finds in the text where they stand
 //	catalog_lens, _relation, _wrap, _acl   make the SQL that stands in for them, of the parts in catalog_sql.go

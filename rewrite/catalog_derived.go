@@ -1,0 +1,177 @@
+package rewrite
+
+import (
+	"maps"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// derived is what the columns of a FROM list's item are shown as, as far as the text tells what they come from.
+type derived struct {
+	name    string
+	columns map[string]form
+	whole   bool // all of its columns with a form are among these: it is a subquery, or a function
+}
+
+// derivedForm is textForm of a column, where it is known to be a subquery's, or a function's in a FROM list.
+func (c *catalogReader) derivedForm(n *pg.ColumnRef) (f form, known bool) {
+	column, table := columnField(n), ""
+	switch len(n.Fields) {
+	case 1:
+	case 2:
+		table = n.Fields[0].GetString_().GetSval()
+	default:
+		return asItIs, false
+	}
+	for i := len(c.items) - 1; i >= 0; i-- {
+		whole := true
+		for _, item := range c.items[i] {
+			f, known = item.columns[column]
+			if table == "" && known || table != "" && table == item.name {
+				return f, known
+			}
+			whole = whole && item.whole
+		}
+		if table == "" && !whole { // it may be a table's there
+			return asItIs, false
+		}
+	}
+	return asItIs, false
+}
+
+// derive tells what the items of a FROM list are, beside others. Those before an item are in scope in it, where it is LATERAL.
+func (c *catalogReader) derive(from []*pg.Node, others ...derived) {
+	c.items = append(c.items, others)
+	for _, n := range from {
+		c.deriveItem(n)
+	}
+}
+
+func (c *catalogReader) deriveItem(n *pg.Node) {
+	var d derived
+	switch v := n.GetNode().(type) {
+	case *pg.Node_JoinExpr:
+		c.deriveItem(v.JoinExpr.Larg)
+		c.deriveItem(v.JoinExpr.Rarg)
+		return
+	case *pg.Node_RangeSubselect:
+		d = derived{v.RangeSubselect.Alias.GetAliasname(), c.outputs(v.RangeSubselect.Subquery, v.RangeSubselect.Alias.GetColnames()), true}
+	case *pg.Node_RangeVar:
+		d.name = called(v.RangeVar)
+		if query := c.queryCalled(v.RangeVar); query != nil && len(v.RangeVar.Alias.GetColnames()) == 0 {
+			d.columns, d.whole = query, true
+		}
+	case *pg.Node_RangeFunction:
+		d = c.deriveFunction(v.RangeFunction)
+	}
+	last := len(c.items) - 1
+	c.items[last] = append(c.items[last], d)
+}
+
+// deriveFunction tells what a function returns in a FROM list: its alias is a column's name, too.
+func (c *catalogReader) deriveFunction(n *pg.RangeFunction) derived {
+	call := n.Functions[0].GetList().GetItems()[0].GetFuncCall()
+	d := derived{name: n.Alias.GetAliasname(), whole: len(n.Functions) == 1}
+	if call == nil || !d.whole {
+		return d
+	}
+	if d.name == "" {
+		d.name = funcName(call)
+	}
+	column := d.name
+	if names := n.Alias.GetColnames(); len(names) > 0 {
+		column = names[0].GetString_().GetSval()
+	}
+	d.columns = map[string]form{column: c.rowForm(call)}
+	return d
+}
+
+// rowForm is textForm of what a row has of a value: of a set, an item.
+func (c *catalogReader) rowForm(m proto.Message) form {
+	f := c.textForm(m)
+	if f == aclSet {
+		return aclText
+	}
+	return f
+}
+
+// queryCalled returns the outputs of the WITH query of which a table's name is; nil where it is none's, or not known.
+func (c *catalogReader) queryCalled(n *pg.RangeVar) map[string]form {
+	for i := len(c.queries) - 1; i >= 0 && n.Schemaname == ""; i-- {
+		if columns, ok := c.queries[i][n.Relname]; ok {
+			return columns
+		}
+	}
+	return nil
+}
+
+// outputs tells what the columns of a subquery are, by their names; names are those that its alias gives to the first ones.
+func (c *catalogReader) outputs(query *pg.Node, names []*pg.Node) map[string]form {
+	s := query.GetSelectStmt()
+	if known, ok := c.known[s]; ok && len(names) == 0 {
+		return known
+	}
+	outer, around := len(c.items), len(c.queries)
+	c.enterQueries(s.GetWithClause())
+	for _, n := range s.GetWithClause().GetCtes() {
+		c.learnQuery(n.GetCommonTableExpr())
+	}
+	for s.GetLarg() != nil {
+		s = s.Larg
+	}
+	c.derive(s.GetFromClause())
+	columns := make(map[string]form)
+	if rows := s.GetValuesLists(); len(rows) > 0 {
+		for i, n := range rows[0].GetList().GetItems() {
+			name := "column" + strconv.Itoa(i+1)
+			if i < len(names) {
+				name = names[i].GetString_().GetSval()
+			}
+			columns[name] = c.rowForm(n)
+		}
+	}
+	for i, target := range s.GetTargetList() {
+		t := target.GetResTarget()
+		if expands(t.GetVal()) {
+			if i < len(names) {
+				break // which of them the names are, is not known
+			}
+			for _, item := range c.items[outer] {
+				maps.Copy(columns, item.columns)
+			}
+			continue
+		}
+		name := t.GetName()
+		switch {
+		case i < len(names):
+			name = names[i].GetString_().GetSval()
+		case name == "":
+			name = columnName(t.GetVal())
+		}
+		columns[name] = c.rowForm(t.GetVal())
+	}
+	c.items, c.queries = c.items[:outer], c.queries[:around]
+	if len(names) == 0 {
+		c.known[query.GetSelectStmt()] = columns
+	}
+	return columns
+}
+
+// enterQueries begins a level of WITH queries. Those that are RECURSIVE are in scope before it is known what they are.
+func (c *catalogReader) enterQueries(w *pg.WithClause) {
+	level := make(map[string]map[string]form)
+	for _, n := range w.GetCtes() {
+		if w.GetRecursive() {
+			level[n.GetCommonTableExpr().GetCtename()] = nil
+		}
+	}
+	c.queries = append(c.queries, level)
+}
+
+// learnQuery notes what a WITH query's columns are.
+func (c *catalogReader) learnQuery(n *pg.CommonTableExpr) {
+	c.queries[len(c.queries)-1][n.Ctename] = c.outputs(n.Ctequery, n.Aliascolnames)
+}

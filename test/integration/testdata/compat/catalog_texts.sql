@@ -1,0 +1,48 @@
+-- Texts that are made of access lists and regroles, wherever a query has them from.
+CREATE ROLE r;
+CREATE ROLE "Q q";
+CREATE TABLE t (a int, o text, acl text);
+INSERT INTO t VALUES (1, 'orders_r', '{a}');
+GRANT SELECT ON t TO r, "Q q";
+ALTER TABLE t OWNER TO r;
+-- Expressions.
+SELECT ROW(relacl || makeaclitem('r'::regrole, 10, 'SELECT', false), NULL)::text, (1, relacl || relacl)::text FROM pg_class WHERE relname = 't';
+SELECT (ARRAY['r', 'postgres']::regrole[])[1]::text, (ARRAY['r'::regrole])[1]::text, (ARRAY[relowner]::regrole[])[1:2]::text FROM pg_class WHERE relname = 't';
+SELECT array_append(relacl, makeaclitem('r'::regrole, 10, 'SELECT', false))::text, array_cat(relacl, relacl)::text, array_remove(relacl, relacl[1])::text FROM pg_class WHERE relname = 't';
+SELECT array_prepend('r'::regrole, ARRAY['"Q q"'::regrole])::text, NULLIF(relacl, '{}')::text, GREATEST(relowner::regrole, 'r'::regrole)::text FROM pg_class WHERE relname = 't';
+SELECT unnest('{r}'::regrole[])::text, unnest(ARRAY['r'::regrole]) || '', (SELECT relacl FROM pg_class WHERE relname = 't')::text;
+SELECT ARRAY(SELECT unnest(relacl))::text, array_to_string(ARRAY(SELECT unnest(relacl)), ','), ARRAY(SELECT x::text FROM unnest(relacl) x) FROM pg_class WHERE relname = 't';
+-- Columns of subqueries, WITH queries, functions and VALUES; others of the same names are what they are.
+SELECT s.acl::text, o::text, o || '!', array_to_string(s.acl, ','), s.acl[1]::text, cardinality(s.acl), (aclexplode(s.acl)).privilege_type FROM (SELECT relacl AS acl, relowner::regrole AS o FROM pg_class WHERE relname = 't') s;
+SELECT acl::text FROM (SELECT 'x'::text AS acl) s, (SELECT relacl AS list FROM pg_class WHERE relname = 't') q;
+SELECT (SELECT s.o::text FROM t) FROM (SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't') s;
+SELECT (SELECT t.o::text FROM t), s.relacl::text FROM (SELECT relowner::regrole AS o, relacl::text FROM pg_class WHERE relname = 't') s;
+SELECT s.o::text FROM (SELECT relowner::regrole AS o, x.o AS other FROM pg_class, t x WHERE relname = 't') s JOIN t ON t.o <> s.o::text;
+WITH s (o) AS (SELECT relowner::regrole FROM pg_class WHERE relname = 't'), z AS (SELECT * FROM s) SELECT z.o::text, z.o || 'x', q.o::text FROM z, LATERAL (SELECT z.o) q;
+WITH RECURSIVE s (o, n) AS (SELECT relowner::regrole, 1 FROM pg_class WHERE relname = 't' UNION ALL SELECT o, n + 1 FROM s WHERE n < 3) SELECT o::text, n FROM s;
+SELECT o::text, count(*) FROM (SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't') s GROUP BY o::text HAVING o::text <> 'x' ORDER BY o::text;
+SELECT DISTINCT o::text FROM (SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't' UNION SELECT NULL) s ORDER BY o::text;
+SELECT x.item::text, n FROM pg_class, unnest(relacl) WITH ORDINALITY AS x (item, n) WHERE relname = 't';
+SELECT string_agg(x::text, ' ' ORDER BY x::text) FROM pg_class c CROSS JOIN LATERAL unnest(c.relacl) AS x WHERE relname = 't';
+SELECT c::text, v.r::text, column1::text FROM (VALUES ('r'::regrole)) v (r), (VALUES (1, '"Q q"'::regrole)) w (b, c), (VALUES ('r'::regrole)) y;
+SELECT x::text, x FROM unnest('{r}'::regrole[]) x;
+INSERT INTO t SELECT 2, s.o::text, s.list::text FROM (SELECT relowner::regrole AS o, relacl AS list FROM pg_class WHERE relname = 't') s RETURNING *;
+UPDATE t SET o = s.o::text || '2' FROM (SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't') s WHERE t.o = s.o::text RETURNING t.o, s.o::text;
+DELETE FROM t USING (SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't') s WHERE t.o = s.o::text || '2' RETURNING s.o::text;
+COPY (SELECT s.list, s.list::text, s.o FROM (SELECT relacl AS list, relowner::regrole AS o FROM pg_class WHERE relname = 't') s) TO STDOUT;
+SELECT s.o, s.list, s.list::text FROM (SELECT relacl AS list, relowner::regrole AS o FROM pg_class WHERE relname = 't') s \gdesc
+-- Rows of subqueries, where nobody else says what is in them.
+SELECT row_to_json(s) FROM (SELECT relowner::regrole AS o, relacl, 1 AS n FROM pg_class WHERE relname = 't') s WHERE s.n = 1 ORDER BY s.n;
+SELECT json_agg(s ORDER BY s.relname) FROM (SELECT relname, relowner::regrole, relacl AS privileges FROM pg_class WHERE relname = 't' ORDER BY relname) s;
+SELECT s::text FROM (SELECT relowner::regrole AS o, relacl AS list FROM pg_class WHERE relname = 't') s;
+WITH c AS (SELECT relname, relowner::regrole AS own, relacl AS privileges FROM pg_class WHERE relname = 't') SELECT json_agg(to_jsonb(c)) FROM c;
+SELECT row_to_json(s)->>'n', s.o = 'r'::regrole, s.o FROM (SELECT relowner::regrole AS o, 1 AS n FROM pg_class WHERE relname = 't') s;
+SELECT json_agg(s)->0->'count' FROM (SELECT relowner::regrole AS o, count(*) FROM pg_class WHERE relname = 't' GROUP BY relowner::regrole) s;
+SELECT json_agg(s)->0->'n' FROM (SELECT relowner::regrole AS o, 1 AS n FROM pg_class WHERE relname = 't' UNION ALL SELECT 10, 2 ORDER BY n) s;
+SELECT count(to_json(s)) FROM (SELECT DISTINCT relowner::regrole AS o, 1 AS n FROM pg_class WHERE relname = 't' ORDER BY 1) s;
+SELECT row_to_json(s)->'a', cardinality(s.b), x.privilege_type FROM (SELECT relname, relacl FROM pg_class WHERE relname = 't') AS s (a, b), aclexplode(s.b) x ORDER BY 3;
+SELECT row_to_json(s)->'n' FROM (SELECT relowner::regrole AS o, 1 AS n FROM pg_class WHERE relname = 't') s JOIN (SELECT oid AS o FROM pg_roles) z USING (o);
+SELECT row_to_json(s)->'n', aclexplode((s).list) IS NULL FROM (SELECT relacl AS list, 1 AS n FROM pg_class WHERE relname = 't') s;
+WITH c AS (SELECT relacl AS list, 1 AS n FROM pg_class WHERE relname = 't') SELECT row_to_json(c)->'n', cardinality(d.y), aclexplode(d.y) IS NULL FROM c, c AS d (y);
+DROP TABLE t;
+DROP ROLE r, "Q q";
