@@ -28,6 +28,32 @@ func NamesRoles(typ uint32) bool {
 	}
 }
 
+// TakesRoles reports whether parameters of a type are read as roles' names, in text format.
+func TakesRoles(typ uint32) bool { return typ == typeRegrole || typ == typeRegroles }
+
+// Parameter returns the text of a parameter of such a type with the cluster's names in the place of short ones; own tells
+// what a role of the database is called there.
+func Parameter(typ uint32, text string, own func(scope.Short) (scope.Cluster, bool)) string {
+	role := func(text string) string {
+		written := strings.TrimSpace(text)
+		if strings.Trim(written, "0123456789") == "" { // an OID
+			return text
+		}
+		name := unquoted(written)
+		if name == written { // regrolein folds it (regproc.c)
+			name = strings.ToLower(name)
+		}
+		if c, ok := own(scope.Short(name)); ok {
+			return c.Ident()
+		}
+		return text
+	}
+	if typ == typeRegroles {
+		return mapArray(text, role)
+	}
+	return role(text)
+}
+
 // Value returns a value of a type with short names. One that holds no name of this database comes back as it is.
 func (l Localizer) Value(typ uint32, text string) string {
 	if lead := l.Prefix + scope.Separator; !strings.Contains(text, lead) && !strings.Contains(text, scope.Reserved) && !strings.ContainsAny(lead, `"\`) {

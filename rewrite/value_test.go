@@ -96,3 +96,30 @@ func TestLocalizerKeyWords(t *testing.T) {
 		}
 	}
 }
+
+func TestParameter(t *testing.T) {
+	own := func(s scope.Short) (scope.Cluster, bool) {
+		return scope.Cluster("orders_" + s), s == "customer" || s == "Mixed Case" || s == "10"
+	}
+	for _, tt := range []struct {
+		typ        uint32
+		text, want string
+	}{
+		{typeRegrole, "customer", `"orders_customer"`},
+		{typeRegrole, " Customer ", `"orders_customer"`},
+		{typeRegrole, `"Customer"`, `"Customer"`},
+		{typeRegrole, `"Mixed Case"`, `"orders_Mixed Case"`},
+		{typeRegrole, "Mixed Case", "Mixed Case"},
+		{typeRegrole, "postgres", "postgres"},
+		{typeRegrole, "-", "-"},
+		{typeRegrole, "16384", "16384"},
+		{typeRegrole, "10", "10"},
+		{typeRegrole, `"10"`, `"orders_10"`},
+		{typeRegroles, `{customer,NULL,"\"Mixed Case\"",postgres}`, `{"\"orders_customer\"",NULL,"\"orders_Mixed Case\"",postgres}`},
+		{typeRegroles, "customer", "customer"},
+	} {
+		if got := Parameter(tt.typ, tt.text, own); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.text, got, tt.want)
+		}
+	}
+}

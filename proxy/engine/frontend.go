@@ -198,6 +198,10 @@ func (e *Engine) bind(frame []byte, out *Out) (verdict, error) {
 	}
 	e.pending.push(bound, t)
 	e.assign(&e.registers().portals, key(portal), kept)
+	if mapped := e.bindRoles(t, frame); mapped != nil {
+		out.Server.write(mapped)
+		return drop, nil
+	}
 	return pass, nil
 }
 

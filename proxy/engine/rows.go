@@ -19,6 +19,7 @@ import (
 type rows struct {
 	results rewrite.Results
 	columns []column // of the result that is being sent, or that Execute will send
+	takes   []uint32 // the types of the parameters, as far as they are known
 }
 
 // column is one with role names in it.
@@ -44,7 +45,7 @@ func (h *held) lookAt() *rows {
 	if h.mode != scope.Transparent || !r.Typed && r.Named == nil && r.Plans == nil {
 		return nil
 	}
-	return &rows{results: r}
+	return &rows{results: r, takes: h.declared()}
 }
 
 // askRoles asks what the roles are called now, before an Execute whose rows may have their names: the statement may have
@@ -83,6 +84,11 @@ func (t *tracked) shows() bool { return t.looked() && len(t.rows.columns) > 0 }
 func (e *Engine) described(frame []byte) error {
 	t := e.pending.first().tracked
 	if frame[0] == wire.ParameterDescription {
+		var d pgproto3.ParameterDescription
+		if err := d.Decode(frame[wire.HeaderSize:]); err != nil {
+			return serverViolation(err.Error(), frame[0])
+		}
+		t.rows.takes = d.ParameterOIDs
 		return nil
 	}
 	e.pending.pop()
@@ -121,6 +127,42 @@ func showName(l rewrite.Localizer, name string) string {
 	return name
 }
 
+// bindRoles returns a Bind with the cluster's names in parameters that the server reads as roles' names; nil where it has
+// none that is another one there.
+func (e *Engine) bindRoles(t *tracked, bind []byte) []byte {
+	var b pgproto3.Bind
+	if !t.looked() || !slices.ContainsFunc(t.rows.takes, rewrite.TakesRoles) || b.Decode(bind[wire.HeaderSize:]) != nil {
+		return nil
+	}
+	changed := false
+	for i, typ := range t.rows.takes[:min(len(t.rows.takes), len(b.Parameters))] {
+		if value := b.Parameters[i]; value != nil && rewrite.TakesRoles(typ) && formatOf(b.ParameterFormatCodes, i) == textFormat {
+			mapped, ok := e.mapped(string(value), func(text string) string { return rewrite.Parameter(typ, text, e.called) })
+			if ok {
+				b.Parameters[i], changed = []byte(mapped), true
+			}
+		}
+	}
+	if !changed {
+		return nil
+	}
+	frame, err := b.Encode(nil)
+	if err != nil {
+		return nil
+	}
+	return frame
+}
+
+// called returns what a role of the database is called in the cluster.
+func (e *Engine) called(name scope.Short) (scope.Cluster, bool) {
+	c, err := e.cfg.Directory.Database().Qualify(name)
+	if err != nil {
+		return "", false
+	}
+	short, ok := e.own(c)
+	return c, ok && short == name
+}
+
 // bindFormats makes a portal of t one that knows its results' formats, where they are not texts.
 func (t *tracked) bindFormats(bind []byte) *tracked {
 	var b pgproto3.Bind
@@ -138,11 +180,16 @@ func (t *tracked) bindFormats(bind []byte) *tracked {
 
 // format returns the format code of a column.
 func (t *tracked) format(at int) int16 {
+	return formatOf(t.formats, at)
+}
+
+// formatOf returns the format code of one of several values.
+func formatOf(formats []int16, at int) int16 {
 	switch {
-	case len(t.formats) == 1:
-		return t.formats[0]
-	case at < len(t.formats):
-		return t.formats[at]
+	case len(formats) == 1:
+		return formats[0]
+	case at < len(formats):
+		return formats[at]
 	default:
 		return textFormat
 	}
@@ -176,7 +223,8 @@ func (e *Engine) row(frame []byte, t *tracked, out *Out) (verdict, error) {
 		}
 		value, ok := "", false
 		if size > 0 && (columns[0].plain || t.format(i) == textFormat) {
-			value, ok = e.value(l, columns[0], string(field[4:]))
+			show := columns[0].show
+			value, ok = e.mapped(string(field[4:]), func(s string) string { return show(l, s) })
 		}
 		columns = columns[1:]
 		if !ok {
@@ -194,15 +242,15 @@ func (e *Engine) row(frame []byte, t *tracked, out *Out) (verdict, error) {
 	return drop, nil
 }
 
-// value maps a value in the client's character set; false where it stays as it is, since it holds no name, or one that
+// mapped maps a value in the client's character set; false where it stays as it is, since it holds no name, or one that
 // cannot be read or written.
-func (e *Engine) value(l rewrite.Localizer, c column, value string) (string, bool) {
+func (e *Engine) mapped(value string, to func(string) string) (string, bool) {
 	set := e.options.Charset()
 	decoded, ok := set.Decode(value, nil)
 	if !ok {
 		return "", false
 	}
-	mapped := c.show(l, decoded)
+	mapped := to(decoded)
 	if mapped == decoded {
 		return "", false
 	}

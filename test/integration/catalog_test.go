@@ -89,7 +89,7 @@ var createRole = regexp.MustCompile(`(?m)^CREATE ROLE .*$`)
 // TestCatalogDeclared runs queries whose parameters the client declares as OIDs, or as roles.
 func TestCatalogDeclared(t *testing.T) {
 	compare(t, both(t), func(d *dialogue) {
-		var heard []string
+		heard := d.query(`CREATE ROLE clerk; CREATE ROLE "Odd One"`)
 		for _, q := range []struct {
 			sql, value string
 			types      []uint32
@@ -100,6 +100,8 @@ func TestCatalogDeclared(t *testing.T) {
 			{"SELECT rolname FROM pg_roles WHERE oid = ANY ($1::regrole[])", "{postgres}", []uint32{regrolesOID}},
 			{"SELECT has_table_privilege($1, 'pg_authid', 'SELECT')", "postgres", []uint32{pgtype.TextOID}},
 			{"SELECT has_table_privilege($1, 'pg_authid', 'SELECT')", "postgres", nil},
+			{"SELECT has_table_privilege($1, 'pg_authid', 'SELECT'), $1, $1::regrole::text", "clerk", []uint32{regroleOID}},
+			{"SELECT rolname FROM pg_roles WHERE oid = ANY ($1::regrole[])", `{"\"Odd One\"",clerk}`, []uint32{regrolesOID}},
 		} {
 			d.say(&pgproto3.Parse{Query: q.sql, ParameterOIDs: q.types}, &pgproto3.Describe{ObjectType: 'S'},
 				&pgproto3.Bind{Parameters: [][]byte{[]byte(q.value)}}, &pgproto3.Execute{}, &pgproto3.Sync{})
@@ -159,6 +161,10 @@ func TestCatalogDescribed(t *testing.T) {
 		{sql: "WITH x AS (SELECT relacl AS a, relowner::regrole AS o FROM pg_class WHERE relname = $1) SELECT o, a FROM x", args: []any{"t"}},
 		{sql: "SELECT relacl FROM pg_class WHERE relname = 't' UNION ALL SELECT typacl FROM pg_type WHERE typname = 'int4'"},
 		{sql: "SELECT ARRAY[relowner::regrole, 0::regrole] FROM pg_class WHERE relname = 't'"},
+		{sql: "SELECT COALESCE($1, relowner::regrole) FROM pg_class WHERE relname = 't'", args: []any{"reader"}},
+		{sql: "SELECT COALESCE($1, relowner::regrole) FROM pg_class WHERE relname = 't'", args: []any{nil}},
+		{sql: "SELECT COALESCE($1, relowner::regrole) FROM pg_class WHERE relname = 't'", args: []any{`"Reader"`}},
+		{sql: "SELECT oid = ANY (COALESCE($1, '{}'::regrole[])) FROM pg_roles WHERE rolname IN ('reader', 'writer') ORDER BY 1", args: []any{`{reader,NULL," Reader "}`}},
 		{sql: "SHOW role"},
 		{sql: "SHOW session_authorization"},
 		{sql: "EXPLAIN (COSTS OFF) SELECT * FROM mine"},
