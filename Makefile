@@ -106,9 +106,9 @@ compat: deps ## a program in each language's driver, direct and through the prox
 	go run ./test/drivers $(DRIVERS)
 
 fuzz: ## every fuzz target for FUZZTIME
-	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
-		go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=100x "$$(dirname "$$file")" || exit 1; \
-	done
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | { status=0; while IFS=: read -r file func; do \
+		go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=100x "$$(dirname "$$file")" || status=1; \
+	done; exit $$status; }
 
 soak: build ## a mixed load for SOAKTIME over SOAKCONNECTIONS, SOAKRATE tasks/s: errors, latencies, memory
 	go run ./test/soak -duration $(SOAKTIME) -connections $(SOAKCONNECTIONS) -rate $(SOAKRATE) bin/pgscope-proxy
