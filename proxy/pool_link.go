@@ -3,9 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,14 +16,12 @@ import (
 // What is said to a server connection between two clients. What a login does with one is in login_pool.go.
 
 // resetSQL returns the statements that reset a session. They leave nothing of a client but its data, and what it has made
-// the server's process remember outside of SQL. DISCARD ALL leaves what random() goes on with: a client that has called
-// setseed would decide what the next one gets. A role that ALTER DATABASE or ALTER ROLE sets at each login has to stay:
+// the server's process remember outside of SQL. A role that ALTER DATABASE or ALTER ROLE sets at each login has to stay:
 // DISCARD ALL takes it away in servers before 14.14, 15.9, 16.5 and 17.1, and RESET ROLE brings it back.
 func (l *lease) resetSQL() []string {
-	seed := "SET seed = " + strconv.FormatFloat(2*rand.Float64()-1, 'f', -1, 64) //nolint:gosec // nor does random() keep secrets
-	sql := []string{seed, "DISCARD ALL", "RESET ROLE"}
+	sql := []string{"DISCARD ALL", "RESET ROLE"}
 	if l.roleless {
-		return sql[:2]
+		return sql[:1]
 	}
 	return sql
 }

@@ -103,11 +103,6 @@ func TestPoolNothingLeaks(t *testing.T) {
 		{"prepared statement", "SELECT count(*) FROM pg_prepared_statements", []string{"PREPARE p AS SELECT 1"}},
 		{"cursor", "SELECT count(*) FROM pg_cursors WHERE is_holdable", []string{"DECLARE c CURSOR WITH HOLD FOR SELECT 1"}},
 		{"advisory lock", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", []string{"SELECT pg_advisory_lock(1)"}},
-		{
-			"seed of random()", `WITH next AS MATERIALIZED (SELECT random() AS r), seeded AS MATERIALIZED (SELECT setseed(0.25) FROM next),
-				same AS MATERIALIZED (SELECT random() AS r FROM seeded, generate_series(1, 5)) SELECT r IN (SELECT r FROM same), setseed(0.25)::text FROM next`,
-			nil, // it seeds in the end
-		},
 		{"listen", "SELECT count(*) FROM pg_listening_channels()", []string{"LISTEN news"}},
 		{
 			"isolation", "SHOW default_transaction_isolation",
