@@ -101,7 +101,7 @@ func TestServeLogNotRead(t *testing.T) {
 	if err := os.WriteFile(policy, []byte("rules: [{action: warn, statement: [create role]}]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := serveCommand(t, "--upstream", c.DSN(), "--policy", policy, "--listen", "127.0.0.1:0")
+	log := serveCommand(t, "--upstream", c.DSN(), "--policy", policy, "--listen", "127.0.0.1:0", "--http-listen", "")
 	through := "postgres://postgres@" + log.until("ready").Listen + "/serve_unread?sslmode=disable"
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a session that hangs
 	defer cancel()
