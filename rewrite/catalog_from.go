@@ -138,7 +138,7 @@ func (c *catalogReader) catalog(n *pg.RangeVar, name string) {
 		first--
 	}
 	ref := reference{
-		start: t.list[first].start, end: t.list[next-1].end, form: subselect, relation: name, reads: c.reads(n),
+		start: t.list[first].start, end: t.list[next-1].end, form: subselect, relation: name, reads: c.reads(n, name),
 	}
 	if n.Alias == nil {
 		ref.as = n.Relname
@@ -190,9 +190,12 @@ func called(table *pg.RangeVar) string {
 	return table.Relname
 }
 
+// systemColumns are those that a table has beside its own, and a `*` does not show.
+var systemColumns = []string{"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+
 // reads tells which columns of a table a query may read: all, where it reads whole rows, or says a name that is none of
-// the table's, which the server shall judge by all of them.
-func (c *catalogReader) reads(table *pg.RangeVar) func(columns []string) []string {
+// the table's, which the server shall judge by all of them; of a table's system columns those that it says.
+func (c *catalogReader) reads(table *pg.RangeVar, relation string) func(columns []string) []string {
 	all := func(columns []string) []string { return columns }
 	if c.query == nil || len(table.Alias.GetColnames()) > 0 {
 		return all
@@ -212,16 +215,16 @@ func (c *catalogReader) reads(table *pg.RangeVar) func(columns []string) []strin
 			named++
 		}
 	}
-	return func(columns []string) (read []string) {
-		for _, name := range columns {
-			if has(own, name) || has(free, name) {
-				read = append(read, name)
-			}
+	unsaid := func(name string) bool { return !has(own, name) && !has(free, name) }
+	var system []string
+	if isTable(relation) {
+		system = slices.DeleteFunc(slices.Clone(systemColumns), unsaid)
+	}
+	return func(columns []string) []string {
+		if read := slices.DeleteFunc(slices.Clone(columns), unsaid); len(read)+len(system) >= named {
+			columns = read
 		}
-		if len(read) < named {
-			return columns
-		}
-		return read
+		return slices.Concat(columns, system)
 	}
 }
 
@@ -255,7 +258,7 @@ func columnsSaid(query *pg.SelectStmt) said {
 func (c *catalogReader) copyRelation(n *pg.CopyStmt) {
 	before := len(c.references)
 	name := catalogName(n.Relation)
-	if _, acl := aclRelations[name]; acl || has(catalogTables, name) {
+	if isTable(name) {
 		c.catalog(n.Relation, name)
 	}
 	if len(c.references) == before {

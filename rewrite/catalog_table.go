@@ -114,6 +114,12 @@ var catalogTables = set(
 	"pg_catalog.pg_auth_members", "pg_catalog.pg_authid", "pg_catalog.pg_db_role_setting", "pg_catalog.pg_shdescription", "pg_catalog.pg_shseclabel",
 )
 
+// isTable reports whether a relation for which a subselect stands in is a table.
+func isTable(relation string) bool {
+	_, acl := aclRelations[relation]
+	return acl || has(catalogTables, relation)
+}
+
 // nameColumns are the columns of these relations that hold a role's name.
 var nameColumns = func() map[string]struct{} {
 	names := set()

@@ -69,6 +69,15 @@ SELECT rolname FROM ONLY pg_authid TABLESAMPLE SYSTEM (0) JOIN pg_auth_members T
 SELECT nosuch FROM pg_authid TABLESAMPLE SYSTEM (1);
 SELECT rolname FROM pg_roles TABLESAMPLE SYSTEM (1);
 SELECT rolname FROM pg_authid TABLESAMPLE SYSTEM (-1);
+-- System columns of a catalog: what a query says, also of one name; a view has none.
+SELECT tableoid::regclass, xmin::text > '0' AS x, xmax IS NOT NULL AS m, cmin::text >= '0' AS c, pg_authid.ctid IS NOT NULL AS t, rolname FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY rolname;
+SELECT a.tableoid::regclass, a.rolname, oid FROM pg_authid a WHERE a.rolname = 'reader' AND a.oid = 0;
+SELECT tableoid::regclass, a.rolname, datname FROM pg_authid a, (SELECT datname FROM pg_database) d WHERE rolname = 'reader' AND datname = 'orders';
+SELECT m.tableoid::regclass, s.tableoid::regclass FROM pg_auth_members m, pg_shdescription s LIMIT 0;
+SELECT rolname FROM pg_authid a WHERE rolname = 'reader' AND EXISTS (SELECT ctid FROM pg_class WHERE tableoid = 'pg_class'::regclass);
+SELECT tableoid FROM pg_authid, pg_auth_members;
+SELECT ctid FROM pg_roles;
+SELECT nosuch, tableoid FROM pg_authid;
 -- Several columns that are set by one query, or one row.
 CREATE TABLE who (a name PRIMARY KEY, b text, c text);
 INSERT INTO who VALUES ('x');
