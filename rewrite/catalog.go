@@ -35,7 +35,10 @@ func (r reference) forTexts() bool {
 // readCatalog finds the references of a statement. Of those that store expressions for later (views, policies, defaults,
 // functions), and where no subquery may stand, only CURRENT_USER and its like are: docs/adr/0007-virtual-catalogs.md.
 func (r *reader) readCatalog(stmt *pg.Node) {
-	c := catalogReader{reader: r, said: make(map[*pg.SelectStmt]said), known: make(map[*pg.SelectStmt]map[string]form), root: stmt}
+	c := catalogReader{
+		reader: r, root: stmt, said: make(map[*pg.SelectStmt]said),
+		known: make(map[*pg.SelectStmt]map[string]form), forms: make(map[valueIn]form),
+	}
 	switch n := stmt.GetNode().(type) {
 	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
 		c.visit(stmt, stretch{}, r.raised)
@@ -72,7 +75,8 @@ type catalogReader struct {
 	// queries are the outputs of the WITH queries in scope, known those of subqueries.
 	queries []map[string]map[string]form
 	known   map[*pg.SelectStmt]map[string]form
-	root    *pg.Node // the statement
+	forms   map[valueIn]form // that textForm has told
+	root    *pg.Node         // the statement
 	rows    *wholeRows
 }
 

@@ -108,10 +108,11 @@ func (c *catalogReader) queryCalled(n *pg.RangeVar) map[string]form {
 	return nil
 }
 
-// outputs tells what the columns of a subquery are, by their names; names are those that its alias gives to the first ones.
+// outputs tells what the columns of a subquery are, by their names; names are those that its alias gives to the first
+// ones, the same each time.
 func (c *catalogReader) outputs(query *pg.Node, names []*pg.Node) map[string]form {
 	s := query.GetSelectStmt()
-	if known, ok := c.known[s]; ok && len(names) == 0 {
+	if known, ok := c.known[s]; ok {
 		return known
 	}
 	outer, around := len(c.items), len(c.queries)
@@ -154,9 +155,7 @@ func (c *catalogReader) outputs(query *pg.Node, names []*pg.Node) map[string]for
 		columns[name] = c.rowForm(t.GetVal())
 	}
 	c.items, c.queries = c.items[:outer], c.queries[:around]
-	if len(names) == 0 {
-		c.known[query.GetSelectStmt()] = columns
-	}
+	c.known[query.GetSelectStmt()] = columns
 	return columns
 }
 

@@ -37,8 +37,8 @@ func (c *catalogReader) rowsBecomeTexts(n *pg.RangeVar) bool {
 
 func isStar(target *pg.Node) bool { return expands(target.GetResTarget().GetVal()) }
 
-// subquery reads a query that has a name, and may have names for its columns. Of its columns texts are made if they only become parts of such texts: if its
-// rows do, and nobody outside of it says one of those columns, or all.
+// subquery reads a query that has a name, and may have names for its columns. Of its columns texts are made if they only
+// become parts of such texts: if its rows do, and nobody outside of it says one of those columns, or all.
 func (c *catalogReader) subquery(name string, columns []*pg.Node, query *pg.Node) {
 	c.visit(query, stretch{}, len(columns) == 0 && has(c.wholeRows().shown, name) && c.onlyInRows(query))
 }

@@ -37,11 +37,28 @@ func (f form) array() form {
 }
 
 // textForm tells how the text of a node's value is shown, where that is an access list, a regrole, an item of one, or an
-// array of the other.
+// array of the other. Each node within another asks again for those within itself: so the answers are kept.
 func (c *catalogReader) textForm(m proto.Message) form {
+	if n, ok := m.(*pg.Node); ok {
+		m = content(n)
+	}
+	key := valueIn{m, len(c.items)}
+	f, ok := c.forms[key]
+	if !ok {
+		f = c.makeTextForm(m)
+		c.forms[key] = f
+	}
+	return f
+}
+
+// valueIn is a node, and how many queries were in scope: what a column means, which a node has, depends on that.
+type valueIn struct {
+	node   proto.Message
+	scopes int
+}
+
+func (c *catalogReader) makeTextForm(m proto.Message) form {
 	switch n := m.(type) {
-	case *pg.Node:
-		return c.textForm(content(n))
 	case *pg.ColumnRef:
 		if f, known := c.derivedForm(n); known {
 			return f
@@ -126,9 +143,12 @@ func (c *catalogReader) queryForm(n *pg.SubLink) form {
 	}
 }
 
+// castForms has the types whose values have names in their texts.
+var castForms = map[string]form{"regrole": regroleText, "aclitem": aclText}
+
 // castForm is textForm of what is cast.
 func castForm(n *pg.TypeCast) form {
-	f := map[string]form{"regrole": regroleText, "aclitem": aclText}[lastName(n.TypeName.GetNames())]
+	f := castForms[lastName(n.TypeName.GetNames())]
 	if len(n.TypeName.GetArrayBounds()) > 0 {
 		return f.array()
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 // repeated are statements, and parts of one, of which there may be many in a text: what stands before them, between them,
-// and behind them.
-var repeated = map[string]struct{ before, each, after string }{
+// behind them, and as often at the end.
+var repeated = map[string]struct{ before, each, after, ends string }{
 	"roles":      {each: "CREATE ROLE a; SET ROLE customer; RESET ROLE; "},
 	"refused":    {each: "DROP ROLE orders_taken; "},
 	"paths":      {each: "SET search_path TO sales; GRANT buyer TO clerk; "},
@@ -39,6 +39,7 @@ var repeated = map[string]struct{ before, each, after string }{
 	"creates":    {each: "CREATE ROLE r{i} ROLE clerk; "},
 	"modes":      {each: "SET pgscope.mode = explicit; GRANT customer TO ann; SET pgscope.mode = transparent; "},
 	"strings":    {before: "DO $$ BEGIN ", each: "EXECUTE format('GRANT clerk TO %I', x); PERFORM current_user; ", after: "END $$"},
+	"nested":     {before: "SELECT current_user, ", each: "least(", after: "relacl", ends: ")"},
 	"plans":      {each: "EXPLAIN SELECT rolname FROM pg_roles; PREPARE p{i} AS SELECT current_user; "},
 }
 
@@ -51,7 +52,7 @@ func BenchmarkLength(b *testing.B) {
 				for i := range n {
 					sql += strings.ReplaceAll(text.each, "{i}", strconv.Itoa(i))
 				}
-				sql += text.after
+				sql += text.after + strings.Repeat(text.ends, n)
 				for b.Loop() {
 					a, refusal := Analyze(sql, testOptions)
 					if refusal != nil {
