@@ -118,16 +118,20 @@ func TestPackageVersion(t *testing.T) {
 
 // TestMaintainerScripts: what the packages' scripts tell systemd, by the words that dpkg and rpm call them with.
 func TestMaintainerScripts(t *testing.T) {
+	const asks, restarts = "is-active --quiet pgscope-proxy.service; ", "try-restart pgscope-proxy.service; "
+	const upgrades = "daemon-reload; " + asks + "reload pgscope-proxy.service; " + restarts
 	for _, c := range []struct {
 		script, args string
 		fails        string // what systemctl cannot do
 		tells        string
 	}{
-		{script: "postinstall", args: "configure", tells: "daemon-reload; try-restart pgscope-proxy.service; "},
-		{script: "postinstall", args: "configure 1.2.3", tells: "daemon-reload; try-restart pgscope-proxy.service; "},
-		{script: "postinstall", args: "2", tells: "daemon-reload; try-restart pgscope-proxy.service; "},
-		{script: "postinstall", args: "configure", fails: "daemon-reload", tells: "daemon-reload; "},
-		{script: "postinstall", args: "configure", fails: "try-restart", tells: "daemon-reload; try-restart pgscope-proxy.service; "},
+		{script: "postinstall", args: "configure", tells: upgrades},
+		{script: "postinstall", args: "configure 1.2.3", tells: upgrades},
+		{script: "postinstall", args: "2", tells: upgrades},
+		{script: "postinstall", args: "1", fails: "daemon-reload", tells: "daemon-reload; "},
+		{script: "postinstall", args: "1", fails: "is-active", tells: "daemon-reload; " + asks + restarts},
+		{script: "postinstall", args: "configure 1.2.3", fails: "reload", tells: "daemon-reload; " + asks + "reload pgscope-proxy.service; "},
+		{script: "postinstall", args: "configure 1.2.3", fails: "try-restart", tells: upgrades},
 		{script: "preremove", args: "remove", tells: "disable --now pgscope-proxy.socket pgscope-proxy.service; "},
 		{script: "preremove", args: "0", tells: "disable --now pgscope-proxy.socket pgscope-proxy.service; "},
 		{script: "preremove", args: "0", fails: "disable", tells: "disable --now pgscope-proxy.socket pgscope-proxy.service; "},
