@@ -239,7 +239,7 @@ func (c goldenCase) run(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !MayNameRole([]byte(sql)) && !MayReadRoles([]byte(sql)) && !MayFetch([]byte(sql)) {
+	if b := []byte(sql); !MayNameRole(b) && !MayReadRoles(b) && !MayFetch(b) && !MayDeallocate(b) {
 		if a, err := Analyze(sql, o); a != nil || err != nil {
 			t.Errorf("the prefilter passes over %s", sql)
 		}
@@ -310,6 +310,9 @@ func (c goldenCase) run(t *testing.T) string {
 		fmt.Fprintf(&b, "results: typed %t, kept %t, names %v", r.Typed, r.Kept, r.Named)
 		if r.Plans != nil {
 			fmt.Fprintf(&b, ", plans %v", r.Plans)
+		}
+		if r.Deallocates != nil {
+			fmt.Fprintf(&b, ", deallocates %q", r.Deallocates)
 		}
 		b.WriteString("\n")
 	}

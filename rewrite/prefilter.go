@@ -21,15 +21,35 @@ func MayNameRole(sql []byte) bool {
 			return roleOrScopeWords.in(w.text)
 		default: // the next statement
 		}
-		if w.patience < 0 {
+		if w.patience < 0 || !w.toNextStatement() {
+			return w.patience < 0
+		}
+	}
+}
+
+// MayDeallocate is the prefilter for [Results.Deallocates]: whether a text may have such a statement. Like [MayNameRole] it
+// may only err towards yes.
+func MayDeallocate(sql []byte) bool {
+	w := words{text: sql, patience: len(sql)}
+	for {
+		w.at = 0
+		if first := w.next(); is(first, "deallocate") || is(first, "discard") {
 			return true
 		}
-		semicolon := bytes.IndexByte(w.text, ';')
-		if semicolon < 0 {
-			return false
+		if w.patience < 0 || !w.toNextStatement() {
+			return w.patience < 0
 		}
-		w.text = w.text[semicolon+1:]
 	}
+}
+
+// toNextStatement goes on behind the next ';', if there is one.
+func (w *words) toNextStatement() bool {
+	semicolon := bytes.IndexByte(w.text, ';')
+	if semicolon < 0 {
+		return false
+	}
+	w.text = w.text[semicolon+1:]
+	return true
 }
 
 // opening says what the first words of a statement promise.

@@ -83,6 +83,18 @@ func TestMayNameRole(t *testing.T) {
 	}
 }
 
+func TestMayDeallocate(t *testing.T) {
+	for sql, want := range map[string]bool{
+		"": false, "SELECT 1": false, "SELECT deallocate": false, "DEALLOCATEX q": false, "DISCARDED": false, "-- DISCARD\nSELECT 1": false,
+		"DEALLOCATE q": true, "/* a */deallocate all": true, "SELECT 1;DISCARD ALL": true, "SELECT '; discard'": true,
+		strings.Repeat(";/*", 100): true, // over-matches: it has no patience
+	} {
+		if got := MayDeallocate([]byte(sql)); got != want {
+			t.Errorf("MayDeallocate(%q) = %v", sql, got)
+		}
+	}
+}
+
 func TestMayReadRoles(t *testing.T) {
 	tests := []struct {
 		sql  string
@@ -168,7 +180,7 @@ func TestWordSet(t *testing.T) {
 
 func TestPrefiltersAllocateNothing(t *testing.T) {
 	sql := []byte("/* x */ SET x = 1; SELECT 1; ALTER TABLE t ADD a int; SELECT pg_has_rolx FROM pg_class")
-	if n := testing.AllocsPerRun(10, func() { MayNameRole(sql); MayReadRoles(sql) }); n > 0 {
+	if n := testing.AllocsPerRun(10, func() { MayNameRole(sql); MayReadRoles(sql); MayDeallocate(sql) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -17,10 +17,18 @@ type Results struct {
 	Kept  bool          // EXECUTE and FETCH may have such columns from now on: see [MayFetch]
 	Named map[int][]int // the columns that are a role's name by themselves, by statement; all counted from 0
 	Plans []int         // the statements that show a plan: see [Plan]
+	// Deallocates has a name for each DEALLOCATE, in order: of the prepared statement that is gone when it has succeeded,
+	// whatever becomes of the transaction. AllStatements stands for all of them: DEALLOCATE ALL, DISCARD ALL.
+	Deallocates []string
 }
 
+// AllStatements is no name of a prepared statement that SQL can say.
+const AllStatements = ""
+
 // Any reports whether there is something to look at, now or later.
-func (r Results) Any() bool { return r.Typed || r.Kept || r.Named != nil || r.Plans != nil }
+func (r Results) Any() bool {
+	return r.Typed || r.Kept || r.Named != nil || r.Plans != nil || r.Deallocates != nil
+}
 
 // Results says what of the text's results is to be looked at.
 func (a *Analysis) Results() Results { return a.results }
@@ -52,6 +60,12 @@ func readResults(text string, pieces []piece) (r Results) {
 			case *pg.Node_ExplainStmt:
 				if counted {
 					r.Plans = append(r.Plans, at)
+				}
+			case *pg.Node_DeallocateStmt:
+				r.Deallocates = append(r.Deallocates, raw.Stmt.GetDeallocateStmt().Name)
+			case *pg.Node_DiscardStmt:
+				if raw.Stmt.GetDiscardStmt().Target == pg.DiscardMode_DISCARD_ALL {
+					r.Deallocates = append(r.Deallocates, AllStatements)
 				}
 			}
 		}

@@ -101,15 +101,22 @@ const (
 	tagCommitted = "COMMIT PREPARED"
 )
 
+// deallocated are the tags of the statements that [rewrite.Results.Deallocates] has names of.
+var deallocated = map[string]bool{"DEALLOCATE": true, "DEALLOCATE ALL": true, "DISCARD ALL": true}
+
 // watches reports whether a CommandComplete of that length may have a tag that matters.
 func (e *Engine) watches(size int) bool {
-	return size == len(tagCommitted)+1 || size == len(tagPrepared)+1 && e.transaction.changesRoles() || e.userPath.watches(size)
+	t := e.pending.first().tracked
+	return t != nil && t.deallocations != nil || size == len(tagCommitted)+1 || size == len(tagPrepared)+1 && e.transaction.changesRoles() || e.userPath.watches(size)
 }
 
 // tagged takes note of a tag.
 func (e *Engine) tagged(body []byte) {
 	tag, _, _ := cutString(body)
 	e.userPath.completed(string(tag))
+	if t := e.pending.first().tracked; t != nil && len(t.deallocations) > 0 && deallocated[string(tag)] {
+		t.deallocated()
+	}
 	switch string(tag) {
 	case tagPrepared:
 		if e.transaction.changesRoles() {

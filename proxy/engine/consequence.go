@@ -140,6 +140,9 @@ func (e *Engine) transmit(awaits awaited, t *tracked, frame []byte, out *Out) {
 
 // expect notes that a message goes to the server.
 func (e *Engine) expect(awaits awaited, t *tracked) {
+	if t != nil && t.deallocates != nil && runs(awaits) {
+		t = e.deallocating(awaits, t)
+	}
 	e.pending.push(awaits, t)
 	if t != nil && t.cleanups != nil && runs(awaits) && e.aftermath == nil {
 		e.aftermath = new(aftermath)

@@ -23,11 +23,11 @@ func (e *Engine) frontendNote(frame []byte) verdict {
 	case wire.CopyData:
 		return passes
 	case wire.Query:
-		if sql, rest, ok := cutString(body); !ok || len(rest) > 0 || !e.untouched(sql) {
+		if sql, rest, ok := cutString(body); !ok || len(rest) > 0 || !e.untouched(typ, sql) {
 			return collect
 		}
 	case wire.Parse:
-		if _, sql, _, ok := cutStrings(body); !ok || !e.untouched(sql) {
+		if _, sql, _, ok := cutStrings(body); !ok || !e.untouched(typ, sql) {
 			return collect
 		}
 	case wire.Bind, wire.Describe, wire.Execute, wire.Close, wire.Sync:

@@ -283,7 +283,7 @@ func (e *Engine) named(out *Out) error {
 	mode := e.mode(view, h.needs)
 	if mode == scope.Off && !h.analysis.SetsMode() {
 		e.held = nil
-		e.send(h.statement, nil, string(h.sql), out)
+		e.send(h.statement, &tracked{client: string(h.sql), deallocates: e.deallocates(h.analysis.Results())}, string(h.sql), out)
 		return nil
 	}
 	if view.DB.Contested != nil && len(h.analysis.Names()) > 0 {

@@ -122,6 +122,7 @@ func (e *Engine) sendMapped(result *rewrite.Result, claims bool, out *Out) {
 		notices: append(e.notices(result.Notices), h.judge.warnings()...), trail: h.judge.record(h.mapped),
 	}
 	e.fetches = e.fetches || h.analysis.Results().Kept
+	t.deallocates = e.deallocates(h.analysis.Results())
 	h.follow(t)
 	if err := e.makeReady(h, t); err != nil {
 		e.refuseHeld(&rewrite.Error{Error: *err}, out)

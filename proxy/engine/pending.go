@@ -17,7 +17,7 @@ type pending struct {
 
 	tracked     []*tracked    // of the entries that are about a tracked text, in order
 	assignments []*assignment // of the entries that make a name stand for something, in order
-	syncs       uint64        // how many the server was sent
+	syncs       uint64        // how many the server was sent; Queries count whose failure leaves what a name stands for
 
 	own      int32 // how many of the entries are ownQuestion or ownClaim
 	unsynced bool  // extended-protocol messages were sent since the last Sync, and no transaction has ended since
@@ -163,6 +163,7 @@ func (p *pending) settle(o progress) awaited {
 		p.own--
 	}
 	if a&tracking != 0 {
+		p.tracked[0].answered()
 		p.tracked[0] = nil // let go of it
 		p.tracked = p.tracked[1:]
 	}

@@ -1,6 +1,11 @@
 package engine
 
-import "slices"
+import (
+	"maps"
+	"slices"
+
+	"github.com/pgscope/pgscope-proxy/rewrite"
+)
 
 // maxPrepared bounds how many prepared statements and portals are remembered. maxPreparedSize bounds, in bytes, what they
 // take already when one more comes. Of those beyond, positions in errors that come after Parse point into the text that
@@ -31,18 +36,19 @@ func (r *registers) settled(syncs uint64) bool {
 	return r.statements.settled(syncs) && r.portals.settled(syncs)
 }
 
-// register has the texts of prepared statements, or of portals, by name. A Parse, a Bind or a Close changes what a name
-// stands for if the server does it, and does not if the server skips it behind an error. Which of the two, the answers tell
-// later.
+// register has the texts of prepared statements, or of portals, by name. A Parse, a Bind, a Close or a DEALLOCATE changes
+// what a name stands for if the server does it, and does not if the server skips it behind an error. Which of the two, the
+// answers tell later. What functions deallocate is not seen.
 type register struct {
 	known       map[string]*tracked
 	assignments []*assignment // that the server has not answered, in order
 	size        int           // of the texts of both
 }
 
-// assignment is a message that makes a name stand for something.
+// assignment is a message, or a statement in one, that makes a name stand for something.
 type assignment struct {
 	name    string
+	all     bool     // every name but that of the unnamed, instead
 	tracked *tracked // nil where it stands for nothing any more, or for a text that is not tracked
 	syncs   uint64   // sent before it
 	outcome progress
@@ -92,6 +98,14 @@ func (r *register) settle() {
 		switch c := r.assignments[0]; {
 		case c.outcome == undone:
 			r.size -= c.tracked.size()
+		case c.all:
+			maps.DeleteFunc(r.known, func(name string, t *tracked) bool {
+				gone := c.about(name)
+				if gone {
+					r.size -= t.size()
+				}
+				return gone
+			})
 		case c.tracked == nil:
 			r.size -= r.known[c.name].size()
 			delete(r.known, c.name)
@@ -116,11 +130,19 @@ func (r *register) settled(syncs uint64) bool {
 func (r *register) last(name string) *assignment {
 	r.settle()
 	for _, c := range slices.Backward(r.assignments) {
-		if c.name == name {
+		if c.about(name) {
 			return c
 		}
 	}
 	return nil
+}
+
+// about reports whether it changes what that name stands for.
+func (c *assignment) about(name string) bool {
+	if c.all {
+		return name != ""
+	}
+	return c.name == name
 }
 
 // get returns the text of a name. certain is false where that depends on an answer that is still to come: an assignment
@@ -144,4 +166,34 @@ func (e *Engine) assign(r *register, name string, t *tracked) {
 	e.pending.assigns(c)
 	r.assignments = append(r.assignments, c)
 	r.size += t.size()
+}
+
+// deallocates are the names, as the client has them in other messages, of what a text deallocates.
+func (e *Engine) deallocates(r rewrite.Results) (names []string) {
+	for _, name := range r.Deallocates {
+		if encoded, err := e.encode(name); err == nil {
+			name = encoded
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// deallocating notes that a text which deallocates is sent to be run, and returns what is awaited for this run. Where that
+// is a Query, its failure does not let the server skip what follows: so this is not certain before it is answered.
+func (e *Engine) deallocating(awaits awaited, t *tracked) *tracked {
+	if e.pending.skipping {
+		return t
+	}
+	run := *t
+	r := &e.registers().statements
+	for _, name := range t.deallocates {
+		c := &assignment{name: key([]byte(name)), all: name == rewrite.AllStatements, syncs: e.pending.syncs}
+		run.deallocations = append(run.deallocations, c)
+		r.assignments = append(r.assignments, c)
+	}
+	if awaits == readyQuery {
+		e.pending.syncs++
+	}
+	return &run
 }

@@ -42,7 +42,8 @@ const (
 )
 
 // Recurs reports whether a text, with the analysis a, may be remembered as one that is sent again and again: a query of the
-// catalogs, or a SET ROLE. Other role statements are not; they may contain a password.
+// catalogs, or a SET ROLE. Other role statements are not; they may contain a password. Nor are
+// texts that deallocate: the names in them are seldom the same.
 func Recurs(sql string, a *rewrite.Analysis) bool {
 	if len(sql) > maxRecurring {
 		return false
@@ -52,7 +53,7 @@ func Recurs(sql string, a *rewrite.Analysis) bool {
 			return true
 		}
 	}
-	return !rewrite.MayNameRole([]byte(sql))
+	return !rewrite.MayNameRole([]byte(sql)) && !rewrite.MayDeallocate([]byte(sql))
 }
 
 // NewRewritings returns an empty memory.

@@ -36,7 +36,7 @@ func (s statement) declared() (types []uint32) {
 
 // statement decides about a text of the client. Most name no role, and pass.
 func (e *Engine) statement(s statement, out *Out) (verdict, error) {
-	if e.untouched(s.sql) {
+	if e.untouched(s.typ, s.sql) {
 		e.pending.push(asks[s.typ], nil)
 		if s.typ == wire.Parse {
 			e.assign(&e.registers().statements, key(s.name), nil)
@@ -93,16 +93,18 @@ func (e *Engine) firstPartEnded(part bool) bool {
 }
 
 // untouched reports whether a text goes as it is, unread.
-func (e *Engine) untouched(sql []byte) bool {
+func (e *Engine) untouched(typ byte, sql []byte) bool {
 	if e.cfg.Mode == scope.Off && !e.switching {
 		e.switching = mentionsSettings(sql)
 	}
-	return e.cfg.Mode == scope.Off && !e.switching || !e.concerns(sql)
+	return e.cfg.Mode == scope.Off && !e.switching || !e.concerns(typ, sql)
 }
 
-// concerns reports whether a text is worth an analysis.
-func (e *Engine) concerns(sql []byte) bool {
-	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.fetches && rewrite.MayFetch(sql)
+// concerns reports whether a text is worth an analysis. What a Query deallocates must be known by now to matter; of a Parse
+// that is not said, since it runs later.
+func (e *Engine) concerns(typ byte, sql []byte) bool {
+	return rewrite.MayNameRole(sql) || rewrite.MayReadRoles(sql) || e.fetches && rewrite.MayFetch(sql) ||
+		(typ == wire.Parse || e.prepared.any()) && rewrite.MayDeallocate(sql)
 }
 
 // mentionsSettings reports whether a text may set one of the session's pgscope.* settings.

@@ -23,12 +23,15 @@ type tracked struct {
 	rows      *rows   // what is known of its results; nil where they pass
 	formats   []int16 // of a portal: the format codes of its results, where not all are texts
 	completed int     // of a Query: how many of its statements have been
+
+	deallocates   []string      // the prepared statements that are gone when it was executed: see [rewrite.Results]
+	deallocations []*assignment // the same while it is: those that the server has not answered
 	consequences
 }
 
 // ordinary reports whether there is nothing to track about a text that is sent as sql.
 func (t *tracked) ordinary(sql string) bool {
-	return t == nil || t.client == sql && t.substitute == nil && t.notices == nil && t.trail == nil && t.rows == nil && !t.follows()
+	return t == nil || t.client == sql && t.substitute == nil && t.notices == nil && t.trail == nil && t.rows == nil && t.deallocates == nil && !t.follows()
 }
 
 // fails reports whether it is certain to fail.
@@ -41,6 +44,19 @@ func (t *tracked) notify(out *Out) {
 	if t.notices != nil {
 		out.Client.write(t.notices)
 		t.notices = nil
+	}
+}
+
+// deallocated takes note of a tag of its DEALLOCATE statements, in order.
+func (t *tracked) deallocated() {
+	t.deallocations[0].outcome = done
+	t.deallocations = t.deallocations[1:]
+}
+
+// answered takes note that there will be no more answers to it.
+func (t *tracked) answered() {
+	for _, c := range t.deallocations {
+		c.outcome = undone
 	}
 }
 

@@ -211,5 +211,5 @@ var unrecorded = scope.Error{
 var tooManyPrepared = scope.Error{
 	Code:    scope.CodeProgramLimitExceeded,
 	Message: "this session has prepared too many statements with role names",
-	Hint:    "DEALLOCATE does not count: close them by the protocol, or connect again.",
+	Hint:    "DEALLOCATE those that are not needed any more, or close them.",
 }

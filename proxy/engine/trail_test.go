@@ -122,13 +122,20 @@ func TestTooManyPrepared(t *testing.T) {
 			prepare("").server(&pgproto3.ParseComplete{}, idle)
 		}
 		refused("more")
+		taken := func(name string) {
+			t.Helper()
+			prepare(name).server(&pgproto3.ParseComplete{}, idle)
+			if got := describe(t, s.toServer.Bytes()); !strings.HasPrefix(got[0], "P "+name+`|DROP ROLE "orders_a"`) {
+				t.Errorf("%q", got)
+			}
+		}
 		s.client(&pgproto3.Close{ObjectType: 'S', Name: "0"}, &pgproto3.Sync{})
 		s.server(&pgproto3.CloseComplete{}, idle)
-		prepare("more").server(&pgproto3.ParseComplete{}, idle)
-		if got := describe(t, s.toServer.Bytes()); !strings.HasPrefix(got[0], `P more|DROP ROLE "orders_a"`) {
-			t.Errorf("after a Close: %q", got)
-		}
+		taken("more")
 		refused("again")
+		s.client(&pgproto3.Query{String: `DEALLOCATE "1"`}).server(&pgproto3.CommandComplete{CommandTag: []byte("DEALLOCATE")}, idle)
+		taken("again")
+		refused("once more")
 		if n := len(s.e.prepared.statements.known); n != c.most {
 			t.Errorf("%d are remembered, want %d", n, c.most)
 		}

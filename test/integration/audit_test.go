@@ -431,6 +431,34 @@ func TestAuditOfWhatNamesStandFor(t *testing.T) {
 				pipeline(fails, []pgproto3.FrontendMessage{&pgproto3.Close{ObjectType: 'S', Name: "s"}}, syncPoint()), run("s"),
 			}
 		}},
+		{"DEALLOCATE is skipped", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{
+				{&parse{Name: "s", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
+				pipeline(fails, statement("DEALLOCATE s"), syncPoint()), run("s"),
+			}
+		}},
+		{"DEALLOCATE is not run", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{
+				{&parse{Name: "s", Query: "CREATE ROLE " + role}, &query{String: "SELECT 1/0; DEALLOCATE s"}, &pgproto3.Sync{}}, run("s"),
+			}
+		}},
+		{"DEALLOCATE, and PREPARE of another", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{
+				{&parse{Name: "s", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
+				run("s"),
+				{&query{String: "DEALLOCATE s; PREPARE s AS SELECT 1"}, &pgproto3.Sync{}},
+				run("s"),
+			}
+		}},
+		{"DEALLOCATE in another mode", func(role string) [][]pgproto3.FrontendMessage {
+			return [][]pgproto3.FrontendMessage{
+				{&parse{Name: "s", Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},
+				run("s"),
+				{&query{String: "SET pgscope.mode = off"}},
+				{&query{String: "DEALLOCATE s; PREPARE s AS SELECT 1"}, &pgproto3.Sync{}},
+				run("s"),
+			}
+		}},
 		{"Parse is skipped", func(role string) [][]pgproto3.FrontendMessage {
 			return [][]pgproto3.FrontendMessage{
 				{&parse{Query: "CREATE ROLE " + role}, &pgproto3.Sync{}},

@@ -173,6 +173,66 @@ var conversations = []struct {
 		)
 		d.ready(7)
 	}},
+	{"deallocated, and prepared by SQL", func(d *dialogue) {
+		d.query("GRANT SELECT ON t TO reader")
+		const shown = " relacl FROM pg_class WHERE relname = 't'"
+		simple := func(list ...string) (messages []pgproto3.FrontendMessage) {
+			for _, sql := range list {
+				messages = append(messages, &query{String: sql})
+			}
+			return messages
+		}
+		named := func(name string) []pgproto3.FrontendMessage {
+			return []pgproto3.FrontendMessage{&bind{PreparedStatement: name}, &execute{}}
+		}
+		all := func(messages []pgproto3.FrontendMessage) { // of which some may be skipped, also what ends them
+			d.say(append(slices.Clip(messages), &pgproto3.Sync{}, &query{})...)
+			until[*pgproto3.EmptyQueryResponse](d)
+			d.ready(1)
+		}
+		ends := func(m pgproto3.FrontendMessage) bool {
+			switch m.(type) {
+			case *query, *pgproto3.Sync:
+				return true
+			default:
+				return false
+			}
+		}
+		for _, deallocate := range [][]pgproto3.FrontendMessage{
+			simple("DEALLOCATE q"), simple(`DEALLOCATE PREPARE "q"`), simple("deallocate all"), simple("DISCARD ALL"), simple("DISCARD PLANS"),
+			simple("DEALLOCATE nosuch"), simple(`DEALLOCATE "Q"`), simple("BEGIN", "DEALLOCATE q", "ROLLBACK"),
+			simple("SELECT 1; /* ; */ DEALLOCATE q; SELECT 1/0"), simple("SELECT 1/0; DEALLOCATE q"), simple("BEGIN; SELECT 1/0; DEALLOCATE q", "ROLLBACK"),
+			simple("BEGIN; SELECT 1/0", "DEALLOCATE q", "ROLLBACK"), simple("DEALLOCATE r; DEALLOCATE nosuch; DEALLOCATE q"),
+			simple("DO 'BEGIN END'; DEALLOCATE r; DEALLOCATE q"), simple("DEALLOCATE q; DEALLOCATE r", "DEALLOCATE q"),
+			pipeline(statement("DEALLOCATE q"), syncPoint()), pipeline(statement("SELECT 1/0"), statement("DEALLOCATE q"), syncPoint()),
+			pipeline(statement("DEALLOCATE q"), statement("SELECT 1/0"), syncPoint()), pipeline(statement("DEALLOCATE ALL"), syncPoint()),
+			pipeline(named("deallocates"), syncPoint()), pipeline(named("deallocates"), named("deallocates"), syncPoint()),
+			{&parse{Query: "DEALLOCATE q"}, &pgproto3.Sync{}},
+			pipeline(statement("DEALLOCATE q"), simple("SELECT 1/0"), syncPoint()),
+			pipeline(statement("DEALLOCATE q")), pipeline(statement("SELECT 1/0"), simple("DEALLOCATE q")),
+		} {
+			for _, again := range [][]pgproto3.FrontendMessage{
+				simple("PREPARE q AS SELECT 1," + shown), pipeline(statement("PREPARE q AS SELECT 1,"+shown), syncPoint()),
+				{&parse{Name: "q", Query: "SELECT 1, 2," + shown}, &pgproto3.Sync{}},
+				nil,
+			} {
+				talk := pipeline(
+					[]pgproto3.FrontendMessage{
+						&parse{Name: "deallocates", Query: "DEALLOCATE q"}, &parse{Name: "q", Query: "SELECT" + shown},
+						&parse{Name: "r", Query: "SELECT" + shown}, &pgproto3.Sync{},
+					},
+					deallocate, again, named("q"), syncPoint(), named("r"), syncPoint(), simple("DEALLOCATE ALL"),
+				)
+				all(talk)
+				for len(talk) > 0 {
+					n := 1 + slices.IndexFunc(talk, ends)
+					all(talk[:n])
+					talk = talk[n:]
+				}
+			}
+		}
+		all(simple("REVOKE SELECT ON t FROM reader"))
+	}},
 	{"transactions that are committed later", func(d *dialogue) {
 		const shown = "SELECT relacl, relowner::regrole FROM pg_class WHERE relname = 't'"
 		for _, sql := range []string{
