@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy"
+	"github.com/pgscope/pgscope-proxy/test/pgtest"
 )
 
 // replicationValues are all beginnings of the words that stand for a truth value, and of database, in
@@ -172,4 +173,30 @@ func TestReplicationTools(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestSubscription: another cluster subscribes through the proxy, as a role of the database: the copy of what is there,
+// and what comes later.
+func TestSubscription(t *testing.T) {
+	via := both(t)
+	via.psql(t, "orders", "postgres", `CREATE ROLE feeder LOGIN REPLICATION; CREATE TABLE t (who name DEFAULT current_user);
+		GRANT SELECT, INSERT ON t TO feeder; CREATE PUBLICATION p FOR TABLE t; INSERT INTO t DEFAULT VALUES`)
+	plain().Psql(t, "orders", "CREATE TABLE t (who name)")
+	plain().Psql(t, "orders", "CREATE SUBSCRIPTION s CONNECTION $$"+via.dsn("orders", "feeder")+"$$ PUBLICATION p")
+	t.Cleanup(func() { plain().Psql(t, "orders", "DROP SUBSCRIPTION IF EXISTS s") })
+	arrives := func(who string) {
+		t.Helper()
+		plain().Psql(t, "orders", pgtest.Awaiting("(SELECT string_agg(who, ' ' ORDER BY who DESC) FROM t) = '"+who+"'"))
+	}
+	arrives("postgres")
+	via.psql(t, "orders", "feeder", "INSERT INTO t DEFAULT VALUES")
+	arrives("postgres feeder")
+	const sessions = "SELECT usename FROM pg_stat_replication"
+	if out := via.psql(t, "orders", "postgres", sessions); !strings.Contains(out, " feeder\n") {
+		t.Errorf("the publisher has the sessions %s", out)
+	}
+	plain().Psql(t, "orders", "DROP SUBSCRIPTION s")
+	if slots := scoped().Psql(t, "orders", "SELECT slot_name FROM pg_replication_slots"); slots != "" {
+		t.Errorf("the slots that are left: %s", slots)
+	}
 }
