@@ -27,13 +27,16 @@ func readBlock(r *reader, s layers) (body, *Error) {
 		return b, unreadBody(err)
 	}
 	computed := false
-	var executed []stretch // that were read
+	var told []stretch // where strings are not executed unseen
 	for _, f := range parts {
+		if f.onlyTold() {
+			told = append(told, stretch{f.tokens.list[0].start, f.tokens.list[len(f.tokens.list)-1].end})
+		}
 		if f.kind == sqlExecuted {
 			found, read := r.readExecuted(f, inner)
 			b.statements = append(b.statements, found...)
 			if read {
-				executed = append(executed, stretch{f.tokens.list[0].start, f.tokens.list[len(f.tokens.list)-1].end})
+				told = append(told, stretch{f.tokens.list[0].start, f.tokens.list[len(f.tokens.list)-1].end})
 			} else {
 				computed = true
 			}
@@ -46,7 +49,7 @@ func readBlock(r *reader, s layers) (body, *Error) {
 		b.statements = append(b.statements, p.statements()...)
 	}
 	if computed {
-		b.noteStrings(tokens{text, list}, executed)
+		b.noteStrings(tokens{text, list}, told)
 		for i := range b.statements {
 			b.statements[i].references = slices.DeleteFunc(b.statements[i].references, reference.forTexts)
 		}
@@ -174,13 +177,13 @@ func (r *reader) readExecuted(f fragment, rd reading) (found []*statement, read 
 	return []*statement{inner.done()}, true
 }
 
-// noteStrings notes what the strings of a block say of roles, but for those that were read: one of them may be what a
+// noteStrings notes what the strings of a block say of roles, but for those in some places: one of them may be what a
 // computed EXECUTE executes.
-func (b *body) noteStrings(t tokens, read []stretch) {
+func (b *body) noteStrings(t tokens, but []stretch) {
 	u := unseen{what: unseenString}
 	for i, k := range t.list {
 		seen := func(s stretch) bool { return s.start <= k.start && k.end <= s.end }
-		if k.kind != pg.Token_SCONST && k.kind != pg.Token_USCONST || slices.ContainsFunc(read, seen) {
+		if k.kind != pg.Token_SCONST && k.kind != pg.Token_USCONST || slices.ContainsFunc(but, seen) {
 			continue
 		}
 		for _, m := range mentionsOf(t.text(i)) {

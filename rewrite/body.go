@@ -54,13 +54,17 @@ func (r *reader) doBlock(n *pg.DoStmt) {
 			continue
 		}
 		l, err := r.tokens.literal(i, value)
-		r.notSeen(unseenBody, l, value, err)
+		r.notSeen(language, l, value, err)
 	}
 }
 
 // routine is for the body of CREATE FUNCTION and CREATE PROCEDURE: it is stored, and runs later, maybe in a copy of the
 // database, so that nothing in it is mapped.
 func (r *reader) routine(n *pg.CreateFunctionStmt) {
+	language := ""
+	for _, d := range options(n.Options, "language") {
+		language = d.Arg.GetString_().GetSval()
+	}
 	for _, d := range options(n.Options, "as") {
 		list := d.Arg.GetList().GetItems()
 		if len(list) != 1 {
@@ -69,20 +73,23 @@ func (r *reader) routine(n *pg.CreateFunctionStmt) {
 		value := list[0].GetString_().GetSval()
 		i := r.tokens.index(r.base+int(d.Location)) + 1 // AS
 		l, err := r.tokens.literal(i, value)
-		r.notSeen(unseenBody, l, value, err)
+		r.notSeen(language, l, value, err)
 	}
 }
 
-// notSeen notes where a text that is not read speaks of roles. err is why its place is not known.
-func (r *reader) notSeen(what unseenKind, l *layer, value string, err error) {
+// notSeen notes where a body that is not mapped may name roles. err is why its place is not known.
+func (r *reader) notSeen(language string, l *layer, value string, err error) {
 	mentions := mentionsOf(value)
+	if len(mentions) > 0 {
+		mentions = mentionsOf(r.withoutRoleless(language, value))
+	}
 	if len(mentions) == 0 {
 		return
 	}
 	if err != nil {
 		l = &layer{text: value, runs: []run{{0, r.start}, {1, r.start}}} // all of it at the statement
 	}
-	r.unseen = append(r.unseen, unseen{what, mentions}.lift(layers{l}))
+	r.unseen = append(r.unseen, unseen{unseenBody, mentions}.lift(layers{l}))
 }
 
 // readBody reads the text in the string constant at token i. Where that cannot be done and the text may name a role, the

@@ -2,7 +2,10 @@ package rewrite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -121,4 +124,70 @@ func (u unseen) notice(sql string, lines *counter) *Error {
 	}
 	e.Detail = strings.Join(places, " ")
 	return at(e, sql, u.mentions[0].at)
+}
+
+// withoutRoleless returns a body with blanks for what certainly names no role: statements that can be read and name
+// none (GRANT … TO PUBLIC), but for strings in them that are not read, and what RAISE only tells.
+func (r *reader) withoutRoleless(language, text string) string {
+	list, err := scan(text)
+	if err != nil || !r.StandardStrings || r.depth >= maxBodies {
+		return text
+	}
+	if _, deep := tooDeep(list); deep {
+		return text
+	}
+	inner := r.reading
+	inner.depth++
+	bare := []byte(text)
+	for _, f := range partsOf(language, tokens{text, list}) {
+		all := f.onlyTold()
+		if !all {
+			var roleless bool
+			if roleless, all = r.roleless(f, inner); !roleless {
+				continue
+			}
+		}
+		for i, k := range f.tokens.list {
+			if kind := f.tokens.kind(i); all || kind != pg.Token_SCONST && kind != pg.Token_USCONST {
+				copy(bare[k.start:k.end], strings.Repeat(" ", k.end-k.start))
+			}
+		}
+	}
+	return string(bare)
+}
+
+// partsOf returns the parts of a body that can be read by themselves; none where its language is not known.
+func partsOf(language string, t tokens) (list []fragment) {
+	switch language {
+	case "plpgsql":
+		list, err := fragments(t)
+		if err != nil {
+			return nil
+		}
+		return list
+	case "sql":
+		for _, part := range split(t) {
+			list = append(list, fragment{sqlStatement, part})
+		}
+	}
+	return list
+}
+
+// roleless reports whether a part of a body certainly names no role outside of strings, or in all of it.
+func (r *reader) roleless(f fragment, rd reading) (ok, all bool) {
+	if f.kind == sqlExecuted {
+		list, read := r.readExecuted(f, rd)
+		ok = read && !nameRoles(list)
+		return ok, ok
+	}
+	p, failure := parseFragment(f, rd)
+	return failure == nil && p.unread == nil && !nameRoles(p.statements()), false
+}
+
+// nameRoles reports whether statements name roles, as far as they can be read.
+func nameRoles(list []*statement) bool {
+	return slices.ContainsFunc(list, func(s *statement) bool {
+		return s.names != nil || s.refusal != nil || s.unmapped != nil || s.unseen != nil || s.users != nil ||
+			slices.ContainsFunc(s.bodies, func(b body) bool { return nameRoles(b.statements) })
+	})
 }

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"errors"
+	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
@@ -19,7 +20,14 @@ const (
 	sqlExpression              // what stands after SELECT: conditions, assigned values, PERFORM
 	sqlExecuted                // the expression of an EXECUTE: the text of statements
 	sqlRaised                  // what stands after SELECT, and becomes a text: RAISE
+	sqlRaisedWith              // the same behind its USING
 )
+
+// onlyTold reports whether the strings in it are told to somebody, and nothing else is done with them.
+func (f fragment) onlyTold() bool {
+	calls := slices.ContainsFunc(f.tokens.list, func(k token) bool { return k.kind == tokenOpen })
+	return (f.kind == sqlRaised || f.kind == sqlRaisedWith) && !calls
+}
 
 var errBlock = errors.New("a PL/pgSQL statement does not end as it should")
 
@@ -249,7 +257,7 @@ func (b *block) raise(from, end int) {
 		from++
 	}
 	b.add(sqlRaised, from, using)
-	b.add(sqlExpression, using+1, end)
+	b.add(sqlRaisedWith, using+1, end)
 }
 
 // open reads OPEN cursor [[NO] SCROLL] FOR query, or FOR EXECUTE expression.
