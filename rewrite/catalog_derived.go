@@ -54,8 +54,7 @@ func (c *catalogReader) deriveItem(n *pg.Node) {
 	var d derived
 	switch v := n.GetNode().(type) {
 	case *pg.Node_JoinExpr:
-		c.deriveItem(v.JoinExpr.Larg)
-		c.deriveItem(v.JoinExpr.Rarg)
+		c.deriveJoin(v.JoinExpr)
 		return
 	case *pg.Node_RangeSubselect:
 		d = derived{v.RangeSubselect.Alias.GetAliasname(), c.outputs(v.RangeSubselect.Subquery, v.RangeSubselect.Alias.GetColnames()), true}
@@ -68,6 +67,26 @@ func (c *catalogReader) deriveItem(n *pg.Node) {
 		d = c.deriveFunction(v.RangeFunction)
 	}
 	last := len(c.items) - 1
+	c.items[last] = append(c.items[last], d)
+}
+
+// deriveJoin tells what a join's sides are, and what it is itself where it has an alias. Its condition sees both.
+func (c *catalogReader) deriveJoin(n *pg.JoinExpr) {
+	last := len(c.items) - 1
+	first := len(c.items[last])
+	c.deriveItem(n.Larg)
+	c.deriveItem(n.Rarg)
+	if n.Alias == nil {
+		return
+	}
+	d := derived{name: n.Alias.Aliasname, whole: len(n.Alias.Colnames) == 0}
+	if d.whole { // else which of them the names are, is not known
+		d.columns = make(map[string]form)
+		for _, item := range c.items[last][first:] {
+			maps.Copy(d.columns, item.columns)
+			d.whole = d.whole && item.whole
+		}
+	}
 	c.items[last] = append(c.items[last], d)
 }
 
@@ -120,43 +139,84 @@ func (c *catalogReader) outputs(query *pg.Node, names []*pg.Node) map[string]for
 	for _, n := range s.GetWithClause().GetCtes() {
 		c.learnQuery(n.GetCommonTableExpr())
 	}
-	for s.GetLarg() != nil {
-		s = s.Larg
-	}
-	c.derive(s.GetFromClause())
+	list, counted := c.outputList(s)
 	columns := make(map[string]form)
-	if rows := s.GetValuesLists(); len(rows) > 0 {
-		for i, n := range rows[0].GetList().GetItems() {
-			name := "column" + strconv.Itoa(i+1)
-			if i < len(names) {
-				name = names[i].GetString_().GetSval()
-			}
-			columns[name] = c.rowForm(n)
-		}
-	}
-	for i, target := range s.GetTargetList() {
-		t := target.GetResTarget()
-		if expands(t.GetVal()) {
-			if i < len(names) {
+	for i, o := range list {
+		if i < len(names) {
+			if i >= counted {
 				break // which of them the names are, is not known
 			}
-			for _, item := range c.items[outer] {
-				maps.Copy(columns, item.columns)
-			}
-			continue
+			o.name = names[i].GetString_().GetSval()
 		}
-		name := t.GetName()
-		switch {
-		case i < len(names):
-			name = names[i].GetString_().GetSval()
-		case name == "":
-			name = columnName(t.GetVal())
-		}
-		columns[name] = c.rowForm(t.GetVal())
+		columns[o.name] = o.form
 	}
 	c.items, c.queries = c.items[:outer], c.queries[:around]
 	c.known[query.GetSelectStmt()] = columns
 	return columns
+}
+
+// output is a column of a subquery. One without a type gets it from what it is united with.
+type output struct {
+	name    string
+	form    form
+	untyped bool
+}
+
+// or is the column of two queries that are united, or of two rows.
+func (o output) or(other output) output {
+	if o.untyped {
+		o.form, o.untyped = other.form, other.untyped
+	}
+	return o
+}
+
+// outputList tells what the columns of a query are, in order as far as they are counted: not from a `*` on.
+func (c *catalogReader) outputList(s *pg.SelectStmt) (list []output, counted int) {
+	if s.GetLarg() != nil {
+		list, counted = c.outputList(s.Larg)
+		right, n := c.outputList(s.Rarg)
+		for i := range min(counted, n) {
+			list[i] = list[i].or(right[i])
+		}
+		return list, counted
+	}
+	outer := len(c.items)
+	c.derive(s.GetFromClause())
+	for at, row := range s.GetValuesLists() {
+		for i, n := range row.GetList().GetItems() {
+			o := output{"column" + strconv.Itoa(i+1), c.rowForm(n), n.GetAConst() != nil}
+			if at == 0 {
+				list = append(list, o)
+			} else if i < len(list) {
+				list[i] = list[i].or(o)
+			}
+		}
+	}
+	counted = -1
+	for _, target := range s.GetTargetList() {
+		t := target.GetResTarget()
+		if !expands(t.GetVal()) {
+			name := t.GetName()
+			if name == "" {
+				name = columnName(t.GetVal())
+			}
+			list = append(list, output{name, c.rowForm(t.GetVal()), t.GetVal().GetAConst() != nil})
+			continue
+		}
+		if counted < 0 {
+			counted = len(list)
+		}
+		for _, item := range c.items[outer] {
+			for name, f := range item.columns {
+				list = append(list, output{name: name, form: f})
+			}
+		}
+	}
+	c.items = c.items[:outer]
+	if counted < 0 {
+		counted = len(list)
+	}
+	return list, counted
 }
 
 // enterQueries begins a level of WITH queries. Those that are RECURSIVE are in scope before it is known what they are.

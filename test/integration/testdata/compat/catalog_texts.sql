@@ -31,6 +31,22 @@ UPDATE t SET o = s.o::text || '2' FROM (SELECT relowner::regrole AS o FROM pg_cl
 DELETE FROM t USING (SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't') s WHERE t.o = s.o::text || '2' RETURNING s.o::text;
 COPY (SELECT s.list, s.list::text, s.o FROM (SELECT relacl AS list, relowner::regrole AS o FROM pg_class WHERE relname = 't') s) TO STDOUT;
 SELECT s.o, s.list, s.list::text FROM (SELECT relacl AS list, relowner::regrole AS o FROM pg_class WHERE relname = 't') s \gdesc
+-- Joins that have a name, and columns that get their type from another query of a union, or another row.
+SELECT j.o::text, j.o || '!', j.relname FROM ((SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't') a JOIN pg_class c ON a.o::text = 'r' AND c.relname = 't') j;
+SELECT o::text, j.acl::text, j.list::text FROM ((SELECT relowner::regrole AS o, relacl AS list FROM pg_class WHERE relname = 't') a CROSS JOIN t) AS j;
+SELECT j.o::text, k.o::text FROM (t CROSS JOIN (SELECT 1) one) j, ((SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't') a JOIN (SELECT 'r'::regrole AS o) b USING (o)) k;
+SELECT o::text FROM (SELECT NULL AS o UNION SELECT relowner::regrole FROM pg_class WHERE relname = 't') s ORDER BY o::text;
+SELECT o::text, n FROM (SELECT 1 AS n, '0' AS o UNION ALL (SELECT 2, NULL UNION SELECT 3, relowner::regrole FROM pg_class WHERE relname = 't')) s ORDER BY n;
+SELECT o::text, l::text FROM (SELECT relowner::regrole AS o, relacl AS l FROM pg_class WHERE relname = 't' INTERSECT SELECT relowner::regrole, relacl FROM pg_class) s;
+SELECT o::text, l::text FROM (SELECT relowner::regrole, '{}' FROM pg_class WHERE relname = 't' EXCEPT ALL SELECT NULL, relacl FROM pg_class) s (o, l);
+SELECT o::text, l::text FROM (SELECT relowner::regrole, min(l::text) FROM (SELECT relowner, relacl AS l FROM pg_class WHERE relname = 't' GROUP BY 1, 2) c GROUP BY 1) s (o, l);
+SELECT o::text FROM (SELECT 0 AS o UNION SELECT relowner::regrole FROM pg_class WHERE relname = 't') s ORDER BY o::text;
+SELECT o::text = 'r' FROM (SELECT relowner AS o FROM pg_class WHERE relname = 't' UNION SELECT relowner::regrole FROM pg_class WHERE relname = 't') s;
+SELECT column1::text, column2::text, c::text FROM (VALUES (NULL, 'x'), ('r'::regrole, 'y')) v, (VALUES ('{}'), (ARRAY['r'::regrole])) w (c) ORDER BY 2, 3;
+WITH RECURSIVE s (o, n) AS (SELECT NULL, 1 UNION ALL SELECT relowner::regrole, n + 1 FROM s, pg_class WHERE relname = 't' AND n < 3) SELECT o::text, n FROM s ORDER BY n;
+WITH a AS (SELECT NULL AS o UNION TABLE b), b AS (SELECT 'r'::regrole AS o) SELECT o::text FROM a;
+SELECT o::text FROM (SELECT *, 1 FROM (SELECT 'r'::regrole AS o) a UNION SELECT NULL, 2) s ORDER BY 1;
+SELECT o::text = 'r' FROM (SELECT relowner::regrole AS o FROM pg_class WHERE relname = 't' UNION SELECT relowner FROM pg_class WHERE relname = 't') s;
 -- Rows of subqueries, where nobody else says what is in them.
 SELECT row_to_json(s) FROM (SELECT relowner::regrole AS o, relacl, 1 AS n FROM pg_class WHERE relname = 't') s WHERE s.n = 1 ORDER BY s.n;
 SELECT json_agg(s ORDER BY s.relname) FROM (SELECT relname, relowner::regrole, relacl AS privileges FROM pg_class WHERE relname = 't' ORDER BY relname) s;
