@@ -17,6 +17,7 @@ type leg struct {
 	fd      int
 	mask    uint32    // what epoll waits for; 0: not attached
 	paused  bool      // it is not read: the client is held, or has sent Terminate
+	batched bool      // the loop's batch has something for it
 	closing bool      // TLS has reported its end while the leg could not be read on; it is read again for that when it can
 	unsent  []byte    // what the connection has not taken yet; meanwhile nothing is read from the peer
 	tls     *tls.Conn // nil without TLS
@@ -82,7 +83,8 @@ func (g *leg) read() (in []byte, err error) {
 	return buf[:n], err
 }
 
-// send writes the pieces to a leg; what the connection does not take waits in unsent.
+// send writes the pieces to a leg, at the end of the loop's turn where they are small; what the connection does not take
+// waits in unsent.
 func (g *leg) send(pieces [][]byte) {
 	if g.session.over {
 		return
@@ -92,8 +94,12 @@ func (g *leg) send(pieces [][]byte) {
 
 // sendRaw is send below TLS: the pieces go to the socket as they are.
 func (g *leg) sendRaw(pieces [][]byte) {
-	if len(g.unsent) == 0 {
+	switch {
+	case g.session.loop.batch.take(g, pieces):
+		pieces = nil
+	case len(g.unsent) == 0:
 		pieces = g.write(pieces)
+	default:
 	}
 	for _, p := range pieces {
 		g.unsent = append(g.unsent, p...)

@@ -14,10 +14,10 @@ import (
 )
 
 // An event loop is the other driver of a relay. With two goroutines, each message on each leg wakes one of them,
-// and waking is what costs. A loop is one thread that reads what is there and writes it at once. There are several
-// loops (loops_linux.go); a session is in one of them (looped_linux.go), with two legs (leg_linux.go), which may
-// have TLS (loop_tls_linux.go). Clients are accepted there too (acceptor_linux.go), and sessions begin and end as
-// coroutines of the loop (coroutine_linux.go).
+// and waking is what costs. A loop is one thread that reads what is there and writes it at once, or together with what
+// others write (batch_linux.go). There are several loops (loops_linux.go); a session is in one of them
+// (looped_linux.go), with two legs (leg_linux.go), which may have TLS (loop_tls_linux.go). Clients are accepted there
+// too (acceptor_linux.go), and sessions begin and end as coroutines of the loop (coroutine_linux.go).
 //
 //	         ┌───────────── loop: one thread, one buffer ─────────────┐
 //	client ──┼▶ read ─▶ engine.Client ─▶ write ─▶ (rest waits) ───────┼─▶ server
@@ -40,6 +40,7 @@ type loop struct {
 	count    atomic.Int32 // of the descriptors in handlers
 	buf      []byte
 	out      engine.Out
+	batch    *batch
 
 	keepsProcessor bool         // it may keep one of Go's processors while it waits: there are others
 	due            time.Time    // no handler's deadline is earlier; zero where none has one
@@ -61,15 +62,17 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
-	l := &loop{epoll: epoll, wakeup: wakeup, buf: make([]byte, loopBuffer)}
+	l := &loop{epoll: epoll, wakeup: wakeup, buf: make([]byte, loopBuffer), batch: newBatch()}
 	l.ciphertext.buf = make([]byte, sealedBuffer)
 	if err := l.control(unix.EPOLL_CTL_ADD, wakeup, unix.EPOLLIN); err != nil {
-		return nil, errors.Join(err, unix.Close(epoll), unix.Close(wakeup))
+		l.closeDescriptors()
+		return nil, err
 	}
 	return l, nil
 }
 
 func (l *loop) closeDescriptors() {
+	l.batch.close()
 	_ = unix.Close(l.epoll)
 	_ = unix.Close(l.wakeup)
 }
@@ -106,16 +109,7 @@ func (l *loop) run() {
 	rawSchedBatch()
 	events := make([]unix.EpollEvent, loopEvents)
 	for !l.closed {
-		for _, e := range events[:l.wait(events)] {
-			if int(e.Fd) == l.wakeup {
-				l.runPosted()
-				continue
-			}
-			if h := l.at(int(e.Fd)); h != nil {
-				h.ready(e.Events)
-			}
-		}
-		l.expire()
+		l.turn(events[:l.wait(events)])
 	}
 	for _, co := range l.idle {
 		co.stop()
@@ -126,6 +120,19 @@ func (l *loop) run() {
 			g.session.resetting.close()
 		}
 	}
+}
+
+// turn handles events, and writes what comes of them (batch_linux.go).
+func (l *loop) turn(events []unix.EpollEvent) {
+	for _, e := range events {
+		if int(e.Fd) == l.wakeup {
+			l.runPosted()
+		} else if h := l.at(int(e.Fd)); h != nil {
+			h.ready(e.Events)
+		}
+	}
+	l.expire()
+	l.batch.end()
 }
 
 // wait waits for events and returns how many there are. While there is traffic, it does not tell Go's scheduler that

@@ -43,7 +43,7 @@ func TestLoopUnseals(t *testing.T) {
 			if _, err := unix.Write(from, p); err != nil {
 				t.Fatal(err)
 			}
-			g.ready(unix.EPOLLIN)
+			turn(g, unix.EPOLLIN)
 			n, err := unix.Read(to, buf)
 			switch {
 			case err == nil:

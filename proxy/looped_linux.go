@@ -156,11 +156,19 @@ func (s *looped) remove(g *leg) {
 	}
 }
 
+// settle writes what the loop's batch has of the session.
+func (s *looped) settle() {
+	if s.client.batched || s.server.batched {
+		s.loop.batch.write()
+	}
+}
+
 // finish takes the session out of the loop.
 func (s *looped) finish() {
 	if s.over {
 		return
 	}
+	s.settle()
 	s.over = true
 	s.torn = s.torn || len(s.client.unsent) > 0
 	s.loop.spawn(context.Background(), func(ctx context.Context) {
@@ -247,6 +255,7 @@ func (s *looped) fromClient(in []byte) {
 
 // goodbye goes on after the client's Terminate: nothing more is read from the client.
 func (s *looped) goodbye() {
+	s.settle()
 	s.mu.Lock()
 	kept, rests := s.engine.Kept(), s.engine.ServerRests()
 	s.mu.Unlock()

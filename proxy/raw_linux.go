@@ -85,6 +85,42 @@ func rawWritev(fd int, pieces [][]byte) (int, syscall.Errno) {
 	return int(w), errno
 }
 
+// rawIOSetup returns a context for so many requests at a time; 0 where the kernel gives none.
+func rawIOSetup(requests int) (context uintptr) {
+	_, _, errno := unix.RawSyscall(unix.SYS_IO_SETUP, uintptr(requests), uintptr(unsafe.Pointer(&context)), 0) //nolint:gosec // as package syscall does
+	if errno != 0 {
+		return 0
+	}
+	return context
+}
+
+func rawIODestroy(context uintptr) {
+	if context != 0 {
+		_, _, _ = unix.RawSyscall(unix.SYS_IO_DESTROY, context, 0, 0)
+	}
+}
+
+// rawIOSubmit makes the requests, and returns how many the kernel has taken.
+func rawIOSubmit(context uintptr, requests []*aioRequest) (n int) {
+	for context != 0 && n < len(requests) {
+		more, _, errno := unix.RawSyscall(unix.SYS_IO_SUBMIT, context, uintptr(len(requests)-n), uintptr(unsafe.Pointer(&requests[n]))) //nolint:gosec // as package syscall does
+		if errno != 0 {
+			break
+		}
+		n += int(more)
+	}
+	return n
+}
+
+// rawIOGetEvents waits for as many results as there is room for, and returns how many there are.
+func rawIOGetEvents(context uintptr, results []aioResult) int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_IO_GETEVENTS, context, uintptr(len(results)), uintptr(len(results)), uintptr(unsafe.Pointer(&results[0])), 0, 0) //nolint:gosec // as package syscall does
+	if errno != 0 {                                                                                                                                           // a signal
+		return 0
+	}
+	return int(n)
+}
+
 func rawClose(fd int) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 	return failure("close", errno)
