@@ -52,7 +52,8 @@ C
   install -m 755 "$pgscope" "$P/pgscope-proxy" # where RUNAS can reach it
   up pgscope $((B + 49)) "$P/pgscope-proxy" serve --listen "127.0.0.1:$((B + 49))" --http-listen "127.0.0.1:$((B + 50))" \
     --upstream "host=127.0.0.1 port=$B sslmode=disable" --log-level error
-  # The same with server connections that are kept, as pgbouncer keeps them: it takes part in the churn suites.
+  # The same with server connections that are kept from one round to the next, as pgbouncer keeps them: the caches of their
+  # processes are warm.
   cat >"$P/pool.yaml" <<C
 listen: 127.0.0.1:$((B + 59))
 http-listen: 127.0.0.1:$((B + 60))
@@ -61,6 +62,8 @@ admin-dsn: host=127.0.0.1 port=$B user=postgres dbname=postgres sslmode=disable
 auth: verify
 auth-rules: [{method: trust, users: benchtrust}]
 pool: session
+pool-idle: 100
+pool-size: 100
 log-level: error
 C
   up pgscope-pool $((B + 59)) "$P/pgscope-proxy" serve --config "$P/pool.yaml"

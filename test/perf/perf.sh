@@ -54,7 +54,6 @@ bytes() {
 }
 one() { # suite round name
   local s=$1 r=$2 n=$3 f
-  case $n/$s in pgscope-pool/churn-*) ;; pgscope-pool/*) return ;; esac # elsewhere it is no other than pgscope
   case $s in
   so-1)    bench $s $r $n -n -S -M simple -c 1 -j 1 -T $T ;;
   so-16)   bench $s $r $n -n -S -M simple -c 16 -j 2 -T $T ;;
@@ -65,7 +64,7 @@ one() { # suite round name
   tpcb-16) bench $s $r $n -M simple -c 16 -j 2 -T $T ;;
   churn-trust) bench $s $r $n -n -C -U benchtrust -f "$OUT/one.sql" -c 4 -j 2 -T $((T/2>2?T/2:2)) ;;
   churn-scram) bench $s $r $n -n -C -f "$OUT/one.sql" -c 4 -j 2 -T $((T/2>2?T/2:2)) ;;
-  setrole) f=bench_web; [ $n != pgscope ] || f=web
+  setrole) f=bench_web; case $n in pgscope*) f=web ;; esac
            bench $s $r $n -n -U benchtrust -f "$OUT/setrole.$f.sql" -c 16 -j 2 -T $T ;;
   app)     bench $s $r $n -n -f "$OUT/app.sql" -c 16 -j 2 -T $T ;;
   introspect) bench $s $r $n -n -f "$OUT/introspect.sql" -c 16 -j 2 -T $T ;;
