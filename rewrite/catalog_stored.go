@@ -66,9 +66,8 @@ func (c *catalogReader) stored(stmt *pg.Node) {
 		case *pg.TypeCast:
 			if toRegrole(n) {
 				seek(n.Arg, clusterRegrole)
-				if _, operand := c.cast(n); n.Location >= 0 && takesNoSubquery(stmt) && c.sayConstant(n.Arg) {
-					c.refer(reference{start: operand.start, end: operand.start, form: fixed, as: "pg_catalog.quote_ident("})
-					c.refer(reference{start: operand.end, end: operand.end, form: fixed, as: ")"})
+				if takesNoSubquery(stmt) {
+					c.castConstant(n)
 				}
 			}
 		case *pg.RangeFunction:
@@ -100,6 +99,21 @@ func (c *catalogReader) sayConstant(n *pg.Node) bool {
 	s, _, err := c.tokens.value(c.tokens.index(c.base+int(n.GetAConst().Location)), name)
 	c.add(s, err, name, refers)
 	return true
+}
+
+// castConstant is sayConstant for what is cast to regrole: the role's name there is an identifier. A constant behind its
+// type takes no function, and is cast instead.
+func (c *catalogReader) castConstant(n *pg.TypeCast) {
+	whole, operand := c.cast(n)
+	if operand == (stretch{}) || !c.sayConstant(n.Arg) {
+		return
+	}
+	start, behind := operand.start, ")"
+	if n.Location < 0 {
+		start, behind = whole.start, ")::pg_catalog.regrole"
+	}
+	c.refer(reference{start: start, end: operand.start, form: fixed, as: "pg_catalog.quote_ident("})
+	c.refer(reference{start: operand.end, end: operand.end, form: fixed, as: behind})
 }
 
 // storedForm tells what stands in for a node that says a role's name, where the server keeps it; asItIs for others.
