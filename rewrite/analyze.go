@@ -44,8 +44,8 @@ type Analysis struct {
 }
 
 // Analyze parses a text of one or many statements and finds every role name in it. It returns nil, nil where neither the
-// text nor its results have to do with roles or with scopes as a whole. It returns an error where they may have, but the
-// text cannot be read: then it must not be forwarded.
+// text nor its results have to do with roles or with scopes as a whole, and it deallocates nothing. It returns an error where
+// they may have, but the text cannot be read: then it must not be forwarded.
 func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -66,7 +66,7 @@ func Analyze(sql string, o Options) (a *Analysis, refusal *Error) {
 	a.statements, a.moves, a.resets = attachTransitions(a.statements)
 	a.setsMode = slices.ContainsFunc(a.statements, func(s *statement) bool { return s.setsMode() })
 	a.results = readResults(src.text, pieces)
-	if len(a.statements) == 0 && !a.results.Any() {
+	if !a.Maps() && a.results.Deallocates == nil {
 		return nil, nil
 	}
 	malformed := slices.ContainsFunc(a.statements, func(s *statement) bool { return s.malformed })
@@ -176,6 +176,9 @@ func (a *Analysis) Asks() bool {
 	return len(a.changes) > 0 || a.asksUser || a.moves ||
 		slices.ContainsFunc(a.statements, func(s *statement) bool { return s.names != nil || s.references == nil })
 }
+
+// Maps reports whether there may be something to map, in the text or in its results. If not, it only deallocates.
+func (a *Analysis) Maps() bool { return len(a.statements) > 0 || a.results.Any() }
 
 // SetsMode reports whether a statement of the text sets the mode.
 func (a *Analysis) SetsMode() bool { return a.setsMode }

@@ -306,7 +306,7 @@ func (c goldenCase) run(t *testing.T) string {
 	for _, c := range a.Changes() {
 		b.WriteString(describeChange(c) + "\n")
 	}
-	if r := a.Results(); r.Any() {
+	if r := a.Results(); r.Any() || r.Deallocates != nil {
 		fmt.Fprintf(&b, "results: typed %t, kept %t, names %v", r.Typed, r.Kept, r.Named)
 		if r.Plans != nil {
 			fmt.Fprintf(&b, ", plans %v", r.Plans)

@@ -26,9 +26,7 @@ type Results struct {
 const AllStatements = ""
 
 // Any reports whether there is something to look at, now or later.
-func (r Results) Any() bool {
-	return r.Typed || r.Kept || r.Named != nil || r.Plans != nil || r.Deallocates != nil
-}
+func (r Results) Any() bool { return r.Typed || r.Kept || r.Named != nil || r.Plans != nil }
 
 // Results says what of the text's results is to be looked at.
 func (a *Analysis) Results() Results { return a.results }

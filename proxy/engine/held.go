@@ -102,9 +102,8 @@ func (e *Engine) hasRead(out *Out) {
 	switch h := e.held; {
 	case h.refusal != nil:
 		e.refuseHeld(h.refusal, out)
-	case h.analysis == nil:
-		e.held = nil
-		e.send(h.statement, nil, string(h.sql), out)
+	case h.analysis == nil || !h.analysis.Maps():
+		e.sendAsWritten(out)
 	default:
 		e.askFor(out)
 	}
@@ -282,8 +281,7 @@ func (e *Engine) named(out *Out) error {
 	e.cfg.Directory.Learn(view)
 	mode := e.mode(view, h.needs)
 	if mode == scope.Off && !h.analysis.SetsMode() {
-		e.held = nil
-		e.send(h.statement, &tracked{client: string(h.sql), deallocates: e.deallocates(h.analysis.Results())}, string(h.sql), out)
+		e.sendAsWritten(out)
 		return nil
 	}
 	if view.DB.Contested != nil && len(h.analysis.Names()) > 0 {

@@ -146,6 +146,17 @@ func (e *Engine) send(s statement, t *tracked, sql string, out *Out) {
 	}
 }
 
+// sendAsWritten sends the held statement as the client wrote it.
+func (e *Engine) sendAsWritten(out *Out) {
+	h, sql := e.held, string(e.held.sql)
+	t := &tracked{client: sql}
+	if h.analysis != nil {
+		t.deallocates = e.deallocates(h.analysis.Results())
+	}
+	e.held = nil
+	e.send(h.statement, t, sql, out)
+}
+
 // madeBySQL returns the text of a prepared statement or a portal that none is known of: it may be one that PREPARE or
 // DECLARE has made, whose rows are to be looked at.
 func (e *Engine) madeBySQL(what byte, name []byte, out *Out) *tracked {

@@ -95,6 +95,7 @@ func TestQueryBehindUnsynced(t *testing.T) {
 		"an error":          {parse("", "SELECT 1"), query("CREATE ROLE reader"), query("CREATE ROLE x"), query("DROP ROLE x")},
 		"a role statement":  {parse("c", "CREATE ROLE x"), query("CREATE ROLE y"), &pgproto3.Bind{PreparedStatement: "c"}, &pgproto3.Execute{}, &pgproto3.Sync{}, query("DROP ROLE x, y")},
 		"executed":          append(insert, query("CREATE ROLE x"), query("DROP ROLE x"), query("TABLE t"), &pgproto3.Sync{}, query("ROLLBACK"), query("DELETE FROM t")),
+		"discarded":         slices.Concat(statement("RESET ROLE"), []pgproto3.FrontendMessage{query("CREATE ROLE x"), query("DROP ROLE x")}, statement("DISCARD ALL"), syncPoint()),
 		"executed, failing": append(insert, query("CREATE ROLE reader"), &pgproto3.Sync{}, query("TABLE t"), query("ROLLBACK"), query("DELETE FROM t")),
 	} {
 		for _, patient := range []bool{false, true} {
@@ -304,7 +305,8 @@ func (p *program) sql() string {
 	case 17:
 		return p.pick("FETCH c", "FETCH ALL FROM c", "CLOSE c", "CLOSE ALL")
 	case 18:
-		return p.pick("PREPARE q AS SELECT current_user", "EXECUTE q", "DEALLOCATE q", "DEALLOCATE ALL", "DISCARD PLANS")
+		return p.pick("PREPARE q AS SELECT current_user", "EXECUTE q", "DEALLOCATE q", "DEALLOCATE ALL", "DISCARD PLANS", "DEALLOCATE "+p.pick("s1", "s2"),
+			"PREPARE "+p.pick("s1", "s2")+" AS SELECT 1, current_user, relacl FROM pg_class WHERE relname = 'given'")
 	case 19:
 		return p.pick("GRANT SELECT ON given TO ", "REVOKE ALL ON given FROM ") + p.role()
 	case 20:
