@@ -53,6 +53,18 @@ func TestQuestionInPipelineEndsInFlush(t *testing.T) {
 	}
 }
 
+// TestDeallocatingIsNotAskedAbout: it goes as it is whatever roles are called, and behind a question in the same pipeline
+// the server would not take DISCARD ALL.
+func TestDeallocatingIsNotAskedAbout(t *testing.T) {
+	for _, sql := range []string{"DEALLOCATE q", "DEALLOCATE ALL", "SELECT 1; DEALLOCATE q", "DISCARD ALL"} {
+		s := newTestSession(t, newBook())
+		s.client(&pgproto3.Parse{Name: "q", Query: "CREATE ROLE reader"}, &pgproto3.Bind{PreparedStatement: "q"}, &pgproto3.Execute{})
+		s.server(append(names(enrolled...), idle)...)
+		s.toServer.Reset()
+		s.client(&pgproto3.Query{String: sql}).wants(&s.toServer, "Q "+sql+"|")
+	}
+}
+
 func TestErrorBeforeTheQuestionDropsTheStatement(t *testing.T) {
 	s := newTestSession(t, newBook())
 	s.client(&pgproto3.Parse{Query: "SELECT nosuch"}, &pgproto3.Parse{Name: "r", Query: "DROP ROLE reader"}, &pgproto3.Execute{}, &pgproto3.Sync{})
