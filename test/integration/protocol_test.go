@@ -209,7 +209,7 @@ var conversations = []struct {
 			pipeline(named("deallocates"), syncPoint()), pipeline(named("deallocates"), named("deallocates"), syncPoint()),
 			{&parse{Query: "DEALLOCATE q"}, &pgproto3.Sync{}},
 			pipeline(statement("DEALLOCATE q"), simple("SELECT 1/0"), syncPoint()),
-			pipeline(statement("DEALLOCATE q")), pipeline(statement("SELECT 1/0"), simple("DEALLOCATE q")),
+			pipeline(statement("SELECT 1/0"), simple("DEALLOCATE q")),
 		} {
 			for _, again := range [][]pgproto3.FrontendMessage{
 				simple("PREPARE q AS SELECT 1," + shown), pipeline(statement("PREPARE q AS SELECT 1,"+shown), syncPoint()),
