@@ -63,6 +63,13 @@ type aioResult struct {
 	_        int64
 }
 
+func (r aioResult) outcome() (n int, errno syscall.Errno) {
+	if r.value < 0 {
+		return -1, syscall.Errno(-r.value)
+	}
+	return int(r.value), 0
+}
+
 const aioWrite = 1 // IOCB_CMD_PWRITE: on a socket there is no position
 
 func newBatch() *batch {
@@ -116,17 +123,20 @@ func (b *batch) write() {
 	if len(b.legs) == 0 {
 		return
 	}
-	b.submit()
+	submitted := b.submit()
 	rest := b.buf
 	for i, g := range b.legs {
 		data := rest[:b.requests[i].length]
 		rest = rest[len(data):]
 		g.batched = false
-		n, errno := b.results[i].value, syscall.Errno(0)
-		if n < 0 {
-			n, errno = 0, syscall.Errno(-n)
+		n, errno := b.results[i].outcome()
+		if i >= submitted {
+			n, errno = rawWrite(g.fd, data)
 		}
-		if errno == unix.EAGAIN {
+		if errno != 0 {
+			n = 0
+		}
+		if errno == unix.EAGAIN || errno == unix.EINTR {
 			errno = 0
 		}
 		if data = data[n:]; len(data) > 0 {
@@ -138,33 +148,21 @@ func (b *batch) write() {
 	b.legs, b.buf = b.legs[:0], b.buf[:0]
 }
 
-// submit makes the system call, and notes the results.
-func (b *batch) submit() {
-	done := 0
-	if len(b.legs) > 1 {
-		done = rawIOSubmit(b.context, b.list[:len(b.legs)])
+// submit writes by one system call what it can, notes the results, and returns of how many legs.
+func (b *batch) submit() int {
+	if len(b.legs) == 1 {
+		return 0
 	}
-	var results [batchWrites]aioResult
-	for left := done; left > 0; {
+	submitted := rawIOSubmit(b.context, b.list[:len(b.legs)])
+	var results [batchWrites]aioResult // in any order
+	for left := submitted; left > 0; {
 		n := rawIOGetEvents(b.context, results[:left])
 		for _, r := range results[:n] {
 			b.results[r.index] = r
 		}
 		left -= n
 	}
-	at := 0
-	for i, g := range b.legs {
-		data := b.buf[at : at+int(b.requests[i].length)] //nolint:gosec // no more than batchEach
-		at += len(data)
-		if i < done {
-			continue
-		}
-		n, errno := rawWrite(g.fd, data)
-		if errno != 0 {
-			n = -int(errno)
-		}
-		b.results[i].value = int64(n)
-	}
+	return submitted
 }
 
 // end writes the batch, and sees to those who are troubled.

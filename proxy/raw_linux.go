@@ -115,10 +115,14 @@ func rawIOSubmit(context uintptr, requests []*aioRequest) (n int) {
 // rawIOGetEvents waits for as many results as there is room for, and returns how many there are.
 func rawIOGetEvents(context uintptr, results []aioResult) int {
 	n, _, errno := unix.RawSyscall6(unix.SYS_IO_GETEVENTS, context, uintptr(len(results)), uintptr(len(results)), uintptr(unsafe.Pointer(&results[0])), 0, 0) //nolint:gosec // as package syscall does
-	if errno != 0 {                                                                                                                                           // a signal
+	switch errno {
+	case 0:
+		return int(n)
+	case unix.EINTR:
 		return 0
+	default:
+		panic(os.NewSyscallError("io_getevents", errno)) // the context is ours, and so are the arguments
 	}
-	return int(n)
 }
 
 func rawClose(fd int) error {

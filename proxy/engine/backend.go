@@ -107,7 +107,8 @@ var deallocated = map[string]bool{"DEALLOCATE": true, "DEALLOCATE ALL": true, "D
 // watches reports whether a CommandComplete of that length may have a tag that matters.
 func (e *Engine) watches(size int) bool {
 	t := e.pending.first().tracked
-	return t != nil && t.deallocations != nil || size == len(tagCommitted)+1 || size == len(tagPrepared)+1 && e.transaction.changesRoles() || e.userPath.watches(size)
+	return t != nil && t.deallocations != nil || e.userPath.watches(size) ||
+		size == len(tagCommitted)+1 || size == len(tagPrepared)+1 && e.transaction.changesRoles()
 }
 
 // tagged takes note of a tag.

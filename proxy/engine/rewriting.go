@@ -42,8 +42,8 @@ const (
 )
 
 // Recurs reports whether a text, with the analysis a, may be remembered as one that is sent again and again: a query of the
-// catalogs, or a SET ROLE. Other role statements are not; they may contain a password. Nor are
-// texts that deallocate: the names in them are seldom the same.
+// catalogs, or a SET ROLE. Other role statements are not; they may contain a password. Nor are texts that
+// deallocate: the names in them are seldom the same.
 func Recurs(sql string, a *rewrite.Analysis) bool {
 	if len(sql) > maxRecurring {
 		return false
