@@ -197,48 +197,45 @@ func formatOf(formats []int16, at int) int16 {
 
 // row writes a row of a result for the client. One without a name that is another one here passes.
 func (e *Engine) row(frame []byte, t *tracked, out *Out) (verdict, error) {
-	mapped := wire.Begin(nil, wire.DataRow)
-	body := frame[wire.HeaderSize:]
-	if len(body) < 2 {
+	at := wire.HeaderSize + 2 // behind the number of columns
+	if len(frame) < at {
 		return drop, serverViolation("invalid message length", frame[0])
 	}
-	n := int(binary.BigEndian.Uint16(body))
-	mapped = append(mapped, body[:2]...)
-	body = body[2:]
 	l := e.localizer(t)
-	columns, changed := t.rows.columns, false
-	for i := range n {
-		if len(body) < 4 {
+	var mapped []byte // the row for the client, from where it is another one
+	copied := 0       // what of the frame is in it
+	columns := t.rows.columns
+	for i := range int(binary.BigEndian.Uint16(frame[wire.HeaderSize:])) {
+		if len(frame)-at < 4 {
 			return drop, serverViolation("invalid message length", frame[0])
 		}
-		size := max(0, int(int32(binary.BigEndian.Uint32(body)))) //nolint:gosec // -1 is NULL
-		if len(body)-4 < size {
+		size := max(0, int(int32(binary.BigEndian.Uint32(frame[at:])))) //nolint:gosec // -1 is NULL
+		begin, end := at, at+4+size
+		if len(frame) < end {
 			return drop, serverViolation("invalid message length", frame[0])
 		}
-		field := body[:4+size]
-		body = body[4+size:]
+		at = end
 		if len(columns) == 0 || columns[0].at != i {
-			mapped = append(mapped, field...)
 			continue
 		}
-		value, ok := "", false
-		if size > 0 && (columns[0].plain || t.format(i) == textFormat) {
-			show := columns[0].show
-			value, ok = e.mapped(string(field[4:]), func(s string) string { return show(l, s) })
-		}
+		c := columns[0]
 		columns = columns[1:]
-		if !ok {
-			mapped = append(mapped, field...)
+		if size == 0 || !c.plain && t.format(i) != textFormat {
 			continue
 		}
-		changed = true
+		value, ok := e.mapped(string(frame[begin+4:end]), func(s string) string { return c.show(l, s) })
+		if !ok {
+			continue
+		}
+		mapped = append(slices.Grow(mapped, end-copied+len(value)), frame[copied:begin]...)
 		mapped = binary.BigEndian.AppendUint32(mapped, uint32(len(value))) //nolint:gosec // shorter than a message
 		mapped = append(mapped, value...)
+		copied = end
 	}
-	if !changed {
+	if mapped == nil {
 		return pass, nil
 	}
-	out.Client.write(wire.End(append(mapped, body...), 0))
+	out.Client.write(wire.End(append(mapped, frame[copied:]...), 0))
 	return drop, nil
 }
 
