@@ -9,26 +9,6 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-func TestSettingValue(t *testing.T) {
-	tests := []struct{ name, stored, want string }{
-		{"work_mem", "4MB", `'4MB'`},
-		{"DateStyle", "ISO, MDY", `'ISO, MDY'`},
-		{"my.path", `a\b'c`, `E'a\\b''c'`},
-		{"search_path", `"$user", public`, `'$user', 'public'`},
-		{"Search_Path", `a,b`, `'a', 'b'`},
-		{"search_path", `""`, `''`},
-		{"search_path", ``, `''`},
-		{"search_path", `"a, ""b""" , c`, `'a, "b"', 'c'`},
-		{"search_path", `"open`, `'open'`}, // the server does not store such
-		{"temp_tablespaces", `"", b`, `'', 'b'`},
-	}
-	for _, tt := range tests {
-		if got := settingValue(tt.name, tt.stored); got != tt.want {
-			t.Errorf("%s = %s\ngot  %s\nwant %s", tt.name, tt.stored, got, tt.want)
-		}
-	}
-}
-
 // TestJoin: what of pg_dump's text gives way to the roles, and what must not.
 func TestJoin(t *testing.T) {
 	roles := &Roles{

@@ -231,7 +231,7 @@ func (s *selection) grant(out *Roles) {
 		}
 		on, condition := "TABLESPACE "+scope.QuoteIdent(g.name), "EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname = "+literal(g.name)+")"
 		if g.kind == "parameter" {
-			on, condition = "PARAMETER "+settingName(g.name), "pg_catalog.current_setting('server_version_num')::int >= 150000"
+			on, condition = "PARAMETER "+scope.SettingIdent(g.name), "pg_catalog.current_setting('server_version_num')::int >= 150000"
 		}
 		sql := "GRANT " + g.privileges + " ON " + on + " TO " + to
 		if g.option {
@@ -294,7 +294,7 @@ func (s *selection) value(name, stored string) (string, bool) {
 	if isRole(name) && stored != "none" {
 		return s.called(scope.Cluster(stored))
 	}
-	return settingValue(name, stored), true
+	return scope.SettingConstants(name, stored), true
 }
 
 // dbonly is what SQL calls a role of a database, in any mode.

@@ -44,7 +44,7 @@ func (r *Roles) write(w io.Writer, here bool) error {
 				where = ` IN DATABASE :"DBNAME"`
 			}
 			if here || !s.here {
-				fmt.Fprintf(&b, "ALTER %s%s SET %s TO %s;\n", x.called(), where, settingName(s.name), s.value)
+				fmt.Fprintf(&b, "ALTER %s%s SET %s TO %s;\n", x.called(), where, scope.SettingIdent(s.name), s.value)
 			}
 		}
 	}
@@ -118,12 +118,3 @@ func (r role) options() string {
 
 // literal quotes a string that a blank stands before.
 func literal(s string) string { return strings.TrimPrefix(scope.QuoteLiteral(s), " ") }
-
-// settingName is a setting's name as SQL says it: one of an extension has a dot.
-func settingName(name string) string {
-	parts := strings.Split(name, ".")
-	for i, p := range parts {
-		parts[i] = scope.QuoteIdent(p)
-	}
-	return strings.Join(parts, ".")
-}

@@ -157,21 +157,12 @@ func (o *Object) objectSQL() string {
 	case o.Kind == access.LargeObject:
 		return o.Name
 	case o.Kind == access.Parameter:
-		return parameterSQL(o.Name)
+		return scope.SettingIdent(o.Name)
 	case o.Kind.Info().InSchema:
 		return scope.QuoteIdent(o.Schema) + "." + scope.QuoteIdent(o.Name)
 	default:
 		return scope.QuoteIdent(o.Name)
 	}
-}
-
-// parameterSQL quotes the name of a configuration parameter: its parts, which dots divide.
-func parameterSQL(name string) string {
-	parts := strings.Split(name, ".")
-	for i := range parts {
-		parts[i] = scope.QuoteIdent(parts[i])
-	}
-	return strings.Join(parts, ".")
 }
 
 // String returns what people call the object.

@@ -47,12 +47,12 @@ func (p *planner) parameters(r *access.Role, have *RoleState, fresh bool) {
 
 // parameter sets a parameter of a role, or resets it.
 func (p *planner) parameter(role scope.Cluster, s access.Setting, set bool) string {
-	in, verb := "", "RESET "+parameterSQL(s.Name)
+	in, verb := "", "RESET "+scope.SettingIdent(s.Name)
 	if s.InDatabase {
 		in = "IN DATABASE " + scope.QuoteIdent(p.state.Scope.Name) + " "
 	}
 	if set {
-		verb = "SET " + parameterSQL(s.Name) + " TO " + settingSQL(s)
+		verb = "SET " + scope.SettingIdent(s.Name) + " TO " + scope.SettingConstants(s.Name, s.Value)
 	}
 	return alterRole(role, in+verb)
 }
@@ -69,67 +69,7 @@ func (p *planner) roleSetting(value string) string {
 	return value
 }
 
-// listParameters are those whose value is a list of names, each to be quoted by itself
-// (GUC_LIST_QUOTE; variable_is_guc_list_quote, src/bin/pg_dump/dumputils.c).
-var listParameters = map[string]bool{
-	"local_preload_libraries": true, "search_path": true, "session_preload_libraries": true, "shared_preload_libraries": true,
-	"temp_tablespaces": true, "unix_socket_directories": true,
-}
-
-func settingSQL(s access.Setting) string {
-	if !listParameters[strings.ToLower(s.Name)] {
-		return scope.QuoteLiteral(s.Value)
-	}
-	list := splitList(s.Value)
-	if len(list) == 0 {
-		return "''"
-	}
-	for i := range list {
-		list[i] = scope.QuoteLiteral(list[i])
-	}
-	return strings.Join(list, ", ")
-}
-
+// sameSetting reports whether values come to the same: of search_path it does not matter how names are quoted.
 func sameSetting(a, b access.Setting) bool {
-	if listParameters[strings.ToLower(a.Name)] {
-		return slices.Equal(splitList(a.Value), splitList(b.Value))
-	}
-	return a.Value == b.Value
-}
-
-// splitList splits a list of names, in double quotes or not (SplitIdentifierString, src/backend/utils/adt/varlena.c).
-func splitList(s string) (list []string) {
-	var name strings.Builder
-	quoted, inside := false, false
-	end := func() {
-		text := name.String()
-		if !quoted {
-			text = strings.ToLower(strings.TrimSpace(text))
-		}
-		if text != "" {
-			list = append(list, text)
-		}
-		name.Reset()
-		quoted = false
-	}
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"' && inside && i+1 < len(s) && s[i+1] == '"':
-			name.WriteByte(c)
-			i++
-		case c == '"':
-			inside = !inside
-			if inside {
-				name.Reset()
-			}
-			quoted = true
-		case c == ',' && !inside:
-			end()
-		case quoted && !inside: // blanks after the closing quote
-		default:
-			name.WriteByte(c)
-		}
-	}
-	end()
-	return list
+	return scope.SettingConstants(a.Name, a.Value) == scope.SettingConstants(b.Name, b.Value)
 }

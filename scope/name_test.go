@@ -169,3 +169,24 @@ func FuzzReplaceUser(f *testing.F) {
 		}
 	})
 }
+
+func TestSettingConstants(t *testing.T) {
+	tests := []struct{ name, stored, want string }{
+		{"work_mem", "4MB", `'4MB'`},
+		{"DateStyle", "ISO, MDY", `'ISO, MDY'`},
+		{"my.path", `a\b'c`, `E'a\\b''c'`},
+		{"search_path", `"$user", public`, `'$user', 'public'`},
+		{"Search_Path", `a,b`, `'a', 'b'`},
+		{"search_path", `""`, `''`},
+		{"search_path", ``, `''`},
+		{"search_path", `"a, ""b""" , c`, `'a, "b"', 'c'`},
+		{"search_path", `"open`, `'open'`}, // the server does not store such
+		{"temp_tablespaces", `"", b`, `'', 'b'`},
+		{"search_path", ` Sales , "Sales" `, `'sales', 'Sales'`},
+	}
+	for _, tt := range tests {
+		if got := SettingConstants(tt.name, tt.stored); got != tt.want {
+			t.Errorf("%s = %s\ngot  %s\nwant %s", tt.name, tt.stored, got, tt.want)
+		}
+	}
+}
