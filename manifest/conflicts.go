@@ -50,7 +50,7 @@ func covers(a, b access.Selector) bool {
 	case a.Pattern == everyPattern:
 		return true
 	default:
-		return a.Pattern == b.Pattern || b.Pattern == "" && like(b.Name, a.Pattern)
+		return a.Pattern == b.Pattern || b.Pattern == "" && access.Like(a.Pattern, b.Name)
 	}
 }
 
@@ -72,32 +72,4 @@ func collide(wide, narrow *ensured) {
 			tell(wide.said[gone], narrow.said[present])
 		}
 	}
-}
-
-// like reports whether a name is LIKE a pattern (MatchText, src/backend/utils/adt/like_match.c).
-func like(name, pattern string) bool {
-	n, p := []rune(name), []rune(pattern)
-	star, mark := -1, 0 // where to go on after the last %, if what follows does not match here
-	i, j := 0, 0
-	for i < len(n) {
-		literal := j < len(p) && p[j] == '\\' && j+1 < len(p)
-		switch {
-		case j < len(p) && p[j] == '%':
-			star, mark = j, i
-			j++
-		case literal && p[j+1] == n[i]:
-			i, j = i+1, j+2
-		case j < len(p) && !literal && (p[j] == '_' || p[j] == n[i]):
-			i, j = i+1, j+1
-		case star >= 0:
-			mark++
-			i, j = mark, star+1
-		default:
-			return false
-		}
-	}
-	for j < len(p) && p[j] == '%' {
-		j++
-	}
-	return j == len(p)
 }

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pgscope/pgscope-proxy/access"
 )
@@ -12,7 +11,7 @@ import (
 func selects(on access.Selector, o *Object, all []*Object) bool {
 	switch {
 	case on.Pattern != "":
-		return like(on.Pattern, o.Name)
+		return access.Like(on.Pattern, o.Name)
 	case o.Kind == access.Routine:
 		return selectsRoutine(on.Name, o, all)
 	default:
@@ -89,41 +88,4 @@ func canonicalType(t string) string {
 		t = name
 	}
 	return t + array
-}
-
-// like reports whether the name is LIKE the pattern: % is any text, _ any character, \ takes the next as it is. It takes
-// time in proportion to the product of their lengths at most.
-func like(pattern, name string) bool {
-	resume, from := -1, 0
-	i, j := 0, 0
-	for j < len(name) {
-		if i < len(pattern) {
-			switch c := pattern[i]; {
-			case c == '%':
-				resume, from = i+1, j
-				i++
-				continue
-			case c == '_':
-				_, size := utf8.DecodeRuneInString(name[j:])
-				i++
-				j += size
-				continue
-			case c == '\\' && i+1 < len(pattern) && pattern[i+1] == name[j]:
-				i += 2
-				j++
-				continue
-			case c != '\\' && c == name[j]:
-				i++
-				j++
-				continue
-			}
-		}
-		if resume < 0 {
-			return false
-		}
-		_, size := utf8.DecodeRuneInString(name[from:])
-		from += size
-		i, j = resume, from
-	}
-	return strings.Trim(pattern[i:], "%") == ""
 }

@@ -1,4 +1,4 @@
-package manifest
+package access
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ func TestLike(t *testing.T) {
 	for _, n := range names {
 		for _, p := range patterns {
 			fmt.Fprintf(&query, "SELECT %s LIKE %s;\n", scope.QuoteLiteral(n), scope.QuoteLiteral(p))
-			fmt.Fprintf(&got, "%q %q %t\n", n, p, like(n, p))
+			fmt.Fprintf(&got, "%q %q %t\n", n, p, Like(p, n))
 		}
 	}
 	answers := strings.Fields(pgtest.Shared(t).Psql(t, "postgres", query.String()))
