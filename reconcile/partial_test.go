@@ -115,6 +115,40 @@ func TestStandby(t *testing.T) {
 	b.settled(o)
 }
 
+// Whatever limits the sessions of a role have, it waits until the other process has gone, and nobody comes in between while
+// it is at work.
+func TestLockLasts(t *testing.T) {
+	b := newBench(t, "rec_lasts")
+	admin := b.administrator()
+	for _, limit := range []string{"lock_timeout", "idle_in_transaction_session_timeout"} {
+		b.sql(`ALTER ROLE ` + admin + ` IN DATABASE postgres SET ` + limit + ` TO '1ms'`)
+	}
+	o := b.options(b.manifest(`roles: [{name: reader}]`))
+	release, _, err := o.lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Connect = b.connect(admin)
+	done := make(chan error, 1)
+	o.Progress = func(int, int) {
+		b.sql(`SELECT pg_sleep(0.01)`)
+		other := o
+		other.Wait = false
+		if _, ok, err := other.lock(t.Context()); ok || err != nil {
+			t.Errorf("another comes in: %v, %v", ok, err)
+		}
+	}
+	go func() { _, err := Run(t.Context(), o); done <- err }()
+	b.Await(t, `EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)`)
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	b.settled(o)
+}
+
 // What a bundle has not claimed is none of its business: to want something there is an error, not a thing to pass over.
 func TestSurface(t *testing.T) {
 	b := newBench(t, "rec_surface")
