@@ -240,6 +240,9 @@ func (c *compiler) checkObject(o *objectEntry, on *access.Selector, info access.
 		if on.Name == every {
 			on.Name, on.Pattern = "", everyPattern
 		}
+		if on.Kind == access.Parameter {
+			on.Name = strings.ToLower(on.Name) // as the server keeps it (convert_GUC_name_for_parameter_acl, guc.c)
+		}
 		return true
 	}
 	return false

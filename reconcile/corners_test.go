@@ -219,3 +219,17 @@ FROM pg_attribute, aclexplode(attacl) a WHERE attrelid = 'app.t'::regclass ORDER
 		t.Errorf("%s", got)
 	}
 }
+
+// The server keeps the names of parameters in lower case.
+func TestParameterInAnyCase(t *testing.T) {
+	b := newBench(t, "rec_param")
+	if b.major() < 15 {
+		return // parameters have no privileges
+	}
+	o := b.options(b.manifest(`
+roles: [{name: a}]
+grants: [{role: a, privileges: [SET], object: {type: parameter, name: DateStyle}}, {role: a, privileges: [SET], object: {type: parameter, name: My.Setting}}]
+`))
+	b.apply(o)
+	b.settled(o)
+}
