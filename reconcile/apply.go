@@ -235,7 +235,7 @@ func statement(c Change) (string, error) {
 	if err != nil {
 		return "", &ChangeError{c, err}
 	}
-	v, err := newVerifier(password)
+	v, err := newVerifier(password, c.rounds)
 	if err != nil {
 		return "", &ChangeError{c, err}
 	}

@@ -107,6 +107,7 @@ type Change struct {
 	fresh    bool             // part of making a role: in every mode
 	role     scope.Cluster    // of SetPassword
 	password *access.Password // of SetPassword
+	rounds   int              // of SetPassword: how often it is hashed
 	blind    bool             // of SetPassword: the stored one may not be read
 }
 

@@ -105,18 +105,21 @@ func newObserver(conn *pgconn.PgConn, extent Extent, state *State) *observer {
 
 func (o *observer) server() question {
 	const sql = `SELECT oid, datname, current_user, pg_current_snapshot(), pg_get_userbyid(10),
-concat(has_database_privilege(oid, 'CREATE'), has_table_privilege('pg_authid', 'SELECT')), lower(current_setting('createrole_self_grant', true))
+concat(has_database_privilege(oid, 'CREATE'), has_table_privilege('pg_authid', 'SELECT')), lower(current_setting('createrole_self_grant', true)),
+coalesce(current_setting('scram_iterations', true), '0')
 FROM pg_database WHERE datname = current_database()`
 	return question{sql, nil, func(r row) error {
 		is := flags(r.text(5))
 		oid, err := strconv.ParseUint(r.text(0), 10, 32)
 		o.oid, o.database, o.verifiers = uint32(oid), r.text(1), is[1]
 		o.state.Snapshot, o.state.Bootstrap = r.text(3), o.intern.name(r[4])
+		rounds, err2 := r.number(7)
+		o.state.Rounds = cmp.Or(rounds, iterations)
 		o.state.Executor = Executor{
 			Name: o.intern.name(r[2]), Schemas: is[0],
 			SelfInherit: strings.Contains(r.text(6), "inherit"), SelfSet: strings.Contains(r.text(6), "set"),
 		}
-		return err
+		return errors.Join(err, err2)
 	}}
 }
 

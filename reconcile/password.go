@@ -20,7 +20,7 @@ import (
 	"github.com/pgscope/pgscope-proxy/scope"
 )
 
-// iterations of the hash, as the server itself has it (SCRAM_SHA_256_DEFAULT_ITERATIONS,
+// iterations of the hash, where the server does not say how many (SCRAM_SHA_256_DEFAULT_ITERATIONS,
 // src/include/common/scram-common.h).
 const (
 	iterations    = 4096
@@ -91,12 +91,12 @@ func mac(key []byte, text string) []byte {
 }
 
 // newVerifier is verifier with a new salt.
-func newVerifier(password string) (string, error) {
+func newVerifier(password string, rounds int) (string, error) {
 	salt := make([]byte, saltLength)
 	if _, err := rand.Read(salt); err != nil {
 		return "", err
 	}
-	return verifier(password, salt, iterations)
+	return verifier(password, salt, rounds)
 }
 
 // matches reports whether a stored verifier is the password's. One of another kind (md5) is not: it is to be replaced.

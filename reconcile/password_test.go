@@ -51,6 +51,23 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
+// A password is hashed as often as the server does it.
+func TestPasswordIterations(t *testing.T) {
+	b := newBench(t, "rec_rounds")
+	want := "4096"
+	if b.major() >= 16 {
+		want = "5000"
+		b.sql(`ALTER DATABASE rec_rounds SET scram_iterations TO ` + want)
+	}
+	t.Setenv("REC_ROUNDS", "secret")
+	o := b.options(b.manifest(`roles: [{name: user, login: true, password: {from_env: REC_ROUNDS}}]`))
+	b.apply(o)
+	b.settled(o)
+	if got := b.sql(`SELECT split_part(split_part(rolpassword, ':', 1), '$', 2) FROM pg_authid WHERE rolname = 'rec_rounds_user'`); got != want+"\n" {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // An environment variable that is not there is told of, and nothing is done.
 func TestNoPassword(t *testing.T) {
 	b := newBench(t, "rec_nopass")

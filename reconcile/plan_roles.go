@@ -232,6 +232,6 @@ func (p *planner) comment(r *access.Role, have *RoleState) {
 func (p *planner) password(r *access.Role, c scope.Cluster, fresh, blind bool, reason string) {
 	p.change(Change{
 		Step: SetPassword, fresh: fresh, Subject: r.String(), Places: places(r.Password.Place), Reason: reason,
-		SQL: alterRole(c, "PASSWORD "+hidden), role: c, password: r.Password, blind: blind,
+		SQL: alterRole(c, "PASSWORD "+hidden), role: c, password: r.Password, rounds: p.state.Rounds, blind: blind,
 	})
 }

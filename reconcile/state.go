@@ -14,6 +14,7 @@ type State struct {
 	Version  int    // major, of the server
 	Snapshot string // which transactions it sees: where that is the same, so is the state
 	Scope    scope.Database
+	Rounds   int // how often the server hashes a password
 	Executor Executor
 	// Bootstrap is the superuser that initdb made: what any superuser gives of memberships, it gives (PostgreSQL 16).
 	Bootstrap scope.Cluster
