@@ -119,6 +119,7 @@ func (b *batch) take(t target, l loss) {
 		reason = "the grant option is not declared"
 	}
 	lent := b.mayRevoke(t, l)
+	b.p.loses(t, l)
 	b.put(group{
 		step: Revoke, level: -l.level, word: t.object.Kind.Info().Word, privileges: privilegesSQL(l.privileges, t.column), option: l.optionOnly,
 		loan: b.lendOption(t, l), again: againOf(t.object, t.column, l, l.privileges), as: as, lent: lent, reason: reason, grantee: l.grantee,
@@ -241,7 +242,7 @@ func (b *batch) lendOption(t target, l loss) loanOfOption {
 			kept |= e.Privileges & l.privileges
 		}
 	}
-	on, who := " ON "+t.object.Kind.Info().Word+" "+t.object.objectSQL(), l.grantor.Ident()
+	on, who := t.object.on(), l.grantor.Ident()
 	loan := loanOfOption{give: "GRANT " + privilegesSQL(l.privileges, t.column) + on + " TO " + who + " WITH GRANT OPTION; "}
 	if kept != 0 {
 		loan.end += "; REVOKE GRANT OPTION FOR " + privilegesSQL(kept, t.column) + on + " FROM " + who + " CASCADE"

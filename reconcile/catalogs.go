@@ -114,19 +114,22 @@ func (e Extent) wants(k access.Kind) bool {
 	return e.All || e.Kinds[k] || k.Info().InSchema && len(e.Schemas) > 0
 }
 
-// othersSQL reads what the roles $1 have from others than the owners, which DROP OWNED leaves
-// (RemoveRoleFromObjectACL, src/backend/catalog/aclchk.c), in the whole database: object, arguments or column,
-// grantee, grantor, privileges, whether the grantor gets at the object to take them back, and whether it still may:
-// what is taken from a table is taken from its columns too, but not what was granted on them by virtue of it.
+// othersSQL reads in the whole database what DROP OWNED BY the roles $1 leaves (RemoveRoleFromObjectACL,
+// src/backend/catalog/aclchk.c), and what it takes from others: what the roles have from others than the owners, or
+// from owners that the executor has no part in, and what they have given. That is object, arguments or column, owner,
+// grantee, grantor, privileges, whether they may be granted on, whether the grantor gets at the object to take them
+// back, and whether it still may: what is taken from a table is taken from its columns too, but not what was granted
+// on them by virtue of it.
 const othersSQL = `WITH s AS MATERIALIZED (
 SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
 ), o(kind, schema, name, args, owner, acl, alone) AS (
 {catalogs}
-)
-SELECT kind, schema, name, args, pg_get_userbyid(grantee), pg_get_userbyid(grantor), array_agg(privilege_type)::text,
-schema = '' OR has_schema_privilege(grantor, schema::text, 'USAGE'),
+), r AS MATERIALIZED (SELECT oid FROM pg_roles WHERE rolname = ANY ($1))
+SELECT kind, schema, name, args, pg_get_userbyid(owner), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, pg_get_userbyid(grantor),
+array_agg(privilege_type)::text, is_grantable, schema = '' OR has_schema_privilege(grantor, schema::text, 'USAGE'),
 bool_and(CASE kind WHEN 'column' THEN has_column_privilege(grantor,
 (SELECT c.oid FROM s JOIN pg_class c ON c.relnamespace = s.oid WHERE nspname = schema AND relname = name), args, privilege_type || ' WITH GRANT OPTION') ELSE true END)
 FROM o, aclexplode(acl)
-WHERE grantor <> owner AND grantee IN (SELECT oid FROM pg_roles WHERE rolname = ANY ($1))
-GROUP BY kind, schema, name, args, grantee, grantor`
+WHERE grantee IN (SELECT oid FROM r) AND (grantor <> owner OR NOT pg_has_role(owner, 'USAGE'))
+OR grantor IN (SELECT oid FROM r) AND grantor <> owner
+GROUP BY kind, schema, name, args, owner, grantee, grantor, is_grantable`

@@ -36,6 +36,7 @@ const (
 	RevokeMembership
 	DisableRole
 	EndSessions
+	KeepGift
 	RevokeGift
 	ReassignOwned
 	DropOwned
@@ -79,6 +80,7 @@ var steps = [...]struct {
 	RevokeMembership: {name: "remove member", takes: true},
 	DisableRole:      {name: "disable role", drops: true, takes: true},
 	EndSessions:      {name: "end sessions", drops: true, takes: true, stage: inNone},
+	KeepGift:         {name: "grant", drops: true, stage: inDatabase},
 	RevokeGift:       {name: "revoke", drops: true, takes: true, stage: inDatabase},
 	ReassignOwned:    {name: "reassign owned", drops: true, takes: true, stage: inDatabase},
 	DropOwned:        {name: "drop owned", drops: true, takes: true, stage: inDatabase},
@@ -165,6 +167,9 @@ func (o *Object) objectSQL() string {
 		return scope.QuoteIdent(o.Name)
 	}
 }
+
+// on is the part of a statement that names the object.
+func (o *Object) on() string { return " ON " + o.Kind.Info().Word + " " + o.objectSQL() }
 
 // String returns what people call the object.
 func (o *Object) String() string {

@@ -46,10 +46,10 @@ func NewPlan(desired *access.Desired, state *State, mode Mode) Plan {
 	p.enrolment()
 	p.roles()
 	p.schemata()
-	p.memberships()
 	p.privileges()
 	p.defaults()
-	p.retirements()
+	p.retirements() // who goes, gives nobody a membership any more
+	p.memberships()
 	slices.SortStableFunc(p.changes, func(a, b Change) int { return cmp.Compare(a.Step, b.Step) })
 	slices.SortStableFunc(p.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line),
@@ -80,7 +80,7 @@ func newPlanner(desired *access.Desired, state *State, mode Mode) *planner {
 		desired: desired, state: state, mode: mode,
 		managed: make(map[scope.Cluster]*access.Role), called: make(map[scope.Cluster]access.Ref), impossible: make(map[access.Ref]bool),
 		noSchema: make(map[string]bool), schemas: make(map[string]bool), wanted: make(map[scope.Cluster]*membership), loans: make(map[scope.Cluster]*loan),
-		admins: make(map[scope.Cluster][]scope.Cluster), leaving: make(map[scope.Cluster]bool),
+		admins: make(map[scope.Cluster][]scope.Cluster), leaving: make(map[scope.Cluster]bool), taken: make(map[handed]mark),
 	}
 	for _, e := range state.Members {
 		if e.Admin {
@@ -106,6 +106,7 @@ type planner struct {
 	admins     map[scope.Cluster][]scope.Cluster // who may make others members of it
 	loans      map[scope.Cluster]*loan
 	leaving    map[scope.Cluster]bool // roles that go
+	taken      map[handed]mark        // what roles lose
 	changes    []Change
 	problems   []Problem
 	sampled    bool // see [Plan]

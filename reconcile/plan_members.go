@@ -28,6 +28,7 @@ type membership struct {
 
 // memberships makes the members of roles those that they shall have.
 func (p *planner) memberships() {
+	p.bequests()
 	edges := p.members()
 	roles := slices.Sorted(maps.Keys(p.wanted))
 	found := make(map[scope.Cluster]difference, len(roles))
@@ -35,11 +36,14 @@ func (p *planner) memberships() {
 		w := p.wanted[role]
 		d := compare(edges[role], w.members, rules{
 			strict: func(member scope.Cluster) bool { // those that belong to a database are its manifest's business
-				return w.members[member] != nil || w.exclusive && !reserved(member) && (!p.desired.Cluster || !p.state.Scoped[member])
+				return w.members[member] != nil || p.leaving[member] || w.exclusive && !reserved(member) && (!p.desired.Cluster || !p.state.Scoped[member])
 			},
 			take: p.takes(),
 		})
 		d.gifts = slices.DeleteFunc(d.gifts, func(g gift) bool { return w.unfit[g.grantee] })
+		d.losses = slices.DeleteFunc(d.losses, func(l loss) bool { // what goes with them
+			return p.leaving[l.grantor] || p.leaving[l.grantee] && !w.exclusive
+		})
 		found[role] = d
 	}
 	every, stay := p.kinships(found)
@@ -60,6 +64,15 @@ func (p *planner) memberships() {
 			}
 		}
 		p.addMembers(role, w.members, d.gifts, edges[role])
+	}
+}
+
+// bequests takes in the roles that the manifest does not speak of, whose members have it from one who goes.
+func (p *planner) bequests() {
+	for _, e := range p.state.Members {
+		if p.wanted[e.Role] == nil && p.leaving[p.grantorOf(e)] && !p.leaving[e.Member] && !p.leaving[e.Role] {
+			p.wanted[e.Role] = &membership{members: make(wishes)}
+		}
 	}
 }
 
@@ -158,7 +171,7 @@ func (p *planner) edges() []Edge {
 func (p *planner) members() map[scope.Cluster][]Entry {
 	edges := make(map[scope.Cluster][]Entry)
 	for _, e := range p.edges() {
-		if w := p.wanted[e.Role]; w == nil || p.unasked(e, w.members[e.Member]) {
+		if w := p.wanted[e.Role]; w == nil || p.unasked(e, w.members[e.Member]) && !p.leaving[e.Member] {
 			continue
 		}
 		entry := Entry{Grantee: e.Member, Grantor: p.grantorOf(e), Privileges: p.memberBits(e.Inherit, e.Set)}
@@ -242,11 +255,18 @@ func (p *planner) addMembers(role scope.Cluster, want wishes, gifts []gift, edge
 		bits, from := give.privileges, []access.Place(nil)
 		if w != nil {
 			bits, from = w.privileges, w.places
+		} else { // nobody asked for it: it stays as it is
+			reason = "kept: who gave it no longer may"
+			for _, e := range edges {
+				if e.Grantee == member {
+					bits |= e.Privileges
+				}
+			}
 		}
 		by := p.by(p.giver(role))
 		undo := []string{"REVOKE " + role.Ident() + " FROM " + member.Ident() + by}
 		if mine := p.given(role, member, edges); mine != nil {
-			if w == nil || !p.takes() {
+			if !p.takes() {
 				bits |= mine.Privileges
 			}
 			if undo = nil; p.state.Version >= 16 {

@@ -94,31 +94,91 @@ func (r *retirement) sessions() {
 		"WHERE usename OPERATOR(pg_catalog.=) "+r.have.Name.Literal()+"::pg_catalog.name AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()", "", lent)
 }
 
-// gifts takes what others than the owners have given, which DROP OWNED leaves, as they who gave it, and with it what
-// was given by virtue of it: so there is nothing to take of what other retired roles have given.
+// gifts takes what DROP OWNED leaves, as they who gave it, and with it what was given by virtue of it: so there is
+// nothing to take of what other retired roles have given. What the role itself has given goes with it: whoever has it
+// keeps it, as a gift of the owner.
 func (r *retirement) gifts() {
 	for _, g := range r.state.Gifts {
-		if g.Grantee != r.have.Name || !r.DropOwned || r.retires(g.Grantor) {
-			continue
-		}
-		what := g.Object.String()
-		if g.Column != "" {
-			what = "column " + g.Column + " of " + what
-		}
 		switch {
-		case g.Out:
-			r.problem(r.Place, "grant it USAGE on the schema", "role %q cannot be retired: role %q, which gave it %v on %s, does not get at that to take it back",
-				r.Ref, r.name(g.Grantor), g.Privileges, what)
-			continue
-		case g.Dangling:
-			r.problem(r.Place, "give it the grant option again", "role %q cannot be retired: role %q, which gave it %v on %s, may not take it back any more",
-				r.Ref, r.name(g.Grantor), g.Privileges, what)
-			continue
+		case !r.DropOwned:
+		case g.Grantee == r.have.Name && !r.retires(g.Grantor):
+			r.takeBack(g)
+		case g.Grantor == r.have.Name && !r.retires(g.Grantee):
+			r.keep(g)
+			if g.Column != "" { // by virtue of the whole table, it may be: then it is left
+				r.takeBack(g)
+			}
 		}
-		r.add(RevokeGift, g.Database, fmt.Sprintf("it has %v on %s from %s", g.Privileges, what, r.name(g.Grantor)),
-			acting(g.Grantor, "REVOKE "+privilegesSQL(g.Privileges, g.Column)+" ON "+g.Object.Kind.Info().Word+" "+g.Object.objectSQL()+
-				" FROM "+r.have.Name.Ident()+" CASCADE"), "", r.borrow(g.Grantor, sets, r.Place, "take back what was given by"))
 	}
+}
+
+func (g Gift) what() string {
+	if g.Column != "" {
+		return "column " + g.Column + " of " + g.Object.String()
+	}
+	return g.Object.String()
+}
+
+func (r *retirement) takeBack(g Gift) {
+	told := func(hint, why string) {
+		r.problem(r.Place, hint, "role %q cannot be retired: role %q, which gave %s %v on %s, %s",
+			r.Ref, r.name(g.Grantor), r.it(g.Grantee), g.Privileges, g.what(), why)
+	}
+	switch {
+	case g.Out:
+		told("grant it USAGE on the schema", "does not get at that to take it back")
+	case g.Dangling:
+		told("give it the grant option again", "may not take it back any more")
+	default:
+		r.add(RevokeGift, g.Database, fmt.Sprintf("%s has %v on %s from %s", r.it(g.Grantee), g.Privileges, g.what(), r.name(g.Grantor)),
+			acting(g.Grantor, "REVOKE "+privilegesSQL(g.Privileges, g.Column)+g.Object.on()+" FROM "+idents([]scope.Cluster{g.Grantee})+" CASCADE"), "",
+			r.borrow(g.Grantor, sets, r.Place, "take back what was given by"))
+	}
+}
+
+// it is what people call the role, or another.
+func (r *retirement) it(c scope.Cluster) string {
+	if c == r.have.Name {
+		return "it"
+	}
+	return r.name(c)
+}
+
+// handed is what a role has on a thing from another.
+type handed struct {
+	on, column       string
+	grantee, grantor scope.Cluster
+}
+
+// loses notes what the plan takes from a role: nobody keeps it when who gave it goes.
+func (p *planner) loses(t target, l loss) {
+	if len(p.desired.Retirements) == 0 {
+		return
+	}
+	at := handed{t.object.on(), t.column, l.grantee, l.grantor}
+	m := p.taken[at]
+	if m.options |= l.privileges; !l.optionOnly {
+		m.privileges |= l.privileges
+	}
+	p.taken[at] = m
+}
+
+// keep gives what the role has given, but for what is taken anyway.
+func (r *retirement) keep(g Gift) {
+	var taken mark
+	if g.Database == "" {
+		taken = r.taken[handed{g.Object.on(), g.Column, g.Grantee, g.Grantor}]
+	}
+	left := loss{grantee: g.Grantee, privileges: g.Privileges &^ taken.privileges}
+	if g.Option {
+		left.options = left.privileges &^ taken.options
+	}
+	if left.privileges == 0 {
+		return
+	}
+	again := againOf(&Object{}, g.Column, left, 0).grants(g.Object.on(), idents([]scope.Cluster{g.Grantee}))
+	r.add(KeepGift, g.Database, fmt.Sprintf("%s has %v on %s from it", r.name(g.Grantee), left.privileges, g.what()),
+		strings.Join(again, "; "), "", r.borrow(g.Owner, uses, r.Place, "grant what belongs to"))
 }
 
 // retires reports whether the role is another that goes, with all that was granted to it.

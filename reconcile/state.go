@@ -26,7 +26,7 @@ type State struct {
 	Objects   map[access.Kind][]*Object // each list by schema and name
 	Defaults  []DefaultACL
 	Uses      []Use  // by roles that shall be retired
-	Gifts     []Gift // to roles that shall be retired, from others than the owners
+	Gifts     []Gift // to and from roles that shall be retired
 	Sessions  map[scope.Cluster]int
 }
 
@@ -139,15 +139,17 @@ type Use struct {
 	Shut     bool // the executor cannot connect to the database
 }
 
-// Gift is what a role has on an object, or a column of it, from one who is not the object's owner.
+// Gift is what a role has on an object, or a column of it, from one who is not the object's owner, or an owner that the
+// executor has no part in.
 type Gift struct {
-	Database         string // empty: the one that was observed, or the cluster
-	Object           *Object
-	Column           string
-	Grantee, Grantor scope.Cluster
-	Privileges       access.Privileges
-	Out              bool // of the grantor's reach: it has no USAGE on the schema
-	Dangling         bool // the grantor lost the right to grant it, and with it the right to take it back
+	Database                string // empty: the one that was observed, or the cluster
+	Object                  *Object
+	Column                  string
+	Owner, Grantee, Grantor scope.Cluster
+	Privileges              access.Privileges
+	Option                  bool // they may be granted on
+	Out                     bool // of the grantor's reach: it has no USAGE on the schema
+	Dangling                bool // the grantor lost the right to grant it, and with it the right to take it back
 }
 
 // role returns the role, or nil where there is none.

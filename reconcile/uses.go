@@ -59,7 +59,8 @@ func (o *observer) uses(ctx context.Context) error {
 	return nil
 }
 
-// gifts reads what the retired roles have from others than the owners, in a database, or of what belongs to none.
+// gifts reads what the retired roles have from others than the owners, and what they have given, in a database, or of
+// what belongs to none.
 func (o *observer) gifts(ctx context.Context, database, retired string) (err error) {
 	ofCluster := database == ""
 	wants := func(k access.Kind) bool { return ofCluster == (k.Info().Cluster || k == access.Database) }
@@ -86,7 +87,7 @@ func (o *observer) gifts(ctx context.Context, database, retired string) (err err
 	return at.ask(ctx, question{fill(othersSQL, o.state.Version, "", "", wants), []string{retired}, func(r row) error {
 		g := Gift{
 			Database: database, Object: &Object{Schema: r.text(1), Name: r.text(2), Args: r.text(3)},
-			Grantee: o.intern.name(r[4]), Grantor: o.intern.name(r[5]), Out: !r.flag(7), Dangling: !r.flag(8),
+			Owner: o.intern.name(r[4]), Grantee: o.intern.name(r[5]), Grantor: o.intern.name(r[6]), Option: r.flag(8), Out: !r.flag(9), Dangling: !r.flag(10),
 		}
 		kind, ok := access.ParseKind(r.text(0))
 		if r.text(0) == columnRow {
@@ -96,7 +97,7 @@ func (o *observer) gifts(ctx context.Context, database, retired string) (err err
 		if g.Object.Kind = kind; !ok || !wants(kind) {
 			return nil
 		}
-		words, err := r.list(6)
+		words, err := r.list(7)
 		for _, word := range words {
 			p, _ := access.ParsePrivilege(word)
 			g.Privileges |= p

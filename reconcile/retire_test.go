@@ -1,0 +1,63 @@
+package reconcile
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// What a role that goes has given, those have who stay: as a gift of the owner, or of who applies. What the manifest does
+// not want goes. One plan says all of it.
+func TestGiftsOfARetiredRoleStay(t *testing.T) {
+	b := newBench(t, "rec_heir")
+	b.CreateDatabase(t, "rec_heir_two")
+	b.apply(b.options(b.manifest(`roles: [{name: lead, createrole: true}, {name: reader}, {name: other}]`)))
+	b.sql(`CREATE ROLE rec_heirx; CREATE ROLE rec_heiry`)
+	const give = `CREATE SCHEMA app; CREATE TABLE app.t (id int, note text); CREATE VIEW app.v AS SELECT 1 AS id; CREATE FUNCTION app.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE EXECUTE ON FUNCTION app.f FROM PUBLIC;
+GRANT USAGE ON SCHEMA app TO rec_heir_lead, rec_heirx; GRANT SELECT, UPDATE ON app.t, app.v TO rec_heir_lead WITH GRANT OPTION; GRANT EXECUTE ON FUNCTION app.f TO rec_heir_lead WITH GRANT OPTION;
+SET ROLE rec_heir_lead; GRANT SELECT ON app.t TO rec_heir_reader, rec_heir_other; GRANT SELECT ON app.t, app.v TO rec_heirx WITH GRANT OPTION; GRANT UPDATE (id) ON app.t, app.v TO rec_heirx; GRANT EXECUTE ON FUNCTION app.f TO PUBLIC;
+SET ROLE rec_heirx; GRANT SELECT ON app.t TO rec_heiry; RESET ROLE`
+	b.sql(give + `; SET ROLE rec_heir_lead; CREATE ROLE rec_heirteam; RESET ROLE; GRANT rec_heirteam TO rec_heir_lead WITH ADMIN OPTION;
+SET ROLE rec_heir_lead; GRANT rec_heirteam TO rec_heirx WITH ADMIN OPTION; SET ROLE rec_heirx; GRANT rec_heirteam TO rec_heiry`)
+	b.Psql(t, "rec_heir_two", give)
+	o := b.options(b.manifest(`
+roles: [{name: reader}, {name: other}]
+schemas: [{name: app}]
+grants: [{role: reader, privileges: [SELECT], object: {type: table, schema: app, name: t}}]
+retirements: [{role: lead, drop_owned: true}]
+`))
+	const rights = `SELECT string_agg(concat_ws(' ', r, CASE WHEN has_table_privilege(r, 'app.t', 'SELECT') THEN 'reads' END, CASE WHEN has_table_privilege(r, 'app.t', 'SELECT WITH GRANT OPTION') THEN 'gives' END,
+CASE WHEN has_column_privilege(r, 'app.t', 'id', 'UPDATE') THEN 'writes' END, CASE WHEN has_table_privilege(r, 'app.v', 'SELECT') THEN 'sees' END, CASE WHEN has_column_privilege(r, 'app.v', 'id', 'UPDATE') THEN 'changes' END,
+CASE WHEN has_function_privilege(r, 'app.f()', 'EXECUTE') THEN 'calls' END, CASE WHEN pg_has_role(r, 'rec_heirteam', 'USAGE') THEN 'belongs' END), ', ' ORDER BY r)
+FROM unnest('{rec_heir_reader,rec_heir_other,rec_heirx,rec_heiry}'::text[]) r`
+	o.Expect = b.fingerprint(o) // nothing is left to a second plan
+	b.apply(o)
+	o.Expect = ""
+	b.settled(o)
+	const want = "rec_heir_other calls, rec_heir_reader reads calls, rec_heirx reads gives writes sees changes calls belongs, rec_heiry reads calls belongs\n"
+	if got := b.sql(rights); got != want {
+		t.Errorf("got  %swant %s", got, want)
+	}
+	if got, want := b.Psql(t, "rec_heir_two", rights), strings.Replace(want, "other calls", "other reads calls", 1); got != want {
+		t.Errorf("in the other database\ngot  %swant %s", got, want)
+	}
+}
+
+// What the owners have given, DROP OWNED takes only where who runs it has a part in them: else that is told before the
+// role loses its login.
+func TestRetirementWithoutTheOwners(t *testing.T) {
+	b := newBench(t, "rec_owns")
+	admin := b.administrator()
+	o := b.options(b.manifest(`roles: [{name: old, login: true}, {name: owner}]`))
+	o.Connect = b.connect(admin)
+	b.apply(o)
+	b.sql(`CREATE SCHEMA app; GRANT USAGE ON SCHEMA app TO rec_owns_owner; CREATE TABLE app.t (id int); ALTER TABLE app.t OWNER TO rec_owns_owner; CREATE TABLE app.theirs (id int); GRANT SELECT ON app.t, app.theirs TO rec_owns_old`)
+	o.Desired = b.manifest("roles: [{name: owner}]\nretirements: [{role: old, drop_owned: true}]")
+	var problems *ProblemsError
+	if r, err := Run(t.Context(), o); !errors.As(err, &problems) || len(r.Made) > 0 || !strings.Contains(err.Error(), `may not take back what was given by "postgres"`) {
+		t.Errorf("made %v, %v", r.Made, err)
+	}
+	b.sql(`DROP TABLE app.theirs`)
+	b.apply(o)
+	b.settled(o)
+}
