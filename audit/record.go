@@ -23,7 +23,7 @@ type Record struct {
 	Sent        string    `json:"sent,omitempty"`   // to the server
 	Number      int       `json:"number,omitempty"` // of the statement, where the text had several about roles
 	Of          int       `json:"of,omitempty"`     // how many those were
-	Cut         bool      `json:"cut,omitempty"`    // one of the two was longer than maxText
+	Cut         bool      `json:"cut,omitempty"`    // one of the two was longer than is kept, or there were more actions
 	Actions     []Action  `json:"actions,omitempty"`
 	Decision    string    `json:"decision"`         // allow, warn, deny; refuse: by the proxy, not the policy
 	Rule        string    `json:"rule,omitempty"`   // that decided
@@ -53,8 +53,11 @@ const (
 const Unknown = "unknown"
 
 const (
-	maxText    = 16 << 10 // of a statement that is kept, in bytes: a line must pass through syslog
+	maxText    = 16 << 10 // of a statement that is kept, in bytes
 	maxActions = 200      // of one statement that are kept
+	// maxWritten is how long a line may be, in bytes: it has to pass through a socket for datagrams, which takes 208 KiB on
+	// Linux (net.core.wmem_default). A line that is never taken would keep all others waiting.
+	maxWritten = 192 << 10
 )
 
 // line is what is written.
@@ -80,29 +83,42 @@ func hash(text []byte) string {
 }
 
 // append returns the next line of a chain, without its newline.
-func (l link) append(r Record, lost uint64) ([]byte, link, error) {
-	var cutStatement, cutSent bool
-	r.Statement, cutStatement = cut(r.Statement)
-	r.Sent, cutSent = cut(r.Sent)
-	r.Cut = cutStatement || cutSent || len(r.Actions) > maxActions
-	r.Actions = r.Actions[:min(len(r.Actions), maxActions)]
+func (l link) append(r Record, lost uint64) (text []byte, next link, err error) {
 	r.Time = r.Time.UTC()
+	// As a rule the first attempt will do. Characters that JSON escapes are up to six times as long in it.
+	for texts, actions := maxText, maxActions; ; texts, actions = texts/2, actions/2 {
+		if text, err = encode(line{l.seq + 1, l.hash, lost, r.shortened(texts, actions)}); err != nil {
+			return nil, l, err
+		}
+		if len(text) <= maxWritten || texts == 0 {
+			return text, link{l.seq + 1, hash(text)}, nil
+		}
+	}
+}
+
+func encode(l line) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(line{l.seq + 1, l.hash, lost, r}); err != nil {
-		return nil, l, err
-	}
-	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	return text, link{l.seq + 1, hash(text)}, nil
+	err := e.Encode(l)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// cut shortens a text to what is kept.
-func cut(s string) (string, bool) {
-	if len(s) <= maxText {
+// shortened is the record with so many bytes of each text, and so many actions, at most.
+func (r Record) shortened(texts, actions int) Record {
+	var cutStatement, cutSent bool
+	r.Statement, cutStatement = cut(r.Statement, texts)
+	r.Sent, cutSent = cut(r.Sent, texts)
+	r.Cut = cutStatement || cutSent || len(r.Actions) > actions
+	r.Actions = r.Actions[:min(len(r.Actions), actions)]
+	return r
+}
+
+// cut shortens a text.
+func cut(s string, n int) (string, bool) {
+	if len(s) <= n {
 		return s, false
 	}
-	n := maxText
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}
