@@ -41,8 +41,10 @@ func (r *registers) settled(syncs uint64) bool {
 // answers tell later. What functions deallocate is not seen.
 type register struct {
 	known       map[string]*tracked
-	assignments []*assignment // that the server has not answered, in order
-	size        int           // of the texts of both
+	assignments []*assignment          // that the server has not answered, in order
+	latest      map[string]*assignment // the last of them for each name that has one behind latestAll
+	latestAll   *assignment            // the last that is about all names; nil for none
+	size        int                    // of the texts of known, and of assignments
 }
 
 // assignment is a message, or a statement in one, that makes a name stand for something.
@@ -100,7 +102,7 @@ func (r *register) settle() {
 			r.size -= c.tracked.size()
 		case c.all:
 			maps.DeleteFunc(r.known, func(name string, t *tracked) bool {
-				gone := c.about(name)
+				gone := name != ""
 				if gone {
 					r.size -= t.size()
 				}
@@ -116,8 +118,38 @@ func (r *register) settle() {
 			r.size -= r.known[c.name].size()
 			r.known[c.name] = c.tracked
 		}
-		r.assignments[0] = nil
-		r.assignments = r.assignments[1:]
+		r.forgetFirst()
+	}
+}
+
+// add notes an assignment.
+func (r *register) add(c *assignment) {
+	r.assignments = append(r.assignments, c)
+	r.size += c.tracked.size()
+	if c.all {
+		maps.DeleteFunc(r.latest, func(name string, _ *assignment) bool { return name != "" })
+		r.latestAll = c
+		return
+	}
+	if r.latest == nil {
+		r.latest = make(map[string]*assignment)
+	}
+	r.latest[c.name] = c
+}
+
+// forgetFirst forgets the first assignment, which is settled.
+func (r *register) forgetFirst() {
+	c := r.assignments[0]
+	r.assignments[0] = nil
+	r.assignments = r.assignments[1:]
+	if r.latestAll == c {
+		r.latestAll = nil
+	}
+	if r.latest[c.name] == c {
+		delete(r.latest, c.name)
+	}
+	if len(r.assignments) == 0 {
+		r.assignments, r.latest = nil, nil // there may have been many
 	}
 }
 
@@ -129,20 +161,10 @@ func (r *register) settled(syncs uint64) bool {
 // last returns the last assignment of a name that is not settled; nil where there is none.
 func (r *register) last(name string) *assignment {
 	r.settle()
-	for _, c := range slices.Backward(r.assignments) {
-		if c.about(name) {
-			return c
-		}
+	if c := r.latest[name]; c != nil || name == "" {
+		return c
 	}
-	return nil
-}
-
-// about reports whether it changes what that name stands for.
-func (c *assignment) about(name string) bool {
-	if c.all {
-		return name != ""
-	}
-	return c.name == name
+	return r.latestAll
 }
 
 // get returns the text of a name. certain is false where that depends on an answer that is still to come: an assignment
@@ -164,8 +186,7 @@ func (e *Engine) assign(r *register, name string, t *tracked) {
 	}
 	c := &assignment{name: name, tracked: t, syncs: e.pending.syncs}
 	e.pending.assigns(c)
-	r.assignments = append(r.assignments, c)
-	r.size += t.size()
+	r.add(c)
 }
 
 // deallocates are the names, as the client has them in other messages, of what a text deallocates.
@@ -190,7 +211,7 @@ func (e *Engine) deallocating(awaits awaited, t *tracked) *tracked {
 	for _, name := range t.deallocates {
 		c := &assignment{name: key([]byte(name)), all: name == rewrite.AllStatements, syncs: e.pending.syncs}
 		run.deallocations = append(run.deallocations, c)
-		r.assignments = append(r.assignments, c)
+		r.add(c)
 	}
 	if awaits == readyQuery {
 		e.pending.syncs++
