@@ -183,7 +183,8 @@ var settings = []setting[Config]{
 	{
 		key: "shutdown-grace", arg: "DURATION", def: "30s",
 		example: "shutdown-grace: 5m",
-		doc: "How long open transactions may go on when the proxy stops. Sessions without one are ended at once. 0s: none may. " +
+		doc: "How long open transactions may go on when the proxy stops, and clients take to read an answer that is on its way. " +
+			"Other sessions are ended at once. 0s: none may. " +
 			"What supervises the process must wait longer than that before it kills (Kubernetes: terminationGracePeriodSeconds, " +
 			"systemd: TimeoutStopSec).",
 		set: into(func(c *Config) *time.Duration { return &c.ShutdownGrace }, atLeast(0, parseDuration)),

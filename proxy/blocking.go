@@ -150,7 +150,7 @@ func (b *blocking) readServer(buf []byte, out *engine.Out) (n int, ok bool) {
 func (b *blocking) fromServer(in []byte, err error, out *engine.Out) bool {
 	b.mu.Lock()
 	violation := b.feedServer(in, out)
-	resting := b.draining && b.engine.Idle()
+	b.behind = true
 	if b.waiting && !b.engine.Held() {
 		b.waiting = false
 		b.wake()
@@ -169,9 +169,8 @@ func (b *blocking) fromServer(in []byte, err error, out *engine.Out) bool {
 	case err != nil:
 		b.finish(ending{byServer, err})
 		return false
-	case resting: // and the client has been told that its transaction has ended
-		b.drain()
 	}
+	b.noteBehind(false)
 	return true
 }
 
@@ -192,10 +191,12 @@ func (b *blocking) coalesce(pieces [][]byte, beginning bool) [][]byte {
 	return [][]byte{whole}
 }
 
+// interrupt leaves the client time to take what it is being sent.
 func (b *blocking) interrupt() {
 	// Where this fails, the connection is closed, and nobody waits for it.
 	past := time.Unix(1, 0)
-	_ = b.client.SetDeadline(past)
+	_ = b.client.SetReadDeadline(past)
+	_ = b.client.SetWriteDeadline(time.Now().Add(lastWords))
 	_ = b.server.SetDeadline(past)
 	b.wake()
 }

@@ -45,13 +45,17 @@ func (s *session) ended(ctx context.Context) {
 // orderly reports whether an end needs no attention.
 func orderly(err error) bool { return err == nil || errors.Is(err, io.EOF) }
 
-// farewell tells both sides that the session is over, where they can still be told, and cancels
-// the query of a client that is gone.
+// farewell gives the client the rest of what it was sent, tells both sides that the session is over, where they can still
+// be told, and cancels the query of a client that is gone.
 func (s *session) farewell(ctx context.Context, r *relay) {
 	e := r.engine
 	until := time.Now().Add(lastWords)
 	_ = r.client.SetDeadline(until) // fails where nothing can be told
 	_ = r.server.SetDeadline(until)
+	if len(r.unsent) > 0 && !r.torn {
+		_, err := socket(r.client).Write(r.unsent)
+		r.torn = err != nil
+	}
 	if !r.torn && e.ClientAtBoundary() && !e.Fatal() && !e.Goodbye() {
 		if last := lastError(r); last != nil {
 			_, _ = r.client.Write(wire.AppendError(nil, *last)) // the client may be gone as well

@@ -50,8 +50,18 @@ func (g *leg) ready(events uint32) {
 			g.setInterest(g.mask &^ unix.EPOLLIN)
 		}
 	} else if !s.over && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 && g.mask&unix.EPOLLOUT == 0 {
-		s.stop(ending{g.side(), io.EOF}) // gone while it was not read
+		g.gone()
 	}
+}
+
+// gone deals with a leg whose peer is gone while the leg is not read. Where that is because the client is slow to take what
+// the server has said, the rest of that is read when the client has; until then epoll has nothing new to tell.
+func (g *leg) gone() {
+	if g == &g.session.server && len(g.peer.unsent) > 0 {
+		g.setInterest(0)
+		return
+	}
+	g.session.stop(ending{g.side(), io.EOF})
 }
 
 func (g *leg) side() side {
@@ -175,8 +185,12 @@ func (g *leg) readable() bool {
 // something is unsent. Reading is never switched off here, but in ready, when there is something that must not be read:
 // most legs can be read again before that, and save two system calls.
 func (g *leg) updateInterest() {
-	if g.session.over {
+	s := g.session
+	if s.over {
 		return
+	}
+	if behind := len(g.unsent) > 0; behind != s.behind && g == &s.client {
+		s.noteBehind(behind)
 	}
 	if g.closing && g.readable() {
 		g.readBuffered()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"testing"
@@ -200,5 +201,26 @@ func TestGoodbyeBeforeReading(t *testing.T) {
 		if !bytes.Equal(told, answer) || !o.over || err != nil || !bytes.Equal(heard[:n], want) {
 			t.Errorf("keep %v: the session is over: %v, the server heard %q, %v", keep, o.over, heard[:n], err)
 		}
+	}
+}
+
+// TestEndBeforeReading: a session that ends before its client has read the answer hands on what the client has not got.
+// What the server has not got is lost, and it gets no last word behind half a message.
+func TestEndBeforeReading(t *testing.T) {
+	s, user, backend := loopedPair(t)
+	s.owner = new(alone)
+	s.begin()
+	for _, g := range []*leg{&s.client, &s.server} {
+		if err := unix.SetsockoptInt(g.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<10); err != nil {
+			t.Fatal(err)
+		}
+		g.send([][]byte{bytes.Repeat([]byte("x"), 40<<10)})
+	}
+	s.stop(ending{side: byShutdown})
+	if told := len(drain(t, user)); told+len(s.relay.unsent) != 40<<10 || len(s.relay.unsent) == 0 || s.torn {
+		t.Errorf("the client got %d bytes, and %d are owed; it is taken for torn: %v", told, len(s.relay.unsent), s.torn)
+	}
+	if _, err := unix.Write(s.server.fd, []byte("X")); !errors.Is(err, unix.EPIPE) {
+		t.Errorf("to write to the server, which got %d bytes: %v", len(drain(t, backend)), err)
 	}
 }

@@ -86,11 +86,11 @@ func (g *leg) release(co *coroutine) net.Conn {
 	if g.mask != 0 {
 		g.session.loop.set(g.fd, d)
 	}
+	if len(g.unsent) > 0 && g == &g.session.server { // it is lost: what comes after it would not be understood
+		_ = unix.Shutdown(g.fd, unix.SHUT_WR)
+	}
 	if g.tls == nil {
 		return d
-	}
-	if len(g.unsent) > 0 { // records are lost: what comes after them would not be understood
-		_ = unix.Shutdown(g.fd, unix.SHUT_WR)
 	}
 	g.carry(d)
 	return g.tls

@@ -169,8 +169,7 @@ func (s *looped) finish() {
 		return
 	}
 	s.settle()
-	s.over = true
-	s.torn = s.torn || len(s.client.unsent) > 0
+	s.over, s.unsent = true, s.client.unsent
 	s.loop.spawn(context.Background(), func(ctx context.Context) {
 		s.relay.client, s.relay.server = s.client.release(coroutineOf(ctx)), s.server.release(coroutineOf(ctx))
 		s.relayed(ctx)

@@ -314,10 +314,13 @@ func TestEndsWhileALongTextIsRead(t *testing.T) {
 		"the proxy stops": {"", true, func(r *reading, c *pgconn.PgConn) {
 			stopped := make(chan struct{})
 			go func() { r.stop(); close(stopped) }()
-			r.until(func() bool {
-				r.server.mu.Lock()
-				defer r.server.mu.Unlock()
-				return r.server.draining
+			r.until(func() (leaving bool) {
+				r.server.each(func(s *session) {
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					leaving = s.leaving
+				})
+				return leaving
 			})
 			r.free()
 			<-stopped

@@ -25,10 +25,12 @@ type relay struct {
 	rest     rest // what the watch has seen of it
 	moved    traffic
 	asked    time.Time // since when the client is held; zero where it is not
+	behind   bool      // the client has not taken yet all that it was sent
 	draining bool
 
-	parked bool // the pool has the server's connection: only the client's is still the session's
-	torn   bool // the client got a part of a message: nothing can be said to it any more. Who writes to the client has it
+	parked bool   // the pool has the server's connection: only the client's is still the session's
+	torn   bool   // the client got a part of a message: nothing can be said to it any more. Who writes to the client has it
+	unsent []byte // what the client's socket has not taken yet, when a loop has let go of it: it comes before the last words
 	once   sync.Once
 	ended  atomic.Bool // the session is over
 	end    ending      // why; set before ended is
@@ -91,7 +93,7 @@ func (r *relay) conclude(e ending) (first bool) {
 	return first
 }
 
-// drain ends the session as soon as no transaction is open.
+// drain ends the session as soon as no transaction is open, and the client has its answers.
 func (r *relay) drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,9 +135,17 @@ func (r *relay) abandon() {
 	r.engine.Abandon()
 }
 
+// noteBehind notes whether the client has still to take something that it was sent.
+func (r *relay) noteBehind(behind bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.behind = behind
+	r.drained()
+}
+
 // drained ends a draining session that is at rest.
 func (r *relay) drained() {
-	if r.draining && r.engine.Idle() {
+	if r.draining && !r.behind && r.engine.Idle() {
 		r.finish(ending{side: byShutdown})
 	}
 }

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"testing"
 
@@ -28,5 +30,28 @@ func TestFaultEndsItsSession(t *testing.T) {
 	r.finish(ending{byServer, err})
 	if told := lastError(r.relay); told == nil || told.Code != codeInternalError || told.Severity != wire.SeverityFatal {
 		t.Errorf("the client is told %+v", told)
+	}
+}
+
+// TestLastWordsComeLast: what the client has not taken of its answer comes before the reason why its session is over.
+func TestLastWordsComeLast(t *testing.T) {
+	client, user := net.Pipe()
+	server, backend := net.Pipe()
+	defer func() { _ = errors.Join(client.Close(), server.Close()) }()
+	var out engine.Out
+	e := engine.New(engine.Config{Directory: unscoped{}, MaxMessage: 1 << 10}, engine.StartRole{})
+	if err := e.Server(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle), &out); err != nil {
+		t.Fatal(err)
+	}
+	r := newBlocking(nil, client, server, e).relay
+	r.end, r.unsent = ending{side: byShutdown}, []byte("the rest of an answer")
+	go func() {
+		new(session).farewell(t.Context(), r)
+		_ = client.Close()
+	}()
+	go func() { _, _ = io.Copy(io.Discard, backend) }()
+	want := wire.AppendError(r.unsent, wire.Fields{Severity: wire.SeverityFatal, Code: stopping().Code, Message: stopping().Message})
+	if heard, err := io.ReadAll(user); err != nil || !bytes.Equal(heard, want) {
+		t.Errorf("the client hears %q, %v, want %q", heard, err, want)
 	}
 }

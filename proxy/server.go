@@ -40,7 +40,6 @@ type Server struct {
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
-	draining bool
 	moved    traffic // by sessions that have ended
 	running  sync.WaitGroup
 }
@@ -200,13 +199,7 @@ func (s *Server) forget(sess *session) {
 
 // drain ends all sessions: those at rest at once, those in a transaction when it ends, and all when the time is up.
 func (s *Server) drain(stop func()) {
-	s.mu.Lock()
-	s.draining = true
-	for sess := range s.sessions {
-		sess.drain()
-	}
-	s.mu.Unlock()
-
+	s.each((*session).drain)
 	done := make(chan struct{})
 	go func() {
 		s.running.Wait()
