@@ -136,7 +136,7 @@ func (f *finder) access() {
 		for _, e := range entries {
 			_, own := f.state.Own[e.Grantee]
 			if e.Grantee == o.Owner || f.elsewhere(o.Kind, own) ||
-				e.Grantee == "" && (harmless(o.Kind) || f.namesPublic(o, column, e.Privileges)) || !f.unspoken(e.Grantee, f.within(o)) {
+				e.Grantee == "" && (harmless(o.Kind) || f.namesPublic(o, column, e.Privileges)) || !f.unspoken(e.Grantee, f.within(o), o.Kind.Info().Cluster) {
 				continue
 			}
 			at := spot{e.Grantee, o.Kind, o.Schema, column != "", e.Privileges}
@@ -169,8 +169,9 @@ func (f *finder) access() {
 }
 
 // unspoken reports whether what a role has, where the manifest looks or does not, is for no plan to judge: what its
-// own roles have where it does not look, what those have that nobody declared, and what everyone has.
-func (f *finder) unspoken(grantee scope.Cluster, looked bool) bool {
+// own roles have where it does not look, what those have that nobody declared, what everyone has, and what roles of
+// other databases have in this one, but not on what all databases share.
+func (f *finder) unspoken(grantee scope.Cluster, looked, shared bool) bool {
 	_, own := f.state.Own[grantee]
 	switch {
 	case grantee == "": // everyone is everybody's business
@@ -178,7 +179,7 @@ func (f *finder) unspoken(grantee scope.Cluster, looked bool) bool {
 	case f.declared(grantee):
 		return !looked
 	default:
-		return own
+		return own || !shared && !f.desired.Cluster && f.state.foreign(grantee)
 	}
 }
 
@@ -189,6 +190,8 @@ func (f *finder) findAccess(grantee scope.Cluster, privileges access.Privileges,
 		f.find("public", "PUBLIC", "declare it for PUBLIC, or declare it absent", "everyone has %v on %s", privileges, what)
 	case f.declared(grantee):
 		f.find("access", subject, "declare it, or revoke it", "has %v on %s, of which the manifest does not speak", privileges, what)
+	case f.state.foreign(grantee):
+		f.find("access", subject, "revoke it", "has %v on %s, and belongs to another database", privileges, what)
 	default:
 		f.find("access", subject, "declare the role, or revoke it", "has %v on %s, but is not declared", privileges, what)
 	}
@@ -209,7 +212,11 @@ func (f *finder) memberships() {
 			continue
 		}
 		told[at] = true
-		f.find("membership", "role "+f.shown(e.Member), "declare it, or revoke it", "is a member of role %s, of which the manifest does not speak", f.shown(e.Role))
+		hint := "declare it, or revoke it"
+		if f.state.foreign(e.Role) { // it has no name here
+			hint = "revoke it: that role belongs to another database"
+		}
+		f.find("membership", "role "+f.shown(e.Member), hint, "is a member of role %s, of which the manifest does not speak", f.shown(e.Role))
 	}
 }
 
@@ -231,7 +238,7 @@ func (f *finder) defaults() {
 		}
 		at := layer{d.Owner, d.Schema, d.Kind}
 		for _, e := range d.ACL.Entries {
-			if e.Grantee == d.Owner || e.Grantee == "" && public.Has(e.Privileges) || !f.unspoken(e.Grantee, looked) {
+			if e.Grantee == d.Owner || e.Grantee == "" && public.Has(e.Privileges) || !f.unspoken(e.Grantee, looked, false) {
 				continue
 			}
 			f.findAccess(e.Grantee, e.Privileges, "every "+f.defaultSubject(at))

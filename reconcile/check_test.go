@@ -24,7 +24,11 @@ GRANT SELECT (id) ON app.t TO PUBLIC, rec_check_stray; GRANT UPDATE (id) ON old.
 CREATE ROLE rec_check2; GRANT pg_write_server_files, rec_check_stray, rec_check2 TO rec_check_writer; GRANT pg_monitor TO rec_check2;
 ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC, rec_check2; ALTER DEFAULT PRIVILEGES IN SCHEMA old GRANT SELECT ON TABLES TO rec_check_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE rec_check2 GRANT EXECUTE ON FUNCTIONS TO rec_check_stray;
-CREATE ROLE rec_checkhand IN ROLE pgscope_db_rec_check; CREATE ROLE rec_checkdba; GRANT pgscope_db_rec_check TO rec_checkdba, rec_check_stray WITH ADMIN OPTION`)
+CREATE ROLE rec_checkhand IN ROLE pgscope_db_rec_check; CREATE ROLE rec_checkdba; GRANT pgscope_db_rec_check TO rec_checkdba, rec_check_stray WITH ADMIN OPTION;
+CREATE ROLE pgscope_db_rec_check_other; CREATE ROLE rec_check_other_api IN ROLE pgscope_db_rec_check_other; GRANT rec_check_other_api TO rec_check_writer;
+GRANT SELECT ON app.t TO rec_check_other_api, rec_check2; GRANT CREATE ON TABLESPACE pg_default TO rec_check_other_api;
+GRANT pgscope_db_rec_check_other TO rec_check2; GRANT pgscope_db_rec_check_other TO rec_check2 WITH ADMIN OPTION`)
+	t.Cleanup(func() { b.sql(`REVOKE ALL ON TABLESPACE pg_default FROM rec_check_other_api`) })
 	report, more, err := Check(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +59,8 @@ CREATE ROLE rec_checkhand IN ROLE pgscope_db_rec_check; CREATE ROLE rec_checkdba
 		"PUBLIC: everyone has SELECT on every new table of postgres in schema app",
 		"role reader: has SELECT on every new table of postgres in schema old, of which the manifest does not speak",
 		"role stray: has EXECUTE on every new function of rec_check2 in any schema, but is not declared",
+		"role rec_check_other_api: has SELECT on table app.t, and belongs to another database (revoke it)",
+		"role writer: is a member of role rec_check_other_api, of which the manifest does not speak (revoke it: that role belongs to another database)",
 		"role rec_checkhand: is a member of pgscope_db_rec_check, but is no role of the database, nor does it administer them",
 		"role rec_check_stray: administers the roles of pgscope_db_rec_check, and is taken for one of them by its name",
 	} {
@@ -62,7 +68,7 @@ CREATE ROLE rec_checkhand IN ROLE pgscope_db_rec_check; CREATE ROLE rec_checkdba
 			t.Errorf("not found: %s", want)
 		}
 	}
-	if len(more) != len(findings)+15 {
+	if len(more) != len(findings)+17 {
 		t.Errorf("found:\n%s", text)
 	}
 }

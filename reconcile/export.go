@@ -114,6 +114,22 @@ func (s *State) claimed(c scope.Cluster) bool {
 	})
 }
 
+// foreign reports whether the role belongs to another database: it is a member of that one's marker, or of its schema's,
+// and administers none of them.
+func (s *State) foreign(c scope.Cluster) (member bool) {
+	for _, m := range s.Members {
+		ours := m.Role == s.Scope.Marker || slices.ContainsFunc(s.Scope.Marked, func(k scope.Schema) bool { return k.Marker == m.Role })
+		if m.Member != c || ours || !strings.HasPrefix(string(m.Role), scope.Reserved) {
+			continue
+		}
+		if m.Admin {
+			return false
+		}
+		member = true
+	}
+	return member
+}
+
 // ref is refOf for a role that the manifest names.
 func (e *exporter) ref(c scope.Cluster) access.Ref {
 	ref := e.refOf(c)

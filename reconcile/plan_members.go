@@ -35,8 +35,8 @@ func (p *planner) memberships() {
 	for _, role := range roles {
 		w := p.wanted[role]
 		d := compare(edges[role], w.members, rules{
-			strict: func(member scope.Cluster) bool { // those that belong to a database are its manifest's business
-				return w.members[member] != nil || p.leaving[member] || w.exclusive && !reserved(member) && (!p.desired.Cluster || !p.state.Scoped[member])
+			strict: func(member scope.Cluster) bool {
+				return w.members[member] != nil || p.leaving[member] || w.exclusive && !reserved(member) && !p.spared(role, member)
 			},
 			take: p.takes(),
 		})
@@ -74,6 +74,17 @@ func (p *planner) bequests() {
 			p.wanted[e.Role] = &membership{members: make(wishes)}
 		}
 	}
+}
+
+// spared reports whether a member stays that the manifest does not name: in a role of the cluster those that belong to a
+// database, as they are its manifest's business; in mode adopt, which changes nobody's access, those in a role of the
+// database's own that belong to another one, as no manifest can name them.
+func (p *planner) spared(role, member scope.Cluster) bool {
+	if p.desired.Cluster {
+		return p.state.Scoped[member]
+	}
+	r := p.managed[role]
+	return p.mode == Adopt && r != nil && r.Kind == access.Own && p.state.foreign(member)
 }
 
 // kinships returns the memberships that there are and come, and those of them that do not go.

@@ -25,7 +25,8 @@ func newExportCommand() *cobra.Command {
 		Use:     "export",
 		Aliases: []string{"generate"},
 		Short:   "Write the access in a database as a manifest",
-		Long: "export writes a manifest of the access that a database has now: its plan is empty. Passwords are left out.\n" +
+		Long: "export writes a manifest of the access that a database has now: its plan is empty. Passwords are left out, and\n" +
+			"what roles of other databases have here, which no manifest can say.\n" +
 			"With --mode adopt, roles that carry the database's prefix and belong to no database are written as its own;\n" +
 			"apply --mode adopt makes them so.\n" +
 			"With --all it makes a folder: estate.yaml has what belongs to the whole cluster, databases/NAME.yaml what is\n" +
