@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -204,9 +206,10 @@ func (o *dumpOptions) withProxy(ctx context.Context, f func(dir string) error) (
 	if err != nil {
 		return fmt.Errorf("%s: %w", where, err)
 	}
+	signal.Ignore(syscall.SIGPIPE) // else what is made here stays, if whoever reads the dump leaves
 	dir, err := os.MkdirTemp("", program)
 	if err != nil {
-		return err
+		return fmt.Errorf("no place for the socket that pg_dump connects to: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	return whileServing(ctx, proxy.Options{
