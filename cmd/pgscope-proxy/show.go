@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -36,12 +37,15 @@ const (
 	green, yellow, red, plain = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 )
 
+// altering are the steps that make something other, and not less.
+var altering = []reconcile.Step{reconcile.AlterRole, reconcile.SetPassword, reconcile.CommentRole, reconcile.SetParameter, reconcile.OwnSchema}
+
 // sign returns what stands before a change, and its colour.
 func sign(c reconcile.Change) (mark, colour string) {
 	switch {
 	case c.Adds():
 		return "+", green
-	case c.Step == reconcile.AlterRole, c.Step == reconcile.CommentRole, c.Step == reconcile.SetParameter, c.Step == reconcile.OwnSchema:
+	case slices.Contains(altering, c.Step):
 		return "~", yellow
 	default:
 		return "-", red
@@ -133,6 +137,7 @@ func planSQL(out io.Writer, results []result) error {
 // planJSON is the JSON of one database's plan. The keys are part of the contract with scripts.
 type planJSON struct {
 	Database string        `json:"database"`
+	Cluster  bool          `json:"cluster,omitempty"` // it is about the whole cluster, from this database
 	Applied  int           `json:"applied"`
 	Changes  []changeJSON  `json:"changes"`
 	Problems []problemJSON `json:"problems"`
@@ -162,7 +167,7 @@ type findingJSON struct {
 }
 
 func jsonOf(r result) planJSON {
-	j := planJSON{Database: r.database, Applied: len(r.Made), Changes: []changeJSON{}, Problems: []problemJSON{}}
+	j := planJSON{Database: r.database, Cluster: r.shared, Applied: len(r.Made), Changes: []changeJSON{}, Problems: []problemJSON{}}
 	for _, c := range r.Plan.Changes {
 		x := changeJSON{Step: c.Step.String(), Database: c.Database, Subject: c.Subject, Reason: c.Reason, SQL: c.SQL}
 		for _, p := range c.Places {
