@@ -105,10 +105,10 @@ func (b *block) withoutInto(text string, base int) string {
 		for b.t.isName(i) { // target, target.field, target[1]
 			i++
 			for b.word(i, ".", "[") {
-				if b.t.kind(i) == tokenOpenBracket {
-					i = b.closing(i)
-				} else {
+				if b.t.kind(i) == tokenDot {
 					i++
+				} else if i = b.t.closingToken(i); i == none {
+					return text
 				}
 				i++
 			}
@@ -120,23 +120,6 @@ func (b *block) withoutInto(text string, base int) string {
 		start, end := b.t.list[into].start-base, b.t.list[i-1].end-base
 		return text[:start] + strings.Repeat(" ", end-start) + text[end:]
 	}
-}
-
-// closing returns the bracket that closes the one at token i.
-func (b *block) closing(i int) int {
-	depth := 0
-	for ; i < len(b.t.list); i++ {
-		switch b.t.kind(i) {
-		case tokenOpenBracket:
-			depth++
-		case tokenCloseBracket:
-			if depth--; depth == 0 {
-				return i
-			}
-		default:
-		}
-	}
-	return i
 }
 
 // readExecuted reads the expression of an EXECUTE. read is false where it computes a text that cannot be seen.

@@ -37,36 +37,17 @@ func (c *catalogReader) names(i int, want string) (next int, ok bool) {
 
 // closing returns the byte after the parenthesis or bracket that closes the one at token i; none where it is none.
 func (c *catalogReader) closing(i int) int {
-	if j := c.closingToken(i); j != none {
+	if j := c.tokens.closingToken(i); j != none {
 		return c.tokens.list[j].end
 	}
 	return none
-}
-
-func (c *catalogReader) closingToken(i int) int {
-	depth := 0
-	for ; i < len(c.tokens.list); i++ {
-		switch c.tokens.kind(i) {
-		case tokenOpen, tokenOpenBracket:
-			depth++
-		case tokenClose, tokenCloseBracket:
-			depth--
-		}
-		if depth == 0 {
-			break
-		}
-	}
-	if depth != 0 || i >= len(c.tokens.list) || c.tokens.kind(i) != tokenClose && c.tokens.kind(i) != tokenCloseBracket {
-		return none
-	}
-	return i
 }
 
 // argumentPlaces returns the places of n arguments between the parenthesis at token open and the one that closes it; nil
 // where there are not so many, or key words among them that are no part of them.
 func (c *catalogReader) argumentPlaces(open, n int) []stretch {
 	list := make([]stretch, 0, n)
-	closing := c.closingToken(open)
+	closing := c.tokens.closingToken(open)
 	if closing == none || n == 0 {
 		return list
 	}
@@ -82,20 +63,14 @@ func (c *catalogReader) argumentPlaces(open, n int) []stretch {
 	depth, start := 0, open+1
 	end := closing
 	for i := open + 1; i < closing; i++ {
-		switch c.tokens.kind(i) {
-		case tokenOpen, tokenOpenBracket:
-			depth++
-		case tokenClose, tokenCloseBracket:
-			depth--
-		case tokenComma:
-			if depth == 0 {
-				add(start, i)
-				start = i + 1
-			}
-		case pg.Token_ORDER:
-			if depth == 0 {
-				end, i = i, closing // ORDER BY in an aggregate
-			}
+		depth += c.tokens.nesting(i)
+		switch k := c.tokens.kind(i); {
+		case depth > 0:
+		case k == tokenComma:
+			add(start, i)
+			start = i + 1
+		case k == pg.Token_ORDER:
+			end, i = i, closing // ORDER BY in an aggregate
 		}
 	}
 	add(start, end)
@@ -148,7 +123,7 @@ func (c *catalogReader) typeEnd(i int) int {
 		i++
 	}
 	for c.tokens.kind(i) == tokenOpen || c.tokens.kind(i) == tokenOpenBracket { // varchar(10)[]
-		end := c.closingToken(i)
+		end := c.tokens.closingToken(i)
 		if end == none {
 			break
 		}
@@ -167,13 +142,8 @@ func (c *catalogReader) leftmost(n proto.Message, end int) int {
 	first := c.tokens.index(c.base + int(location))
 	depth, open := 0, 0
 	for i := first; i < end; i++ {
-		switch c.tokens.kind(i) {
-		case tokenOpen:
-			depth++
-		case tokenClose:
-			depth--
-			open = min(open, depth)
-		}
+		depth += c.tokens.nesting(i)
+		open = min(open, depth)
 	}
 	for ; open < 0; open++ {
 		first--
@@ -233,34 +203,23 @@ func (c *catalogReader) node(n *pg.Node) stretch {
 		return c.columnRef(v.ColumnRef)
 	case *pg.Node_FuncCall:
 		if next, ok := c.names(from(v.FuncCall.Location), funcName(v.FuncCall)); ok && t.kind(next) == tokenOpen {
-			return place(from(v.FuncCall.Location), c.closingToken(next)+1)
+			return place(from(v.FuncCall.Location), t.closingToken(next)+1)
 		}
 	case *pg.Node_AArrayExpr:
 		if first := from(v.AArrayExpr.Location); t.kind(first) == pg.Token_ARRAY {
-			return place(first, c.closingToken(first+1)+1)
+			return place(first, t.closingToken(first+1)+1)
 		}
 	case *pg.Node_CoalesceExpr:
-		return place(from(v.CoalesceExpr.Location), c.closingToken(from(v.CoalesceExpr.Location)+1)+1)
+		return place(from(v.CoalesceExpr.Location), t.closingToken(from(v.CoalesceExpr.Location)+1)+1)
 	case *pg.Node_CaseExpr:
-		first := from(v.CaseExpr.Location)
-		for i, depth := first, 0; i < len(t.list); i++ {
-			switch t.kind(i) {
-			case pg.Token_CASE:
-				depth++
-			case pg.Token_END_P:
-				depth--
-			}
-			if depth == 0 {
-				return place(first, i+1)
-			}
-		}
+		return place(from(v.CaseExpr.Location), t.closingToken(from(v.CaseExpr.Location))+1)
 	case *pg.Node_MinMaxExpr:
-		return place(from(v.MinMaxExpr.Location), c.closingToken(from(v.MinMaxExpr.Location)+1)+1)
+		return place(from(v.MinMaxExpr.Location), t.closingToken(from(v.MinMaxExpr.Location)+1)+1)
 	case *pg.Node_SubLink:
 		if first := from(v.SubLink.Location); t.kind(first) == pg.Token_ARRAY {
-			return place(first, c.closingToken(first+1)+1)
+			return place(first, t.closingToken(first+1)+1)
 		} else if t.kind(first) == tokenOpen {
-			return place(first, c.closingToken(first)+1)
+			return place(first, t.closingToken(first)+1)
 		}
 	case *pg.Node_TypeCast:
 		whole, _ := c.cast(v.TypeCast)
@@ -275,7 +234,7 @@ func (c *catalogReader) node(n *pg.Node) stretch {
 		for t.kind(next) == tokenClose && t.kind(first-1) == tokenOpen {
 			first, next = first-1, next+1
 		}
-		return place(first, c.closingToken(next)+1)
+		return place(first, t.closingToken(next)+1)
 	}
 	return stretch{}
 }

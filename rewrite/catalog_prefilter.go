@@ -52,7 +52,7 @@ func MayReadRoles(sql []byte) bool {
 		}
 		i = max(i, end-2)
 	}
-	return escapedName(sql)
+	return spelled(sql)
 }
 
 // runs are the runs of three letters. '_' stands for itself.
@@ -185,20 +185,6 @@ func hasSettings(sql []byte) bool {
 
 func hasPrefixFold(b []byte, lower string) bool {
 	return len(b) >= len(lower) && is(b[:len(lower)], lower)
-}
-
-// escapedName reports whether a name stands in the text that is written with escapes, and so may be any.
-func escapedName(sql []byte) bool {
-	for rest := sql; ; {
-		i := bytes.Index(rest, []byte(`&"`))
-		if i < 0 {
-			return false
-		}
-		if i > 0 && rest[i-1]|0x20 == 'u' {
-			return true
-		}
-		rest = rest[i+2:]
-	}
 }
 
 // longestCatalogWord is the length of the longest of the words.

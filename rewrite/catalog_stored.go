@@ -135,24 +135,12 @@ func storedForm(m proto.Message) form {
 func (c *catalogReader) columnEnd(n *pg.ResTarget) int {
 	t := c.tokens
 	for i, depth := t.index(c.base+int(n.Location)), 0; ; i++ {
-		depth += c.nesting(i)
+		depth += t.nesting(i)
 		ends := slices.Contains(behindColumns, t.kind(i)) && // not of WITH TIME ZONE, WITHIN GROUP, COLLATION FOR
 			t.kind(i+1) != pg.Token_TIME && t.kind(i-1) != pg.Token_WITHIN && t.kind(i-1) != pg.Token_COLLATION
 		if depth < 0 || depth == 0 && ends || i >= len(t.list) {
 			return t.list[min(i, len(t.list))-1].end
 		}
-	}
-}
-
-// nesting tells by how much the text behind a token is deeper in parentheses, or in CASE, than before it.
-func (c *catalogReader) nesting(i int) int {
-	switch c.tokens.kind(i) {
-	case tokenOpen, tokenOpenBracket, pg.Token_CASE:
-		return 1
-	case tokenClose, tokenCloseBracket, pg.Token_END_P:
-		return -1
-	default:
-		return 0
 	}
 }
 

@@ -54,7 +54,7 @@
 //	edits.go           how the sent text differs                      source.go, layer.go, literal.go, escapes.go: texts in texts
 //	localize.go        short names in errors and notices              restore.go: in the SQL that the server quotes
 //	results.go         which results have names in them               value.go: those names
-//	redact.go          texts for the record, without secrets
+//	redact.go          texts for the record, without secrets          error.go: what answers a statement that is refused
 //
 // Queries of the catalogs have files of their own:
 //
@@ -62,7 +62,7 @@
 //	_config, _expression, _stored
 //	catalog_text, _derived         which values become texts with names, by what expressions and subqueries are made of
 //	catalog_parameter                      which parameters are OIDs, and name no role
-//	catalog_place                          finds in the text where they stand
+//	catalog_place                          finds in the text where they stand; column_name.go: what a column is called there
 //	catalog_lens, _relation, _wrap, _acl   make the SQL that stands in for them, of the parts in catalog_sql.go
 //	catalog_constant                       makes shorter SQL for a name that is a constant
 //	catalog_splice                         puts it there

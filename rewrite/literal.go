@@ -50,7 +50,10 @@ func (t tokens) literal(i int, value string) (*layer, error) {
 	return &layer{text: value, runs: l.runs, write: l.write}, l.err
 }
 
-var errNoString = errors.New("there is no string where the grammar has one")
+var (
+	errNoString = errors.New("there is no string where the grammar has one")
+	errEscape   = errors.New("invalid Unicode escape")
+)
 
 // escapeWith writes into a string in which some character begins an escape.
 func escapeWith(escape byte) func(string) (string, error) {
@@ -128,11 +131,7 @@ func (l *literal) escaped(at int) int {
 	case 'v':
 		text = "\v"
 	case 'u', 'U':
-		digits := 4
-		if c == 'U' {
-			digits = 8
-		}
-		return l.codePoint(at, at+2, digits, `\`+string(c))
+		return l.codePoint(at, codeForm{`\u`, 4}, codeForm{`\U`, 8})
 	case 'x':
 		for size < len(rest) && size < 3 && isDigit(rest[size], 16) {
 			size++
@@ -154,7 +153,7 @@ func (l *literal) escaped(at int) int {
 	return l.escape(text, at, 1+size)
 }
 
-// unicode reads one character, or an escape, of a U& string (str_udeescape, parser.c).
+// unicode reads one character, or an escape, of a U& string or name (str_udeescape, parser.c).
 func (l *literal) unicode(at int, escape byte) int {
 	rest := l.raw[at:]
 	switch {
@@ -162,36 +161,54 @@ func (l *literal) unicode(at int, escape byte) int {
 		return l.plain(at)
 	case len(rest) > 1 && rest[1] == escape:
 		return l.escape(string(escape), at, 2)
-	case len(rest) > 1 && rest[1] == '+':
-		return l.codePoint(at, at+2, 6, string(escape)+"+")
 	default:
-		return l.codePoint(at, at+1, 4, string(escape))
+		return l.codePoint(at, codeForm{string(escape) + "+", 6}, codeForm{string(escape), 4})
 	}
 }
 
-// codePoint reads an escape by the code of a character, which may be one half of a pair.
-func (l *literal) codePoint(at, digitsAt, digits int, lead string) int {
-	r, ok := l.digits(digitsAt, digits)
-	end := digitsAt + digits
-	if ok && utf16.IsSurrogate(r) && strings.HasPrefix(l.raw[end:], lead) {
-		var low rune
-		low, ok = l.digits(end+len(lead), digits)
-		r = utf16.DecodeRune(r, low)
-		end += len(lead) + digits
+// unescaped is what U&"…" means, without its quotes.
+func unescaped(name string, escape byte) (string, error) {
+	l := &literal{raw: name}
+	for at := 0; at < len(name) && l.err == nil; {
+		at = l.unicode(at, escape)
 	}
-	if !ok || r == 0 || !utf8.ValidRune(r) || r == utf8.RuneError {
+	return l.value.String(), l.err
+}
+
+// codeForm is how an escape gives a character's code: what it begins with, and how many digits follow.
+type codeForm struct {
+	lead   string
+	digits int
+}
+
+// codePoint reads an escape by the code of a character, or two that are a pair.
+func (l *literal) codePoint(at int, forms ...codeForm) int {
+	next := func(at int) (r rune, end int) {
+		for _, f := range forms {
+			from := at + len(f.lead)
+			end = from + f.digits
+			if !strings.HasPrefix(l.raw[at:], f.lead) || end > len(l.raw) {
+				continue
+			}
+			if code, err := strconv.ParseUint(l.raw[from:end], 16, 31); err == nil {
+				return rune(code), end
+			}
+		}
+		return 0, at
+	}
+	r, end := next(at)
+	if utf16.IsSurrogate(r) {
+		var low rune
+		low, end = next(end)
+		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+			r = 0
+		}
+	}
+	if r == 0 || !utf8.ValidRune(r) {
 		l.err = errEscape
 		return len(l.raw)
 	}
 	return l.escape(string(r), at, end-at)
-}
-
-func (l *literal) digits(at, n int) (rune, bool) {
-	if at+n > len(l.raw) {
-		return 0, false
-	}
-	code, err := strconv.ParseUint(l.raw[at:at+n], 16, 31)
-	return rune(code), err == nil
 }
 
 // code returns a byte that is written by its number. One of a character beyond ASCII would be of the server's set.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"github.com/pganalyze/pg_query_go/v6/parser"
@@ -83,12 +82,7 @@ func stopsAt(sql string) int {
 	if !errors.As(err, &failure) || failure.Cursorpos <= 0 {
 		return 0
 	}
-	at := 0
-	for range failure.Cursorpos - 1 {
-		_, size := utf8.DecodeRuneInString(sql[at:])
-		at += size
-	}
-	return at
+	return byteOffset(sql, failure.Cursorpos)
 }
 
 // redaction is what hides the secrets of a text.

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
@@ -142,6 +139,32 @@ func (t tokens) find(kind pg.Token) int {
 	return len(t.list)
 }
 
+// nesting tells by how much the text behind token i is deeper in parentheses, in brackets or in CASE, than before it.
+func (t tokens) nesting(i int) int {
+	switch t.kind(i) {
+	case tokenOpen, tokenOpenBracket, pg.Token_CASE:
+		return 1
+	case tokenClose, tokenCloseBracket, pg.Token_END_P:
+		return -1
+	default:
+		return 0
+	}
+}
+
+// closingToken returns the token that closes the parenthesis, the bracket or the CASE at token i; none where it is none.
+func (t tokens) closingToken(i int) int {
+	for j, depth := i, 0; j < len(t.list); j++ {
+		if depth += t.nesting(j); depth > 0 {
+			continue
+		}
+		if j == i {
+			break
+		}
+		return j
+	}
+	return none
+}
+
 // stretch is the bytes [start, end) of a text; the zero value is none.
 type stretch struct{ start, end int }
 
@@ -189,13 +212,13 @@ func (t tokens) name(i int) (s spot, next int, err error) {
 			return spot{}, i, err
 		}
 		s.end = t.list[next-1].end
-		text, err := unescapeUnicode(unquote(raw[len("U&"):]), escape)
+		text, err := unescaped(unquoted(raw[len("U&"):]), escape)
 		if err != nil {
 			return spot{}, i, err
 		}
 		s.name = scope.Short(text)
 	case raw[0] == '"':
-		s.name = scope.Short(unquote(raw))
+		s.name = scope.Short(unquoted(raw))
 	default:
 		s.name = scope.Short(foldCase(raw))
 	}
@@ -250,11 +273,6 @@ func (t tokens) uescape(i int, escape byte) (byte, int, error) {
 	return c[1], i + 2, nil
 }
 
-// unquote takes the quotes from a quoted identifier.
-func unquote(raw string) string {
-	return strings.ReplaceAll(raw[1:len(raw)-1], `""`, `"`)
-}
-
 // foldCase folds ASCII only (downcase_identifier, scansup.c, in a multibyte encoding).
 func foldCase(s string) string {
 	for i := range len(s) {
@@ -270,67 +288,3 @@ func foldCase(s string) string {
 	}
 	return s
 }
-
-// unescapeUnicode reads the escapes of U&"…": \XXXX, \+XXXXXX and \\, surrogate pairs joined (str_udeescape, parser.c).
-func unescapeUnicode(s string, escape byte) (string, error) {
-	if strings.IndexByte(s, escape) < 0 {
-		return s, nil
-	}
-	var b strings.Builder
-	var high rune // the first of a surrogate pair
-	for i := 0; i < len(s); {
-		if s[i] != escape {
-			if high != 0 {
-				return "", errSurrogate
-			}
-			b.WriteByte(s[i])
-			i++
-			continue
-		}
-		rest := s[i+1:]
-		if rest != "" && rest[0] == escape {
-			if high != 0 {
-				return "", errSurrogate
-			}
-			b.WriteByte(escape)
-			i += 2
-			continue
-		}
-		digits, skip := 4, 1
-		if rest != "" && rest[0] == '+' {
-			digits, skip = 6, 2
-			rest = rest[1:]
-		}
-		if len(rest) < digits {
-			return "", errEscape
-		}
-		code, err := strconv.ParseUint(rest[:digits], 16, 32)
-		if err != nil || code == 0 || code > utf8.MaxRune {
-			return "", errEscape
-		}
-		i += skip + digits
-		switch r := rune(code); {
-		case high != 0:
-			if r = utf16.DecodeRune(high, r); r == utf8.RuneError {
-				return "", errSurrogate
-			}
-			b.WriteRune(r)
-			high = 0
-		case 0xD800 <= r && r < 0xDC00:
-			high = r
-		case utf16.IsSurrogate(r):
-			return "", errSurrogate
-		default:
-			b.WriteRune(r)
-		}
-	}
-	if high != 0 {
-		return "", errSurrogate
-	}
-	return b.String(), nil
-}
-
-var (
-	errEscape    = errors.New("invalid Unicode escape")
-	errSurrogate = errors.New("invalid Unicode surrogate pair")
-)

@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -129,7 +128,7 @@ func transitionsOfSet(n *pg.VariableSetStmt) []transition {
 
 // settingName returns the name of a setting that names go by, as it is written here; others are as they are.
 func settingName(name string) string {
-	for known := range maps.Keys(resets) {
+	for known := range resets {
 		if is([]byte(name), known) {
 			return known
 		}

@@ -71,7 +71,7 @@ func (s *wordSet) at(b []byte, i int) bool {
 	return start == i || b[start] <= '9' // see endsIn
 }
 
-// spelled reports whether U&" stands in b.
+// spelled reports whether U&" stands in b: a name that is written so may be any.
 func spelled(b []byte) bool {
 	for from := 0; ; {
 		i := bytes.Index(b[from:], []byte(`&"`))
@@ -108,11 +108,11 @@ func hasWord(b []byte, match func([]byte) bool) bool {
 			i++
 		}
 		word := b[start:i]
-		if word[0] <= '9' && endsIn(word, match) || match(word) || len(word) == 1 && word[0]|0x20 == 'u' && bytes.HasPrefix(b[i:], []byte(`&"`)) {
+		if word[0] <= '9' && endsIn(word, match) || match(word) {
 			return true
 		}
 	}
-	return false
+	return spelled(b)
 }
 
 // endsIn is for words that begin with a digit: a server before 15 reads 5OWNER, and 1e5OWNER, as two words.
