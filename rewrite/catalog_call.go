@@ -116,8 +116,11 @@ func textConstant(n *pg.Node) *pg.A_Const {
 }
 
 // funcName returns the name of a function of the server, empty where it is another schema's.
-func funcName(n *pg.FuncCall) string {
-	switch names := n.Funcname; {
+func funcName(n *pg.FuncCall) string { return ownName(n.Funcname) }
+
+// ownName is that of a function or an operator.
+func ownName(names []*pg.Node) string {
+	switch {
 	case len(names) == 1:
 		return names[0].GetString_().GetSval()
 	case len(names) == 2 && names[0].GetString_().GetSval() == "pg_catalog":

@@ -173,7 +173,7 @@ func plainConstant(n *pg.Node) string {
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
 // isConcat reports whether an expression puts two texts, or two arrays, together.
-func isConcat(n *pg.A_Expr) bool { return len(n.Name) == 1 && n.Name[0].GetString_().GetSval() == "||" }
+func isConcat(n *pg.A_Expr) bool { return ownName(n.GetName()) == "||" }
 
 // containsSet reports whether an expression calls a function that returns a set, outside of subqueries.
 func containsSet(m proto.Message) (found bool) {

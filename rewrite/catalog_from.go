@@ -165,7 +165,7 @@ func seek(query *pg.SelectStmt, table *pg.RangeVar, ref *reference) {
 	}
 	for _, condition := range conditions {
 		e := condition.GetAExpr()
-		if e == nil || e.Kind != pg.A_Expr_Kind_AEXPR_OP || len(e.Name) != 1 || e.Name[0].GetString_().GetSval() != "=" {
+		if e.GetKind() != pg.A_Expr_Kind_AEXPR_OP || ownName(e.GetName()) != "=" {
 			continue
 		}
 		fields, constant := e.Lexpr.GetColumnRef().GetFields(), plainConstant(e.Rexpr)

@@ -78,7 +78,7 @@ func (t tokens) template(n *pg.Node, base int) (layers, []part) {
 
 // operands returns what a chain of || joins.
 func operands(n *pg.Node) []*pg.Node {
-	if e := n.GetAExpr(); e != nil && len(e.Name) == 1 && e.Name[0].GetString_().GetSval() == "||" && e.Lexpr != nil {
+	if e := n.GetAExpr(); isConcat(e) && e.Lexpr != nil {
 		return append(operands(e.Lexpr), operands(e.Rexpr)...)
 	}
 	return []*pg.Node{n}

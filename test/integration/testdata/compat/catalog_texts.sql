@@ -8,6 +8,7 @@ ALTER TABLE t OWNER TO r;
 -- Expressions.
 SELECT ROW(relacl || makeaclitem('r'::regrole, 10, 'SELECT', false), NULL)::text, (1, relacl || relacl)::text FROM pg_class WHERE relname = 't';
 SELECT (ARRAY['r', 'postgres']::regrole[])[1]::text, (ARRAY['r'::regrole])[1]::text, (ARRAY[relowner]::regrole[])[1:2]::text FROM pg_class WHERE relname = 't';
+SELECT 'x' OPERATOR(pg_catalog.||) relowner::regrole, array_to_string(relacl OPERATOR(pg_catalog.||) relacl, ',') FROM pg_class WHERE relname = 't';
 SELECT array_append(relacl, makeaclitem('r'::regrole, 10, 'SELECT', false))::text, array_cat(relacl, relacl)::text, array_remove(relacl, relacl[1])::text FROM pg_class WHERE relname = 't';
 SELECT array_prepend('r'::regrole, ARRAY['"Q q"'::regrole])::text, NULLIF(relacl, '{}')::text, GREATEST(relowner::regrole, 'r'::regrole)::text FROM pg_class WHERE relname = 't';
 SELECT unnest('{r}'::regrole[])::text, unnest(ARRAY['r'::regrole]) || '', (SELECT relacl FROM pg_class WHERE relname = 't')::text;
