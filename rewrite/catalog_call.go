@@ -27,9 +27,6 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	} else if form != asItIs && text != (stretch{}) {
 		c.wrap(form, text, n)
 	}
-	if name == "to_regrole" && known.args != nil && !saysServersName(n.Args[0], known.args[0]) { // else what stands in for the argument does its work
-		c.refer(reference{start: at.whole.start, end: at.open, form: fixed})
-	}
 	c.arguments(n, at, resolved, joins)
 }
 

@@ -114,12 +114,10 @@ func (l lens) said(f form, constant string) string {
 		meant = "CASE WHEN " + l.namesakeIsOwn(own) + " THEN " + literal(own) + " ELSE " + scope.QuoteLiteral(constant) + " END"
 	}
 	switch f {
-	case clusterOID, clusterMember:
+	case clusterOID, clusterMember, clusterIdent:
 		return meant
 	case clusterRegrole:
 		return "(" + meant + ")::pg_catalog.regrole"
-	case clusterRegroleSoft:
-		return "pg_catalog.to_regrole(" + meant + ")"
 	default:
 		return ""
 	}

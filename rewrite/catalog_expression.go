@@ -81,7 +81,7 @@ func saysServersName(n *pg.Node, f form) bool {
 	return name != nil
 }
 
-func regroleInput(f form) bool { return f == clusterRegrole || f == clusterRegroleSoft }
+func regroleInput(f form) bool { return f == clusterRegrole || f == clusterIdent }
 
 // sayServersName leaves such a name as the server says it. Regrole's input wants it as an identifier.
 func (c *catalogReader) sayServersName(n *pg.Node, where stretch, f form, as string) {

@@ -58,12 +58,11 @@ func (c *catalogReader) rangeFunction(n *pg.RangeFunction) {
 	}
 }
 
-// callInPlace reads a call for which no subselect may stand in, so that only its arguments can be mapped. Those of
-// regrole's input are texts, which stay texts.
+// callInPlace reads a call for which no subselect may stand in, so that only its arguments can be mapped.
 func (c *catalogReader) callInPlace(n *pg.FuncCall) {
 	at, ok := c.written(n)
 	resolved := c.setConfig(n, at, roomInArguments)
-	if known := callOf(n); !ok || len(known.args) > 0 && regroleInput(known.args[0]) {
+	if !ok {
 		c.children(n, nil)
 		return
 	}

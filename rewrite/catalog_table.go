@@ -220,7 +220,7 @@ var calls = func() map[string][]call {
 		systemUser:        {{result: shortSystem}},
 		"current_setting": {{args: []form{asItIs}, result: shortText, setting: true}, {args: []form{asItIs, asItIs}, result: shortText, setting: true}},
 		"set_config":      {{args: []form{asItIs, clusterText, asItIs}, result: shortText, setting: true}},
-		"to_regrole":      {{args: []form{clusterRegroleSoft}}},
+		"to_regrole":      {{args: []form{clusterIdent}}},
 		"regrole":         {{args: []form{clusterRegrole}}},
 		"pg_has_role":     {{args: []form{clusterMember, asItIs}}, {args: []form{clusterMember, clusterMember, asItIs}}},
 

@@ -11,31 +11,31 @@ import (
 type form int
 
 const (
-	asItIs             form = iota // nothing
-	subselect                      // a relation: its subselect
-	fixed                          // other text
-	shortName                      // x is a role's name: its short name
-	shortNames                     // the same, of many rows
-	shortText                      // the same of one, as text
-	shortSystem                    // x is a method, a colon, and a name: the same with the short name
-	clusterOID                     // x names a role of the database, or is an OID: the OID; public is nobody's
-	clusterMember                  // the same, where public is a name like any other
-	clusterRegrole                 // x names one as regrole's input does, or is an OID: the regrole
-	clusterRegroleSoft             // the same, NULL where there is none
-	clusterRegroles                // x is an array of such names, or its text: the regroles
-	clusterText                    // x names one: the cluster's name
-	newText                        // x names one that is to be made: the cluster's name
-	regroleText                    // x is a regrole: its text
-	regroleTexts                   // x is a regrole[]: text[]
-	aclTexts                       // x is an aclitem[]: text[]
-	aclText                        // x is an aclitem: its text
-	aclSet                         // x is a set of aclitems
-	quotedName                     // x is a role's name in the cluster: the same as an identifier
-	storedName                     // x is CURRENT_USER or its like, and kept by the server, or may be no subquery: its short name
-	storedText                     // the same of current_setting('role')
-	maybeRole                      // x is the arguments of set_config, as columns s, x and b: its result, which is a role's name if s is one of those settings
-	noRoleSetting                  // x is the name of a setting: the same, but for those about roles one that does not exist
-	definition                     // x is a text with what was kept so: as the client wrote it
+	asItIs          form = iota // nothing
+	subselect                   // a relation: its subselect
+	fixed                       // other text
+	shortName                   // x is a role's name: its short name
+	shortNames                  // the same, of many rows
+	shortText                   // the same of one, as text
+	shortSystem                 // x is a method, a colon, and a name: the same with the short name
+	clusterOID                  // x names a role of the database, or is an OID: the OID; public is nobody's
+	clusterMember               // the same, where public is a name like any other
+	clusterRegrole              // x names one as regrole's input does, or is an OID: the regrole
+	clusterIdent                // the same: the identifier that regrole's input takes, NULL where there is none
+	clusterRegroles             // x is an array of such names, or its text: the regroles
+	clusterText                 // x names one: the cluster's name
+	newText                     // x names one that is to be made: the cluster's name
+	regroleText                 // x is a regrole: its text
+	regroleTexts                // x is a regrole[]: text[]
+	aclTexts                    // x is an aclitem[]: text[]
+	aclText                     // x is an aclitem: its text
+	aclSet                      // x is a set of aclitems
+	quotedName                  // x is a role's name in the cluster: the same as an identifier
+	storedName                  // x is CURRENT_USER or its like, and kept by the server, or may be no subquery: its short name
+	storedText                  // the same of current_setting('role')
+	maybeRole                   // x is the arguments of set_config, as columns s, x and b: its result, which is a role's name if s is one of those settings
+	noRoleSetting               // x is the name of a setting: the same, but for those about roles one that does not exist
+	definition                  // x is a text with what was kept so: as the client wrote it
 )
 
 const (
@@ -170,7 +170,6 @@ func (l lens) lookup(f form) (name, result string) {
 	strict := func(s string) string { return "pg_catalog.quote_ident(" + s + ")::pg_catalog.regrole" }
 	nobody := scope.QuoteLiteral(missing) + concat + argumentName + typeText
 	name = argument + typeText + typeName
-	missed, plain := strict(nobody), strict(argumentName+typeText)
 	first, typ := "", "::pg_catalog.regrole"
 	switch f {
 	case clusterText:
@@ -181,10 +180,10 @@ func (l lens) lookup(f form) (name, result string) {
 	case clusterRegrole:
 		name = l.nameOfText()
 		first = l.sql("WHEN " + isOID + " OR " + notNameOfText + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
-	case clusterRegroleSoft:
-		name = l.nameOfText()
-		first = l.sql("WHEN " + notNameOfText + " THEN pg_catalog.to_regrole(pgscope_x.x::pg_catalog.text) ")
-		missed, plain = "NULL", "pg_catalog.to_regrole(pg_catalog.quote_ident("+argumentName+typeText+"))"
+	case clusterIdent:
+		return l.nameOfText(), l.sql("CASE WHEN "+notNameOfText+" THEN pgscope_x.x::pg_catalog.text WHEN pgscope_o.own IS NOT NULL"+
+			" THEN pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(pgscope_o.own)::pg_catalog.text) WHEN ") + l.hidden(argumentName) +
+			" THEN NULL ELSE pg_catalog.quote_ident(" + argumentName + typeText + ") END"
 	default:
 		first = l.sql("WHEN " + isOID + " THEN pgscope_x.x::pg_catalog.text::pg_catalog.regrole ")
 		if f == clusterOID {
@@ -193,7 +192,7 @@ func (l lens) lookup(f form) (name, result string) {
 		typ = "::pg_catalog.oid"
 	}
 	return name, "(CASE " + first + "WHEN pgscope_o.own IS NOT NULL THEN pgscope_o.own::pg_catalog.regrole" +
-		" WHEN " + l.hidden(argumentName) + " THEN " + missed + " ELSE " + plain + " END)" + typ
+		" WHEN " + l.hidden(argumentName) + " THEN " + strict(nobody) + " ELSE " + strict(argumentName+typeText) + " END)" + typ
 }
 
 func (l lens) nameOfText() string {

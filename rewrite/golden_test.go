@@ -322,7 +322,7 @@ func (c goldenCase) run(t *testing.T) string {
 var formNames = map[form]string{
 	asItIs: "as it is", aclSet: "set of items",
 	subselect: "relation", fixed: "instead", shortName: "short name", shortNames: "short name", shortText: "short text", shortSystem: "short name of system_user",
-	clusterOID: "OID of name", clusterMember: "OID of member", clusterRegrole: "regrole of text", clusterRegroleSoft: "regrole of text or NULL", clusterRegroles: "regroles of texts",
+	clusterOID: "OID of name", clusterMember: "OID of member", clusterRegrole: "regrole of text", clusterIdent: "identifier of text", clusterRegroles: "regroles of texts",
 	clusterText: "name on the server", regroleText: "text of regrole", regroleTexts: "texts of regroles", aclTexts: "texts of access list", aclText: "text of item",
 	quotedName: "identifier of name", storedName: "short name, kept", storedText: "short text, kept", maybeRole: "maybe a role", definition: "definition",
 	noRoleSetting: "setting, no role", newText: "name to be on the server",

@@ -113,6 +113,9 @@ PREPARE among(text[]) AS SELECT $1::regrole[];
 EXECUTE among('{reader}');
 DEALLOCATE among;
 SELECT to_regrole('"Odd One"'), '"Odd One"'::regrole, ' reader '::regrole;
+SELECT to_regrole(NULL), to_regrole('reader'), to_regrole('a.b'), to_regrole(lower('READER')), to_regrole(pg_get_userbyid(10)::text) \gdesc
+SELECT to_regrole(NULL), to_regrole(lower('READER')), to_regrole('"Odd ' || 'One"'), to_regrole('nobody'), to_regrole('10') IS NULL, to_regrole('-') IS NULL;
+SELECT to_regrole(unnest(ARRAY['pg_monitor', 'nobody'])), x FROM ROWS FROM (to_regrole('reader')) x;
 DO $$ DECLARE t text; BEGIN FOREACH t IN ARRAY ARRAY['', '"', 'a b', '"a', 'a.b', 'a"b', '""', 'reader', '10', '-'] LOOP
   BEGIN RAISE NOTICE '% is %', t, t::regrole::text; EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%: % %', t, SQLSTATE, SQLERRM; END; END LOOP; END $$;
 -- Parameters that are declared as OIDs, and constants where no subquery may stand.
