@@ -113,7 +113,9 @@ func (c *catalogReader) clause(m proto.Message, text stretch, output bool) bool 
 		c.with(n.WithClause, m, output)
 	case *pg.ResTarget:
 		c.resultColumn(n)
-	case *pg.InferClause: // has to equal an index, and may hold no subquery
+	case *pg.InferClause, *pg.JsonBehavior: // have to equal an index, or to be nearly constant, and may hold no subquery
+	case *pg.JsonArrayQueryConstructor:
+		c.visit(n.Query, stretch{}, true)
 	case *pg.RangeFunction:
 		c.rangeFunction(n)
 	case *pg.RangeSubselect:
@@ -163,6 +165,14 @@ func (c *catalogReader) expression(m proto.Message, text stretch) bool {
 			c.textsWithin(c.base+int(n.Location), pg.Token_ARRAY, n.Elements)
 			return true
 		}
+	case *pg.XmlExpr, *pg.JsonKeyValue, *pg.JsonValueExpr, *pg.JsonScalarExpr:
+		m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			for child := range nodesOf(f, v) {
+				c.value(child.Interface())
+			}
+			return true
+		})
+		return true
 	case *pg.RowExpr:
 		if text != (stretch{}) {
 			c.textsWithin(c.base+int(n.Location), pg.Token_ROW, n.Args)
@@ -175,7 +185,7 @@ func (c *catalogReader) expression(m proto.Message, text stretch) bool {
 // texts reads expressions of whose values texts are made.
 func (c *catalogReader) texts(list ...*pg.Node) {
 	for _, n := range list {
-		c.visit(n, c.node(n), false)
+		c.value(n)
 	}
 }
 
@@ -251,12 +261,19 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 		case "with_clause", "into_clause":
 		case "larg", "rarg":
 			c.visit(v.Message().Interface(), stretch{}, output)
+		case "values_lists":
+			if !output {
+				return false
+			}
+			for _, row := range c.query.GetValuesLists() {
+				c.texts(row.GetList().GetItems()...)
+			}
 		case "target_list", "returning_list":
 			if _, update := m.(*pg.UpdateStmt); update && field == "target_list" || !output {
 				return false
 			}
 			for list, i := v.List(), 0; i < list.Len(); i++ {
-				c.target(list.Get(i).Message().Interface())
+				c.value(list.Get(i).Message().Interface())
 			}
 		case "from_clause", "using_clause":
 			for list, i := v.List(), 0; i < list.Len(); i++ {
@@ -291,14 +308,13 @@ func (c *catalogReader) resultColumn(n *pg.ResTarget) {
 	}
 }
 
-// target reads a column that COPY makes a text of.
-func (c *catalogReader) target(m proto.Message) {
-	if n, ok := m.(*pg.Node); ok && n.GetResTarget() != nil {
-		value := n.GetResTarget().Val
-		c.visit(value, c.node(value), false)
-		return
+// value reads what a text is made of: a column that COPY writes, a part of XML or JSON, maybe with a name.
+func (c *catalogReader) value(m proto.Message) {
+	n, _ := m.(*pg.Node)
+	if column := n.GetResTarget(); column != nil {
+		n, m = column.Val, column.Val
 	}
-	c.visit(m, stretch{}, false)
+	c.visit(m, c.node(n), false)
 }
 
 // wrap shows the expression of a node, which stands at the given place, in another form.

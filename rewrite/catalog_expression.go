@@ -3,6 +3,7 @@ package rewrite
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -94,7 +95,7 @@ func (c *catalogReader) sayServersName(n *pg.Node, where stretch, f form, as str
 
 // typeCast reads a cast: one to regrole reads a name, one to a text writes it.
 func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
-	typ := lastName(n.TypeName.GetNames())
+	typ, _ := typeOf(n.TypeName)
 	whole, operand := c.cast(n)
 	switch {
 	case operand == (stretch{}):
@@ -143,12 +144,19 @@ func (c *catalogReader) rename(first int, name, to string) {
 
 // toText reports whether a cast makes a text of a name, and leaves it whole.
 func toText(n *pg.TypeCast) bool {
-	typ := n.TypeName
-	return len(typ.GetTypmods())+len(typ.GetArrayBounds()) == 0 && has(textTypes, lastName(typ.GetNames()))
+	typ, array := typeOf(n.TypeName)
+	return has(textTypes, typ) && !array && len(n.TypeName.GetTypmods()) == 0
 }
 
 func toRegrole(n *pg.TypeCast) bool {
-	return lastName(n.TypeName.GetNames()) == "regrole" && len(n.TypeName.GetArrayBounds()) == 0
+	typ, array := typeOf(n.TypeName)
+	return typ == "regrole" && !array
+}
+
+// typeOf returns what a type is called, and whether it is an array of those: regrole[], regrole ARRAY, _regrole.
+func typeOf(n *pg.TypeName) (name string, array bool) {
+	name, array = strings.CutPrefix(lastName(n.GetNames()), "_")
+	return name, array || len(n.GetArrayBounds()) > 0
 }
 
 // saysNames reports whether an expression that is cast to an array of regroles consists of names, and is itself of none.

@@ -28,7 +28,8 @@ func DeclaredOIDs(types []uint32) (p Parameters) {
 // declaredOIDs tells them by those of a PREPARE.
 func declaredOIDs(types []*pg.Node) (p Parameters) {
 	for i, typ := range types {
-		if _, ok := oidTypes[lastName(typ.GetTypeName().GetNames())]; ok {
+		name, _ := typeOf(typ.GetTypeName())
+		if _, ok := oidTypes[name]; ok {
 			p |= 1 << i
 		}
 	}

@@ -122,11 +122,10 @@ func (c *catalogReader) typeEnd(i int) int {
 		}
 		i++
 	}
-	for c.tokens.kind(i) == tokenOpen || c.tokens.kind(i) == tokenOpenBracket { // varchar(10)[]
-		end := c.tokens.closingToken(i)
-		if end == none {
-			break
-		}
+	if c.tokens.kind(i) == pg.Token_ARRAY {
+		i++
+	}
+	for end := c.tokens.closingToken(i); end != none; end = c.tokens.closingToken(i) { // varchar(10)[]
 		i = end + 1
 	}
 	return i
@@ -202,7 +201,8 @@ func (c *catalogReader) node(n *pg.Node) stretch {
 	case *pg.Node_ColumnRef:
 		return c.columnRef(v.ColumnRef)
 	case *pg.Node_FuncCall:
-		if next, ok := c.names(from(v.FuncCall.Location), funcName(v.FuncCall)); ok && t.kind(next) == tokenOpen {
+		next, ok := c.names(from(v.FuncCall.Location), funcName(v.FuncCall))
+		if ok && t.kind(next) == tokenOpen && v.FuncCall.AggFilter == nil && v.FuncCall.Over == nil { // which stand behind it
 			return place(from(v.FuncCall.Location), t.closingToken(next)+1)
 		}
 	case *pg.Node_AArrayExpr:

@@ -92,7 +92,7 @@ func wholeRowsOf(stmt *pg.Node) *wholeRows {
 				show(n.Arg)
 			}
 		case *pg.FuncCall:
-			if has(textFunctions, funcName(n)) {
+			if name := funcName(n); has(textFunctions, name) || name == arrayAggregate {
 				for _, a := range n.Args {
 					show(a)
 				}

@@ -188,10 +188,15 @@ var setFunctions = set(
 
 // textFunctions make texts of values of any type.
 var textFunctions = set(
-	"array_agg", "array_to_json", "concat", "concat_ws", "format", "json_agg", "json_build_array", "json_build_object",
-	"json_object_agg", "jsonb_agg", "jsonb_build_array", "jsonb_build_object", "jsonb_object_agg", "quote_ident",
-	"quote_literal", "row_to_json", "string_agg", "to_json", "to_jsonb",
+	"array_to_json", "concat", "concat_ws", "format", "json_agg", "json_agg_strict", "json_build_array", "json_build_object",
+	"json_object_agg", "json_object_agg_strict", "json_object_agg_unique", "json_object_agg_unique_strict", "jsonb_agg",
+	"jsonb_agg_strict", "jsonb_build_array", "jsonb_build_object", "jsonb_object_agg", "jsonb_object_agg_strict",
+	"jsonb_object_agg_unique", "jsonb_object_agg_unique_strict", "quote_ident", "quote_literal", "quote_nullable", "row_to_json",
+	"string_agg", "to_json", "to_jsonb",
 )
+
+// arrayAggregate makes an array of values, of which a text may be made then.
+const arrayAggregate = "array_agg"
 
 // textTypes are the types that a cast makes a text to. Arrays of them count too.
 var textTypes = set("text", "varchar", "bpchar", "name", "json", "jsonb")

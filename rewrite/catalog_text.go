@@ -124,6 +124,8 @@ func (c *catalogReader) callForm(n *pg.FuncCall) form {
 		if f := c.anyTextForm(n.Args); f.element() != asItIs {
 			return f
 		}
+	case name == arrayAggregate && len(n.Args) == 1:
+		return c.textForm(n.Args[0]).array()
 	case len(n.Args) == 1 && (name == "to_regrole" || name == "regrole"):
 		return regroleText
 	}
@@ -148,11 +150,11 @@ var castForms = map[string]form{"regrole": regroleText, "aclitem": aclText}
 
 // castForm is textForm of what is cast.
 func castForm(n *pg.TypeCast) form {
-	f := castForms[lastName(n.TypeName.GetNames())]
-	if len(n.TypeName.GetArrayBounds()) > 0 {
-		return f.array()
+	typ, array := typeOf(n.TypeName)
+	if array {
+		return castForms[typ].array()
 	}
-	return f
+	return castForms[typ]
 }
 
 // anyTextForm is the form of the first that has one: an array's, if there is one.

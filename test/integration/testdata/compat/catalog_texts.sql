@@ -13,6 +13,24 @@ SELECT array_append(relacl, makeaclitem('r'::regrole, 10, 'SELECT', false))::tex
 SELECT array_prepend('r'::regrole, ARRAY['"Q q"'::regrole])::text, NULLIF(relacl, '{}')::text, GREATEST(relowner::regrole, 'r'::regrole)::text FROM pg_class WHERE relname = 't';
 SELECT unnest('{r}'::regrole[])::text, unnest(ARRAY['r'::regrole]) || '', (SELECT relacl FROM pg_class WHERE relname = 't')::text;
 SELECT ARRAY(SELECT unnest(relacl))::text, array_to_string(ARRAY(SELECT unnest(relacl)), ','), ARRAY(SELECT x::text FROM unnest(relacl) x) FROM pg_class WHERE relname = 't';
+-- Arrays that an aggregate makes, or whose type has another name, keep their type.
+SELECT array_agg(relowner::regrole), array_agg(relacl[1]), '{r}'::_regrole, '{r}'::regrole ARRAY, relacl::_aclitem FROM pg_class WHERE relname = 't' GROUP BY relacl \gdesc
+SELECT array_agg(relowner::regrole), array_agg(relacl[1]), (array_agg(relowner::regrole))[1]::oid = 'r'::regrole, 'r'::regrole = ANY (array_agg(relowner::regrole)) FROM pg_class WHERE relname = 't';
+SELECT array_agg(relowner::regrole)::text, array_to_string(array_agg(DISTINCT relacl[1]), ','), (array_agg(relowner::regrole) FILTER (WHERE true))::text, json_agg(array_agg(relacl[2])) OVER (), concat(array_agg(relowner::regrole) FILTER (WHERE true)) FROM pg_class WHERE relname = 't';
+SELECT array_agg(relowner::regrole) OVER (PARTITION BY relname)::text, array_agg(relowner::regrole) OVER w || '{}' FROM pg_class WHERE relname = 't' WINDOW w AS ();
+SELECT json_agg(s) FROM (SELECT array_agg(oid::regrole ORDER BY rolname) AS a FROM pg_roles WHERE rolname IN ('r', 'Q q')) s;
+SELECT max(s.a::text) FROM (SELECT array_agg(oid::regrole ORDER BY rolname) AS a FROM pg_roles WHERE rolname IN ('r', 'Q q')) s;
+SELECT ARRAY['r']::_regrole, '{r,"\"Q q\""}'::pg_catalog._regrole::text, relacl::_aclitem::text, (relacl::aclitem ARRAY[1])::text FROM pg_class WHERE relname = 't';
+SELECT '{r}'::regrole ARRAY, ARRAY[relowner]::regrole ARRAY[3] ::text, CAST('{r}' AS regrole ARRAY), concat(relacl::aclitem ARRAY) FROM pg_class WHERE relname = 't';
+-- Other functions and constructs that make texts of anything.
+SELECT quote_nullable(relowner::regrole), quote_literal(relacl), quote_nullable(relacl[1]) FROM pg_class WHERE relname = 't';
+SELECT xmlelement(name x, xmlattributes(relowner::regrole AS o), relowner::regrole, relacl, current_user), xmlforest(relacl[1] AS l, relowner::regrole AS o, relname), xmlpi(name x, relowner::regrole::text) FROM pg_class WHERE relname = 't';
+SELECT JSON_OBJECT('o': relowner::regrole, 'l' VALUE relacl, relowner::regrole: current_user), JSON_ARRAY(relowner::regrole, relacl[2], user), JSON_ARRAY(SELECT oid::regrole FROM pg_roles WHERE rolname = 'r') FROM pg_class WHERE relname = 't';
+SELECT JSON_OBJECTAGG(relname: relowner::regrole), JSON_ARRAYAGG(relacl ORDER BY relname RETURNING jsonb), JSON_ARRAYAGG(relowner::regrole) FILTER (WHERE true) FROM pg_class WHERE relname = 't';
+SELECT j.x, j.y FROM JSON_TABLE(to_jsonb(current_user), '$' PASSING 1 AS u COLUMNS (x text PATH '$', y int PATH '$u')) j WHERE j.x = current_user;
+SELECT JSON_SCALAR(current_user), JSON_VALUE('{}', '$.a' DEFAULT current_user ON EMPTY);
+COPY (VALUES (current_user, 'r'::regrole, ARRAY['r'::regrole]), ('x', NULL, '{}')) TO STDOUT;
+SELECT row_to_json(v), v.column2 FROM (VALUES ('r'::regrole, 1)) v;
 -- Columns of subqueries, WITH queries, functions and VALUES; others of the same names are what they are.
 SELECT s.acl::text, o::text, o || '!', array_to_string(s.acl, ','), s.acl[1]::text, cardinality(s.acl), (aclexplode(s.acl)).privilege_type FROM (SELECT relacl AS acl, relowner::regrole AS o FROM pg_class WHERE relname = 't') s;
 SELECT acl::text FROM (SELECT 'x'::text AS acl) s, (SELECT relacl AS list FROM pg_class WHERE relname = 't') q;
