@@ -28,9 +28,9 @@ var releases = map[string]embeddedpostgres.PostgresVersion{
 
 // cacheDir is where fetched servers stay, each in a directory named after its major version. Root's own cache is closed
 // to the account that the server runs as.
-func cacheDir() (string, error) {
+func cacheDir(acct account) (string, error) {
 	root := "/var/cache"
-	if os.Geteuid() != 0 {
+	if acct.credential == nil {
 		var err error
 		if root, err = os.UserCacheDir(); err != nil {
 			return "", err

@@ -90,3 +90,25 @@ func TestFetch(t *testing.T) {
 		t.Errorf("in the cache: %v %v", left, err)
 	}
 }
+
+// Who has no home has no cache, and needs none where a server is installed.
+func TestFindWithoutHome(t *testing.T) {
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CACHE_HOME", "")
+	acct, err := serverAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed, err := find(t.Context(), acct, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", installed.bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	if in, err := find(t.Context(), account{}, installed.major); err != nil || in.major != installed.major {
+		t.Errorf("got %v %v, want %v", in, err, installed)
+	}
+	_, err = find(t.Context(), account{}, "9")
+	if err == nil || !strings.Contains(err.Error(), "no PostgreSQL 9 on this machine") || !strings.Contains(err.Error(), "HOME") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // BinEnv names the environment variable that says which PostgreSQL to use: the directory of initdb and pg_ctl.
@@ -36,10 +37,7 @@ func Versions(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache, err := cacheDir()
-	if err != nil {
-		return nil, err
-	}
+	cache, _ := cacheDir(acct) // none: then nothing is in it
 	var majors []string
 	dirs := installed(cache)
 	if dir := os.Getenv(BinEnv); dir != "" {
@@ -66,10 +64,7 @@ func find(ctx context.Context, acct account, major string) (install, error) {
 			return in, nil
 		}
 	}
-	cache, err := cacheDir()
-	if err != nil {
-		return install{}, err
-	}
+	cache, noCache := cacheDir(acct)
 	for _, dir := range installed(cache) {
 		in, err := probe(ctx, acct, dir)
 		if err != nil {
@@ -81,17 +76,20 @@ func find(ctx context.Context, acct account, major string) (install, error) {
 	if ctx.Err() != nil {
 		return install{}, context.Cause(ctx) // which is why none was found
 	}
-	in, err := fetch(ctx, acct, cache, major)
+	in, err := install{}, noCache
+	if err == nil {
+		in, err = fetch(ctx, acct, cache, major)
+	}
 	if err != nil {
-		return install{}, fmt.Errorf("no PostgreSQL %s on this machine (set %s, or install it), and none could be fetched: %w",
-			major, BinEnv, errors.Join(append(misses, err)...))
+		return install{}, fmt.Errorf("no %s on this machine (set %s, or install it), and none could be fetched: %w",
+			strings.TrimSpace("PostgreSQL "+major), BinEnv, errors.Join(append(misses, err)...))
 	}
 	return in, nil
 }
 
 func (in install) fits(major string) bool { return major == "" || major == in.major }
 
-// installed lists the directories to look in, the best first.
+// installed lists the directories to look in, the best first. cache is empty where there can be none.
 func installed(cache string) []string {
 	var dirs []string
 	if program, err := exec.LookPath("pg_ctl"); err == nil {
@@ -99,7 +97,11 @@ func installed(cache string) []string {
 			dirs = append(dirs, filepath.Dir(program))
 		}
 	}
-	for _, pattern := range append(slices.Clip(packaged), filepath.Join(cache, "*", "bin")) {
+	patterns := slices.Clone(packaged)
+	if cache != "" {
+		patterns = append(patterns, filepath.Join(cache, "*", "bin"))
+	}
+	for _, pattern := range patterns {
 		found, _ := filepath.Glob(pattern) // fails only on a malformed pattern
 		slices.SortFunc(found, func(a, b string) int { return byMajor(digits.FindString(b), digits.FindString(a)) })
 		dirs = append(dirs, found...)
