@@ -20,6 +20,8 @@ type Hardening struct {
 	// Administrators are the roles that administer the database's roles: members of its marker with the
 	// admin option that are none of them.
 	Administrators []scope.Cluster
+	// Guests are the global roles with LOGIN that are members of the database's roles.
+	Guests []scope.Cluster
 	// Warnings tell of other members of the marker that are none of them: like them they cannot
 	// connect to other databases any more.
 	Warnings []string
@@ -27,22 +29,24 @@ type Hardening struct {
 	Shut []scope.Cluster
 }
 
-// hardenSQL lists the members of the marker, and the global roles that may log in: kind, name,
-// whether they inherit what the marker may do. Of members the kind tells whether they administer it.
+// hardenSQL lists the members of the marker, and the global roles that may log in: kind, name, whether CONNECT of the
+// marker's is theirs (or all of the database), whether they are members of the marker by whatever way. Of members the kind
+// tells whether they administer it.
 //
 // From 16 on, whether a member inherits stands in the membership, before that in the member (roles_is_member_of, acl.c);
 // of roles that CREATE ROLE … IN ROLE makes, the one is taken from the other.
 const hardenSQL = `
+WITH members AS (SELECT member, roleid, pg_catalog.bool_or(admin_option) AS admin FROM pg_catalog.pg_auth_members GROUP BY member, roleid)
 SELECT CASE WHEN a.admin THEN 'administrator' WHEN a.member IS NOT NULL THEN 'member' ELSE 'global' END, r.rolname::pg_catalog.text,
-       pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE')::pg_catalog.text
+       (pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE') OR a.member IS NULL AND r.oid = d.datdba)::pg_catalog.text,
+       pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER')::pg_catalog.text
 FROM pg_catalog.pg_roles m CROSS JOIN pg_catalog.pg_roles r
-LEFT JOIN (SELECT member, roleid, pg_catalog.bool_or(admin_option) AS admin FROM pg_catalog.pg_auth_members GROUP BY member, roleid) a ON a.roleid = m.oid AND a.member = r.oid
+JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
+LEFT JOIN members a ON a.roleid = m.oid AND a.member = r.oid
 WHERE m.rolname = $1::pg_catalog.name AND r.oid <> m.oid
   AND (a.member IS NOT NULL OR r.rolcanlogin AND NOT r.rolsuper
-       AND NOT pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE')
-       AND r.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members o JOIN pg_catalog.pg_roles p ON p.oid = o.roleid
-                       WHERE o.member = r.oid AND pg_catalog.starts_with(p.rolname::pg_catalog.text, 'pgscope_')))
+       AND NOT EXISTS (SELECT FROM members o JOIN pg_catalog.pg_roles p ON p.oid = o.roleid
+                       WHERE o.member = r.oid AND NOT o.admin AND pg_catalog.starts_with(p.rolname::pg_catalog.text, 'pgscope_')))
 ORDER BY 2`
 
 // Harden tells what closes the direct way into the database that the connection is in. It changes nothing.
@@ -69,7 +73,12 @@ func Harden(ctx context.Context, conn *pgconn.PgConn) (*Hardening, error) {
 		_, own := db.Localize(c)
 		switch {
 		case r[0] == "global":
-			h.Shut = append(h.Shut, c)
+			if r[2] != "true" {
+				h.Shut = append(h.Shut, c)
+			}
+			if r[3] == "true" {
+				h.Guests = append(h.Guests, c)
+			}
 		case strings.HasPrefix(r[1], scope.Reserved): // the marker of a schema
 		case !own && r[0] == "administrator":
 			h.Administrators = append(h.Administrators, c)
@@ -108,7 +117,8 @@ func (h *Hardening) Apply(ctx context.Context, conn *pgconn.PgConn) error {
 }
 
 // HBA returns lines for the beginning of pg_hba.conf, without which the roles of the database may try other ones. "+"
-// means the members of a role, by whatever way and whether they inherit or not.
+// means the members of a role, by whatever way and whether they inherit or not. So those that belong to no database,
+// administrators and guests, stand before: what they may connect to, the databases themselves say.
 func (h *Hardening) HBA() []string {
 	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 	var list []string
@@ -117,7 +127,7 @@ func (h *Hardening) HBA() []string {
 			fmt.Sprintf("%-8s%-20s %-28s %-10s%s", "host", database, user, "all", method),
 			fmt.Sprintf("%-8s%-20s %-28s %-10s%s", "local", database, user, "", method))
 	}
-	for _, c := range slices.Sorted(slices.Values(h.Administrators)) {
+	for _, c := range slices.Sorted(slices.Values(slices.Concat(h.Administrators, h.Guests))) {
 		line("all", quote(string(c)), "scram-sha-256")
 	}
 	members := "+" + quote(string(h.Database.Marker)) // with the + in the quotes it would be a part of the name

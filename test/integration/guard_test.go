@@ -220,15 +220,25 @@ func TestHarden(t *testing.T) {
 	if diff := cmp.Diff([]scope.Cluster{"dba"}, h.Administrators); diff != "" {
 		t.Errorf("administrators (-want +got)\n%s", diff)
 	}
+	if diff := cmp.Diff([]scope.Cluster{"alice"}, h.Guests); diff != "" {
+		t.Errorf("guests (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]scope.Cluster{"bob"}, h.Shut); diff != "" {
+		t.Errorf("shut (-want +got)\n%s", diff)
+	}
 	if !strings.Contains(strings.Join(h.HBA(), "\n"), `+"pgscope_db_orders"`) {
 		t.Errorf("lines for pg_hba.conf without the marker: %q", h.HBA())
+	}
+	other, err := provision.Harden(t.Context(), direct(c).connect(t, "billing", "postgres").PgConn())
+	if err != nil {
+		t.Fatal(err)
 	}
 	file := strings.TrimSpace(c.Psql(t, "postgres", "SHOW hba_file"))
 	before, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.ReplaceAll(strings.Join(h.HBA(), "\n"), "scram-sha-256", "trust") // the test has no passwords
+	lines := strings.ReplaceAll(strings.Join(append(h.HBA(), other.HBA()...), "\n"), "scram-sha-256", "trust") // the test has no passwords
 	if err := os.WriteFile(filepath.Clean(file), []byte(lines+"\n"+string(before)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -239,8 +249,13 @@ func TestHarden(t *testing.T) {
 		{direct(c), "orders", "orders_app", "in"},
 		{direct(c), "postgres", "orders_app", byHBA},
 		{direct(c), "billing", "orders_strict", byHBA},
+		{direct(c), "orders", "billing_app", byHBA},
 		{direct(c), "postgres", "dba", "in"},
 		{direct(c), "postgres", "bob", "in"},
+		{direct(c), "postgres", "alice", "in"}, // a member of roles of both
+		{direct(c), "orders", "alice", "in"},
+		{direct(c), "billing", "alice", "in"},
+		{e, "billing", "app", "in"},
 		{e, "orders", "app", "in"},
 	} {
 		if got := enter(x.through, x.database, x.user); got != x.want {
