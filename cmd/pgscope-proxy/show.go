@@ -134,14 +134,15 @@ func planSQL(out io.Writer, results []result) error {
 	return err
 }
 
-// planJSON is the JSON of one database's plan. The keys are part of the contract with scripts.
+// planJSON is the JSON of one database's plan. The keys are part of the contract with scripts, and all lists are there, also
+// those with nothing in them.
 type planJSON struct {
 	Database string        `json:"database"`
 	Cluster  bool          `json:"cluster,omitempty"` // it is about the whole cluster, from this database
 	Applied  int           `json:"applied"`
 	Changes  []changeJSON  `json:"changes"`
 	Problems []problemJSON `json:"problems"`
-	Findings []findingJSON `json:"findings,omitempty"`
+	Findings []findingJSON `json:"findings"`
 }
 
 type changeJSON struct {
@@ -149,7 +150,7 @@ type changeJSON struct {
 	Database string   `json:"database,omitempty"`
 	Subject  string   `json:"subject"`
 	Reason   string   `json:"reason"`
-	Places   []string `json:"places,omitempty"`
+	Places   []string `json:"places"`
 	SQL      string   `json:"sql"`
 }
 
@@ -167,9 +168,9 @@ type findingJSON struct {
 }
 
 func jsonOf(r result) planJSON {
-	j := planJSON{Database: r.database, Cluster: r.shared, Applied: len(r.Made), Changes: []changeJSON{}, Problems: []problemJSON{}}
+	j := planJSON{Database: r.database, Cluster: r.shared, Applied: len(r.Made), Changes: []changeJSON{}, Problems: []problemJSON{}, Findings: []findingJSON{}}
 	for _, c := range r.Plan.Changes {
-		x := changeJSON{Step: c.Step.String(), Database: c.Database, Subject: c.Subject, Reason: c.Reason, SQL: c.SQL}
+		x := changeJSON{Step: c.Step.String(), Database: c.Database, Subject: c.Subject, Reason: c.Reason, Places: []string{}, SQL: c.SQL}
 		for _, p := range c.Places {
 			x.Places = append(x.Places, p.String())
 		}
