@@ -34,7 +34,9 @@ func newRootCommand() *cobra.Command {
 		Short:         "Gives every database of a PostgreSQL cluster its own roles",
 		SilenceErrors: true, // execute prints them
 		SilenceUsage:  true,
+		Version:       thisVersion(), // what --version says
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	addGroup(root, "Run the proxy:", newServeCommand(), newHealthcheckCommand(), newPolicyCommand(), newAuditCommand(), newDemoCommand())
 	addGroup(root, "Declare access in a file:",

@@ -19,11 +19,15 @@ func newVersionCommand() *cobra.Command {
 		Example: "  pgscope-proxy version",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine(version, info))
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), thisVersion())
 			return err
 		},
 	}
+}
+
+func thisVersion() string {
+	info, _ := debug.ReadBuildInfo()
+	return versionLine(version, info)
 }
 
 // versionLine tells the version, the commit where it is known, and what the program was built with. info may be nil.
