@@ -19,7 +19,7 @@ type reference struct {
 	as         string                          // subselect: the alias that it needs; fixed: the text; else the name of the result's column
 	relation   string                          // subselect: which
 	cast       string                          // what gives a parameter the type that it would have had
-	set        bool                            // it holds a function that returns a set
+	bound      bool                            // it cannot stand in a subquery
 	shown      bool                            // it is a name as catalogs show it, which means the same under every search_path
 	constant   string                          // the name that is said there, or that alone is sought in the relation; empty where it is not so plain
 	sample     string                          // subselect: the TABLESAMPLE clause behind it
@@ -294,13 +294,13 @@ func (c *catalogReader) with(w *pg.WithClause, m proto.Message, output bool) {
 	c.items, c.queries = c.items[:items], c.queries[:queries]
 }
 
-// resultColumn reads a column of a result. One without a name keeps the one that it has where its sets stay outside of
+// resultColumn reads a column of a result. One without a name keeps the one that it has where what says it stays outside of
 // subqueries, which would have it.
 func (c *catalogReader) resultColumn(n *pg.ResTarget) {
 	before := len(c.references)
 	c.children(n, nil)
-	ofSet := func(ref reference) bool { return ref.set }
-	if n.Name == "" && n.Val != nil && slices.ContainsFunc(c.references[before:], ofSet) {
+	stays := func(ref reference) bool { return ref.bound }
+	if n.Name == "" && n.Val != nil && slices.ContainsFunc(c.references[before:], stays) {
 		if name := columnName(n.Val); name != "?column?" {
 			end := c.columnEnd(n)
 			c.refer(reference{start: end, end: end, form: fixed, as: " AS " + scope.QuoteIdent(name)})
@@ -319,8 +319,8 @@ func (c *catalogReader) value(m proto.Message) {
 
 // wrap shows the expression of a node, which stands at the given place, in another form.
 func (c *catalogReader) wrap(f form, where stretch, n proto.Message) {
-	if where == (stretch{}) {
-		return
+	ref := reference{start: where.start, end: where.end, form: f, as: columnName(n), bound: bound(n)}
+	if where != (stretch{}) && (!ref.bound || slices.Contains(boundForms, f)) {
+		c.refer(ref)
 	}
-	c.refer(reference{start: where.start, end: where.end, form: f, as: columnName(n), set: containsSet(n)})
 }

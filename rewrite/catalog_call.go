@@ -22,9 +22,11 @@ func (c *catalogReader) function(n *pg.FuncCall, text stretch) {
 	}
 	name := funcName(n)
 	joins := name == "array_to_string" || has(textFunctions, name)
-	if form := c.textForm(n); form == aclSet && text != (stretch{}) {
-		joins = true // unnest: of texts
-	} else if form != asItIs && text != (stretch{}) {
+	switch form := c.textForm(n); {
+	case form == asItIs, text == (stretch{}):
+	case form == aclSet, name == arrayAggregate, has(rowFunctions, name):
+		joins = true // of texts
+	default:
 		c.wrap(form, text, n)
 	}
 	c.arguments(n, at, resolved, joins)

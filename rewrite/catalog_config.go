@@ -42,7 +42,7 @@ func (c *catalogReader) setConfig(n *pg.FuncCall, at writtenCall, r room) (resol
 		switch {
 		case len(at.args) == 0:
 			c.beyondLookup(n)
-		case r == roomForCall && !containsSet(n):
+		case r == roomForCall && !bound(n):
 			c.computed(n, at)
 		default:
 			c.refer(reference{start: at.args[0].start, end: at.args[0].end, form: noRoleSetting})
@@ -66,7 +66,7 @@ func (c *catalogReader) setConfig(n *pg.FuncCall, at writtenCall, r room) (resol
 			role = c.add(s, err, name, refers)
 		}
 	case n.Args[1].GetAConst() != nil, saysServersName(n.Args[1], clusterText): // NULL, or a name of the cluster's
-	case r == noRoom, containsSet(n.Args[1]), len(at.args) == 0:
+	case r == noRoom, bound(n.Args[1]), len(at.args) == 0:
 		c.beyondLookup(n)
 	}
 	c.want(want{kind: kind, role: role, maybe: true})

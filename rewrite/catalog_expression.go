@@ -42,7 +42,7 @@ func (c *catalogReader) say(n *pg.Node, where stretch, f form, as string) bool {
 			ref.cast = typeText
 		}
 	}
-	if containsSet(n) {
+	if bound(n) {
 		return false
 	}
 	c.refer(ref)
@@ -87,7 +87,7 @@ func regroleInput(f form) bool { return f == clusterRegrole || f == clusterIdent
 // sayServersName leaves such a name as the server says it. Regrole's input wants it as an identifier.
 func (c *catalogReader) sayServersName(n *pg.Node, where stretch, f form, as string) {
 	name, quoted := serversName(n, f)
-	if regroleInput(f) && !quoted && !containsSet(n) {
+	if regroleInput(f) && !quoted && !bound(n) {
 		c.refer(reference{start: where.start, end: where.end, form: quotedName, as: as})
 	}
 	c.children(name, nil)
@@ -111,7 +111,7 @@ func (c *catalogReader) typeCast(n *pg.TypeCast, text stretch) {
 			c.visit(n.Arg, stretch{}, false)
 		}
 	case typ == "regrole": // an array
-		if text != (stretch{}) && !containsSet(n) {
+		if text != (stretch{}) && !bound(n) {
 			c.wrap(regroleTexts, whole, n)
 		}
 		if c.saysNames(n.Arg) {
@@ -183,19 +183,20 @@ var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 // isConcat reports whether an expression puts two texts, or two arrays, together.
 func isConcat(n *pg.A_Expr) bool { return ownName(n.GetName()) == "||" }
 
-// containsSet reports whether an expression calls a function that returns a set, outside of subqueries.
-func containsSet(m proto.Message) (found bool) {
+// bound reports whether an expression cannot stand in a subquery, where it would mean another thing, or nothing: outside of
+// subqueries it calls a function that returns a set, or one over a window, or counts rows.
+func bound(m proto.Message) (found bool) {
 	switch n := m.(type) {
 	case *pg.SubLink:
 		return false
 	case *pg.FuncCall:
-		if has(setFunctions, funcName(n)) {
+		if n.Over != nil || n.AggStar || has(setFunctions, funcName(n)) {
 			return true
 		}
 	}
 	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		for child := range nodesOf(f, v) {
-			found = found || containsSet(child.Interface())
+			found = found || bound(child.Interface())
 		}
 		return !found
 	})

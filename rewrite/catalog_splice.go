@@ -62,8 +62,8 @@ func (m *mapping) look() *Error {
 				l.path = noPath
 			}
 			before, after := l.wrap(ref.form, ref.as)
-			if ref.set {
-				before, after = l.roleMap(ref.form)
+			if ref.bound {
+				before, after = l.inPlace(ref.form)
 			}
 			m.edits = append(m.edits, edit{ref.start, ref.start, before})
 			*m.room -= len(before) + len(after)

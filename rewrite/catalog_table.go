@@ -198,6 +198,9 @@ var textFunctions = set(
 // arrayAggregate makes an array of values, of which a text may be made then.
 const arrayAggregate = "array_agg"
 
+// rowFunctions return what one of their arguments is in another row, or in any.
+var rowFunctions = set("any_value", "first_value", "lag", "last_value", "lead", "nth_value")
+
 // textTypes are the types that a cast makes a text to. Arrays of them count too.
 var textTypes = set("text", "varchar", "bpchar", "name", "json", "jsonb")
 

@@ -126,6 +126,8 @@ func (c *catalogReader) callForm(n *pg.FuncCall) form {
 		}
 	case name == arrayAggregate && len(n.Args) == 1:
 		return c.textForm(n.Args[0]).array()
+	case has(rowFunctions, name):
+		return c.anyTextForm(n.Args)
 	case len(n.Args) == 1 && (name == "to_regrole" || name == "regrole"):
 		return regroleText
 	}

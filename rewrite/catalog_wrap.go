@@ -202,9 +202,16 @@ func (l lens) nameOfText() string {
 	return "(" + l.sql(qualifiedNameOfText) + ")" + typeName
 }
 
-// roleMap is wrap for expressions that may not stand in a subquery, those with sets: it looks them up in an object of
-// what all roles of the cluster are called here, by name or by OID, which is made once for the query.
-func (l lens) roleMap(f form) (before, after string) {
+// boundForms are those in which an expression that is [bound] can be shown.
+var boundForms = []form{shortName, shortNames, regroleText, definition}
+
+// inPlace is wrap for such expressions: it looks them up in an object of what all roles of the cluster are called here, by
+// name or by OID, which is made once for the query.
+func (l lens) inPlace(f form) (before, after string) {
+	if f == definition {
+		before, after, _ = strings.Cut(l.definition(argument), argument)
+		return before, after
+	}
 	key, value, nobody := "pgscope_a.oid", "pg_catalog.quote_ident(pgscope_s.n::pg_catalog.text)", `{"0":"-"}`
 	asKey, typ := "::pg_catalog.oid::pg_catalog.text", ""
 	if f == shortName || f == shortNames {

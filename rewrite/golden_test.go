@@ -352,8 +352,8 @@ func describeReferencesIn(list []*statement, text string) string {
 			if r.cast != "" {
 				fmt.Fprintf(&b, " with %s", r.cast)
 			}
-			if r.set {
-				b.WriteString(", a set")
+			if r.bound {
+				b.WriteString(", bound")
 			}
 			if r.shown {
 				b.WriteString(", shown")

@@ -106,7 +106,7 @@ func resultNode(n *pg.Node) proto.Message {
 		}
 	case *pg.Node_FuncCall:
 		f := v.FuncCall
-		if shown := callOf(f).result; (shown == shortName || shown == shortNames) && f.AggOrder == nil && f.Over == nil && f.AggFilter == nil && !containsSet(f) {
+		if shown := callOf(f).result; (shown == shortName || shown == shortNames) && f.AggOrder == nil && f.Over == nil && f.AggFilter == nil && !bound(f) {
 			return f
 		}
 	}

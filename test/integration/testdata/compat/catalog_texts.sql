@@ -16,7 +16,7 @@ SELECT ARRAY(SELECT unnest(relacl))::text, array_to_string(ARRAY(SELECT unnest(r
 -- Arrays that an aggregate makes, or whose type has another name, keep their type.
 SELECT array_agg(relowner::regrole), array_agg(relacl[1]), '{r}'::_regrole, '{r}'::regrole ARRAY, relacl::_aclitem FROM pg_class WHERE relname = 't' GROUP BY relacl \gdesc
 SELECT array_agg(relowner::regrole), array_agg(relacl[1]), (array_agg(relowner::regrole))[1]::oid = 'r'::regrole, 'r'::regrole = ANY (array_agg(relowner::regrole)) FROM pg_class WHERE relname = 't';
-SELECT array_agg(relowner::regrole)::text, array_to_string(array_agg(DISTINCT relacl[1]), ','), (array_agg(relowner::regrole) FILTER (WHERE true))::text, json_agg(array_agg(relacl[2])) OVER (), concat(array_agg(relowner::regrole) FILTER (WHERE true)) FROM pg_class WHERE relname = 't';
+SELECT array_agg(relowner::regrole)::text, array_to_string(array_agg(DISTINCT relowner::regrole), ','), (array_agg(relowner::regrole) FILTER (WHERE true))::text, json_agg(array_agg(relacl[2])) OVER (), concat(array_agg(relowner::regrole) FILTER (WHERE true)) FROM pg_class WHERE relname = 't';
 SELECT array_agg(relowner::regrole) OVER (PARTITION BY relname)::text, array_agg(relowner::regrole) OVER w || '{}' FROM pg_class WHERE relname = 't' WINDOW w AS ();
 SELECT json_agg(s) FROM (SELECT array_agg(oid::regrole ORDER BY rolname) AS a FROM pg_roles WHERE rolname IN ('r', 'Q q')) s;
 SELECT max(s.a::text) FROM (SELECT array_agg(oid::regrole ORDER BY rolname) AS a FROM pg_roles WHERE rolname IN ('r', 'Q q')) s;
