@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pgscope/pgscope-proxy/provision"
 )
 
 // A schema that the plan makes has from the start what its owner's default privileges say of schemas.
@@ -140,6 +142,34 @@ grants:
 	b.undo("postgres", r)
 	if got := look(); got != before {
 		t.Errorf("undone: %s\nwas: %s\n%s", got, before, strings.Join(r.Undo, ";\n"))
+	}
+}
+
+// Nor does it matter who adopted the roles.
+func TestUndoOfAdoption(t *testing.T) {
+	b := newBench(t, "rec_unadopt")
+	admin := b.administrator()
+	b.sql(`SET ROLE ` + admin + `; CREATE ROLE rec_unadopt_reader; CREATE ROLE rec_unadopt_api LOGIN IN ROLE rec_unadopt_reader`)
+	o := withUndo(withMode(b.options(b.manifest(`
+roles: [{name: reader}, {name: api, login: true}]
+memberships: [{role: reader, members: [{name: api}]}]
+`)), Adopt))
+	o.Connect = b.connect(admin)
+	conn, err := o.Connect(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = provision.Enrol(t.Context(), conn, "")
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	r := b.apply(o)
+	if r.Proof == nil {
+		t.Errorf("nothing is proven: %v", r.Made)
+	}
+	b.undo("postgres", r)
+	if got := b.sql(`SELECT member::regrole FROM pg_auth_members WHERE roleid::regrole::text = 'pgscope_db_rec_unadopt' AND NOT admin_option`); got != "" {
+		t.Errorf("not undone: %s\n%s", got, strings.Join(r.Undo, ";\n"))
 	}
 }
 

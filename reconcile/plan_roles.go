@@ -34,8 +34,8 @@ func (p *planner) enrolment() {
 			p.change(Change{
 				Step: EnrolRole, Subject: r.String(), Places: places(r.Place),
 				Reason: fmt.Sprintf("role %s of the cluster becomes a role of database %s", n.Cluster, db.Name),
-				SQL:    "GRANT " + n.Marker.Ident() + " TO " + n.Cluster.Ident(),
-				Undo:   "REVOKE " + n.Marker.Ident() + " FROM " + n.Cluster.Ident(),
+				SQL:    "GRANT " + n.Marker.Ident() + " TO " + n.Cluster.Ident() + p.grantedBy(n.Marker),
+				Undo:   "REVOKE " + n.Marker.Ident() + " FROM " + n.Cluster.Ident() + p.by(p.giver(n.Marker)),
 			})
 		}
 	}
