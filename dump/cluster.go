@@ -2,7 +2,6 @@ package dump
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -86,10 +85,13 @@ WHERE x.grantee = 0 OR r.oid IS NOT NULL GROUP BY 1, 2, 3, 5 ORDER BY 2, 3, 1, 5
 )
 
 func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*cluster, error) {
-	var failures []error
+	var failed error // the first: the transaction is over then
 	query := func(sql string) [][]string {
-		rows, err := provision.Query(ctx, conn, sql, nil)
-		failures = append(failures, err)
+		if failed != nil {
+			return nil
+		}
+		var rows [][]string
+		rows, failed = provision.Query(ctx, conn, sql, nil)
 		return rows
 	}
 	c := &cluster{roles: make(map[scope.Cluster]*role)}
@@ -128,5 +130,5 @@ func readCluster(ctx context.Context, conn *pgconn.PgConn, passwords bool) (*clu
 	for _, r := range query(fmt.Sprintf(grantsSQL, objects)) {
 		c.grants = append(c.grants, storedGrant{scope.Cluster(r[0]), r[1], r[2], r[3], r[4] == "t"})
 	}
-	return c, errors.Join(failures...)
+	return c, failed
 }
