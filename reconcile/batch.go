@@ -31,16 +31,17 @@ type group struct {
 	option     bool          // with it, or only it
 	held       bool          // a GRANT of the option alone
 	again      again         // what is given again when it is undone
-	loan       loanOfOption  // what a dangling loss needs
+	loan       loanToGrantor // what a dangling loss needs
+	way        loanToGrantor // what a loss needs whose grantor does not get at the object
 	as         scope.Cluster // the grantor, where it is not the object's owner; of gifts only who takes them back needs to be told
-	lent       scope.Cluster // see [Change]
+	lent, door scope.Cluster // see [Change]: for the object, and for its schema
 	reason     string
 	grantee    scope.Cluster
 }
 
-// loanOfOption gives a grantor the option that it lost, for as long as it takes back what it gave, and all that hangs
-// on it.
-type loanOfOption struct{ give, end string }
+// loanToGrantor gives a grantor what it lost, the grant option or USAGE of the schema, for as long as it takes back what
+// it gave, and all that hangs on it.
+type loanToGrantor struct{ give, end string }
 
 // again is privileges by whether they can be granted on.
 type again struct{ plain, option string }
@@ -97,16 +98,17 @@ func (b *batch) give(t target, g gift) {
 		step = GrantColumns
 	}
 	as, lent := b.mayGrant(t, g)
+	door := b.door(t, g.grantee, b.p.state.Executor.Name, lent)
 	b.put(group{
 		step: step, word: t.object.Kind.Info().Word, privileges: privilegesSQL(g.privileges, t.column), option: g.option, held: g.held,
 		again: againOf(t.object, t.column, loss{grantee: g.grantee, grantor: cmp.Or(as, t.owner)}, g.privileges),
-		as:    as, lent: lent, reason: reason, grantee: g.grantee,
+		as:    as, lent: lent, door: door, reason: reason, grantee: g.grantee,
 	}, t.want[g.grantee], t.every && !g.kept)
 }
 
 func (b *batch) take(t target, l loss) {
 	w, as := t.want[l.grantee], l.grantor
-	if as == t.owner {
+	if as == t.owner && !b.overlooked(t, l) {
 		as = ""
 	}
 	reason := "there, but not declared"
@@ -118,11 +120,12 @@ func (b *batch) take(t target, l loss) {
 	case l.optionOnly:
 		reason = "the grant option is not declared"
 	}
-	lent := b.mayRevoke(t, l)
+	lent := b.mayRevoke(t, l, as)
+	way, door := b.way(t, l, as, lent)
 	b.p.loses(t, l)
 	b.put(group{
 		step: Revoke, level: -l.level, word: t.object.Kind.Info().Word, privileges: privilegesSQL(l.privileges, t.column), option: l.optionOnly,
-		loan: b.lendOption(t, l), again: againOf(t.object, t.column, l, l.privileges), as: as, lent: lent, reason: reason, grantee: l.grantee,
+		loan: b.lendOption(t, l), way: way, again: againOf(t.object, t.column, l, l.privileges), as: as, lent: lent, door: door, reason: reason, grantee: l.grantee,
 	}, w, false)
 }
 
@@ -200,7 +203,8 @@ func (b *batch) mayGrant(t target, g gift) (as, lent scope.Cluster) {
 	if b.p.reaches(t.owner, uses) {
 		return "", ""
 	}
-	for _, e := range t.object.ACL.Entries {
+	acl, _ := b.p.owned(t.object)
+	for _, e := range acl.Entries {
 		if r := b.p.state.role(e.Grantee); r != nil && r.Acts && e.Options.Has(g.privileges) && as != b.p.state.Executor.Name {
 			as = e.Grantee
 		}
@@ -215,9 +219,9 @@ func (b *batch) mayGrant(t target, g gift) (as, lent scope.Cluster) {
 	return "", lent
 }
 
-func (b *batch) mayRevoke(t target, l loss) (lent scope.Cluster) {
+func (b *batch) mayRevoke(t target, l loss, as scope.Cluster) (lent scope.Cluster) {
 	how := sets // to do it as the grantor
-	if l.grantor == t.owner {
+	if as == "" {
 		how = uses
 	}
 	lent, ok := b.p.mayReach(l.grantor, how)
@@ -227,30 +231,17 @@ func (b *batch) mayRevoke(t target, l loss) (lent scope.Cluster) {
 	return lent
 }
 
-// lendOption returns what a dangling loss needs: what the grantor has of the column from the owner, it has again in
-// the end.
-func (b *batch) lendOption(t target, l loss) loanOfOption {
-	if !l.dangling {
-		return loanOfOption{}
+// overlooked reports whether the server would not take what the executor revokes for the owner's: that it does only where
+// the executor, or a role that it acts for, has no option of its own.
+func (b *batch) overlooked(t target, l loss) bool {
+	acl, _ := b.p.owned(t.object)
+	if t.column != "" {
+		acl = t.object.Columns[t.column]
 	}
-	if !b.p.reaches(t.owner, uses) {
-		b.refuse(t, l.grantee, "role %q may not revoke what %q has granted, and may no longer", b.p.state.Executor.Name, l.grantor)
-	}
-	var kept access.Privileges
-	for _, e := range t.object.Columns[t.column].Entries {
-		if e.Grantee == l.grantor && e.Grantor == t.owner {
-			kept |= e.Privileges & l.privileges
-		}
-	}
-	on, who := t.object.on(), l.grantor.Ident()
-	loan := loanOfOption{give: "GRANT " + privilegesSQL(l.privileges, t.column) + on + " TO " + who + " WITH GRANT OPTION; "}
-	if kept != 0 {
-		loan.end += "; REVOKE GRANT OPTION FOR " + privilegesSQL(kept, t.column) + on + " FROM " + who + " CASCADE"
-	}
-	if rest := l.privileges &^ kept; rest != 0 {
-		loan.end += "; REVOKE " + privilegesSQL(rest, t.column) + on + " FROM " + who + " CASCADE"
-	}
-	return loan
+	return !b.p.state.Executor.Superuser && b.p.state.Executor.Name != t.owner && slices.ContainsFunc(acl.Entries, func(e Entry) bool {
+		r := b.p.state.role(e.Grantee)
+		return r != nil && r.Acts && e.Grantee != t.owner && e.Options&l.privileges != 0
+	})
 }
 
 const examples = 5

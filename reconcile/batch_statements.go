@@ -132,7 +132,7 @@ func compareGroups(a, b group) int {
 		}
 		return 0
 	}
-	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(schema(a), schema(b)), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.loan.give, b.loan.give), cmp.Compare(a.word, b.word),
+	return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(schema(a), schema(b)), cmp.Compare(a.level, b.level), cmp.Compare(a.as, b.as), cmp.Compare(a.lent, b.lent), cmp.Compare(a.door, b.door), cmp.Compare(a.loan.give, b.loan.give), cmp.Compare(a.way.give, b.way.give), cmp.Compare(a.word, b.word),
 		cmp.Compare(a.privileges, b.privileges), cmp.Compare(fmt.Sprint(a.option, a.held), fmt.Sprint(b.option, b.held)),
 		cmp.Compare(a.again.plain, b.again.plain), cmp.Compare(a.again.option, b.again.option),
 		cmp.Compare(a.reason, b.reason), cmp.Compare(a.grantee, b.grantee))
@@ -174,13 +174,13 @@ func (b *batch) emit(g group, on string, objects []uint32, grantees []scope.Clus
 	c := Change{
 		Step: g.step, Subject: b.subject(objects), Places: from, Rights: b.count(objects) * len(grantees),
 		Reason: fmt.Sprintf("%s of %s: %s", g.privileges, b.who(grantees), g.reason),
-		SQL:    "GRANT " + g.privileges + on + " TO " + who + with, Undo: strings.Join(undo, "; "), lent: []scope.Cluster{g.lent},
+		SQL:    "GRANT " + g.privileges + on + " TO " + who + with, Undo: strings.Join(undo, "; "), lent: slices.Compact([]scope.Cluster{g.lent, g.door}),
 	}
-	if g.loan == (loanOfOption{}) { // else who gave it could not give it again
-		c.Undo = acting(g.as, c.Undo)
+	if g.loan == (loanToGrantor{}) && c.Undo != "" { // else who gave it could not give it again
+		c.Undo = g.way.give + acting(g.as, c.Undo) + g.way.end
 	}
 	if g.step == Revoke {
-		c.SQL = g.loan.give + acting(g.as, revoke) + g.loan.end
+		c.SQL = g.way.give + g.loan.give + acting(g.as, revoke) + g.loan.end + g.way.end
 	}
 	b.p.change(c)
 }

@@ -151,7 +151,7 @@ func (c *comparison) take() (any bool) {
 // more: their grantees may have granted on.
 func (c *comparison) orphans() (more bool) {
 	for i, e := range c.entries {
-		if e.Grantor == c.owner || e.Grantee == c.owner {
+		if e.Grantor == c.owner {
 			continue
 		}
 		gone, level := c.optionsLost(e.Grantor)
@@ -265,7 +265,7 @@ func (c *comparison) gifts() (gifts []gift) {
 		give(g, w.privileges, needOptions, false)
 	}
 	for _, g := range slices.Sorted(maps.Keys(c.kept)) {
-		if c.strict(g) { // it has its wishes
+		if c.strict(g) && g != c.owner { // it has its wishes
 			continue
 		}
 		k, w := c.kept[g], c.wished(g)

@@ -20,7 +20,7 @@
 //	plan.go       NewPlan: step by step                          plan_*.go; surface.go, mode.go: how far it goes
 //	compare.go    what an ACL lacks, and what it has too much    select.go: which objects a grant means
 //	batch.go      single rights, collected                       batch_statements.go: made statements
-//	borrow.go     what the executor must be a member of
+//	borrow.go     what the executor must be a member of          reach.go: who gets at what it gives and takes
 //	change.go     one change, its step and its stage
 //	apply.go      makes the changes                              effective.go: the proof that markers give nobody anything
 //	check.go      what nobody has declared

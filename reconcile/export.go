@@ -272,9 +272,13 @@ func (e *exporter) memberships() {
 	type pair struct{ role, member scope.Cluster }
 	var order []pair
 	members := make(map[pair]*access.Member)
+	granted := make(map[pair]bool) // beside what its creator has of a role
+	for _, m := range e.state.Members {
+		granted[pair{m.Role, m.Member}] = granted[pair{m.Role, m.Member}] || !m.Creator
+	}
 	for _, m := range e.state.Members {
 		mine := e.owns(m.Role)
-		if m.Creator || reserved(m.Member) || !mine && !e.owns(m.Member) ||
+		if !granted[pair{m.Role, m.Member}] || reserved(m.Member) || !mine && !e.owns(m.Member) ||
 			e.elsewhere(m.Role) || e.elsewhere(m.Member) {
 			continue
 		}

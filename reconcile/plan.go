@@ -80,7 +80,7 @@ func newPlanner(desired *access.Desired, state *State, mode Mode) *planner {
 		desired: desired, state: state, mode: mode,
 		managed: make(map[scope.Cluster]*access.Role), called: make(map[scope.Cluster]access.Ref), impossible: make(map[access.Ref]bool),
 		noSchema: make(map[string]bool), schemas: make(map[string]bool), wanted: make(map[scope.Cluster]*membership), loans: make(map[scope.Cluster]*loan),
-		admins: make(map[scope.Cluster][]scope.Cluster), leaving: make(map[scope.Cluster]bool), taken: make(map[handed]mark),
+		admins: make(map[scope.Cluster][]scope.Cluster), leaving: make(map[scope.Cluster]bool), taken: make(map[handed]mark), entries: make(map[entry]bool),
 	}
 	for _, e := range state.Members {
 		if e.Admin {
@@ -107,6 +107,7 @@ type planner struct {
 	loans      map[scope.Cluster]*loan
 	leaving    map[scope.Cluster]bool // roles that go
 	taken      map[handed]mark        // what roles lose
+	entries    map[entry]bool         // see enters
 	changes    []Change
 	problems   []Problem
 	sampled    bool // see [Plan]

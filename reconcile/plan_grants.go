@@ -203,12 +203,9 @@ func (p *planner) object(b *batch, o *Object, want wishes, seen map[sameACL]diff
 	if !p.within(o) {
 		return nil
 	}
-	acl, owner := o.ACL, o.Owner
+	acl, owner := p.owned(o)
 	if o.Kind == access.Schema {
 		if spec := p.schemaSpec(o.Name); spec != nil {
-			if c := p.state.Names[spec.Owner].Cluster; c != "" && c != owner && OwnSchema.in(p.mode) {
-				acl, owner = acl.transfer(owner, c), c
-			}
 			want = want.clone()
 			want.of(owner).add(access.Usage|access.Create, false, false, spec.Place)
 		}
@@ -233,6 +230,16 @@ func (p *planner) object(b *batch, o *Object, want wishes, seen map[sameACL]diff
 	}
 	b.add(target{object: o, owner: owner, want: want, every: seen != nil && o.Kind.Info().InSchema}, d)
 	return d.losses
+}
+
+// owned returns an object's list and owner as they are when the plan has given schemas their owners.
+func (p *planner) owned(o *Object) (ACL, scope.Cluster) {
+	if spec := p.schemaSpec(o.Name); o.Kind == access.Schema && spec != nil && OwnSchema.in(p.mode) {
+		if c := p.state.Names[spec.Owner].Cluster; c != "" && c != o.Owner {
+			return o.ACL.transfer(o.Owner, c), c
+		}
+	}
+	return o.ACL, o.Owner
 }
 
 // sameACL is what objects have in common whose comparison with the same wishes comes to the same: lists that are equal

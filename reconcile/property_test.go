@@ -15,11 +15,7 @@ import (
 // takes back.
 func TestAnyDesireIsMet(t *testing.T) {
 	b := newBench(t, "rec_any")
-	b.sql(`CREATE SCHEMA s0; CREATE SCHEMA s1;
-CREATE TABLE s0.t0 (a int, b int); CREATE TABLE s0.t1 (a int, b int); CREATE TABLE s1.t0 (a int, b int);
-CREATE VIEW s0.v AS SELECT 1 AS a; CREATE SEQUENCE s1.q;
-CREATE FUNCTION s0.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE s0.f(text, numeric) LANGUAGE sql AS 'SELECT 1';
-CREATE TYPE s1.mood AS ENUM ('ok'); CREATE TYPE s1.pair AS (a int, b int); CREATE DOMAIN s1.d AS int; CREATE DOMAIN s1.e AS text`)
+	b.sql(someObjects)
 	conn, err := b.connect("postgres")(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +55,13 @@ CREATE TYPE s1.mood AS ENUM ('ok'); CREATE TYPE s1.pair AS (a int, b int); CREAT
 		}
 	})
 }
+
+// someObjects are those that privileges are drawn on.
+const someObjects = `CREATE SCHEMA s0; CREATE SCHEMA s1;
+CREATE TABLE s0.t0 (a int, b int); CREATE TABLE s0.t1 (a int, b int); CREATE TABLE s1.t0 (a int, b int);
+CREATE VIEW s0.v AS SELECT 1 AS a; CREATE SEQUENCE s1.q;
+CREATE FUNCTION s0.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE s0.f(text, numeric) LANGUAGE sql AS 'SELECT 1';
+CREATE TYPE s1.mood AS ENUM ('ok'); CREATE TYPE s1.pair AS (a int, b int); CREATE DOMAIN s1.d AS int; CREATE DOMAIN s1.e AS text`
 
 // everything is the access that the test is about, one right in a line.
 const everything = `WITH acl(what, owner, acl) AS (
