@@ -201,6 +201,8 @@ func (c *compiler) selector(e *grantEntry, bound string) (on access.Selector, co
 	case schema.s != "":
 		schema.at.Errorf("a %s is in no schema; its name goes into name", kind)
 		return on, nil, false
+	case kind == access.Database && on.Name == "" && on.Pattern == "" && c.database != nil:
+		on.Name = c.database.Name // the manifest's own, whatever it is called
 	case kind == access.Schema && bound != "":
 		if on.Name == "" || on.Name == every || on.Name == bound {
 			on.Name = bound
@@ -218,7 +220,7 @@ func (c *compiler) checkObject(o *objectEntry, on *access.Selector, info access.
 	switch {
 	case on.Name != "" && on.Pattern != "":
 		o.pattern.at.Errorf("name and name_pattern: one of the two")
-	case on.Name == "" && on.Pattern == "":
+	case on.Name == "" && on.Pattern == "" && on.Kind != access.Database:
 		o.at.Errorf("name is missing")
 	case on.Name == every && !info.InSchema:
 		o.name.at.Errorf("a %s is in no schema, and \"*\" is for all of a schema", on.Kind)

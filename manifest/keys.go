@@ -175,7 +175,7 @@ var (
 		field("schema", "Schema that the object is in.", identifier, func(o *objectEntry) *text { return &o.schema }))...))
 	profileObject = []key[objectEntry]{
 		field("type", "Kind of the object.", kindWord, func(o *objectEntry) *text { return &o.kind }).must(),
-		field("name", "Name of the object, of a function with the types of its arguments; \"*\" for all that there are in the schema.", objectName, func(o *objectEntry) *text { return &o.name }),
+		field("name", "Name of the object, of a function with the types of its arguments; \"*\" for all that there are in the schema. The database needs none.", objectName, func(o *objectEntry) *text { return &o.name }),
 		field("name_pattern", "All objects of the schema whose name is LIKE this.", likePattern, func(o *objectEntry) *text { return &o.pattern }),
 		field("columns", "Columns, where the privileges are on them and not on the whole.", someOf(identifier), func(o *objectEntry) *[]text { return &o.columns }).narrow(),
 	}

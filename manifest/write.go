@@ -198,6 +198,7 @@ func (p *printer) grants(list []access.Grant) {
 		p.printf(", name_pattern: %s", quote(g.On.Pattern))
 	case g.On.Name == every: // this one object, not all there are
 		p.printf(", name_pattern: %s", quote(every))
+	case g.On.Name == "": // the database, where nobody has said its name
 	default:
 		p.printf(", name: %s", quote(g.On.Name))
 	}
