@@ -50,18 +50,8 @@ func (g *leg) ready(events uint32) {
 			g.setInterest(g.mask &^ unix.EPOLLIN)
 		}
 	} else if !s.over && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 && g.mask&unix.EPOLLOUT == 0 {
-		g.gone()
+		g.setInterest(0) // gone while it is not to be read. What it said before that is, when it can be; then its end shows
 	}
-}
-
-// gone deals with a leg whose peer is gone while the leg is not read. Where that is because the client is slow to take what
-// the server has said, the rest of that is read when the client has; until then epoll has nothing new to tell.
-func (g *leg) gone() {
-	if g == &g.session.server && len(g.peer.unsent) > 0 {
-		g.setInterest(0)
-		return
-	}
-	g.session.stop(ending{g.side(), io.EOF})
 }
 
 func (g *leg) side() side {
