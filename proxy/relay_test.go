@@ -7,6 +7,10 @@ import (
 	"net"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/engine"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 )
@@ -53,5 +57,32 @@ func TestLastWordsComeLast(t *testing.T) {
 	want := wire.AppendError(r.unsent, wire.Fields{Severity: wire.SeverityFatal, Code: stopping().Code, Message: stopping().Message})
 	if heard, err := io.ReadAll(user); err != nil || !bytes.Equal(heard, want) {
 		t.Errorf("the client hears %q, %v, want %q", heard, err, want)
+	}
+}
+
+// TestFaultAtTheEndEndsItsSession: nor is a panic while a session ends that of others. Where the engine has had a fault
+// before, it is likely.
+func TestFaultAtTheEndEndsItsSession(t *testing.T) {
+	upstream, err := NewUpstream("host=127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged, logs := observer.New(zap.ErrorLevel)
+	srv, err := New(Options{Upstream: upstream, Settings: Settings{Policy: policy.Default()}, Log: zap.New(logged)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, user := net.Pipe()
+	server, backend := net.Pipe()
+	s, _ := srv.enter(t.Context(), client)
+	s.relay = newBlocking(s, client, server, nil).relay // without an engine, it fails at once
+	s.relayed(t.Context())
+	for _, far := range []net.Conn{user, backend} {
+		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("a connection of the session is open: %v", err)
+		}
+	}
+	if len(srv.sessions) > 0 || logs.FilterMessage("the proxy failed").Len() != 1 {
+		t.Errorf("%d sessions, the log has %v", len(srv.sessions), logs.All())
 	}
 }

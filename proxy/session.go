@@ -53,17 +53,24 @@ func newSession(ctx context.Context, s *Server, conn net.Conn) (*session, contex
 // serve runs the session, to its end or until its relay takes it over.
 func (s *session) serve(ctx context.Context) {
 	var handed bool
+	s.guarded(func() { handed = s.begin(ctx) })
+	if !handed {
+		s.release()
+	}
+}
+
+// guarded does something for the session, and logs a panic there, which is no other session's. It reports whether all went
+// well.
+func (s *session) guarded(do func()) bool {
 	var fault error
 	func() {
 		defer recovered(&fault)
-		handed = s.begin(ctx)
+		do()
 	}()
 	if fault != nil {
 		s.log().Error("the proxy failed", zap.Error(fault))
 	}
-	if !handed {
-		s.release()
-	}
+	return fault == nil
 }
 
 // begin brings the client to the server, and relays. It reports whether the session was handed to a relay, which will call
@@ -137,7 +144,11 @@ func (s *session) attach(r *relay) {
 
 // relayed ends the session when its relay has.
 func (s *session) relayed(ctx context.Context) {
-	s.ended(ctx)
+	if !s.guarded(func() { s.ended(ctx) }) {
+		for _, c := range []net.Conn{s.relay.client, s.relay.server} {
+			_ = c.Close() // it may be closed by now
+		}
+	}
 	s.release()
 }
 
