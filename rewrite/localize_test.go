@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -67,6 +68,23 @@ func TestLocalizerField(t *testing.T) {
 	for _, tt := range tests {
 		if got := l.Field(tt.field, tt.sqlstate, tt.routine, tt.text); got != tt.want {
 			t.Errorf("%c %s %s: %s\ngot  %s\nwant %s", tt.field, tt.sqlstate, tt.routine, tt.text, got, tt.want)
+		}
+	}
+}
+
+// TestLongFieldsStay: a text that is longer than what the server says of roles is not looked through.
+func TestLongFieldsStay(t *testing.T) {
+	l := testLocalizer()
+	for _, tt := range []struct {
+		blanks int
+		want   string
+	}{{maxField - len("orders_customer"), "customer"}, {maxField, "orders_customer"}} {
+		blanks := strings.Repeat(" ", tt.blanks)
+		for name, l := range map[string]Localizer{"listed": l, "met": {Prefix: l.Prefix, Unlisted: true, Own: func(scope.Cluster) (scope.Short, bool) { return "", false }}} {
+			text := blanks + "orders_customer"
+			if got := l.Met("28000", "exec_stmt_raise", text).Field('M', "28000", "exec_stmt_raise", text); got != blanks+tt.want {
+				t.Errorf("%s, behind %d blanks: %q", name, tt.blanks, got[tt.blanks:])
+			}
 		}
 	}
 }
