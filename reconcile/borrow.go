@@ -113,7 +113,7 @@ func (p *planner) giver(role scope.Cluster) scope.Cluster {
 	switch {
 	case executor.Superuser:
 		return p.state.Bootstrap
-	case r != nil && r.Superuser:
+	case r != nil && r.Superuser || role == "pg_database_owner": // which has the members that the server says (14)
 		return ""
 	case executor.CreateRole && (r == nil || p.state.Version < 16):
 		return executor.Name

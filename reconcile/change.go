@@ -156,7 +156,11 @@ func acting(as scope.Cluster, sql string) string {
 func (o *Object) objectSQL() string {
 	switch {
 	case o.Kind == access.Routine:
-		return scope.QuoteIdent(o.Schema) + "." + scope.QuoteIdent(o.Name) + "(" + o.Args + ")"
+		in := ""
+		if o.Shared && o.Args != "" { // with a mode they are not also taken for all arguments of a procedure (LookupFuncWithArgs, parse_func.c)
+			in = "IN "
+		}
+		return scope.QuoteIdent(o.Schema) + "." + scope.QuoteIdent(o.Name) + "(" + in + o.Args + ")"
 	case o.Kind == access.LargeObject:
 		return o.Name
 	case o.Kind == access.Parameter:

@@ -263,3 +263,45 @@ grants: [{role: a, privileges: [SET], object: {type: parameter, name: DateStyle}
 	b.apply(o)
 	b.settled(o)
 }
+
+// The input arguments of one procedure may be all arguments of another.
+func TestProceduresOfOneName(t *testing.T) {
+	b := newBench(t, "rec_procs")
+	b.sql(`CREATE SCHEMA app; CREATE PROCEDURE app.p(a int, OUT b int) LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE app.p(a int, b int) LANGUAGE sql AS 'SELECT 1'; CREATE FUNCTION app.other() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE AGGREGATE app.p(float8 ORDER BY float8) (sfunc = ordered_set_transition, stype = internal, finalfunc = percentile_cont_float8_final)`)
+	o := b.options(b.manifest(`
+roles: [{name: a}, {name: old}]
+grants: [{role: a, privileges: [EXECUTE], object: {type: function, schema: app, name_pattern: "p%"}}]
+`))
+	b.apply(o)
+	b.settled(o)
+	b.sql(`SET ROLE rec_procs_a; RESET ROLE; CREATE ROLE rec_procsx; GRANT EXECUTE ON PROCEDURE app.p(IN int, IN int) TO rec_procs_old WITH GRANT OPTION; GRANT USAGE ON SCHEMA app TO rec_procs_old; SET ROLE rec_procs_old; GRANT EXECUTE ON PROCEDURE app.p(IN int, IN int) TO rec_procsx`)
+	o = b.options(b.manifest(`
+roles: [{name: a}]
+grants: [{role: a, privileges: [EXECUTE], object: {type: function, schema: app, name_pattern: "p%"}}]
+retirements: [{role: old, drop_owned: true}]
+`))
+	b.apply(o)
+	b.settled(o)
+}
+
+// Nobody becomes a member of pg_database_owner, for no time: that an administrator may not grant on schema public is told
+// before the first change.
+func TestPublicOfTheDatabasesOwner(t *testing.T) {
+	b := newBench(t, "rec_public")
+	admin := b.administrator()
+	o := b.options(b.manifest(`
+roles: [{name: a}]
+grants: [{role: a, privileges: [CREATE], object: {type: schema, name: public}}]
+`))
+	o.Connect = b.connect(admin)
+	var problems *ProblemsError
+	if r, err := Run(t.Context(), o); !errors.As(err, &problems) || len(r.Made) > 0 {
+		t.Errorf("made %v: %v", r.Made, err)
+	}
+	b.sql(`ALTER DATABASE rec_public OWNER TO ` + admin)
+	if b.major() >= 15 {
+		b.apply(o)
+		b.settled(o)
+	}
+}

@@ -271,7 +271,10 @@ func (o *observer) arrange() {
 	relations := make(map[relation]*Object)
 	for kind, list := range o.state.Objects {
 		slices.SortFunc(list, compareObjects)
-		for _, object := range list {
+		for i, object := range list {
+			if i > 0 && kind == access.Routine && list[i-1].Schema == object.Schema && list[i-1].Name == object.Name {
+				list[i-1].Shared, object.Shared = true, true
+			}
 			if kind.Info().Columns != 0 {
 				relations[relation{object.Schema, object.Name}] = object
 			}

@@ -114,6 +114,7 @@ type Object struct {
 	Schema  string // where the kind is in a schema
 	Name    string // a large object's is its OID
 	Args    string // of a routine: types of the input arguments, qualified unless they are the server's own
+	Shared  bool   // of a routine: others have its name
 	Owner   scope.Cluster
 	ACL     ACL
 	Columns map[string]ACL // those that have privileges of their own, or were asked about; of relations alone
