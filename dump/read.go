@@ -54,6 +54,7 @@ type setting struct {
 type membership struct {
 	role, member string // as SQL says them
 	options      string
+	maker        scope.Cluster // the member, where it administers the role and is there before it: it may have made it
 }
 
 // grant is privileges on what belongs to no database: a parameter, which servers have privileges on from 15 on, or a
@@ -261,7 +262,11 @@ func (s *selection) join(out *Roles) {
 			out.remark("The membership of %s in %s cannot be written: one of them has no name here.", m.member.Ident(), m.group.Ident())
 			continue
 		}
-		out.memberships = append(out.memberships, membership{group, member, m.options})
+		x := membership{role: group, member: member, options: m.options}
+		if _, here := s.names[m.member]; strings.HasPrefix(m.options, "ADMIN ") && !here {
+			x.maker = m.member
+		}
+		out.memberships = append(out.memberships, x)
 	}
 	slices.SortFunc(out.memberships, func(a, b membership) int {
 		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.member, b.member))

@@ -31,11 +31,7 @@ func (r *Roles) write(w io.Writer, here bool) error {
 		b.WriteString(x.create())
 	}
 	for _, m := range r.memberships {
-		fmt.Fprintf(&b, "GRANT %s TO %s", m.role, m.member)
-		if m.options != "" {
-			fmt.Fprintf(&b, " WITH %s", m.options)
-		}
-		b.WriteString(";\n")
+		b.WriteString(m.sql())
 	}
 	for _, x := range r.roles {
 		for _, s := range x.settings {
@@ -80,6 +76,27 @@ func Connect(w io.Writer, database string) error {
 	value := "dbname='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(database) + "'"
 	_, err := fmt.Fprintf(w, "\\connect -reuse-previous=on %s\n\n", scope.QuoteIdent(value))
 	return err
+}
+
+// sql makes the membership. From PostgreSQL 16 on who restores the file has the admin option of each role that it makes,
+// and may not give it to itself once more.
+func (m membership) sql() string {
+	grant := func(options string) string {
+		if options == "" {
+			return "GRANT " + m.role + " TO " + m.member
+		}
+		return "GRANT " + m.role + " TO " + m.member + " WITH " + options
+	}
+	if m.maker == "" {
+		return grant(m.options) + ";\n"
+	}
+	const when = "SELECT %s WHERE %s(current_user = %s AND pg_catalog.current_setting('server_version_num')::int >= 160000) \\gexec\n"
+	_, rest, _ := strings.Cut(m.options, ", ")
+	text := fmt.Sprintf(when, literal(grant(m.options)), "NOT ", literal(string(m.maker)))
+	if rest != "INHERIT FALSE, SET FALSE" { // what it has anyway
+		text += fmt.Sprintf(when, literal(grant(rest)), "", literal(string(m.maker)))
+	}
+	return text
 }
 
 // called is the role as statements about it name it.

@@ -50,12 +50,17 @@ CREATE POLICY own ON sales.invoices TO reader USING (text = current_user);
 ALTER DEFAULT PRIVILEGES FOR ROLE app IN SCHEMA sales GRANT SELECT ON TABLES TO reader;
 `
 
-// restore runs a file in psql through a proxy; no statement of it may fail.
+// restore runs a file in psql through a proxy, as the superuser; no statement of it may fail.
 func restore(t *testing.T, c *pgtest.Cluster, database, file string) {
+	t.Helper()
+	restoreAs(t, c, "postgres", database, file)
+}
+
+func restoreAs(t *testing.T, c *pgtest.Cluster, user, database, file string) {
 	t.Helper()
 	o := dumpOptions{dsn: c.DSN()}
 	err := o.withProxy(t.Context(), func(socket string) error {
-		cmd := exec.CommandContext(t.Context(), "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", socket, "-p", socketPort, "-U", "postgres", "-d", database)
+		cmd := exec.CommandContext(t.Context(), "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", socket, "-p", socketPort, "-U", user, "-d", database)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "LC_ALL=C", "PGCLIENTENCODING=UTF8"}
 		cmd.Stdin = strings.NewReader(file)
 		out, err := cmd.CombinedOutput()
@@ -106,6 +111,24 @@ func pgDump(t *testing.T) (major int, args []string) {
 		args = []string{"--restrict-key=key"}
 	}
 	return major, args
+}
+
+// Who is no superuser makes a copy, and administers the roles of that as those of the first: from PostgreSQL 16 on by making
+// them. So it is for a superuser's copy.
+func TestDumpOfAnAdministrators(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Options{})
+	c.Psql(t, "postgres", `CREATE ROLE adm LOGIN CREATEROLE CREATEDB; CREATE DATABASE one OWNER adm; CREATE DATABASE two OWNER adm; CREATE DATABASE three`)
+	restoreAs(t, c, "adm", "one", `CREATE ROLE reader; CREATE ROLE app LOGIN; GRANT reader TO app; GRANT reader TO adm; COMMENT ON ROLE app IS 'x';`)
+	dumped := func(database string) string {
+		return written(t, "dump-roles", "--dsn", c.DSN("user=adm", "dbname="+database))
+	}
+	want := dumped("one")
+	restoreAs(t, c, "adm", "two", want)
+	same(t, want, dumped("two"))
+	restore(t, c, "three", want)
+	if got := strings.Count(c.Psql(t, "postgres", `SELECT DISTINCT roleid::regrole FROM pg_auth_members WHERE member = 'adm'::regrole AND roleid::regrole::text ~ '^(two|three)_' AND admin_option`), "\n"); c.Major >= "16" && got != 4 {
+		t.Errorf("administers %d of the copies' roles", got)
+	}
 }
 
 // TestDump takes a database with its roles to another database of the cluster, and to another cluster, and back.
