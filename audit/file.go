@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -124,11 +125,10 @@ func (s *file) read() (torn int64, err error) {
 	if s.last, _, err = parseLink(s.path, text); err != nil {
 		return 0, err
 	}
-	first := make([]byte, min(end, maxLine))
-	if _, err := s.f.ReadAt(first, 0); err != nil {
+	first, err := bufio.NewReader(io.NewSectionReader(s.f, 0, end)).ReadBytes('\n')
+	if err != nil {
 		return 0, err
 	}
-	first, _, _ = bytes.Cut(first, []byte("\n"))
 	_, s.began, err = parseLink(s.path, first)
 	return torn, err
 }
