@@ -39,7 +39,7 @@ var (
 type part struct {
 	slot
 	at     int  // byte of the text where its stand-in begins
-	quoted rune // 'I': as an identifier, 'L': as a string
+	quoted rune // 'I': as an identifier, 'L': as a string, 's': not
 }
 
 // slot is an argument of a call.
@@ -66,20 +66,23 @@ func (t tokens) template(n *pg.Node, base int) (layers, []part) {
 	if err != nil {
 		return nil, nil
 	}
-	text, parts, err := formatted(format.GetSval().GetSval())
+	text, parts, err := formatted(format.GetSval().GetSval(), call)
 	if err != nil {
 		return nil, nil
-	}
-	for i := range parts {
-		parts[i].call = call
 	}
 	return layers{constant, text}, parts
 }
 
-// operands returns what a chain of || joins.
-func operands(n *pg.Node) []*pg.Node {
+// operands returns what a chain of || joins, or concat.
+func operands(n *pg.Node) (list []*pg.Node) {
 	if e := n.GetAExpr(); isConcat(e) && e.Lexpr != nil {
 		return append(operands(e.Lexpr), operands(e.Rexpr)...)
+	}
+	if call := n.GetFuncCall(); call != nil && funcName(call) == "concat" && !call.FuncVariadic {
+		for _, a := range call.Args {
+			list = append(list, operands(a)...)
+		}
+		return list
 	}
 	return []*pg.Node{n}
 }
@@ -89,19 +92,14 @@ func (t tokens) joined(list []*pg.Node, base int) (*layer, []part, error) {
 	l := &literal{}
 	var parts []part
 	var quotes string
-	last := t.list[0].start // where the constant before ends
+	last, ends := t.list[0].start, make(map[int]int) // where the constant before ends, and where each does
 	for _, n := range list {
 		c := n.GetAConst()
 		if c.GetSval() == nil {
 			l.runs = append(l.runs, run{l.value.Len(), last})
-			standIn := standInName
-			if call := n.GetFuncCall(); call != nil && quotedBy[funcName(call)] != 0 && len(call.Args) == 1 {
-				parts = append(parts, part{slot{call, 0}, l.value.Len(), quotedBy[funcName(call)]})
-				if parts[len(parts)-1].quoted == 'L' {
-					standIn = standInString
-				}
-			}
-			l.value.WriteString(standIn)
+			p := part{slot{}, l.value.Len(), 's'}.unquoted(n)
+			parts = append(parts, p)
+			l.value.WriteString(p.standIn())
 			continue
 		}
 		i := t.index(base + int(c.Location))
@@ -116,15 +114,24 @@ func (t tokens) joined(list []*pg.Node, base int) (*layer, []part, error) {
 			return nil, nil, errMixed
 		}
 		for _, r := range constant.runs {
-			l.runs = append(l.runs, run{l.value.Len() + r.at, r.outer})
+			if r.at < len(constant.text) {
+				l.runs = append(l.runs, run{l.value.Len() + r.at, r.outer})
+			}
 		}
 		l.value.WriteString(constant.text)
-		last = t.list[i].end - 1
+		last = constant.outer(len(constant.text))
+		if _, ok := ends[l.value.Len()]; !ok {
+			ends[l.value.Len()] = last
+		}
 	}
 	if l.write == nil {
 		return nil, nil, errNoString
 	}
-	return &layer{text: l.value.String(), runs: l.runs, write: l.write}, parts, nil
+	joined := &layer{text: l.value.String(), runs: l.runs, ends: ends, write: l.write}
+	if list[len(list)-1].GetAConst().GetSval() == nil { // it ends with a part
+		joined.behind = t.list[len(t.list)-1].end
+	}
+	return joined, parts, nil
 }
 
 // quoting returns what a string constant begins with: how it is quoted.
@@ -136,12 +143,27 @@ func quoting(constant string) string {
 	return strings.ToUpper(constant[:quote+1])
 }
 
-// quotedBy are the functions that quote a part of a chain, and how.
+// quotedBy are the functions that quote a part, and how.
 var quotedBy = map[string]rune{"quote_ident": 'I', "quote_literal": 'L', "quote_nullable": 'L'}
+
+// unquoted is the part where it is put in as it is: what it is computed from may quote it.
+func (p part) unquoted(n *pg.Node) part {
+	if call := n.GetFuncCall(); call != nil && quotedBy[funcName(call)] != 0 && len(call.Args) == 1 {
+		p.slot, p.quoted = slot{call, 0}, quotedBy[funcName(call)]
+	}
+	return p
+}
+
+func (p part) standIn() string {
+	if p.quoted == 'L' {
+		return standInString
+	}
+	return standInName
+}
 
 // formatted is a layer on a format string: the text that format makes of it, with stand-ins. A specifier without a number
 // is about the argument behind the one before (text_format, varlena.c).
-func formatted(format string) (*layer, []part, error) {
+func formatted(format string, call *pg.FuncCall) (*layer, []part, error) {
 	l := &literal{}
 	var parts []part
 	arg := 0
@@ -162,12 +184,12 @@ func formatted(format string) (*layer, []part, error) {
 			if found[1] != "" {
 				arg, _ = strconv.Atoi(found[1])
 			}
-			p, standIn := part{slot{arg: arg}, l.value.Len(), rune(found[2][0])}, standInName
-			if p.quoted == 'L' {
-				standIn = standInString
+			p := part{slot{call, arg}, l.value.Len(), rune(found[2][0])}
+			if p.quoted == 's' && arg < len(call.Args) {
+				p = p.unquoted(call.Args[arg])
 			}
 			parts = append(parts, p)
-			l.escape(standIn, at, len(found[0]))
+			l.escape(p.standIn(), at, len(found[0]))
 		}
 		at += len(found[0])
 	}

@@ -2,6 +2,8 @@ package rewrite
 
 import (
 	"slices"
+
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // layer is a text that was made of another one to be read, and the way back. Layers lie upon each other:
@@ -10,6 +12,11 @@ import (
 type layer struct {
 	text string
 	runs []run // ascending
+	// ends are the places in the outer text where what ends before a byte of the text does so, if something else of the outer
+	// text stands between that and the byte.
+	ends map[int]int
+	// behind is the place in the outer text where || can join more to the text; 0 where write serves at its end too.
+	behind int
 	// write returns how a text is written into the outer one.
 	write func(text string) (string, error)
 }
@@ -34,15 +41,28 @@ func (l *layer) outer(at int) int {
 	return b
 }
 
+// outerEnd is outer of a place that something ends at.
+func (l *layer) outerEnd(at int) int {
+	if end, ok := l.ends[at]; ok {
+		return end
+	}
+	return l.outer(at)
+}
+
 // lift makes edits of the text edits of the outer one.
 func (l *layer) lift(edits Edits) (Edits, error) {
 	lifted := make(Edits, len(edits))
 	for i, e := range edits {
+		if l.behind > 0 && e.start == len(l.text) {
+			lifted[i] = edit{l.behind, l.behind, " || " + scope.QuoteLiteral(e.text)}
+			continue
+		}
 		text, err := l.write(e.text)
 		if err != nil {
 			return nil, err
 		}
-		lifted[i] = edit{l.outer(e.start), l.outer(e.end), text}
+		end := l.outerEnd(e.end)
+		lifted[i] = edit{min(l.outer(e.start), end), end, text}
 	}
 	return lifted, nil
 }

@@ -99,6 +99,17 @@ DO $$ BEGIN EXECUTE format('DROP ROLE IF EXISTS %I', 'nobody'); END $$;
 DO $$ BEGIN EXECUTE format('ALTER TABLE t OWNER TO %I', current_user); EXECUTE format('DROP OWNED BY %I, %I', 'reader', 'Odd One'); EXECUTE 'DROP ROLE ' || quote_ident('reader') || ', ' || quote_ident('Odd One'); END $$;
 \du
 DROP TABLE t;
+-- Names at the end of a text, and texts that are put together in other ways.
+CREATE ROLE r; CREATE ROLE s; CREATE ROLE "Q q";
+DO $$ BEGIN EXECUTE 'CREATE ROLE ' || quote_ident('n1'); EXECUTE concat('CREATE ROLE ', quote_ident('n 2')); EXECUTE (('CREATE ROLE ' || quote_ident('n3'))); EXECUTE format('CREATE ROLE %s', quote_ident('n4')); END $$;
+DO 'BEGIN EXECUTE ''CREATE ROLE '' || quote_ident(''n5''); END';
+DO $$ BEGIN EXECUTE ('GRANT n1 TO ' || 's') || ';'; EXECUTE ('DROP ROLE n1') || (', "n 2"') || ', n3' || ', n4,n5'; EXECUTE concat('GRANT r', ' TO s', ''); END $$;
+DO $$ DECLARE t text := 'x'; BEGIN EXECUTE concat('CREATE TABLE ', t || 'y', ' (); ALTER TABLE ' || t, 'y OWNER TO r', '') || '; DROP TABLE ' || t || 'y'; END $$;
+DO $$ BEGIN EXECUTE concat('GRANT ', quote_ident('r'), ' TO ', quote_ident('Q q')); EXECUTE format('REVOKE %s FROM %s', quote_ident('r'), quote_ident('Q q')); EXECUTE format('COMMENT ON ROLE %s IS %s', quote_ident('r'), quote_literal('r')); EXECUTE format('SET LOCAL ROLE %s; RESET ROLE', quote_literal('r')); END $$;
+DO $$ BEGIN EXECUTE E'COMMENT ON ROLE r IS ''x''' || E''; EXECUTE $q$COMMENT ON ROLE $q$ || $q$s$q$ || $q$ IS 'y'$q$; EXECUTE format('GRANT %1$s TO %1$s', quote_ident('r')); END $$;
+DO $$ BEGIN EXECUTE concat('COMMENT ON ROLE "Q q" IS ', quote_nullable(NULL)); EXECUTE 'COMMENT ON ROLE s IS ' || quote_literal('s'); END $$;
+SELECT rolname, shobj_description(oid, 'pg_authid'), pg_has_role(oid, 'r', 'MEMBER') FROM pg_roles WHERE rolname IN ('r', 's', 'Q q', 'n1', 'n 2', 'n5') ORDER BY 1;
+DROP ROLE r, s, "Q q";
 -- Errors about a role that the block has just made, by a name that it computes; other words with the prefix are other objects' names.
 DO $$ DECLARE n text := 'brief'; BEGIN EXECUTE format('CREATE ROLE %I', n); EXECUTE format('CREATE ROLE %I', n); END $$;
 DO $$ DECLARE n text := 'brief'; BEGIN EXECUTE format('CREATE ROLE %I', n); EXECUTE format('GRANT %I TO %I', n, n); END $$;
