@@ -14,6 +14,7 @@ import (
 type catalog struct {
 	kinds []access.Kind // none: in every observation
 	since int           // major version
+	whole bool          // in an observation of all only
 	sql   string
 }
 
@@ -60,6 +61,22 @@ AND NOT (typelem <> 0 AND typsubscript = 'array_subscript_handler'::regproc)`},
 
 	{kinds: []access.Kind{access.LargeObject}, sql: `SELECT 'large_object', '', oid::text, NULL, lomowner, lomacl, false FROM pg_largeobject_metadata`},
 
+	// Of pg_catalog what has other privileges than initdb gave it, and of these only the others.
+	{whole: true, sql: `
+SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, 'pg_catalog', relname, NULL, relowner, ` + others("relacl") + `, true
+FROM pg_class c ` + initially("c.oid", "pg_class", "0") + ` WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v', 'S')
+AND (relacl IS DISTINCT FROM initprivs OR c.oid IN (SELECT attrelid FROM pg_attribute WHERE attacl IS NOT NULL))`},
+
+	{whole: true, sql: `
+SELECT 'column', 'pg_catalog', relname, attname, relowner, ` + others("attacl") + `, true
+FROM pg_class c JOIN pg_attribute ON attrelid = c.oid ` + initially("c.oid", "pg_class", "attnum") + `
+WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v') AND attnum > 0 AND attacl IS DISTINCT FROM initprivs`},
+
+	{whole: true, sql: `
+SELECT 'function', 'pg_catalog', proname, (SELECT coalesce(string_agg(format_type(t, NULL), ', ' ORDER BY i), '')
+FROM unnest(proargtypes) WITH ORDINALITY a(t, i)), proowner, ` + others("proacl") + `, true
+FROM pg_proc p ` + initially("p.oid", "pg_proc", "0") + ` WHERE pronamespace = 'pg_catalog'::regnamespace AND proacl IS DISTINCT FROM initprivs`},
+
 	// Parameters belong to the bootstrap superuser (BOOTSTRAP_SUPERUSERID).
 	{kinds: []access.Kind{access.Parameter}, since: 15, sql: `SELECT 'parameter', '', parname, NULL, 10::oid, paracl, false FROM pg_parameter_acl`},
 
@@ -70,13 +87,21 @@ SELECT 'default', coalesce(nspname, ''), defaclobjtype::text, NULL, defaclrole, 
 FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace`},
 }
 
+func initially(object, class, column string) string {
+	return "LEFT JOIN pg_init_privs ON (objoid, classoid, objsubid) = (" + object + ", '" + class + "'::regclass, " + column + ")"
+}
+
+func others(acl string) string {
+	return "ARRAY(SELECT a FROM unnest(" + acl + ") a WHERE (a = ANY (initprivs)) IS NOT TRUE)"
+}
+
 // accessSQL reads the catalogs that are wanted: what has the same kind, schema, owner and ACL is one row, with all
 // names and arguments, or where not all are listed, and no rule names them, with one that stands for all, and how
 // many others. $1: the schemas to read, $2: all but the server's own, $3 and $4: names, and patterns of names, to list,
 // $5: all of them, $6: patterns of the relations whose columns are all read.
 const accessSQL = `WITH s AS MATERIALIZED (
 SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
-WHERE nspname = ANY ($1) OR $2 AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+WHERE CASE WHEN nspname ~ '^pg_' THEN NOT $2 AND nspname = ANY ($1) ELSE nspname = ANY ($1) OR $2 AND nspname <> 'information_schema' END
 ), o(kind, schema, name, args, owner, acl, alone) AS (
 {catalogs}
 )
@@ -94,15 +119,15 @@ func accessQuery(e Extent, version int) (sql string, params []string) {
 	if e.wants(access.Table) {
 		params = append(params, scope.Array(e.Columns...))
 	}
-	return fill(accessSQL, version, " WHERE datname = current_database()", " OR relname LIKE ANY ($6)", e.wants), params
+	return fill(accessSQL, version, e.All, " WHERE datname = current_database()", " OR relname LIKE ANY ($6)", e.wants), params
 }
 
 // fill puts the catalogs that are wanted into a query: databases as far as here says, and columns that have no ACL as
 // far as asked says.
-func fill(query string, version int, here, asked string, wants func(access.Kind) bool) string {
+func fill(query string, version int, whole bool, here, asked string, wants func(access.Kind) bool) string {
 	var list []string
 	for _, c := range catalogs {
-		if c.since <= version && (c.kinds == nil || slices.ContainsFunc(c.kinds, wants)) {
+		if c.since <= version && (whole || !c.whole) && (c.kinds == nil || slices.ContainsFunc(c.kinds, wants)) {
 			list = append(list, strings.TrimSpace(c.sql))
 		}
 	}

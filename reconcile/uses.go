@@ -84,7 +84,7 @@ func (o *observer) gifts(ctx context.Context, database, retired string) (err err
 			return err
 		}
 	}
-	return at.ask(ctx, question{fill(othersSQL, o.state.Version, "", "", wants), []string{retired}, func(r row) error {
+	return at.ask(ctx, question{fill(othersSQL, o.state.Version, false, "", "", wants), []string{retired}, func(r row) error {
 		g := Gift{
 			Database: database, Object: &Object{Schema: r.text(1), Name: r.text(2), Args: r.text(3), Shared: true},
 			Owner: o.intern.name(r[4]), Grantee: o.intern.name(r[5]), Grantor: o.intern.name(r[6]), Option: r.flag(8), Out: !r.flag(9), Dangling: !r.flag(10),
