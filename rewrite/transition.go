@@ -111,8 +111,7 @@ func transitionsOfSet(n *pg.VariableSetStmt) []transition {
 		case resetsPath:
 			return []transition{{kind: setsPath, local: n.IsLocal, path: values}}
 		case resetsMode:
-			if known && len(values) == 1 {
-				mode, _ := scope.ParseMode(values[0])
+			if mode, ok := scope.ParseMode(values[0]); ok && len(values) == 1 { // else it is refused
 				return []transition{{kind: setsMode, local: n.IsLocal, mode: mode}}
 			}
 		default: // a role
