@@ -132,6 +132,10 @@ func TestLockLasts(t *testing.T) {
 	done := make(chan error, 1)
 	o.Progress = func(int, int) {
 		b.sql(`SELECT pg_sleep(0.01)`)
+		const ofTransaction = `SELECT state FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'` // behind a pooler a session's would stay
+		if got := b.sql(ofTransaction); got != "idle in transaction\n" {
+			t.Errorf("the lock is of a session: %s", got)
+		}
 		other := o
 		other.Wait = false
 		if _, ok, err := other.lock(t.Context()); ok || err != nil {
