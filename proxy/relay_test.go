@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -57,6 +58,32 @@ func TestLastWordsComeLast(t *testing.T) {
 	want := wire.AppendError(r.unsent, wire.Fields{Severity: wire.SeverityFatal, Code: stopping().Code, Message: stopping().Message})
 	if heard, err := io.ReadAll(user); err != nil || !bytes.Equal(heard, want) {
 		t.Errorf("the client hears %q, %v, want %q", heard, err, want)
+	}
+}
+
+// TestReadingIsNoRest: the time of a client that rests begins when it has taken its answer.
+func TestReadingIsNoRest(t *testing.T) {
+	client, far := net.Pipe()
+	defer func() { _ = errors.Join(client.Close(), far.Close()) }()
+	var out engine.Out
+	e := engine.New(engine.Config{Directory: unscoped{}, MaxMessage: 1 << 10}, engine.StartRole{})
+	if err := e.Server(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle), &out); err != nil {
+		t.Fatal(err)
+	}
+	r := newBlocking(nil, client, client, e).relay
+	at := time.Now()
+	later := func() bool {
+		at = at.Add(time.Hour)
+		r.expire(at, Timeouts{Idle: time.Hour})
+		return r.ended.Load()
+	}
+	for _, behind := range []bool{true, true, true, false} {
+		if r.noteBehind(behind); later() {
+			t.Fatalf("ended, and the client was behind: %v", behind)
+		}
+	}
+	if !later() {
+		t.Error("not ended after an hour")
 	}
 }
 

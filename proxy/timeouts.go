@@ -62,7 +62,11 @@ func (r *relay) expire(now time.Time, t Timeouts) {
 	if !r.asked.IsZero() && now.Sub(r.asked) >= lookAfter {
 		r.checkClient()
 	}
-	if state := r.engine.State(); state != r.rest.state || r.moved.fromClient != r.rest.fromClient {
+	state := r.engine.State()
+	if r.behind {
+		state = engine.Active // to the client, which has not got its answer yet
+	}
+	if state != r.rest.state || r.moved.fromClient != r.rest.fromClient {
 		r.rest = rest{state, r.moved.fromClient, now}
 		return
 	}
