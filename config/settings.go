@@ -216,7 +216,7 @@ var settings = []setting[Config]{
 		key: "login-failure-delay", arg: "DURATION", def: "0s",
 		example: "login-failure-delay: 500ms",
 		doc: "How long a client waits to be told that its password is wrong. It holds its connection meanwhile, so set " +
-			"max-connections-per-address too. Where login-timeout is shorter, the client is told nothing.",
+			"max-connections-per-address too. Where login-timeout is shorter, it waits for that.",
 		set: into(func(c *Config) *time.Duration { return &c.LoginFailureDelay }, atLeast(0, parseDuration)),
 	},
 	{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -80,7 +79,7 @@ type loginRelay struct {
 	lease    *lease       // of the connection, where it can be kept
 	refused  []bool       // per candidate: the server does not let it in
 	madeRoom bool         // among the connections that wait for a client
-	out      []byte       // frames for the client that wait for the next flush
+	out      []byte       // frames for the client that wait for the next that it has to answer
 
 	// password is the client's answer to a request for a password in clear text, kept while there is another name to
 	// offer it for. It is wiped in the end.
@@ -223,10 +222,9 @@ func (l *loginRelay) turnAway(a *loginAttempt) error {
 	if a.answer.refused == codeInvalidPassword && len(l.names.candidates) > 1 {
 		told = wire.WithField(told, 'H', "The proxy could not ask which role is meant, and may have tried the wrong one. Try again.")
 	}
-	l.out = append(l.out, told...)
 	return &loginError{
 		side: byServer, sqlstate: a.answer.refused, candidate: a.candidate,
-		cause: errors.Join(cause, l.flush()),
+		cause: errors.Join(cause, l.visitor.lastWords(append(l.out, told...))),
 	}
 }
 
@@ -258,7 +256,6 @@ func (l *loginRelay) fail(candidate int, err error) error {
 		told, from = stopping(), byShutdown
 	}
 	if !known || failed.sqlstate == "" && from == byShutdown {
-		_ = l.visitor.conn.SetWriteDeadline(time.Now().Add(lastWords)) // that of the login may be over: its server had it, too
 		failed = l.visitor.turnAway(l.out, told)
 		failed.side, failed.cause = from, err
 	}
@@ -293,19 +290,6 @@ func (l *loginRelay) greet(a *loginAttempt) {
 		l.out = append(l.out, l.localize(a.user, notice)...)
 	}
 	a.notices = nil
-}
-
-// flush writes what is to go to the client.
-func (l *loginRelay) flush() error {
-	out := l.out
-	l.out = nil
-	if len(out) == 0 {
-		return nil
-	}
-	if _, err := l.visitor.conn.Write(out); err != nil {
-		return clientGone(err)
-	}
-	return nil
 }
 
 // forget wipes the password.

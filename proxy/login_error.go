@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -44,10 +45,29 @@ func unanswered(cause error) error {
 // turnAway tells the client a fatal error of the proxy's own. before is sent ahead of it, in the same write.
 func (v *visitor) turnAway(before []byte, e *scope.Error) *loginError {
 	v.failing(e.Code)
-	_, err := v.conn.Write(wire.AppendError(before, wire.Fields{
+	err := v.lastWords(wire.AppendError(before, wire.Fields{
 		Severity: wire.SeverityFatal, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint,
 	}))
 	return &loginError{side: byClient, sqlstate: e.Code, candidate: -1, cause: errors.Join(e, err)}
+}
+
+// lastWords sends the client of a login that has failed frames that say why. The time for the login may be over.
+func (v *visitor) lastWords(frames []byte) error {
+	_ = v.conn.SetWriteDeadline(time.Now().Add(lastWords)) // fails where nobody can be told
+	_, err := v.conn.Write(frames)
+	return err
+}
+
+// stopped tells a client that it is because the proxy stops that its login has failed, where that is so and nobody has
+// told it anything. It returns the error of the login.
+func (v *visitor) stopped(ctx context.Context, err error) error {
+	var failed *loginError
+	if !errors.Is(ctx.Err(), context.Canceled) || errors.As(err, &failed) && failed.sqlstate != "" {
+		return err
+	}
+	told := v.turnAway(nil, stopping())
+	told.side, told.cause = byShutdown, err
+	return told
 }
 
 // failing counts the login as failed, by the SQLSTATE that the client is about to be told.

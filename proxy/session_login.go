@@ -60,7 +60,7 @@ func (s *session) login(ctx context.Context, v *visitor) (*loggedIn, error) {
 	checking, span := trace.Child(ctx, "authenticate client")
 	o.proof, err = s.authenticate(checking, v, names)
 	if span.End(err); err != nil {
-		return nil, err
+		return nil, v.stopped(ctx, err)
 	}
 	if v.replication != physical {
 		if s.settings.mode(database) != scope.Off {
@@ -113,7 +113,7 @@ func (s *session) authenticate(ctx context.Context, v *visitor, names loginNames
 
 // verify checks that the client knows the password of the role that it means.
 func (s *session) verify(ctx context.Context, v *visitor, names loginNames) (*scram.Keys, error) {
-	defer interruptWith(ctx, v.conn)()
+	defer interruptReading(ctx, v.conn)()
 	switch len(names.candidates) {
 	case 0:
 		return v.verify(ctx, s.server.admin, scope.Cluster(v.startup.User()), false)
