@@ -37,6 +37,7 @@ type monitor struct {
 const (
 	monitorTimeout = 5 * time.Second // for a whole request: the answers are short
 	probeTimeout   = 2 * time.Second // for the server to answer a readiness probe
+	lastAnswers    = time.Second     // for requests under way when the process ends
 )
 
 func newMonitor(
@@ -111,8 +112,13 @@ func (m *monitor) run() error {
 	return nil
 }
 
+// stop lets requests under way have their answer. Connections that ask nothing, or not to the end, are closed then.
 func (m *monitor) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), monitorTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), lastAnswers)
 	defer cancel()
-	return m.server.Shutdown(ctx)
+	err := m.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return m.server.Close()
+	}
+	return err
 }

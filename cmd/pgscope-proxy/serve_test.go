@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -297,4 +298,24 @@ func get(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+// TestServeStopsDespiteHTTP: who has connected to the monitor and asks nothing, or not to the end, is no failure of the stop.
+func TestServeStopsDespiteHTTP(t *testing.T) {
+	for _, asks := range []string{"", "GET /livez HTTP/1.1\r\nHost"} {
+		var c net.Conn
+		t.Run(asks, func(t *testing.T) {
+			log := serveCommand(t, "--upstream", "host=127.0.0.1 port=1", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
+			var err error
+			if c, err = new(net.Dialer).DialContext(t.Context(), "tcp", log.until("ready").HTTP); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(c, asks); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if c != nil {
+			_ = c.Close() // the other end has
+		}
+	}
 }
