@@ -15,7 +15,10 @@ import (
 
 // repeated are statements, and parts of one, of which there may be many in a text: what stands before them, between them,
 // behind them, and as often at the end.
-var repeated = map[string]struct{ before, each, after, ends string }{
+var repeated = map[string]struct {
+	before, each, after, ends string
+	asks                      bool // its names are asked about, and no more
+}{
 	"roles":      {each: "CREATE ROLE a; SET ROLE customer; RESET ROLE; "},
 	"refused":    {each: "DROP ROLE orders_taken; "},
 	"paths":      {each: "SET search_path TO sales; GRANT buyer TO clerk; "},
@@ -27,6 +30,7 @@ var repeated = map[string]struct{ before, each, after, ends string }{
 	"functions":  {each: "CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DROP ROLE ' || x; END $$; "},
 	"no SQL":     {before: "GRANT a TO ", each: "foo bar; GRANT clerk TO "},
 	"names":      {each: "GRANT SELECT ON t TO r{i}; "},
+	"schemas":    {each: `GRANT SELECT ON t TO "s{i}.a.b.c.d.e"; `, asks: true},
 	"tables":     {before: "SELECT rolname FROM pg_user", each: ", pg_roles r{i}"},
 	"columns":    {before: "SELECT 1", each: ", pg_roles.oid, relacl::text, 'clerk'::regrole", after: " FROM pg_roles, pg_class"},
 	"queries":    {before: "WITH ", each: "c{i} AS (SELECT rolname FROM pg_roles), ", after: "z AS (SELECT) TABLE c1"},
@@ -57,6 +61,10 @@ func BenchmarkLength(b *testing.B) {
 					a, refusal := Analyze(sql, testOptions)
 					if refusal != nil {
 						refusal.Position()
+						continue
+					}
+					if text.asks {
+						a.Inquire(scope.NewDatabase(16384, "orders", ""))
 						continue
 					}
 					r := a.Rewrite(view(b, a, true), scope.Transparent, nil)

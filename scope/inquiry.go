@@ -28,7 +28,13 @@ type Inquiry struct {
 // is taken for true; whether it was, [View.Knows] tells of the answer.
 func (d Database) Inquire(names ...Name) Inquiry {
 	q := Inquiry{Database: d.Name}
-	seen := make(map[Cluster]bool)
+	seen, schemas := make(map[Cluster]bool), make(map[string]bool)
+	addSchema := func(name string) {
+		if !schemas[name] {
+			schemas[name] = true
+			q.Schemas = append(q.Schemas, name)
+		}
+	}
 	for _, n := range names {
 		for _, c := range d.candidates(n) {
 			if !seen[c] {
@@ -37,10 +43,10 @@ func (d Database) Inquire(names ...Name) Inquiry {
 			}
 		}
 		if n.Schema != "" {
-			q.addSchema(n.Schema)
+			addSchema(n.Schema)
 		}
 		for n := range n.qualified() {
-			q.addSchema(n.Schema)
+			addSchema(n.Schema)
 		}
 	}
 	return q
@@ -52,12 +58,6 @@ func (q *Inquiry) Ask(names ...Cluster) {
 		if len(c) <= MaxName && !slices.Contains(q.Names, c) {
 			q.Names = append(q.Names, c)
 		}
-	}
-}
-
-func (q *Inquiry) addSchema(name string) {
-	if !slices.Contains(q.Schemas, name) {
-		q.Schemas = append(q.Schemas, name)
 	}
 }
 

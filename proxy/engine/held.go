@@ -75,7 +75,7 @@ func (s step) asks() bool { return s != awaitsClaim && s != awaitsName && s != a
 const maxAttempts = 5
 
 // maxCandidates bounds how many roles are asked about for one text: each of its names may be one of each schema along
-// the search_path.
+// the search_path. It bounds how many schemas are, too.
 const maxCandidates = 100_000
 
 // readOrAsk reads the held statement, or asks first how.
@@ -157,7 +157,10 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		e.refuseHeld(&rewrite.Error{Error: tooManyCandidates()}, out)
 		return
 	}
-	h.inquiry = h.analysis.Inquire(db)
+	if h.inquiry = h.analysis.Inquire(db); len(h.inquiry.Schemas) > maxCandidates { // names with dots may be of very many
+		e.refuseHeld(&rewrite.Error{Error: tooManyCandidates()}, out)
+		return
+	}
 	e.doubt(&h.inquiry)
 	h.needs = e.needs()
 	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members

@@ -108,4 +108,10 @@ func TestTooManyCandidates(t *testing.T) {
 	if got := s.toUser.String(); !strings.Contains(got, scope.CodeProgramLimitExceeded) {
 		t.Errorf("answered %q", got)
 	}
+	dotted := "DROP ROLE a"
+	for i := range maxCandidates/25 + 1 {
+		dotted += fmt.Sprintf(`, "%d%s"`, i, strings.Repeat(".a", 25))
+	}
+	s = newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: dotted}).wants(&s.toServer, "Q SELECT pg_catalog.pgscope_refused_0()|")
 }
