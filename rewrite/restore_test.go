@@ -34,4 +34,12 @@ func TestRestore(t *testing.T) {
 			t.Errorf("%s without a position: %s at %d", c.sent, got, at)
 		}
 	}
+	// Blocks may say very much.
+	if n := testing.AllocsPerRun(10, func() { res.Restore("SELECT 1", 0) }); n > 3 {
+		t.Errorf("%g allocations, where strings.Replacer has 3: what was put into the block is gone through for each message", n)
+	}
+	long := strings.Repeat(" ", maxField) + `"orders_é"`
+	if got, _ := res.Restore(long, 0); got != long {
+		t.Errorf("behind %d blanks: %s", maxField, got[maxField:])
+	}
 }

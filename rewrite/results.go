@@ -15,8 +15,8 @@ import (
 type Results struct {
 	Typed bool          // columns of those types may come
 	Kept  bool          // EXECUTE and FETCH may have such columns from now on: see [MayFetch]
-	Named map[int][]int // the columns that are a role's name by themselves, by statement; all counted from 0
-	Plans []int         // the statements that show a plan: see [Plan]
+	Named map[int][]int // the columns that are a role's name by themselves, by statement; all counted from 0, in order
+	Plans []int         // the statements that show a plan, in order: see [Plan]
 	// Deallocates has a name for each DEALLOCATE, in order: of the prepared statement that is gone when it has succeeded,
 	// whatever becomes of the transaction. AllStatements stands for all of them: DEALLOCATE ALL, DISCARD ALL.
 	Deallocates []string

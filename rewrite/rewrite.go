@@ -2,6 +2,8 @@ package rewrite
 
 import (
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -22,8 +24,9 @@ type Result struct {
 	Tried    bool            // SQL is the client's behind the RefusalSQL: where the server cannot read that, its error is the answer
 
 	source *source
-	inner  []replacement // in bodies
-	lines  counter       // of the text, for notices
+	inner  []replacement            // in bodies
+	back   func() *strings.Replacer // undoes these; nil for none
+	lines  counter                  // of the text, for notices
 }
 
 // Part is one statement of a text.
@@ -97,6 +100,9 @@ func (a *Analysis) Rewrite(v *scope.View, mode scope.Mode, decide func(policy.Ac
 		for _, t := range s.transitions {
 			tracker.apply(t, v)
 		}
+	}
+	if res.inner != nil {
+		res.back = sync.OnceValue(res.backwards)
 	}
 	res.Edits.sort()
 	res.SQL = res.Edits.apply(src.client)

@@ -134,7 +134,7 @@ func (e *Engine) ended() verdict {
 		return drop
 	}
 	if p := e.pending.first(); p.awaits == executed && p.tracked != nil {
-		e.done(p.tracked.trail, Succeeded)
+		e.over(p.tracked, Succeeded)
 	}
 	e.pending.answered(executed)
 	return pass
@@ -212,7 +212,7 @@ func (e *Engine) readyForQuery(first entry, body []byte, out *Out) (verdict, err
 	}
 	e.status = body[0]
 	if first.awaits == readyQuery && first.tracked != nil {
-		e.done(first.tracked.trail, Succeeded)
+		e.over(first.tracked, Succeeded)
 	}
 	e.pending.ready(e.status == wire.TxIdle)
 	if e.status == wire.TxIdle {

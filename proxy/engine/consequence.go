@@ -56,17 +56,20 @@ func surveyFor(c rewrite.Change, db scope.Database) (scope.Survey, bool) {
 	}
 }
 
-// scopesToAsk returns what must be known before the changes, each once.
+// scopesToAsk returns what must be known before the changes, each once. Of too many it returns one too many.
 func scopesToAsk(changes []rewrite.Change, db scope.Database) (list []scope.Survey) {
 	for _, c := range changes {
 		if q, ok := surveyFor(c, db); ok && !slices.Contains(list, q) {
-			list = append(list, q)
+			if list = append(list, q); len(list) > maxScopes {
+				break
+			}
 		}
 	}
 	return list
 }
 
-// follow finds out the consequences of the held statement, and refuses what cannot have them.
+// follow finds out the consequences of the held statement, and refuses what cannot have them: the first that cannot, since the
+// server runs nothing behind it.
 func (h *held) follow(t *tracked) {
 	t.redacted = h.redacted
 	for _, c := range h.analysis.Changes() {
@@ -95,16 +98,21 @@ func (h *held) follow(t *tracked) {
 		}
 		if err != nil {
 			h.analysis.Refuse(t.result, c, *err)
+			return
 		}
 	}
 }
 
-// vacate tells of the databases that must have no other sessions.
-func (e *Engine) vacate(changes []rewrite.Change) {
+// vacate tells of the databases that must have no other sessions, each once.
+func (e *Engine) vacate(changes []rewrite.Change, db scope.Database) {
+	told := make(map[string]bool)
 	for _, c := range changes {
-		switch c.Kind {
+		switch _, surveyed := surveyFor(c, db); c.Kind {
 		case rewrite.DropDatabase, rewrite.RenameDatabase, rewrite.CopyDatabase:
-			e.cfg.Host.Vacate(c.Name)
+			if surveyed && !told[c.Name] {
+				told[c.Name] = true
+				e.cfg.Host.Vacate(c.Name)
+			}
 		case rewrite.DropSchema, rewrite.RenameSchema:
 		}
 	}
@@ -190,10 +198,15 @@ func (e *Engine) completed() bool {
 		}
 	}
 	e.followed(t.redacted, t.foreword, policy.RenameRole, t.carried)
+	return true
+}
+
+// over gives away the record of a text that has run to its end, and tells of the databases that may be others now.
+func (e *Engine) over(t *tracked, result string) {
+	e.done(t.trail, result)
 	for _, database := range t.forget {
 		e.cfg.Host.Forget(database)
 	}
-	return true
 }
 
 // withheld decides about a ReadyForQuery that an aftermath may come before.

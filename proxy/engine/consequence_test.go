@@ -7,6 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgscope/pgscope-proxy/rewrite"
+	"github.com/pgscope/pgscope-proxy/scope"
 )
 
 // What is done around a statement that drops or renames a scope: consequence.go.
@@ -132,4 +135,39 @@ func TestForewordGoesBeforeExecute(t *testing.T) {
 	s.server(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}).wants(&s.toUser, "1", "2")
 	s.server(names()...).wants(&s.toServer, "E |||||", "S")
 	s.server(&pgproto3.CommandComplete{CommandTag: []byte("ALTER SCHEMA")}, idle).wants(&s.toUser, "C ALTER SCHEMA|", "Z I")
+}
+
+// TestManyChanges: what there is much of in a text is not gone through for each of its statements.
+func TestManyChanges(t *testing.T) {
+	const many = 100
+	complete := &pgproto3.CommandComplete{CommandTag: []byte("SET")}
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: strings.Repeat("SET a.b = 1; ", many) + strings.Repeat("ALTER DATABASE work RENAME TO w; ", many)})
+	s.server(append(names(enrolled...), idle)...).server(append(names(scopes("work")...), idle)...)
+	for range many {
+		s.server(complete)
+	}
+	if len(s.host.vacated) != 1 || len(s.host.forgotten) != 0 {
+		t.Errorf("before a database is renamed, %d are vacated and %d forgotten", len(s.host.vacated), len(s.host.forgotten))
+	}
+	if s.server(idle); len(s.host.forgotten) != 2*many {
+		t.Errorf("%d databases are forgotten", len(s.host.forgotten))
+	}
+
+	s = newTestSession(t, newBook())
+	refused := 0
+	s.host.saw = func(r *rewrite.Result) { refused = len(r.Refusals) }
+	s.client(&pgproto3.Query{String: strings.Repeat("ALTER DATABASE orders RENAME TO o; ", many) + "GRANT a TO b"})
+	s.server(append(names(enrolled...), idle)...).server(append(names(scopes("orders")...), idle)...)
+	if refused != 1 {
+		t.Errorf("%d statements are refused; the first ends the text", refused)
+	}
+
+	var changes []rewrite.Change
+	for i := range many {
+		changes = append(changes, rewrite.Change{Kind: rewrite.RenameDatabase, Name: fmt.Sprint(i)})
+	}
+	if list := scopesToAsk(changes, scope.Database{}); len(list) != maxScopes+1 {
+		t.Errorf("%d scopes are to be asked about", len(list))
+	}
 }

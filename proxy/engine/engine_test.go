@@ -133,6 +133,63 @@ func TestCopyInIgnoresSync(t *testing.T) {
 	}
 }
 
+// TestManyCopies: for each COPY of a pipeline the answers behind it stay where they are.
+func TestManyCopies(t *testing.T) {
+	var p pending
+	for range 1000 {
+		p.push(readyQuery, nil)
+		p.push(copyEnded, nil)
+	}
+	for p.n > 2 {
+		last := p.at(p.n - 1)
+		p.copying()
+		p.ready(true)
+		if p.at(p.n-1) != last {
+			t.Fatalf("with %d answers awaited, the last was moved", p.n)
+		}
+	}
+}
+
+// TestManySyncsInACopy: as many as a client may run ahead of the server.
+func TestManySyncsInACopy(t *testing.T) {
+	s := newTestSession(t, newBook())
+	s.client(&pgproto3.Query{String: "COPY t FROM STDIN"}).server(&pgproto3.CopyInResponse{})
+	sync := wire.AppendHeader(nil, wire.Sync, 0)
+	var out Out
+	if _, err := s.e.Client(bytes.Repeat(sync, maxAwaited), &out); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.e.Client(sync, &out); err == nil {
+		t.Error("one more is noted")
+	}
+}
+
+// TestTextsAheadAreBounded: texts are kept until they are answered. A client that has sent enough of them is held until it is,
+// and the server, which may keep its answers up to the next Sync, is asked for them.
+func TestTextsAheadAreBounded(t *testing.T) {
+	s := newTestSession(t, newBook())
+	text := "DEALLOCATE a /*" + strings.Repeat("x", 1<<16) + "*/"
+	n := 0
+	for ; !s.e.Held() && n < 10*maxAwaitedSize/len(text); n++ {
+		s.toServer.Reset()
+		s.client(&pgproto3.Parse{Name: "a", Query: text})
+	}
+	if s.e.pending.size > maxAwaitedSize+len(text) || !s.e.Held() {
+		t.Fatalf("%d bytes are kept of %d texts", s.e.pending.size, n)
+	}
+	s.wants(&s.toServer, "H")
+	s.server(&pgproto3.ParseComplete{})
+	if s.e.Held() || s.e.pending.n != n-1 {
+		t.Errorf("%d of %d texts are sent, and the client is held", s.e.pending.n, n)
+	}
+	for range n - 1 {
+		s.server(&pgproto3.ParseComplete{})
+	}
+	if s.e.pending.size != 0 || s.e.pending.n != 0 {
+		t.Errorf("%d bytes are kept of %d texts", s.e.pending.size, s.e.pending.n)
+	}
+}
+
 func TestStartAsksForTheDirectory(t *testing.T) {
 	b := newBook()
 	b.stale = true

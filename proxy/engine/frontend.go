@@ -42,7 +42,9 @@ func (e *Engine) frontendNote(frame []byte) verdict {
 // that a client may send is named; what is not is refused, as SocketBackend (src/backend/tcop/postgres.c) does.
 func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 	if e.pending.full() {
-		e.crowded = true
+		if e.crowded = true; e.pending.unsynced { // what the server has answered may still be with it
+			out.Server.write(wire.AppendHeader(nil, wire.Flush, 0))
+		}
 		return hold, nil
 	}
 	if e.goodbye || e.cleaningUp() || e.keepUserPath(typ, out) {
@@ -71,6 +73,9 @@ func (e *Engine) frontendBegin(typ byte, size int, out *Out) (verdict, error) {
 		}
 		return collect, nil
 	case wire.Describe, wire.Sync, wire.CopyDone, wire.CopyFail:
+		if e.pending.ignored >= maxAwaited {
+			return drop, protocolViolation("too many messages in a COPY", typ)
+		}
 		e.pending.push(asks[typ], nil)
 		return pass, nil
 	case wire.CopyData:

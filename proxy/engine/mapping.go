@@ -141,7 +141,7 @@ func (e *Engine) makeReady(h *held, t *tracked) *scope.Error {
 	if (t.trail != nil || t.carried != nil || t.cleanups != nil) && !e.room() {
 		return &unrecorded
 	}
-	e.vacate(h.analysis.Changes())
+	e.vacate(h.analysis.Changes(), h.view.DB)
 	if t.foreword == "" || h.typ != wire.Query {
 		return nil
 	}

@@ -15,7 +15,8 @@ type pending struct {
 	head int
 	n    int
 
-	tracked     []*tracked    // of the entries that are about a tracked text, in order
+	tracked     []followed    // of the entries that are about a tracked text, in order
+	size        int           // what these take, in bytes
 	assignments []*assignment // of the entries that make a name stand for something, in order
 	syncs       uint64        // how many the server was sent; Queries count whose failure leaves what a name stands for
 
@@ -47,11 +48,19 @@ const (
 	ownDescribed         // the proxy's Describe of a statement: see rows.go
 	ownClaim             // the proxy's own claim: see claim.go
 
-	tracking   awaited = 1 << 7 // a flag of an entry of the ring: it has one of the tracked texts
-	assigning  awaited = 1 << 6 // likewise: one of the assignments
-	flags              = tracking | assigning
-	maxAwaited         = 1 << 16
+	tracking  awaited = 1 << 7 // a flag of an entry of the ring: it has one of the tracked texts
+	assigning awaited = 1 << 6 // likewise: one of the assignments
+	flags             = tracking | assigning
+
+	maxAwaited     = 1 << 16
+	maxAwaitedSize = 4 << 20
 )
+
+// followed is a tracked text of an entry, with what it took when it was sent.
+type followed struct {
+	*tracked
+	took int
+}
 
 type entry struct {
 	awaits  awaited
@@ -61,8 +70,8 @@ type entry struct {
 // plain reports that all of the answers pass as they are: they are for the client, and about its own texts.
 func (p *pending) plain() bool { return p.own == 0 && len(p.tracked) == 0 && !p.doubt }
 
-// full reports that the client runs too far ahead of the server. A server that is asked this much has answered some.
-func (p *pending) full() bool { return p.n >= maxAwaited }
+// full reports that the client runs too far ahead of the server: by messages, or by the texts that are kept for the answers.
+func (p *pending) full() bool { return p.n >= maxAwaited || p.n > 1 && p.size >= maxAwaitedSize }
 
 // push notes that a message went to the server.
 func (p *pending) push(a awaited, t *tracked) {
@@ -93,7 +102,9 @@ func (p *pending) push(a awaited, t *tracked) {
 		p.own++
 	}
 	if t != nil {
-		p.tracked = append(p.tracked, t)
+		f := followed{t, t.size() + t.wants()}
+		p.tracked = append(p.tracked, f)
+		p.size += f.took
 		a |= tracking
 	}
 	p.n++
@@ -126,7 +137,7 @@ func (p *pending) all() iter.Seq[entry] {
 		for i := range p.n {
 			e := entry{awaits: *p.at(i)}
 			if e.awaits&tracking != 0 {
-				e.tracked, tracked = tracked[0], tracked[1:]
+				e.tracked, tracked = tracked[0].tracked, tracked[1:]
 			}
 			e.awaits &^= flags
 			if !yield(e) {
@@ -148,7 +159,7 @@ func (p *pending) first() entry {
 	if a&tracking == 0 {
 		return entry{awaits: a &^ flags}
 	}
-	return entry{a &^ flags, p.tracked[0]}
+	return entry{a &^ flags, p.tracked[0].tracked}
 }
 
 // keepRing bounds the ring of a session at rest: a pipeline of 64 statements finds room in it.
@@ -164,7 +175,8 @@ func (p *pending) settle(o progress) awaited {
 	}
 	if a&tracking != 0 {
 		p.tracked[0].answered()
-		p.tracked[0] = nil // let go of it
+		p.size -= p.tracked[0].took
+		p.tracked[0] = followed{} // let go of it
 		p.tracked = p.tracked[1:]
 	}
 	if a&assigning != 0 {
@@ -248,10 +260,11 @@ func (p *pending) copying() {
 		p.ignored = 0
 		return
 	}
-	for i := 1; i+taken < p.n; i++ {
-		*p.at(i) = *p.at(i + taken)
+	if taken > 0 { // the COPY comes forward
+		*p.at(taken) = *p.at(0)
+		p.head = (p.head + taken) & (len(p.ring) - 1)
+		p.n -= taken
 	}
-	p.n -= min(taken, p.n)
 	if p.ignored > 0 && p.n == 1 && p.first().awaits == executed {
 		p.unsynced, p.worked = true, true
 	}

@@ -33,6 +33,10 @@ type column struct {
 // (MaxTupleAttributeNumber, htup_details.h) each has less than 100, of 65,535 parameters each has 4.
 const maxDescription = 512 << 10
 
+// maxMapped bounds what of one row is looked through for names, in bytes. The server's own values have some KiB; to look through
+// 64 MiB takes seconds, for which other sessions would wait.
+const maxMapped = 256 << 10
+
 // maxFormats bounds the format codes of a Bind message that are remembered.
 const maxFormats = 1 << 10
 
@@ -107,9 +111,9 @@ func (e *Engine) describe(t *tracked, frame []byte) error {
 	t.rows.columns = t.rows.columns[:0]
 	for i, f := range d.Fields {
 		switch {
-		case slices.Contains(t.rows.results.Named[t.completed], i):
+		case contains(t.rows.results.Named[t.completed], i):
 			t.rows.columns = append(t.rows.columns, column{i, true, showName})
-		case len(d.Fields) == 1 && slices.Contains(t.rows.results.Plans, t.completed):
+		case len(d.Fields) == 1 && contains(t.rows.results.Plans, t.completed):
 			plan := rewrite.Plan(e.cfg.Directory.Database())
 			t.rows.columns = append(t.rows.columns, column{i, true, func(_ rewrite.Localizer, s string) string { return plan(s) }})
 		case rewrite.NamesRoles(f.DataTypeOID):
@@ -117,6 +121,12 @@ func (e *Engine) describe(t *tracked, frame []byte) error {
 		}
 	}
 	return nil
+}
+
+// contains reports whether a list in ascending order has a number.
+func contains(list []int, n int) bool {
+	_, found := slices.BinarySearch(list, n)
+	return found
 }
 
 // showName shows a role's name by itself.
@@ -204,7 +214,7 @@ func (e *Engine) row(frame []byte, t *tracked, out *Out) (verdict, error) {
 	l := e.localizer(t)
 	var mapped []byte // the row for the client, from where it is another one
 	copied := 0       // what of the frame is in it
-	columns := t.rows.columns
+	columns, room := t.rows.columns, maxMapped
 	for i := range int(binary.BigEndian.Uint16(frame[wire.HeaderSize:])) {
 		if len(frame)-at < 4 {
 			return drop, serverViolation("invalid message length", frame[0])
@@ -220,9 +230,10 @@ func (e *Engine) row(frame []byte, t *tracked, out *Out) (verdict, error) {
 		}
 		c := columns[0]
 		columns = columns[1:]
-		if size == 0 || !c.plain && t.format(i) != textFormat {
+		if size == 0 || size > room || !c.plain && t.format(i) != textFormat {
 			continue
 		}
+		room -= size
 		value, ok := e.mapped(string(frame[begin+4:end]), func(s string) string { return c.show(l, s) })
 		if !ok {
 			continue

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,6 +67,19 @@ func TestRowsSpeakShortNames(t *testing.T) {
 	)
 	s.client(&pgproto3.Query{String: "SELECT 1, x FROM y"})
 	s.server(access, row("1", "{orders_reader=r/x}"), selected, idle).wantsRows([]string{"1", "{orders_reader=r/x}"})
+}
+
+// TestLongValuesStay: values that are longer than the server's own are not looked through, nor are too many in one row.
+func TestLongValuesStay(t *testing.T) {
+	half := func(name string) string {
+		return "{" + name + "=r/x" + strings.Repeat(",=r/x", maxMapped/2/len(",=r/x")) + "}"
+	}
+	s := newTestSession(t, reader())
+	s.client(&pgproto3.Query{String: "SELECT relacl, relacl FROM pg_class"})
+	two := &pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{DataTypeOID: 1034}, {DataTypeOID: 1034}}}
+	short, long := "{orders_reader=r/x}", half("orders_reader")
+	s.server(two, row(long, long), row(long+long, short), selected, idle).
+		wantsRows([]string{half("reader"), long}, []string{long + long, "{reader=r/x}"})
 }
 
 // TestRowsOfPreparedStatements: the proxy asks for the description itself, and keeps the answer to itself.

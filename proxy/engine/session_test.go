@@ -79,6 +79,8 @@ type host struct {
 	faults []string
 	done   func(Statement)
 	full   bool // no record can be kept
+
+	vacated, forgotten []string
 }
 
 func (h *host) Decide(f *policy.Facts, a policy.Action) policy.Decision {
@@ -98,8 +100,8 @@ func (h *host) Done(st Statement)                       { h.done(st) }
 func (h *host) Room() bool                              { return !h.full }
 func (*host) Needs(int, ...policy.Kind) (n policy.Need) { return n }
 func (h *host) Failed(fault string)                     { h.faults = append(h.faults, fault) }
-func (*host) Vacate(string)                             {}
-func (*host) Forget(string)                             {}
+func (h *host) Vacate(database string)                  { h.vacated = append(h.vacated, database) }
+func (h *host) Forget(database string)                  { h.forgotten = append(h.forgotten, database) }
 func (*host) Now() (never time.Time)                    { return never }
 func (*host) AccessChanged()                            {}
 

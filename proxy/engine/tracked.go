@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"unsafe"
+
 	"github.com/pgscope/pgscope-proxy/rewrite"
 	"github.com/pgscope/pgscope-proxy/scope"
 )
@@ -76,6 +78,17 @@ func (t *tracked) size() (n int) {
 		for i := range t.trail.statements {
 			n += len(t.trail.statements[i].Written) + len(t.trail.statements[i].Sent)
 		}
+	}
+	return n
+}
+
+// wants is about what its record has beside the texts, in bytes.
+func (t *tracked) wants() (n int) {
+	if t.trail == nil {
+		return 0
+	}
+	for i := range t.trail.statements {
+		n += len(t.trail.statements[i].Wants) * int(unsafe.Sizeof(Want{}))
 	}
 	return n
 }

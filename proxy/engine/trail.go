@@ -190,7 +190,7 @@ func (e *Engine) failedWith(t *tracked, code string) {
 func (e *Engine) Abandon() {
 	for p := range e.pending.all() {
 		if p.tracked != nil && runs(p.awaits) {
-			e.done(p.tracked.trail, "")
+			e.over(p.tracked, "")
 		}
 	}
 	e.pending = pending{}
