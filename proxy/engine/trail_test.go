@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -151,5 +152,27 @@ func TestAbandonedStatements(t *testing.T) {
 	s.e.Abandon()
 	if diff := cmp.Diff([]string{`: DROP ROLE a → DROP ROLE "orders_a"`}, *records); diff != "" {
 		t.Errorf("records (-want +got)\n%s", diff)
+	}
+}
+
+// TestWantsAheadAreBounded: each Execute of a statement about many roles is decided about again, and has a record of all of
+// them. A client cannot have more of these at a time than of texts.
+func TestWantsAheadAreBounded(t *testing.T) {
+	const many = 1000
+	s := newTestSession(t, newBook())
+	decided := 0
+	s.host.decide = func(*policy.Facts, policy.Action) (d policy.Decision) { decided++; return d }
+	s.client(&pgproto3.Parse{Name: "a", Query: "GRANT x TO y" + strings.Repeat(", y", many-1)}, &pgproto3.Sync{})
+	role := func(name string) [4]string {
+		return [4]string{"role", name, "false", `[["pgscope_db_orders", "", null]]`}
+	}
+	s.server(append(names(append(enrolled, role("orders_x"), role("orders_y"))...), idle)...).server(&pgproto3.ParseComplete{}, idle)
+	s.client(&pgproto3.Bind{PreparedStatement: "a"})
+	decided = 0
+	for range many {
+		s.client(&pgproto3.Execute{})
+	}
+	if most := maxAwaitedSize/int(unsafe.Sizeof(Want{})) + many; decided < many || decided > most || !s.e.Held() {
+		t.Errorf("%d actions are decided about at a time; at most %d are to be", decided, most)
 	}
 }
