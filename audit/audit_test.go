@@ -286,6 +286,25 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
+// TestWaitingTextsAreBounded: what waits is bounded in bytes too, whatever the texts were that it is of.
+func TestWaitingTextsAreBounded(t *testing.T) {
+	out := &broken{fails: true}
+	l, _ := open(t, Options{Stdout: out, Failed: func(error) {}})
+	n := 0
+	for ; l.Room() && n < l.o.Queue; n++ {
+		l.Put(Record{Event: Statement, Statement: strings.Repeat("x", 1<<20), Sent: strings.Repeat("y", n%maxText)})
+	}
+	if n == l.o.Queue || l.size > maxQueued+4*maxText {
+		t.Errorf("%d records of %d bytes wait", n, l.size)
+	}
+	out.mu.Lock()
+	out.fails = false
+	out.mu.Unlock()
+	if closed(t, l); l.size != 0 {
+		t.Errorf("of nothing that waits, %d bytes are left", l.size)
+	}
+}
+
 func TestCloseTellsWhatIsLeft(t *testing.T) {
 	l, _ := open(t, Options{Stdout: &broken{fails: true}, Failed: func(error) {}})
 	l.Put(record(1))

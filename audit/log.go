@@ -15,7 +15,8 @@ type Options struct {
 	Stdout   io.Writer // nil for none
 	Syslog   string    // unix:/dev/log or tcp:127.0.0.1:514; empty for none
 
-	// Queue is how many records may wait to be written before [Log.Room] says that there are enough; 0 means 10,000.
+	// Queue is how many records may wait to be written before [Log.Room] says that there are enough; 0 means 10,000. Records
+	// of 32 MiB are enough in any case.
 	Queue int
 	// Drop lets records that find no room be dropped, and counted in the next one.
 	Drop bool
@@ -33,6 +34,7 @@ type Log struct {
 
 	mu    sync.Mutex
 	queue []Record
+	size  int    // of the queue, in bytes
 	lost  uint64 // records dropped since the last one that was written
 	stats Stats  // but for Waiting
 
@@ -93,21 +95,27 @@ func (l *Log) Room() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.queue) < l.o.Queue
+	return !l.full()
 }
+
+// maxQueued is how many bytes of records may wait.
+const maxQueued = 32 << 20
+
+func (l *Log) full() bool { return len(l.queue) >= l.o.Queue || l.size >= maxQueued }
 
 // Put queues a record. It never blocks. A statement that [Log.Room] let through has its place; other records that find none
 // are counted.
 func (l *Log) Put(r Record) {
+	r = r.shortened(maxText, maxActions)
 	l.mu.Lock()
 	promised := r.Event == Statement && r.Decision != "refuse" && !l.o.Drop
-	if len(l.queue) >= l.o.Queue && !promised {
+	if l.full() && !promised {
 		l.lost++
 		l.stats.Lost++
 		l.mu.Unlock()
 		return
 	}
-	l.queue = append(l.queue, r)
+	l.queue, l.size = append(l.queue, r), l.size+r.size()
 	l.mu.Unlock()
 	select {
 	case l.wake <- struct{}{}:
@@ -168,6 +176,7 @@ func (l *Log) drain() bool {
 			return false
 		}
 		l.mu.Lock()
+		l.size -= r.size()
 		l.queue[0] = Record{} // let go of the texts
 		if l.queue = l.queue[1:]; len(l.queue) == 0 {
 			l.queue = nil

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -109,9 +111,17 @@ func (r Record) shortened(texts, actions int) Record {
 	var cutStatement, cutSent bool
 	r.Statement, cutStatement = cut(r.Statement, texts)
 	r.Sent, cutSent = cut(r.Sent, texts)
-	r.Cut = cutStatement || cutSent || len(r.Actions) > actions
-	r.Actions = r.Actions[:min(len(r.Actions), actions)]
+	if len(r.Actions) > actions {
+		r.Actions, r.Cut = slices.Clone(r.Actions[:actions]), true
+	}
+	r.Cut = r.Cut || cutStatement || cutSent
 	return r
+}
+
+// size is about how many bytes the record takes.
+func (r Record) size() int {
+	const fields, action = 1 << 10, 1 << 9
+	return fields + len(r.Statement) + len(r.Sent) + len(r.Actions)*action
 }
 
 // cut shortens a text.
@@ -122,5 +132,5 @@ func cut(s string, n int) (string, bool) {
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}
-	return s[:n], true
+	return strings.Clone(s[:n]), true // and let go of the rest
 }
