@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -22,6 +23,28 @@ SET ROLE rec_out_lead; GRANT SELECT ON app.t TO rec_out_x; RESET ROLE; REVOKE US
 	b.undo("postgres", r)
 	if got := b.sql(given + `; SELECT has_schema_privilege('rec_out_lead', 'app', 'USAGE')`); got != "rec_out_lead|postgres|SELECT|t\nrec_out_x|rec_out_lead|SELECT|f\nf\n" {
 		t.Errorf("undone: %s", got)
+	}
+}
+
+// Up to PostgreSQL 15 a role that shall not inherit any more does not get at what a group of its does, before anything is
+// taken back.
+func TestGrantorThatShallNotInherit(t *testing.T) {
+	b := newBench(t, "rec_inherit")
+	manifest := func(inherits string) string {
+		return strings.ReplaceAll(`roles: [{name: lead, inherit: INHERITS}, {name: x}, {name: gate}]
+schemas: [{name: app}]
+memberships: [{role: gate, members: [{name: lead, inherit: INHERITS}]}]
+grants: [{role: gate, privileges: [USAGE], object: {type: schema, name: app}}]
+`, "INHERITS", inherits)
+	}
+	b.apply(b.options(b.manifest(manifest("true"))))
+	b.sql(`CREATE TABLE app.t (id int); GRANT SELECT ON app.t TO rec_inherit_lead WITH GRANT OPTION;
+SET ROLE rec_inherit_lead; GRANT SELECT ON app.t TO rec_inherit_x; RESET ROLE`)
+	o := b.options(b.manifest(manifest("false")))
+	b.apply(o)
+	b.settled(o)
+	if got := b.sql(given); got != "" {
+		t.Errorf("left: %s", got)
 	}
 }
 

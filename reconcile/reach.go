@@ -98,7 +98,7 @@ func (p *planner) mayUse(c scope.Cluster, schema *Object) bool {
 	}
 	groups := make(kinship)
 	for _, e := range p.state.Members {
-		if e.Inherit {
+		if e.Inherit && p.inherits(e.Member) {
 			groups.add(e.Role, e.Member)
 		}
 	}
@@ -108,4 +108,11 @@ func (p *planner) mayUse(c scope.Cluster, schema *Object) bool {
 		may = may || has[role]
 	}
 	return may
+}
+
+// inherits reports whether a role still inherits from others when the plan gives and takes. Up to PostgreSQL 15 that is an
+// attribute of its own, which the plan sets before.
+func (p *planner) inherits(c scope.Cluster) bool {
+	r := p.managed[c]
+	return p.state.Version >= 16 || r == nil || r.External || r.Inherit
 }
