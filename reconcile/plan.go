@@ -108,6 +108,7 @@ type planner struct {
 	leaving    map[scope.Cluster]bool // roles that go
 	taken      map[handed]mark        // what roles lose
 	entries    map[entry]bool         // see enters
+	groups     kinship                // see inherited
 	changes    []Change
 	problems   []Problem
 	sampled    bool // see [Plan]

@@ -96,18 +96,25 @@ func (p *planner) mayUse(c scope.Cluster, schema *Object) bool {
 	for _, e := range acl.Entries {
 		has[e.Grantee] = has[e.Grantee] || e.Privileges.Has(access.Usage)
 	}
-	groups := make(kinship)
-	for _, e := range p.state.Members {
-		if e.Inherit && p.inherits(e.Member) {
-			groups.add(e.Role, e.Member)
-		}
-	}
 	r := p.state.role(c)
 	may := has[""] || r != nil && r.Superuser
-	for role := range access.Reach(groups, c) {
+	for role := range access.Reach(p.inherited(), c) {
 		may = may || has[role]
 	}
 	return may
+}
+
+// inherited returns the memberships whose members have what the role has, when the plan gives and takes.
+func (p *planner) inherited() kinship {
+	if p.groups == nil {
+		p.groups = make(kinship)
+		for _, e := range p.state.Members {
+			if e.Inherit && p.inherits(e.Member) {
+				p.groups.add(e.Role, e.Member)
+			}
+		}
+	}
+	return p.groups
 }
 
 // inherits reports whether a role still inherits from others when the plan gives and takes. Up to PostgreSQL 15 that is an
