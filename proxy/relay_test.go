@@ -38,16 +38,23 @@ func TestFaultEndsItsSession(t *testing.T) {
 	}
 }
 
-// TestLastWordsComeLast: what the client has not taken of its answer comes before the reason why its session is over.
-func TestLastWordsComeLast(t *testing.T) {
-	client, user := net.Pipe()
-	server, backend := net.Pipe()
-	defer func() { _ = errors.Join(client.Close(), server.Close()) }()
+// atRest is an engine whose server has begun the session and waits.
+func atRest(t *testing.T) *engine.Engine {
+	t.Helper()
 	var out engine.Out
 	e := engine.New(engine.Config{Directory: unscoped{}, MaxMessage: 1 << 10}, engine.StartRole{})
 	if err := e.Server(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle), &out); err != nil {
 		t.Fatal(err)
 	}
+	return e
+}
+
+// TestLastWordsComeLast: what the client has not taken of its answer comes before the reason why its session is over.
+func TestLastWordsComeLast(t *testing.T) {
+	client, user := net.Pipe()
+	server, backend := net.Pipe()
+	defer func() { _ = errors.Join(client.Close(), server.Close()) }()
+	e := atRest(t)
 	r := newBlocking(nil, client, server, e).relay
 	r.end, r.unsent = ending{side: byShutdown}, []byte("the rest of an answer")
 	go func() {
@@ -65,11 +72,7 @@ func TestLastWordsComeLast(t *testing.T) {
 func TestReadingIsNoRest(t *testing.T) {
 	client, far := net.Pipe()
 	defer func() { _ = errors.Join(client.Close(), far.Close()) }()
-	var out engine.Out
-	e := engine.New(engine.Config{Directory: unscoped{}, MaxMessage: 1 << 10}, engine.StartRole{})
-	if err := e.Server(append(wire.AppendHeader(nil, wire.ReadyForQuery, 1), wire.TxIdle), &out); err != nil {
-		t.Fatal(err)
-	}
+	e := atRest(t)
 	r := newBlocking(nil, client, client, e).relay
 	at := time.Now()
 	later := func() bool {

@@ -11,7 +11,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pgscope/pgscope-proxy/access"
-	"github.com/pgscope/pgscope-proxy/provision"
 )
 
 // Whatever anybody has done by hand, a run puts it right, and nobody loses by it who is not the manifest's business.
@@ -33,11 +32,7 @@ func repairs(t *testing.T, user string) {
 	defer func() { _ = conn.Close(t.Context()) }()
 	strangers := func() [][]string {
 		t.Helper()
-		rows, err := provision.Query(t.Context(), conn, everything, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return slices.DeleteFunc(effectively(rows), func(r []string) bool {
+		return slices.DeleteFunc(effectively(b.everything(conn)), func(r []string) bool {
 			return !strings.HasPrefix(r[1], "rec_anyx ") && !strings.HasPrefix(r[1], "rec_anyy ") || strings.HasPrefix(r[0], "schema ") // which gets an owner
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 	"pgregory.net/rapid"
 
 	"github.com/pgscope/pgscope-proxy/access"
@@ -21,17 +22,9 @@ func TestAnyDesireIsMet(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(t.Context()) }()
-	look := func() [][]string {
-		t.Helper()
-		rows, err := provision.Query(t.Context(), conn, everything, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rows
-	}
 	rapid.Check(t, func(rt *rapid.T) {
 		o := b.options(desires(rt, b.major() >= 16))
-		before := look()
+		before := b.everything(conn)
 		o.Undo = true
 		done, err := Run(b.Context(), o)
 		if err != nil {
@@ -41,16 +34,16 @@ func TestAnyDesireIsMet(t *testing.T) {
 		if r, err := Run(b.Context(), o); err != nil || len(r.Plan.Changes) > 0 {
 			rt.Fatalf("%v\n%v", err, r.Plan.Changes)
 		}
-		after := look()
+		after := b.everything(conn)
 		b.undo("postgres", done)
-		if d := cmp.Diff(before, look()); d != "" {
+		if d := cmp.Diff(before, b.everything(conn)); d != "" {
 			rt.Fatalf("undone:\n%s\n%v\n%s", d, done.Plan.Changes, strings.Join(done.Undo, ";\n"))
 		}
 		o.DryRun, o.Undo = false, false
 		if _, err := Run(b.Context(), o); err != nil {
 			rt.Fatal(err)
 		}
-		if d := cmp.Diff(after, look()); d != "" {
+		if d := cmp.Diff(after, b.everything(conn)); d != "" {
 			rt.Fatalf("done again:\n%s", d)
 		}
 	})
@@ -63,8 +56,8 @@ CREATE VIEW s0.v AS SELECT 1 AS a; CREATE SEQUENCE s1.q;
 CREATE FUNCTION s0.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE s0.f(text, numeric) LANGUAGE sql AS 'SELECT 1';
 CREATE TYPE s1.mood AS ENUM ('ok'); CREATE TYPE s1.pair AS (a int, b int); CREATE DOMAIN s1.d AS int; CREATE DOMAIN s1.e AS text`
 
-// everything is the access that the test is about, one right in a line.
-const everything = `WITH acl(what, owner, acl) AS (
+// everythingSQL is the access that the tests are about, one right in a line.
+const everythingSQL = `WITH acl(what, owner, acl) AS (
   SELECT 'relation ' || oid::regclass, relowner, coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) FROM pg_class WHERE relnamespace IN ('s0'::regnamespace, 's1'::regnamespace)
   UNION ALL SELECT 'column ' || attrelid::regclass || '.' || attname, relowner, attacl FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid WHERE relnamespace IN ('s0'::regnamespace, 's1'::regnamespace)
   UNION ALL SELECT 'routine ' || oid::regprocedure, proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc WHERE pronamespace = 's0'::regnamespace
@@ -79,6 +72,15 @@ UNION ALL SELECT 'member', (to_jsonb(m) - 'oid' || jsonb_build_object('roleid', 
 UNION ALL SELECT 'role', (to_jsonb(r) - 'oid' - 'rolconfig' - 'rolvaliduntil' || jsonb_build_object('until', coalesce(rolvaliduntil, 'infinity'), 'comment', shobj_description(oid, 'pg_authid')))::text FROM pg_roles r WHERE starts_with(rolname, 'rec_any')
 UNION ALL SELECT 'setting', setdatabase || setrole::regrole::text || s FROM pg_db_role_setting, unnest(setconfig) s
 ORDER BY 1, 2`
+
+func (b *bench) everything(conn *pgconn.PgConn) [][]string {
+	b.Helper()
+	rows, err := provision.Query(b.Context(), conn, everythingSQL, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return rows
+}
 
 var roleNames = []string{"r0", "r1", "r2", "r3"}
 

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,8 +17,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/pgscope/pgscope-proxy/proxy"
 )
 
 // TestProtocol holds each conversation directly and through the proxy. Everything that is heard must be the same.
@@ -672,22 +668,7 @@ func TestReplication(t *testing.T) {
 // TestSocket uses Unix sockets on both legs.
 func TestSocket(t *testing.T) {
 	database(t, scoped(), "orders")
-	dir, err := os.MkdirTemp("", "pgscope-") // t.TempDir() may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	upstream, err := proxy.NewUpstream(scoped().DSN("host=" + scoped().SocketDir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	via := start(t, scoped(), permissive(t), func(o *proxy.Options) {
-		o.Listen, o.Upstream = []string{filepath.Join(dir, ".s.PGSQL.5432")}, upstream
-	})
+	via := start(t, scoped(), permissive(t), onSockets(t))
 	const script = "CREATE ROLE reader;\nDROP ROLE reader;\n"
 	if got, want := via.psql(t, "orders", "postgres", script),
 		"CREATE ROLE reader;\nCREATE ROLE\nDROP ROLE reader;\nDROP ROLE\n"; got != want {
