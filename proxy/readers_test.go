@@ -232,10 +232,13 @@ func TestBriefTexts(t *testing.T) {
 // TestLongTextInAPipeline: what is sent behind a long text comes after it, and what fails before it keeps it from being
 // run.
 func TestLongTextInAPipeline(t *testing.T) {
-	for name, first := range map[string]string{"succeeds": "SELECT 1", "fails": "SELECT 1 / 0"} {
+	// The first is not answered before the long text has come, which else would not be read if the first has failed.
+	const lock = "SELECT pg_advisory_xact_lock(1)"
+	for name, first := range map[string]string{"succeeds": lock, "fails": "SELECT 1 / length(pg_advisory_xact_lock(1)::text)"} {
 		t.Run(name, func(t *testing.T) {
 			eachDriver(t, func(r *reading) {
-				c := r.connect()
+				c, other := r.connect(), r.connect()
+				r.exec(other, "BEGIN; "+lock)
 				p := c.StartPipeline(t.Context())
 				for _, sql := range []string{first, longCreate, "SELECT rolname FROM pg_roles WHERE rolname = 'long'"} {
 					p.SendQueryParams(sql, nil, nil, nil, nil)
@@ -244,6 +247,7 @@ func TestLongTextInAPipeline(t *testing.T) {
 					t.Fatal(err)
 				}
 				r.await(1)
+				r.exec(other, "COMMIT")
 				var said []string
 				next := func() (more bool) {
 					switch result, err := p.GetResults(); result := result.(type) {
