@@ -21,6 +21,9 @@ type applier struct {
 	extent Extent
 	report *Report
 	failed []error // what a partial run has left out
+	// stopped are the roles whose retirement is not gone on with: no step is taken after one that failed.
+	stopped    map[scope.Cluster]bool
+	rehearsing bool // what is done is taken back
 }
 
 // apply makes all changes, stage by stage. Of a partial run the error tells which it did not.
@@ -34,12 +37,26 @@ func (a *applier) apply(ctx context.Context) error {
 	for _, c := range plan.Changes {
 		byStage[steps[c.Step].stage] = append(byStage[steps[c.Step].stage], c)
 	}
-	for _, s := range []stage{inMain, inNone, inDatabase, inLast} {
+	if err := a.stage(ctx, inMain, byStage[inMain]); err != nil {
+		return err
+	}
+	if err := a.rehearse(ctx, byStage[inDatabase]); err != nil {
+		return err
+	}
+	for _, s := range []stage{inShut, inNone, inDatabase, inLast} {
 		if err := a.stage(ctx, s, byStage[s]); err != nil {
 			return err
 		}
 	}
 	return errors.Join(a.failed...)
+}
+
+// rehearse finds out what the server would refuse of what roles that go have in databases, before they lose anything:
+// it makes the changes, and takes them back.
+func (a *applier) rehearse(ctx context.Context, changes []Change) error {
+	a.rehearsing = true
+	defer func() { a.rehearsing = false }()
+	return a.databases(ctx, changes)
 }
 
 func (a *applier) stage(ctx context.Context, s stage, changes []Change) error {
@@ -48,14 +65,17 @@ func (a *applier) stage(ctx context.Context, s stage, changes []Change) error {
 		return a.adopt(ctx, changes)
 	case s == inNone:
 		for _, c := range changes {
-			if err := a.leave(a.alone(ctx, c)); err != nil {
+			if a.stopped[c.retires] {
+				continue
+			}
+			if err := a.leave(a.alone(ctx, c), c); err != nil {
 				return err
 			}
 		}
 		return nil
 	case s == inDatabase:
 		return a.databases(ctx, changes)
-	default: // inMain, inLast
+	default: // inMain, inShut, inLast
 		return a.transaction(ctx, a.conn, changes, nil)
 	}
 }
@@ -71,7 +91,7 @@ func (a *applier) databases(ctx context.Context, changes []Change) error {
 		byName[c.Database] = append(byName[c.Database], c)
 	}
 	for _, name := range order {
-		if err := a.leave(a.database(ctx, name, byName[name])); err != nil {
+		if err := a.leave(a.database(ctx, name, byName[name]), byName[name]...); err != nil {
 			return err
 		}
 	}
@@ -121,15 +141,24 @@ func (a *applier) transaction(ctx context.Context, conn *pgconn.PgConn, changes 
 			return err
 		}
 	}
+	if a.rehearsing {
+		a.report.Made, a.report.Undo = made, undo
+		return run(ctx, conn, "ROLLBACK")
+	}
 	return run(ctx, conn, "COMMIT")
 }
 
-// leave takes an error for what a partial run leaves out.
-func (a *applier) leave(err error) error {
+// leave takes an error for what a partial run leaves out, and with that what comes after the changes that failed.
+func (a *applier) leave(err error, failed ...Change) error {
 	if err == nil || !a.Partial {
 		return err
 	}
 	a.failed = append(a.failed, err)
+	for _, c := range failed {
+		if c.retires != "" {
+			a.stopped[c.retires] = true
+		}
+	}
 	return nil
 }
 
@@ -164,6 +193,7 @@ const (
 // within makes changes in a transaction, all in one text. Where that fails, each has a text of its own, to see which is
 // to blame.
 func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, changes []Change) error {
+	changes = slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return a.stopped[c.retires] })
 	if len(changes) > 1 {
 		list := make([]string, len(changes)) // without passwords
 		for i, c := range changes {
@@ -179,6 +209,9 @@ func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, changes []Cha
 		}
 	}
 	for _, c := range changes {
+		if a.stopped[c.retires] { // by one before it
+			continue
+		}
 		if err := a.one(ctx, conn, c); err != nil {
 			return err
 		}
@@ -192,7 +225,7 @@ func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, changes []Cha
 func (a *applier) one(ctx context.Context, conn *pgconn.PgConn, c Change) error {
 	sql, err := statement(c)
 	if err != nil {
-		return a.leave(err)
+		return a.leave(err, c)
 	}
 	for attempt := 1; ; attempt++ {
 		err := run(ctx, conn, sql+keep)
@@ -204,8 +237,11 @@ func (a *applier) one(ctx context.Context, conn *pgconn.PgConn, c Change) error 
 		if back := run(ctx, conn, goBack); back != nil {
 			return errors.Join(err, back)
 		}
+		if a.rehearsing && passing(err) { // a session that will be ended, it may be
+			return nil
+		}
 		if !crossed(err) || attempt == attempts {
-			return a.leave(err)
+			return a.leave(err, c)
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return err

@@ -48,9 +48,10 @@ type stage uint8
 
 const (
 	inMain     stage = iota // of the manifest's database
+	inShut                  // of the manifest's database again
 	inNone                  // sessions stay ended whatever happens after
 	inDatabase              // of each database that a retired role has something in
-	inLast                  // of the manifest's database again
+	inLast                  // of the manifest's database once more
 )
 
 var steps = [...]struct {
@@ -78,7 +79,7 @@ var steps = [...]struct {
 	Revoke:           {name: "revoke", takes: true},
 	GrantColumns:     {name: "grant"},
 	RevokeMembership: {name: "remove member", takes: true},
-	DisableRole:      {name: "disable role", drops: true, takes: true},
+	DisableRole:      {name: "disable role", drops: true, takes: true, stage: inShut},
 	EndSessions:      {name: "end sessions", drops: true, takes: true, stage: inNone},
 	KeepGift:         {name: "grant", drops: true, stage: inDatabase},
 	RevokeGift:       {name: "revoke", drops: true, takes: true, stage: inDatabase},
@@ -107,6 +108,7 @@ type Change struct {
 
 	lent     []scope.Cluster  // roles that the executor makes itself a member of for as long as it takes; empty names are none
 	fresh    bool             // part of making a role: in every mode
+	retires  scope.Cluster    // the role that goes by this and other changes, each of which needs those before it
 	role     scope.Cluster    // of SetPassword
 	password *access.Password // of SetPassword
 	rounds   int              // of SetPassword: how often it is hashed

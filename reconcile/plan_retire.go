@@ -73,7 +73,7 @@ func (p *planner) retire(of access.Retirement, have *RoleState) {
 // add adds a change in a database; empty: in the manifest's.
 func (r *retirement) add(step Step, database, reason, sql, undo string, lent ...scope.Cluster) {
 	r.list = append(r.list, Change{
-		Step: step, Database: database, Subject: r.String(), Reason: reason, Places: places(r.Place), SQL: sql, Undo: undo, lent: lent,
+		Step: step, Database: database, Subject: r.String(), Reason: reason, Places: places(r.Place), SQL: sql, Undo: undo, lent: lent, retires: r.have.Name,
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a role that goes has given, those have who stay: as a gift of the owner, or of who applies. What the manifest does
@@ -60,4 +61,41 @@ func TestRetirementWithoutTheOwners(t *testing.T) {
 	b.sql(`DROP TABLE app.theirs`)
 	b.apply(o)
 	b.settled(o)
+}
+
+// What the server alone knows to be in the way is found out before the role loses its login. Nothing comes after a step
+// that failed, also where the trouble of one role is not that of the rest: what the heir cannot have is not dropped.
+func TestRetirementThatTheServerRefuses(t *testing.T) {
+	b := newBench(t, "rec_refuses")
+	b.CreateDatabase(t, "rec_refuses_two")
+	b.apply(b.options(b.manifest(`roles: [{name: old, login: true}, {name: heir}]`)))
+	b.sql(`CREATE TABLE kept (id int); ALTER TABLE kept OWNER TO rec_refuses_old`)
+	b.Psql(t, "rec_refuses_two", `CREATE TABLE kept (id int); ALTER TABLE kept OWNER TO rec_refuses_old;
+CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; ALTER ROLE rec_refuses_old SUPERUSER; SET ROLE rec_refuses_old;
+CREATE EVENT TRIGGER rec_refuses ON ddl_command_end EXECUTE FUNCTION f(); RESET ROLE; ALTER ROLE rec_refuses_old NOSUPERUSER`)
+	session, err := b.connect("rec_refuses_old")(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = session.Close(t.Context()) }()
+	if err := run(t.Context(), session, "BEGIN; LOCK TABLE kept"); err != nil { // what a session that will be ended holds does not count
+		t.Fatal(err)
+	}
+	o := b.options(b.manifest("roles: [{name: heir}]\nretirements: [{role: old, reassign_owned_to: heir, drop_owned: true, terminate_sessions: true}]"))
+	o.LockTimeout = 50 * time.Millisecond
+	for _, o.Partial = range []bool{false, true} {
+		var refused *ChangeError
+		if r, err := Run(t.Context(), o); !errors.As(err, &refused) || refused.Change.Step != ReassignOwned || len(r.Made) > 0 || !strings.Contains(err.Error(), "must be a superuser") {
+			t.Errorf("partial %v: made %v, %v", o.Partial, r.Made, err)
+		}
+	}
+	if got := b.sql(`SELECT rolcanlogin FROM pg_roles WHERE rolname = 'rec_refuses_old'`) + b.Psql(t, "rec_refuses_two", `SELECT count(*) FROM kept`); got != "t\n0\n" {
+		t.Errorf("left: %s", got)
+	}
+	b.Psql(t, "rec_refuses_two", `DROP EVENT TRIGGER rec_refuses`)
+	b.apply(o)
+	b.settled(o)
+	if got := b.Psql(t, "rec_refuses_two", `SELECT relowner::regrole FROM pg_class WHERE relname = 'kept'`); got != "rec_refuses_heir\n" {
+		t.Errorf("the owner is %s", got)
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgscope/pgscope-proxy/access"
 	"github.com/pgscope/pgscope-proxy/provision"
+	"github.com/pgscope/pgscope-proxy/scope"
 	"github.com/pgscope/pgscope-proxy/trace"
 )
 
@@ -140,7 +141,7 @@ func (o Options) converge(ctx context.Context, conn *pgconn.PgConn, extent Exten
 
 func (o Options) carryOut(ctx context.Context, conn *pgconn.PgConn, extent Extent, report *Report) error {
 	ctx, span := trace.Child(ctx, "apply")
-	a := &applier{Options: o, conn: conn, extent: extent, report: report}
+	a := &applier{Options: o, conn: conn, extent: extent, report: report, stopped: make(map[scope.Cluster]bool)}
 	err := a.apply(ctx)
 	span.Set(trace.Count("pgscope.statements", len(report.Made)))
 	span.End(err)
