@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,8 +80,15 @@ var connectionKeywords = map[string][]string{
 	"oauth_issuer": nil, "oauth_client_id": nil, "oauth_client_secret": nil, "oauth_scope": nil,
 }
 
-// leaveOut removes the keywords from the settings that are sent to the server. The error names one that cannot be left out.
+// ErrHostAddr is what is wrong with the environment, whatever the connection string says.
+var ErrHostAddr = errors.New("PGHOSTADDR is not supported here: unset it, and let the host be the address")
+
+// leaveOut removes the keywords from the settings that are sent to the server. The error names one that cannot be left out,
+// or the variable that says the same.
 func leaveOut(params map[string]string) error {
+	if os.Getenv("PGHOSTADDR") != "" { // libpq goes there, whatever the host is
+		return ErrHostAddr
+	}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		values, ok := connectionKeywords[name]
 		if !ok {

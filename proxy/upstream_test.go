@@ -84,6 +84,16 @@ func TestNewUpstreamRefuses(t *testing.T) {
 	}
 }
 
+func TestHostAddrOfTheEnvironment(t *testing.T) {
+	t.Setenv("PGHOSTADDR", "192.0.2.1")
+	if u, err := NewUpstream("host=a"); !errors.Is(err, ErrHostAddr) {
+		t.Errorf("%v, %v", u, err)
+	}
+	if c, err := ParseConfig("host=a"); !errors.Is(err, ErrHostAddr) {
+		t.Errorf("%v, %v", c, err)
+	}
+}
+
 // TestDial connects to a real server in every way that a connection string can ask for.
 func TestDial(t *testing.T) {
 	withTLS := pgtest.Start(t, pgtest.Options{TLS: true})

@@ -126,7 +126,7 @@ func (a *applier) transaction(ctx context.Context, conn *pgconn.PgConn, changes 
 	defer func() {
 		if err != nil {
 			a.report.Made, a.report.Undo = made, undo
-			err = errors.Join(err, run(context.WithoutCancel(ctx), conn, "ROLLBACK"))
+			err = errors.Join(err, rollBack(ctx, conn))
 		}
 	}()
 	for rest := changes; len(rest) > 0; {
@@ -204,6 +204,9 @@ func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, changes []Cha
 			a.made(changes...)
 			return nil
 		}
+		if conn.IsClosed() {
+			return err
+		}
 		if back := run(ctx, conn, goBack); back != nil {
 			return errors.Join(err, back)
 		}
@@ -234,6 +237,9 @@ func (a *applier) one(ctx context.Context, conn *pgconn.PgConn, c Change) error 
 			return nil
 		}
 		err = &ChangeError{c, err}
+		if conn.IsClosed() {
+			return err
+		}
 		if back := run(ctx, conn, goBack); back != nil {
 			return errors.Join(err, back)
 		}

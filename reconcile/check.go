@@ -179,7 +179,7 @@ func (f *finder) unspoken(grantee scope.Cluster, looked, shared bool) bool {
 	case f.declared(grantee):
 		return !looked
 	default:
-		return own || !shared && !f.desired.Cluster && f.state.foreign(grantee)
+		return own || !shared && !f.desired.Cluster && f.state.foreign[grantee]
 	}
 }
 
@@ -190,7 +190,7 @@ func (f *finder) findAccess(grantee scope.Cluster, privileges access.Privileges,
 		f.find("public", "PUBLIC", "declare it for PUBLIC, or declare it absent", "everyone has %v on %s", privileges, what)
 	case f.declared(grantee):
 		f.find("access", subject, "declare it, or revoke it", "has %v on %s, of which the manifest does not speak", privileges, what)
-	case f.state.foreign(grantee):
+	case f.state.foreign[grantee]:
 		f.find("access", subject, "revoke it", "has %v on %s, and belongs to another database", privileges, what)
 	default:
 		f.find("access", subject, "declare the role, or revoke it", "has %v on %s, but is not declared", privileges, what)
@@ -213,7 +213,7 @@ func (f *finder) memberships() {
 		}
 		told[at] = true
 		hint := "declare it, or revoke it"
-		if f.state.foreign(e.Role) { // it has no name here
+		if f.state.foreign[e.Role] { // it has no name here
 			hint = "revoke it: that role belongs to another database"
 		}
 		f.find("membership", "role "+f.shown(e.Member), hint, "is a member of role %s, of which the manifest does not speak", f.shown(e.Role))

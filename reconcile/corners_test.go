@@ -305,3 +305,35 @@ grants: [{role: a, privileges: [CREATE], object: {type: schema, name: public}}]
 		b.settled(o)
 	}
 }
+
+// Parameters that only a superuser may set, or whoever was granted that, are told of before the first change, to be set
+// and to be taken away.
+func TestParametersOfOthers(t *testing.T) {
+	b := newBench(t, "rec_barred")
+	o := b.options(b.manifest(`roles: [{name: web, config: {work_mem: 1MB}}]`))
+	admin := b.administrator()
+	o.Connect = b.connect(admin)
+	b.apply(o)
+	with := b.manifest(`roles: [{name: web, config: {work_mem: 1MB, My.tenant: a, log_statement: ddl}}, {name: new, config: {my.tenant: b}}]`)
+	told := func(n int) {
+		t.Helper()
+		var problems *ProblemsError
+		if r, err := Run(t.Context(), o); !errors.As(err, &problems) || len(problems.Problems) != n || len(r.Made) > 0 {
+			t.Errorf("made %v, %v", r.Made, err)
+		}
+	}
+	without := o.Desired
+	o.Desired = with
+	told(3)
+	b.apply(b.options(with))
+	b.settled(o)
+	o.Desired = without
+	told(2)
+	if b.major() < 15 {
+		return
+	}
+	b.sql(`GRANT SET ON PARAMETER my.tenant, log_statement TO ` + admin)
+	b.apply(o)
+	b.settled(o)
+	b.sql(`REVOKE SET ON PARAMETER my.tenant, log_statement FROM ` + admin)
+}

@@ -100,34 +100,11 @@ func (e *exporter) refOf(c scope.Cluster) access.Ref {
 		if name, ok := e.state.Own[c]; ok {
 			return access.Ref{Kind: access.Own, Name: name}
 		}
-		if short, ok := e.state.Scope.Localize(c); ok && e.Mode == Adopt && !e.state.claimed(c) {
+		if short, ok := e.state.Scope.Localize(c); ok && e.Mode == Adopt && !e.state.claimed[c] {
 			return access.Ref{Kind: access.Own, Name: scope.Name{Role: short}}
 		}
 	}
 	return access.Ref{Kind: access.Global, Name: scope.Name{Role: scope.Short(c)}}
-}
-
-// claimed reports whether the role belongs to some database.
-func (s *State) claimed(c scope.Cluster) bool {
-	return slices.ContainsFunc(s.Members, func(m Edge) bool {
-		return m.Member == c && strings.HasPrefix(string(m.Role), scope.Reserved)
-	})
-}
-
-// foreign reports whether the role belongs to another database: it is a member of that one's marker, or of its schema's,
-// and administers none of them.
-func (s *State) foreign(c scope.Cluster) (member bool) {
-	for _, m := range s.Members {
-		ours := m.Role == s.Scope.Marker || slices.ContainsFunc(s.Scope.Marked, func(k scope.Schema) bool { return k.Marker == m.Role })
-		if m.Member != c || ours || !strings.HasPrefix(string(m.Role), scope.Reserved) {
-			continue
-		}
-		if m.Admin {
-			return false
-		}
-		member = true
-	}
-	return member
 }
 
 // ref is refOf for a role that the manifest names.

@@ -14,13 +14,14 @@ import (
 
 // Extent is what an observation is about. What is outside of it is not read.
 type Extent struct {
-	Names   []access.Ref
-	Schemas []string             // whose objects are read
-	Kinds   map[access.Kind]bool // outside of schemas; the database itself is always read
-	All     bool                 // every schema but the server's own, and every kind
-	Columns []string             // patterns of the names of relations all of whose columns are read
-	Retired []access.Ref         // whose belongings are read, wherever they are
-	Cluster bool                 // what belongs to no database: see [State.Scoped]
+	Names    []access.Ref
+	Schemas  []string             // whose objects are read
+	Kinds    map[access.Kind]bool // outside of schemas; the database itself is always read
+	All      bool                 // every schema but the server's own, and every kind
+	Columns  []string             // patterns of the names of relations all of whose columns are read
+	Settings []string             // names of parameters that roles shall have
+	Retired  []access.Ref         // whose belongings are read, wherever they are
+	Cluster  bool                 // what belongs to no database: see [State.Scoped]
 
 	AsWritten bool                  // names of the cluster may be those of roles that belong to databases
 	Promised  map[access.Ref]bool   // roles that will be there when the plan is carried out
@@ -56,6 +57,9 @@ func ExtentOf(d *access.Desired) Extent {
 	e := Extent{Kinds: make(map[access.Kind]bool), Cluster: d.Cluster}
 	for _, r := range d.Roles {
 		names[r.Ref] = true
+		for _, s := range r.Settings {
+			e.Settings = append(e.Settings, s.Name)
+		}
 	}
 	for _, s := range d.Schemas {
 		schemas[s.Name] = true

@@ -48,7 +48,15 @@ func inSnapshot(ctx context.Context, conn *pgconn.PgConn, f func() error) error 
 	if err := beginSnapshot(ctx, conn); err != nil {
 		return err
 	}
-	return errors.Join(f(), run(context.WithoutCancel(ctx), conn, "ROLLBACK"))
+	return errors.Join(f(), rollBack(ctx, conn))
+}
+
+// rollBack ends a transaction. Of a connection that is closed there is nothing to be said beside why.
+func rollBack(ctx context.Context, conn *pgconn.PgConn) error {
+	if conn.IsClosed() {
+		return nil
+	}
+	return run(context.WithoutCancel(ctx), conn, "ROLLBACK")
 }
 
 // observe is Observe within a transaction of the caller's, with the search_path empty.
@@ -58,7 +66,7 @@ func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, e
 		Sessions: make(map[scope.Cluster]int),
 	})
 	err := o.ask(ctx, o.server(), o.roles(), o.access())
-	for _, step := range []func(context.Context) error{o.names, o.scoped, o.passwords, o.uses} {
+	for _, step := range []func(context.Context) error{o.names, o.scoped, o.barred, o.passwords, o.uses} {
 		if err == nil {
 			err = step(ctx)
 		}
@@ -67,6 +75,7 @@ func observe(ctx context.Context, conn *pgconn.PgConn, extent Extent) (*State, e
 		return nil, fmt.Errorf("reading the catalogs: %w", err)
 	}
 	o.arrange()
+	o.state.standings()
 	return o.state, nil
 }
 
@@ -221,6 +230,36 @@ func (o *observer) scoped(ctx context.Context) error {
 		o.state.Scoped[r.Cluster] = true
 	}
 	return err
+}
+
+// barredSQL reads which of the parameters $1 the executor may not set for roles: those that only a superuser sets, and
+// those that no module has defined, which may be anything (validate_option_array_item, src/backend/utils/misc/guc.c).
+const barredSQL = `SELECT lower(n) FROM unnest($1::text[]) n LEFT JOIN pg_settings s ON lower(s.name) = lower(n)
+WHERE coalesce(s.context = 'superuser', n LIKE '%.%')`
+
+// barred finds out what the executor may not set of the roles that were asked about.
+func (o *observer) barred(ctx context.Context) error {
+	names := slices.Clone(o.extent.Settings)
+	for _, n := range o.state.Names {
+		if r := o.state.role(n.Cluster); r != nil {
+			for _, s := range r.Settings {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	if len(names) == 0 || o.state.Executor.Superuser {
+		return nil
+	}
+	sql := barredSQL
+	if o.state.Version >= 15 {
+		sql += " AND NOT has_parameter_privilege(n, 'SET')"
+	}
+	slices.Sort(names)
+	o.state.Barred = make(map[string]bool)
+	return o.ask(ctx, question{sql, []string{scope.Array(slices.Compact(names)...)}, func(r row) error {
+		o.state.Barred[r.text(0)] = true
+		return nil
+	}})
 }
 
 type relation struct{ schema, name string }

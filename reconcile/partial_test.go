@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -192,5 +193,40 @@ func TestSurface(t *testing.T) {
 	d.Surface.Roles[theirs.Ref], d.Surface.Roles[own("old")], d.Surface.SchemaOwners["app"], d.Surface.Schemas["other"] = true, true, true, true
 	if p := b.plan(b.options(d)); len(p.Problems) > 0 {
 		t.Errorf("all is claimed: %v", p.Problems)
+	}
+}
+
+// A run that is told to end, or whose session the server ends, says so once, and has done nothing.
+func TestEndedRun(t *testing.T) {
+	b := newBench(t, "rec_ended")
+	b.sql(`CREATE TABLE t (id int); CREATE TABLE u (id int)`)
+	other, err := b.connect("postgres")(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close(t.Context()) }()
+	if err := run(t.Context(), other, "BEGIN; GRANT SELECT ON t TO PUBLIC"); err != nil {
+		t.Fatal(err)
+	}
+	const waits = `FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'rec_ended'`
+	for want, end := range map[string]func(context.CancelFunc){
+		"context canceled": func(cancel context.CancelFunc) { cancel() },
+		"57P01":            func(context.CancelFunc) { b.sql(`SELECT pg_terminate_backend(pid) ` + waits) },
+	} {
+		o := b.options(b.manifest("roles: [{name: x}]\ngrants: [{role: x, privileges: [SELECT], object: {type: table, schema: public, name: t}}, {role: x, privileges: [INSERT], object: {type: table, schema: public, name: u}}]"))
+		o.Partial = true
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { _, err := Run(ctx, o); done <- err }()
+		b.Await(t, `EXISTS (SELECT `+waits+`)`)
+		end(cancel)
+		if err := <-done; err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "conn closed") {
+			t.Errorf("%v", err)
+		}
+		cancel()
+		b.Await(t, `NOT EXISTS (SELECT `+waits+`)`)
+	}
+	if got := b.sql(`SELECT count(*) FROM pg_roles WHERE rolname ~ '^rec_ended'`); got != "0\n" {
+		t.Errorf("%s roles are there", got)
 	}
 }

@@ -84,7 +84,7 @@ func (p *planner) spared(role, member scope.Cluster) bool {
 		return p.state.Scoped[member]
 	}
 	r := p.managed[role]
-	return p.mode == Adopt && r != nil && r.Kind == access.Own && p.state.foreign(member)
+	return p.mode == Adopt && r != nil && r.Kind == access.Own && p.state.foreign[member]
 }
 
 // kinships returns the memberships that there are and come, and those of them that do not go.

@@ -21,6 +21,13 @@ func (p *planner) parameters(r *access.Role, have *RoleState, fresh bool) {
 		return list[i], true
 	}
 	sql := func(s access.Setting, set bool) string { return p.parameter(have.Name, s, set) }
+	change := func(s access.Setting, c Change) {
+		if p.state.Barred[strings.ToLower(s.Name)] && (fresh || c.Step.in(p.mode)) {
+			p.problem(r.Place, "grant it SET on the parameter, as PostgreSQL 15 can, or have a superuser apply this",
+				"role %q may not set parameter %s of role %q", p.state.Executor.Name, s.Name, r.Ref)
+		}
+		p.change(c)
+	}
 	wanted := slices.SortedFunc(slices.Values(r.Settings), compareSettings)
 	for _, s := range wanted {
 		if strings.EqualFold(s.Name, "role") {
@@ -30,14 +37,14 @@ func (p *planner) parameters(r *access.Role, have *RoleState, fresh bool) {
 		if ok && sameSetting(old, s) {
 			continue
 		}
-		p.change(Change{
+		change(s, Change{
 			Step: SetParameter, fresh: fresh, Subject: r.String(), Places: places(s.Place), Reason: "parameter " + s.Name + " shall be another",
 			SQL: sql(s, true), Undo: sql(cmp.Or(old, s), ok),
 		})
 	}
 	for _, s := range have.Settings {
 		if _, ok := find(wanted, s); !ok {
-			p.change(Change{
+			change(s, Change{
 				Step: SetParameter, Subject: r.String(), Places: places(r.Place), Reason: "parameter " + s.Name + " shall not be set",
 				SQL: sql(s, false), Undo: sql(s, true),
 			})

@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"cmp"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/pgscope/pgscope-proxy/access"
@@ -28,6 +30,28 @@ type State struct {
 	Uses      []Use  // by roles that shall be retired
 	Gifts     []Gift // to and from roles that shall be retired
 	Sessions  map[scope.Cluster]int
+	Barred    map[string]bool // parameters that the executor may not set for roles, in small letters
+
+	claimed map[scope.Cluster]bool // roles that belong to a database, or administer one's
+	foreign map[scope.Cluster]bool // roles that belong to another database, and administer none
+}
+
+// standings finds out from the markers' members which roles are claimed, and which are foreign.
+func (s *State) standings() {
+	s.claimed, s.foreign = make(map[scope.Cluster]bool), make(map[scope.Cluster]bool)
+	ours := map[scope.Cluster]bool{s.Scope.Marker: true}
+	for _, k := range s.Scope.Marked {
+		ours[k.Marker] = true
+	}
+	administers := make(map[scope.Cluster]bool)
+	for _, m := range s.Members {
+		if strings.HasPrefix(string(m.Role), scope.Reserved) {
+			s.claimed[m.Member] = true
+			s.foreign[m.Member] = s.foreign[m.Member] || !ours[m.Role]
+			administers[m.Member] = administers[m.Member] || !ours[m.Role] && m.Admin
+		}
+	}
+	maps.DeleteFunc(s.foreign, func(c scope.Cluster, _ bool) bool { return administers[c] })
 }
 
 // Executor is the role that observes and applies.

@@ -116,7 +116,10 @@ func serverConfig(cmd *cobra.Command, dsn string) (*pgconn.Config, error) {
 	if err == nil {
 		c, err = proxy.ParseConfig(text)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, proxy.ErrHostAddr):
+		return nil, err
+	case err != nil:
 		if err = fmt.Errorf("%s: %w", where, err); dsn != "" {
 			err = valueError(err)
 		}
