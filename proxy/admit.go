@@ -168,7 +168,8 @@ func (v *visitor) encrypt(ctx context.Context, code uint32, o admitOptions) erro
 
 // handshake makes the connection one of TLS. head is what was read of it already.
 func (v *visitor) handshake(ctx context.Context, o admitOptions, head []byte) error {
-	t := &transport{Conn: v.conn, head: head}
+	t := &transport{Conn: v.conn, head: head, turn: handshakeTurn{wanted: true}}
+	defer t.turn.leave()
 	c := tls.Server(t, o.tls)
 	v.handshakeBegan = time.Now()
 	if err := handshake(ctx, c); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"runtime"
 )
 
 // TLSMode says what the proxy offers its clients.
@@ -29,6 +30,7 @@ type transport struct {
 	net.Conn
 	head        []byte           // was read already, and is read again first
 	certificate *tls.Certificate // that the client was shown
+	turn        handshakeTurn    // to compute, in a client's handshake
 }
 
 func (t *transport) Read(b []byte) (int, error) {
@@ -37,7 +39,42 @@ func (t *transport) Read(b []byte) (int, error) {
 		t.head = t.head[n:]
 		return n, nil
 	}
+	t.turn.end()
+	defer t.turn.wait()
 	return t.Conn.Read(b)
+}
+
+func (t *transport) Write(b []byte) (int, error) {
+	t.turn.leave()
+	return t.Conn.Write(b)
+}
+
+// handshakes holds one for each handshake that computes. Thousands at once would keep the event loops, and so all
+// sessions, from their processors for seconds.
+var handshakes = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
+// handshakeTurn is a handshake's place among those that compute, from when it has read something until it reads on or
+// answers: nobody's slowness holds others up. What is left after the first answer is little. The zero value never waits.
+type handshakeTurn struct{ wanted, taken bool }
+
+func (t *handshakeTurn) wait() {
+	if t.wanted {
+		handshakes <- struct{}{}
+		t.taken = true
+	}
+}
+
+func (t *handshakeTurn) end() {
+	if t.taken {
+		<-handshakes
+		t.taken = false
+	}
+}
+
+// leave is end for good.
+func (t *handshakeTurn) leave() {
+	t.end()
+	t.wanted = false
 }
 
 // socket returns the connection below TLS.
