@@ -68,7 +68,7 @@ var mayHear = []string{"42501", "42710", "42704", "2BP01", "0LP01", "40001", "40
 // ends, what the manifest says is there soon, and then nothing is written any more.
 func TestKeepersAtOnce(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{Config: map[string]string{
-		"autovacuum": "off", "wal_level": "minimal", "max_wal_senders": "0", // so that the server writes nothing of its own accord
+		"autovacuum": "off", "checkpoint_timeout": "1d", "wal_level": "minimal", "max_wal_senders": "0", // so that the server writes nothing of its own accord
 	}})
 	const database = "contended"
 	c.CreateDatabase(t, database)

@@ -229,6 +229,9 @@ var states = []struct {
 	{held, func(d *dialogue) { d.say(&query{String: "COMMENT ON ROLE r IS 'held'"}) }},
 }
 
+// copied are the processes that have got a line of a COPY FROM.
+const copied = `SELECT pid FROM pg_stat_progress_copy WHERE datname = 'orders' AND command = 'COPY FROM' AND tuples_processed = 1`
+
 // held is the state in which the server does not answer, as another session has locked the comments of roles: neither to
 // the statement, nor to the proxy's question about it.
 const held = "held"
@@ -254,6 +257,7 @@ func inEachState(t *testing.T, c *pgtest.Cluster, via endpoint, user string) (al
 	awaitSome(t, c, asleep+" AND query LIKE 'SELECT%'")
 	awaitSome(t, c, asleep+" AND query LIKE 'COPY%'")
 	awaitSome(t, c, "datname = 'orders' AND wait_event_type = 'Lock'")
+	awaitSome(t, c, "wait_event = 'ClientRead' AND pid IN ("+copied+")") // else it may end in the line before
 	return all, func() { holder.query("ROLLBACK") }
 }
 

@@ -245,8 +245,8 @@ func memberships(t testing.TB, c *pgtest.Cluster, prefix string) []string {
 		GROUP BY role.oid, role.name, role.rolcanlogin ORDER BY 1`, scope.QuoteLiteral(prefix)))), "\n")
 }
 
-// asleep is the condition of a query of a test that waits for its end.
-const asleep = `datname = 'orders' AND query LIKE '%pg_sleep(600)%' AND state = 'active'`
+// asleep is the condition of a query of a test that waits for its end. One that is only active may have said nothing yet.
+const asleep = `datname = 'orders' AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'`
 
 // awaitSome waits until the server has a session of some kind (a condition on pg_stat_activity), awaitNone until it has
 // none any more.

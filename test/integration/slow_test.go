@@ -58,7 +58,9 @@ func TestEndWhileClientsRead(t *testing.T) {
 					d.say(&pgproto3.Query{String: fmt.Sprintf("SELECT repeat('x', %d) FROM generate_series(1, %d)", row, rows)})
 					reading = append(reading, d)
 				}
-				awaitNone(t, scoped(), others+" AND state <> 'idle'")
+				// Also those whose query the server has not got yet are at rest there.
+				const answered = "(SELECT count(*) FROM pg_stat_activity WHERE " + others + " AND query ~ '^SELECT repeat' AND state = 'idle')"
+				scoped().Await(t, fmt.Sprintf("%s = %d", answered, len(reading)))
 				idle.query("SELECT 1")
 				end(stop)
 				idle.toTheEnd()
