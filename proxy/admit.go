@@ -168,13 +168,15 @@ func (v *visitor) encrypt(ctx context.Context, code uint32, o admitOptions) erro
 
 // handshake makes the connection one of TLS. head is what was read of it already.
 func (v *visitor) handshake(ctx context.Context, o admitOptions, head []byte) error {
-	t := &transport{Conn: v.conn, head: head, turn: handshakeTurn{wanted: true}}
-	defer t.turn.leave()
+	turn := &inTurn{Conn: v.conn}
+	defer turn.end()
+	t := &transport{Conn: turn, head: head}
 	c := tls.Server(t, o.tls)
 	v.handshakeBegan = time.Now()
 	if err := handshake(ctx, c); err != nil {
 		return unanswered(fmt.Errorf("could not accept SSL connection: %w", err))
 	}
+	t.Conn = v.conn // from here on it may be read and written at the same time
 	v.handshakeEnded = time.Now()
 	v.conn, v.tls, v.certificate = c, tlsState(c), t.certificate
 	return nil

@@ -30,7 +30,6 @@ type transport struct {
 	net.Conn
 	head        []byte           // was read already, and is read again first
 	certificate *tls.Certificate // that the client was shown
-	turn        handshakeTurn    // to compute, in a client's handshake
 }
 
 func (t *transport) Read(b []byte) (int, error) {
@@ -39,42 +38,43 @@ func (t *transport) Read(b []byte) (int, error) {
 		t.head = t.head[n:]
 		return n, nil
 	}
-	t.turn.end()
-	defer t.turn.wait()
 	return t.Conn.Read(b)
-}
-
-func (t *transport) Write(b []byte) (int, error) {
-	t.turn.leave()
-	return t.Conn.Write(b)
 }
 
 // handshakes holds one for each handshake that computes. Thousands at once would keep the event loops, and so all
 // sessions, from their processors for seconds.
 var handshakes = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 
-// handshakeTurn is a handshake's place among those that compute, from when it has read something until it reads on or
-// answers: nobody's slowness holds others up. What is left after the first answer is little. The zero value never waits.
-type handshakeTurn struct{ wanted, taken bool }
-
-func (t *handshakeTurn) wait() {
-	if t.wanted {
-		handshakes <- struct{}{}
-		t.taken = true
-	}
+// inTurn is a client's connection for the time of its handshake, which has one of handshakes from when it has read
+// something until it reads on or answers: nobody's slowness holds others up. What is left after the first answer is little.
+// One goroutine at a time may use it.
+type inTurn struct {
+	net.Conn
+	answered, computing bool
 }
 
-func (t *handshakeTurn) end() {
-	if t.taken {
+func (c *inTurn) Read(b []byte) (int, error) {
+	c.end()
+	defer func() {
+		if !c.answered {
+			handshakes <- struct{}{}
+			c.computing = true
+		}
+	}()
+	return c.Conn.Read(b)
+}
+
+func (c *inTurn) Write(b []byte) (int, error) {
+	c.end()
+	c.answered = true
+	return c.Conn.Write(b)
+}
+
+func (c *inTurn) end() {
+	if c.computing {
 		<-handshakes
-		t.taken = false
+		c.computing = false
 	}
-}
-
-// leave is end for good.
-func (t *handshakeTurn) leave() {
-	t.end()
-	t.wanted = false
 }
 
 // socket returns the connection below TLS.
@@ -86,6 +86,8 @@ func socket(c net.Conn) net.Conn {
 		case *tls.Conn:
 			c = over.NetConn()
 		case *transport:
+			c = over.Conn
+		case *inTurn:
 			c = over.Conn
 		default:
 			return c

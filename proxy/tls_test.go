@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/tls"
+	"io"
+	"net"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -57,5 +61,35 @@ func TestHandshakesInTurn(t *testing.T) {
 	}
 	if len(handshakes) > 0 {
 		t.Errorf("%d turns were not given back", len(handshakes))
+	}
+}
+
+// TestAdmittedBothWays: a connection with TLS is read and written at the same time once its client is admitted.
+func TestAdmittedBothWays(t *testing.T) {
+	const messages = 100
+	client, server := connPair(t, "tcp")
+	bothWays := func(c net.Conn) (net.Conn, error) {
+		var errs [2]error
+		var each sync.WaitGroup
+		each.Go(func() {
+			for range messages {
+				_, err := c.Write([]byte("message"))
+				errs[0] = cmp.Or(errs[0], err)
+			}
+		})
+		each.Go(func() { _, errs[1] = io.CopyN(io.Discard, c, messages*int64(len("message"))) })
+		each.Wait()
+		return c, cmp.Or(errs[0], errs[1])
+	}
+	go func() {
+		_, _ = play(client, says(wire.AppendRequest(nil, wire.SSLRequestCode)), hears("S"), shakes(),
+			says(startupPacket(t, wire.Version30, "user", "u")), bothWays)
+	}()
+	v, err := admit(t.Context(), server, testAdmitOptions(t, TLSRequire))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bothWays(v.conn); err != nil {
+		t.Error(err)
 	}
 }
