@@ -246,9 +246,11 @@ func (c *Cluster) Close() error {
 	return errors.Join(err, c.reaper.dismiss(), os.RemoveAll(c.dir))
 }
 
-// awaitEnd waits until no process of the server is left.
+// awaitEnd waits until no process of the server is left, and nothing listens. A process that is killed closes its files one
+// after the other: its sockets may take a connection when alive has ended.
 func (c *Cluster) awaitEnd() error {
-	if err := c.alive.SetReadDeadline(time.Now().Add(deadTimeout)); err != nil {
+	by := time.Now().Add(deadTimeout)
+	if err := c.alive.SetReadDeadline(by); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, c.alive); err != nil {
@@ -256,7 +258,23 @@ func (c *Cluster) awaitEnd() error {
 	}
 	err := c.alive.Close()
 	c.alive = nil
-	return err
+	return errors.Join(err,
+		awaitRefusal("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), by),
+		awaitRefusal("unix", filepath.Join(c.SocketDir, fmt.Sprintf(".s.PGSQL.%d", c.Port)), by),
+	)
+}
+
+// awaitRefusal waits until nothing listens at the address.
+func awaitRefusal(network, address string, by time.Time) error {
+	for time.Now().Before(by) {
+		conn, err := net.DialTimeout(network, address, time.Until(by))
+		if err != nil {
+			return nil //nolint:nilerr // this is what is waited for
+		}
+		_ = conn.Close()
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("something listens at %s", address)
 }
 
 // postmaster is what the server wrote about itself into postmaster.pid (src/include/utils/pidfile.h).
