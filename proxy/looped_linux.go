@@ -219,7 +219,6 @@ func (s *looped) fromServer(in []byte) {
 	case resting:
 		s.drain()
 	case resumed:
-		s.client.paused = false
 		s.fromClient(nil)
 	}
 }

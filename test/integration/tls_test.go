@@ -18,14 +18,20 @@ import (
 func (e endpoint) dialTLS(t *testing.T, version uint16) *dialogue {
 	t.Helper()
 	d := e.dial(t)
+	d.startTLS(version)
+	return d
+}
+
+// startTLS asks for TLS on a connection on which nothing is said yet.
+func (d *dialogue) startTLS(version uint16) {
+	d.t.Helper()
 	d.say(&pgproto3.SSLRequest{})
 	var answer [1]byte
 	if _, err := io.ReadFull(d.conn, answer[:]); err != nil || answer[0] != 'S' {
-		t.Fatalf("answer %q, %v", answer, err)
+		d.t.Fatalf("answer %q, %v", answer, err)
 	}
 	conn := tls.Client(d.conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, MaxVersion: version})
 	d.conn, d.front = conn, pgproto3.NewFrontend(conn, io.Discard)
-	return d
 }
 
 // TestTLSLegs: with TLS on either leg, and with each driver, a session hears what one without TLS hears of the server.
