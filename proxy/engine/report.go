@@ -200,12 +200,12 @@ func (e *Engine) translate(list []field, t *tracked, l rewrite.Localizer) (chang
 
 // restore makes what the server quotes of SQL inside a body, and its position in it, the client's again.
 func restore(list []field, result *rewrite.Result) (changed bool) {
+	at := slices.IndexFunc(list, func(f field) bool { return f.code == 'p' }) // once: a server may send any number of fields
 	for i, f := range list {
 		switch f.code {
 		case 'W':
 			list[i].value, _ = result.Restore(f.value, 0)
 		case 'q':
-			at := slices.IndexFunc(list, func(f field) bool { return f.code == 'p' })
 			position := 0
 			if at >= 0 {
 				position, _ = strconv.Atoi(list[at].value)
