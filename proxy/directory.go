@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -139,9 +140,7 @@ func (d *directory) Doubt(q *scope.Inquiry) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	q.Own = d.outdated()
-	for c := range d.doubtful {
-		q.Ask(c)
-	}
+	q.Ask(slices.Collect(maps.Keys(d.doubtful))...)
 }
 
 // outdated reports whether the list is too old to be believed.

@@ -2,6 +2,9 @@ package scope_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -42,6 +45,22 @@ func TestManyRoles(t *testing.T) {
 		if m := census.Means(name); m.Own != own {
 			t.Errorf("%s is %+v", name, m)
 		}
+	}
+}
+
+// TestAskMany: roles are asked about once each, those with names that the server would cut off not at all. In the square of
+// their number the work would not end.
+func TestAskMany(t *testing.T) {
+	var names []scope.Cluster
+	for i := range 1 << 19 {
+		names = append(names, scope.Cluster(fmt.Sprintf("orders_%07d", i)))
+	}
+	some, long := len(names)/2, scope.Cluster(strings.Repeat("x", scope.MaxName+1))
+	q := scope.Inquiry{Names: slices.Clone(names[:some])}
+	q.Ask(append(slices.Clone(names), names[some:]...)...)
+	q.Ask(long, names[0])
+	if !slices.Equal(q.Names, names) {
+		t.Errorf("of %d roles %d are asked about", len(names), len(q.Names))
 	}
 }
 

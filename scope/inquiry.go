@@ -2,7 +2,6 @@ package scope
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -54,9 +53,17 @@ func (d Database) Inquire(names ...Name) Inquiry {
 
 // Ask adds roles to those in question.
 func (q *Inquiry) Ask(names ...Cluster) {
+	more := make(map[Cluster]bool, len(names))
 	for _, c := range names {
-		if len(c) <= MaxName && !slices.Contains(q.Names, c) {
+		more[c] = len(c) <= MaxName
+	}
+	for _, c := range q.Names { // of which there may be very many
+		delete(more, c)
+	}
+	for _, c := range names {
+		if more[c] {
 			q.Names = append(q.Names, c)
+			delete(more, c)
 		}
 	}
 }
