@@ -86,7 +86,7 @@ func (s *session) begin(ctx context.Context) (handed bool) {
 	s.meet(v)
 	v.onFailure = s.countFailure
 	if v.cancel != nil {
-		s.forwardCancel(ctx, *v.cancel)
+		s.forwardCancel(context.WithoutCancel(ctx), *v.cancel) // also while the proxy stops: it may wait for that statement
 		return false
 	}
 	if v.tls != nil {

@@ -103,6 +103,35 @@ func TestStopInPipeline(t *testing.T) {
 	}
 }
 
+// TestStopWithCancelOnItsWay stops a proxy that has not delivered a cancel request yet. It still does: the statement may be what
+// it would wait for.
+func TestStopWithCancelOnItsWay(t *testing.T) {
+	database(t, scoped(), "orders")
+	m, e := tamperAt(t, direct(scoped()))
+	via, stop := run(t, scoped(), permissive(t), grace(2**patience), upstreamAt(t, e.dsn("postgres", "postgres")+" sslmode=prefer"))
+	t.Cleanup(stop)
+	d, idle := via.open(t, "orders", "postgres"), via.open(t, "orders", "postgres")
+	d.say(&query{String: "SELECT pg_sleep(600)"})
+	awaitSome(t, scoped(), asleep)
+	arrived, goesOn := make(chan struct{}), make(chan struct{})
+	m.set(fault{from: theServer, end: func(asks, _ *net.TCPConn) error {
+		close(arrived)
+		<-goesOn
+		_, err := asks.Write([]byte("N")) // no TLS
+		return err
+	}})
+	via.dial(t).say(&pgproto3.CancelRequest{ProcessID: d.key.ProcessID, SecretKey: d.key.SecretKey})
+	<-arrived
+	m.set(fault{})
+	go stop()
+	idle.toTheEnd()
+	close(goesOn)
+	d.toTheEnd()
+	if got := d.take(); len(got) < 3 || !strings.HasPrefix(got[len(got)-3], "ERROR 57014") {
+		t.Errorf("heard %q", got)
+	}
+}
+
 // TestStopBusy stops a proxy whose sessions do not come to an end: they are ended after the grace period, and what the
 // server does for them is cancelled.
 func TestStopBusy(t *testing.T) {
