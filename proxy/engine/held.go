@@ -28,8 +28,9 @@ type held struct {
 	refusal  *rewrite.Error    // why it could not be read
 
 	// What the server is asked:
-	inquiry     scope.Inquiry // about its names
-	needs       policy.Need   // what it asks of the session besides
+	inquiry     scope.Inquiry   // about its names
+	named       []scope.Cluster // those of it that may be these names; others are in doubt
+	needs       policy.Need     // what it asks of the session besides
 	attempts    int
 	view        *scope.View // the answer
 	mode        scope.Mode
@@ -161,6 +162,7 @@ func (e *Engine) askNames(db scope.Database, out *Out) {
 		e.refuseHeld(&rewrite.Error{Error: tooManyCandidates()}, out)
 		return
 	}
+	h.named = h.inquiry.Names
 	e.doubt(&h.inquiry)
 	h.needs = e.needs()
 	h.inquiry.Standing, h.inquiry.Members = h.needs.Standing, h.needs.Members

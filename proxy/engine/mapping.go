@@ -132,7 +132,7 @@ func (e *Engine) sendMapped(result *rewrite.Result, claims bool, out *Out) {
 		e.held = nil
 		e.saw(t.client, result)
 	}
-	e.touch(h.inquiry, h.view.DB, result, t.follows())
+	e.touch(h, result, t.follows())
 	e.send(h.statement, t, result.SQL, out)
 }
 

@@ -22,10 +22,11 @@ import (
 
 // book is a directory that knows what it is told, and is never stale.
 type book struct {
-	db    scope.Database
-	roles map[scope.Cluster]scope.Short
-	stale bool
-	known *Rewritings
+	db       scope.Database
+	roles    map[scope.Cluster]scope.Short
+	stale    bool
+	doubtful []scope.Cluster
+	known    *Rewritings
 }
 
 func newBook() *book {
@@ -58,7 +59,7 @@ func (b *book) Recall(name scope.Short) (*scope.View, scope.Claim) {
 
 func (b *book) Admit(scope.Cluster, scope.Short)         {}
 func (b *book) Admitted(scope.Cluster, scope.Short) bool { return true }
-func (b *book) Doubt(q *scope.Inquiry)                   { q.Own = b.stale }
+func (b *book) Doubt(q *scope.Inquiry)                   { q.Own = b.stale; q.Ask(b.doubtful...) }
 func (b *book) Changed(...scope.Cluster)                 {}
 func (b *book) Prepared()                                {}
 func (b *book) Committed()                               {}

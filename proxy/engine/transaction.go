@@ -38,17 +38,21 @@ func (e *Engine) opened() *transaction {
 // maxTouched bounds how many roles of a transaction are remembered.
 const maxTouched = 256
 
-// touch notes which roles a statement changes that became result. q is what was asked about its names; others says that it
-// changes roles that q does not name. Where schemas have roles, it is not known either which are changed: only a list of all
-// roles tells which schemas have any.
-func (e *Engine) touch(q scope.Inquiry, db scope.Database, result *rewrite.Result, others bool) {
+// touch notes which roles a held statement changes that became result. others says that it changes roles that it does not
+// name. Where schemas have roles, it is not known either which are changed: only a list of all roles tells which schemas
+// have any.
+func (e *Engine) touch(h *held, result *rewrite.Result, others bool) {
 	if !others && !slices.ContainsFunc(result.Actions, changesRole) {
 		return
 	}
 	t := e.opened()
-	t.roles = append(t.roles, q.Names...)
+	for _, c := range h.named {
+		if len(t.roles) <= maxTouched && !slices.Contains(t.roles, c) {
+			t.roles = append(t.roles, c)
+		}
+	}
 	t.anyRole = t.anyRole || others || slices.ContainsFunc(result.Actions, changesAny) ||
-		len(q.Schemas)+len(db.Marked) > 0 || len(t.roles) == 0 || len(t.roles) > maxTouched
+		len(h.inquiry.Schemas)+len(h.view.DB.Marked) > 0 || len(t.roles) == 0 || len(t.roles) > maxTouched
 	if t.anyRole {
 		t.roles = nil
 	}
