@@ -1,10 +1,13 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // What a role that goes has given, those have who stay: as a gift of the owner, or of who applies. What the manifest does
@@ -97,5 +100,27 @@ CREATE EVENT TRIGGER rec_refuses ON ddl_command_end EXECUTE FUNCTION f(); RESET 
 	b.settled(o)
 	if got := b.Psql(t, "rec_refuses_two", `SELECT relowner::regrole FROM pg_class WHERE relname = 'kept'`); got != "rec_refuses_heir\n" {
 		t.Errorf("the owner is %s", got)
+	}
+}
+
+// A database that cannot be reached is tried once, and told once.
+func TestRetirementBehindADatabaseThatCannotBeReached(t *testing.T) {
+	b := newBench(t, "rec_unreached")
+	b.CreateDatabase(t, "rec_unreached_two")
+	b.apply(b.options(b.manifest(`roles: [{name: old, login: true}]`)))
+	b.Psql(t, "rec_unreached_two", `CREATE TABLE kept (id int); ALTER TABLE kept OWNER TO rec_unreached_old`)
+	o := b.options(b.manifest(`retirements: [{role: old, drop_owned: true}]`))
+	o.Partial = true
+	unreachable, tried, connect := errors.New("not to be reached"), 0, o.Connect
+	o.Connect = func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		if database == "rec_unreached_two" {
+			tried++
+			return nil, unreachable
+		}
+		return connect(ctx, database)
+	}
+	r, err := Run(t.Context(), o)
+	if !errors.Is(err, unreachable) || strings.Count(err.Error(), unreachable.Error()) != 1 || tried != 1 || len(r.Made) > 0 {
+		t.Errorf("tried %d times, made %v, %v", tried, r.Made, err)
 	}
 }
