@@ -30,6 +30,8 @@ type monitor struct {
 	// failing is whether the server could not be reached when it was last tried: the log says so once.
 	failing atomic.Bool
 	log     *zap.Logger
+	// connections is how many are open.
+	connections atomic.Int64
 	// leaving is set when the proxy stops: load balancers shall send nobody any more.
 	leaving atomic.Bool
 }
@@ -38,6 +40,8 @@ const (
 	monitorTimeout = 5 * time.Second // for a whole request: the answers are short
 	probeTimeout   = 2 * time.Second // for the server to answer a readiness probe
 	lastAnswers    = time.Second     // for requests under way when the process ends
+
+	maxMonitors = 100 // connections: sessions shall not lack the descriptors
 )
 
 func newMonitor(
@@ -52,10 +56,25 @@ func newMonitor(
 	mux.HandleFunc("GET /livez", m.livez)
 	mux.HandleFunc("GET /readyz", m.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	errorLog, err := zap.NewStdLogAt(log, zap.WarnLevel)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	m.server = http.Server{
 		Handler: mux, ReadTimeout: monitorTimeout, WriteTimeout: 2 * monitorTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		ConnState: m.count, ErrorLog: errorLog,
 	}
 	return m, nil
+}
+
+// count closes a connection that is one too many.
+func (m *monitor) count(c net.Conn, state http.ConnState) {
+	if state == http.StateClosed {
+		m.connections.Add(-1)
+	}
+	if state == http.StateNew && m.connections.Add(1) > maxMonitors {
+		_ = c.Close() // nobody has asked anything there
+	}
 }
 
 // livez says that the process answers.

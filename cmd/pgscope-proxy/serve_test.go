@@ -300,6 +300,38 @@ func get(t *testing.T, url string) string {
 	return string(body)
 }
 
+// TestServeBoundsHTTP: of the connections to the monitor those beyond the bound are closed, and there is room again when
+// others are.
+func TestServeBoundsHTTP(t *testing.T) {
+	log := serveCommand(t, "--upstream", "host=127.0.0.1 port=1", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0")
+	address := log.until("ready").HTTP
+	connect := func() net.Conn {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	answers := func(c net.Conn) bool {
+		if _, err := io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: proxy\r\n\r\n"); err != nil {
+			return false
+		}
+		_, err := io.ReadFull(c, make([]byte, 1))
+		return err == nil
+	}
+	var open []net.Conn
+	for c := connect(); answers(c); c = connect() {
+		open = append(open, c)
+	}
+	if len(open) != maxMonitors {
+		t.Errorf("%d connections are answered, not %d", len(open), maxMonitors)
+	}
+	_ = open[0].Close()
+	for !answers(connect()) { // the proxy has not seen it yet
+	}
+}
+
 // TestServeStopsDespiteHTTP: who has connected to the monitor and asks nothing, or not to the end, is no failure of the stop.
 func TestServeStopsDespiteHTTP(t *testing.T) {
 	for _, asks := range []string{"", "GET /livez HTTP/1.1\r\nHost"} {
