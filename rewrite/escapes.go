@@ -12,7 +12,7 @@ func standardStrings(sql string) (l *layer, ok bool) {
 	}
 	const prefix = " E" // the blank: the string may follow a name at once
 	var b strings.Builder
-	l = &layer{write: func(text string) (string, error) { return text, nil }}
+	l = &layer{writers: []writer{{write: func(text string) (string, error) { return text, nil }}}}
 	done := 0
 	for i := 0; i < len(sql); {
 		end, plain := lexeme(sql, i)

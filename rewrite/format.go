@@ -32,7 +32,7 @@ const standInString = "'" + standInName + "'"
 
 var (
 	errFormat = errors.New("format has a part with a width, or one that is none")
-	errMixed  = errors.New("the text is put together of strings that are quoted in different ways")
+	errMixed  = errors.New("it stands in strings that are quoted in different ways")
 )
 
 // part is a part that is not known.
@@ -91,7 +91,7 @@ func operands(n *pg.Node) (list []*pg.Node) {
 func (t tokens) joined(list []*pg.Node, base int) (*layer, []part, error) {
 	l := &literal{}
 	var parts []part
-	var quotes string
+	var writers []writer
 	last, ends := t.list[0].start, make(map[int]int) // where the constant before ends, and where each does
 	for _, n := range list {
 		c := n.GetAConst()
@@ -107,12 +107,7 @@ func (t tokens) joined(list []*pg.Node, base int) (*layer, []part, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if l.write == nil {
-			quotes, l.write = quoting(t.text(i)), constant.write
-		}
-		if quoting(t.text(i)) != quotes {
-			return nil, nil, errMixed
-		}
+		writers = append(writers, writer{l.value.Len(), quoting(t.text(i)), constant.writers[0].write})
 		for _, r := range constant.runs {
 			if r.at < len(constant.text) {
 				l.runs = append(l.runs, run{l.value.Len() + r.at, r.outer})
@@ -124,10 +119,10 @@ func (t tokens) joined(list []*pg.Node, base int) (*layer, []part, error) {
 			ends[l.value.Len()] = last
 		}
 	}
-	if l.write == nil {
+	if len(writers) == 0 {
 		return nil, nil, errNoString
 	}
-	joined := &layer{text: l.value.String(), runs: l.runs, ends: ends, write: l.write}
+	joined := &layer{text: l.value.String(), runs: l.runs, ends: ends, writers: writers}
 	if list[len(list)-1].GetAConst().GetSval() == nil { // it ends with a part
 		joined.behind = t.list[len(t.list)-1].end
 	}
@@ -193,7 +188,7 @@ func formatted(format string, call *pg.FuncCall) (*layer, []part, error) {
 		}
 		at += len(found[0])
 	}
-	return &layer{text: l.value.String(), runs: l.runs, write: escapeWithPercent}, parts, nil
+	return &layer{text: l.value.String(), runs: l.runs, writers: []writer{{write: escapeWithPercent}}}, parts, nil
 }
 
 // specifier is what begins with a percent sign in a format string (text_format, varlena.c), without widths.

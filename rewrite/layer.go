@@ -15,10 +15,39 @@ type layer struct {
 	// ends are the places in the outer text where what ends before a byte of the text does so, if something else of the outer
 	// text stands between that and the byte.
 	ends map[int]int
-	// behind is the place in the outer text where || can join more to the text; 0 where write serves at its end too.
-	behind int
-	// write returns how a text is written into the outer one.
-	write func(text string) (string, error)
+	// behind is the place in the outer text where || can join more to the text; 0 where a writer serves at its end too.
+	behind  int
+	writers []writer // ascending
+}
+
+// writer says how a text is written into the outer one, from a byte of a layer's text on.
+type writer struct {
+	at     int
+	quotes string // what it relies on around it
+	write  func(text string) (string, error)
+}
+
+// write returns how an edit's text is written into the outer one: between where the edit begins, and what ends before its
+// end.
+func (l *layer) write(e edit) (string, error) {
+	end := e.end
+	if _, ok := l.ends[end]; ok {
+		end--
+	}
+	last := l.writer(end)
+	if e.start < e.end && l.writer(e.start).quotes != last.quotes {
+		return "", errMixed
+	}
+	return last.write(e.text)
+}
+
+// writer returns the writer of a byte of the text.
+func (l *layer) writer(at int) writer {
+	i := len(l.writers) - 1
+	for i > 0 && l.writers[i].at > at {
+		i--
+	}
+	return l.writers[i]
 }
 
 // run says that from a byte of a layer's text on, it goes on like the outer text from another byte on.
@@ -57,7 +86,7 @@ func (l *layer) lift(edits Edits) (Edits, error) {
 			lifted[i] = edit{l.behind, l.behind, " || " + scope.QuoteLiteral(e.text)}
 			continue
 		}
-		text, err := l.write(e.text)
+		text, err := l.write(e)
 		if err != nil {
 			return nil, err
 		}

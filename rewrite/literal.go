@@ -47,7 +47,7 @@ func (t tokens) literal(i int, value string) (*layer, error) {
 	if l.err == nil && l.value.String() != value {
 		l.err = fmt.Errorf("found %q in its place", l.value.String())
 	}
-	return &layer{text: value, runs: l.runs, write: l.write}, l.err
+	return &layer{text: value, runs: l.runs, writers: []writer{{write: l.write}}}, l.err
 }
 
 var (

@@ -44,7 +44,7 @@ func readable(sql string, o Options) (*source, *Error) {
 
 // decode adds the layer that is in UTF-8 where the client's text is not.
 func (s *source) decode() (string, bool) {
-	l := &layer{write: s.charset.Encode}
+	l := &layer{writers: []writer{{write: s.charset.Encode}}}
 	text, ok := s.charset.Decode(s.client, func(decoded, encoded int) { l.runs = append(l.runs, run{decoded, encoded}) })
 	if l.text = text; ok && text != s.client {
 		s.layers = append(s.layers, l)
