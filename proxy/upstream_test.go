@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgscope/pgscope-proxy/policy"
 	"github.com/pgscope/pgscope-proxy/proxy/wire"
 	"github.com/pgscope/pgscope-proxy/scope"
@@ -176,7 +178,7 @@ func TestListenWhereTheUpstreamIs(t *testing.T) {
 		{":%d", "host=127.0.0.1 port=%d"},
 		{dir + "/.s.PGSQL.%d", "host=" + dir + " port=%d"},
 	} {
-		port := unusedPort(t)
+		port := freePort(t)
 		s, err := New(Options{
 			Listen: []string{fmt.Sprintf(c.listen, port)}, Upstream: testUpstream(t, fmt.Sprintf(c.upstream, port)),
 			Settings: Settings{Policy: policy.Default()},
@@ -190,8 +192,8 @@ func TestListenWhereTheUpstreamIs(t *testing.T) {
 	}
 }
 
-// unusedPort returns a port of 127.0.0.1 that nobody listens on.
-func unusedPort(t *testing.T) uint16 {
+// freePort returns a port of 127.0.0.1 to listen on.
+func freePort(t *testing.T) uint16 {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -199,6 +201,28 @@ func unusedPort(t *testing.T) uint16 {
 	}
 	defer l.Close()
 	return netip.MustParseAddrPort(l.Addr().String()).Port()
+}
+
+// unusedPort returns a port of 127.0.0.1 that nobody listens on, nor will: a socket has it for the time of the test.
+func unusedPort(t *testing.T) uint16 {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, ok := bound.(*unix.SockaddrInet4)
+	if !ok {
+		t.Fatalf("it is at %v", bound)
+	}
+	return uint16(at.Port)
 }
 
 // hearsHello reads a ClientHello: to close a connection with unread bytes in it would reset it.

@@ -179,8 +179,8 @@ func TestNoServer(t *testing.T) {
 
 const notInTime = "FATAL 08006: the server did not answer in time | hint: login-timeout of the proxy sets how long a login may take. Try again."
 
-// soon is the option of a proxy whose logins may take a second.
-func soon(o *proxy.Options) { o.Timeouts.Login = time.Second }
+// soon is the option of a proxy whose logins may not take long: enough for them on a busy machine.
+func soon(o *proxy.Options) { o.Timeouts.Login = 2 * time.Second }
 
 // TestServerFallsSilent: a server that gives no further answer in the midst of a login is waited for as long as that may
 // take, and the client is told.

@@ -48,14 +48,16 @@ func TestStopWhileAsked(t *testing.T) {
 func TestLateRefusal(t *testing.T) {
 	c := authCluster(t)
 	for driver, goroutines := range drivers {
-		via := func(method proxy.AuthMethod) endpoint {
+		via := func(t *testing.T, method proxy.AuthMethod) endpoint {
+			t.Helper()
 			return start(t, c, quiet, permissive(t), withAdmin(t, c), authBy(method), soon, func(o *proxy.Options) {
 				o.Goroutines, o.LoginFailureDelay = goroutines, time.Hour
 			})
 		}
 		for _, method := range checkers {
 			t.Run(driver+", wrong password, "+string(method), func(t *testing.T) {
-				if _, failure := logIn(t, via(method), "app", "wrong"); failure.Code != "28P01" {
+				t.Parallel()
+				if _, failure := logIn(t, via(t, method), "app", "wrong"); failure.Code != "28P01" {
 					t.Errorf("told %v", failure)
 				}
 			})
@@ -63,7 +65,7 @@ func TestLateRefusal(t *testing.T) {
 		t.Run(driver+", nobody can look", func(t *testing.T) {
 			holder := direct(c).open(t, "postgres", "postgres")
 			holder.query("BEGIN; LOCK TABLE pg_catalog.pg_authid")
-			d := via(proxy.AuthVerify).dial(t)
+			d := via(t, proxy.AuthVerify).dial(t)
 			d.say(startup(pgproto3.ProtocolVersion30, "database", "orders", "user", "app"))
 			d.toTheEnd()
 			d.wants("FATAL 08001: the proxy cannot check passwords now | hint: Try again. The proxy's log says more.")
