@@ -91,11 +91,20 @@ func (a *applier) databases(ctx context.Context, changes []Change) error {
 		byName[c.Database] = append(byName[c.Database], c)
 	}
 	for _, name := range order {
-		if err := a.leave(a.database(ctx, name, byName[name]), byName[name]...); err != nil {
+		changes := a.goOn(byName[name])
+		if len(changes) == 0 {
+			continue
+		}
+		if err := a.leave(a.database(ctx, name, changes), changes...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// goOn returns the changes but for those of retirements that are stopped.
+func (a *applier) goOn(changes []Change) []Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return a.stopped[c.retires] })
 }
 
 func (a *applier) database(ctx context.Context, name string, changes []Change) (err error) {
@@ -193,7 +202,7 @@ const (
 // within makes changes in a transaction, all in one text. Where that fails, each has a text of its own, to see which is
 // to blame.
 func (a *applier) within(ctx context.Context, conn *pgconn.PgConn, changes []Change) error {
-	changes = slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return a.stopped[c.retires] })
+	changes = a.goOn(changes)
 	if len(changes) > 1 {
 		list := make([]string, len(changes)) // without passwords
 		for i, c := range changes {
