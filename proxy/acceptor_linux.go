@@ -6,7 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,14 +15,14 @@ type acceptor struct {
 	loop    *loop
 	fd      int // -1 once it is closed
 	address net.Addr
-	log     *zap.Logger
+	failed  func(error)
 	enter   func(net.Conn) (*session, context.Context)
 }
 
 // acceptFrom has the first loop accept the clients of a listener, and closes the listener: Go's poller would wake a
 // thread for each client. enter returns the session of a client with the context of its login, nil where the client is
-// not to be served. It returns false where goroutines have to accept.
-func (ls *loops) acceptFrom(l net.Listener, log *zap.Logger, enter func(net.Conn) (*session, context.Context)) bool {
+// not to be served. It returns false where goroutines have to accept. failed is told why none can be accepted for a while.
+func (ls *loops) acceptFrom(l net.Listener, failed func(error), enter func(net.Conn) (*session, context.Context)) bool {
 	if ls == nil {
 		return false
 	}
@@ -31,7 +30,7 @@ func (ls *loops) acceptFrom(l net.Listener, log *zap.Logger, enter func(net.Conn
 	if err != nil {
 		return false
 	}
-	a := &acceptor{loops: ls, loop: ls.list[0], fd: fd, address: l.Addr(), log: log, enter: enter}
+	a := &acceptor{loops: ls, loop: ls.list[0], fd: fd, address: l.Addr(), failed: failed, enter: enter}
 	if a.address.Network() != "unix" && setConnectionOptions(fd, net.KeepAliveConfig{Enable: true}) != nil {
 		_ = rawClose(fd) // the listener has another
 		return false
@@ -68,7 +67,7 @@ func (a *acceptor) listen() {
 
 // pause stops accepting for a moment: the process is out of descriptors or memory.
 func (a *acceptor) pause(err error) {
-	a.log.Warn("accept failed", zap.Error(err))
+	a.failed(err)
 	_ = a.loop.setInterest(a.fd, unix.EPOLLIN, 0, nil) // it may not have been added
 	time.AfterFunc(acceptPause, func() { a.loop.post(a.listen) })
 }

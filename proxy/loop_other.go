@@ -5,8 +5,6 @@ package proxy
 import (
 	"context"
 	"net"
-
-	"go.uber.org/zap"
 )
 
 // loops are event loops; there are some on Linux only. Elsewhere goroutines relay all sessions.
@@ -14,7 +12,7 @@ type loops struct{}
 
 func newLoops(int) (*loops, error) { return &loops{}, nil }
 
-func (*loops) acceptFrom(net.Listener, *zap.Logger, func(net.Conn) (*session, context.Context)) bool {
+func (*loops) acceptFrom(net.Listener, func(error), func(net.Conn) (*session, context.Context)) bool {
 	return false
 }
 

@@ -35,8 +35,9 @@ type Server struct {
 	pool        *pool // nil where no server connections are kept
 	readers     *readers
 
-	listeners []net.Listener
-	sockets   []string // the files of those that are Unix sockets of its own
+	listeners  []net.Listener
+	sockets    []string                  // the files of those that are Unix sockets of its own
+	acceptTold atomic.Pointer[time.Time] // when acceptFailed last told something
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -125,7 +126,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopWatching()
 	enter := func(c net.Conn) (*session, context.Context) { return s.enter(sessions, c) }
 	for _, l := range s.listeners {
-		if !s.loops.acceptFrom(l, s.o.Log, enter) {
+		if !s.loops.acceptFrom(l, s.acceptFailed, enter) {
 			accepting.Go(func() { s.accept(sessions, l) })
 		}
 	}
@@ -137,8 +138,18 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// acceptPause is how long a listener rests after a failure.
-const acceptPause = 50 * time.Millisecond
+const (
+	acceptPause   = 50 * time.Millisecond // how long a listener rests after a failure
+	acceptSilence = 10 * time.Second      // how long nothing is said of further ones
+)
+
+// acceptFailed tells of a failure: as long as no descriptors are left there is one after each pause.
+func (s *Server) acceptFailed(err error) {
+	now := time.Now()
+	if last := s.acceptTold.Load(); (last == nil || now.Sub(*last) >= acceptSilence) && s.acceptTold.CompareAndSwap(last, &now) {
+		s.o.Log.Warn("accept failed", zap.Error(err))
+	}
+}
 
 // accept starts a session for each client, in a goroutine.
 func (s *Server) accept(ctx context.Context, l net.Listener) {
@@ -148,7 +159,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil: // out of descriptors, or the client is gone already: the others need not be
-			s.o.Log.Warn("accept failed", zap.Error(err))
+			s.acceptFailed(err)
 			select {
 			case <-time.After(acceptPause):
 			case <-ctx.Done():
