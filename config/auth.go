@@ -115,7 +115,14 @@ func readAuthRules(v yamlfile.Value) (rules []AuthRule) {
 	return rules
 }
 
-// needsAdmin reports whether some clients are let in by what only the admin connection can tell.
-func (c *Config) needsAdmin() bool {
-	return c.Auth == AuthVerify || slices.ContainsFunc(c.AuthRules, func(r AuthRule) bool { return r.Method == AuthVerify })
+// letsIn returns the setting that lets some clients in by one of the methods; the empty text where none does.
+func (c *Config) letsIn(methods ...AuthMethod) string {
+	switch {
+	case slices.Contains(methods, c.Auth):
+		return "auth"
+	case slices.ContainsFunc(c.AuthRules, func(r AuthRule) bool { return slices.Contains(methods, r.Method) }):
+		return authRulesKey
+	default:
+		return ""
+	}
 }

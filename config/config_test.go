@@ -546,6 +546,12 @@ func TestUseless(t *testing.T) {
 		{"client-tls: {cert: a, key: b, ca: c}", []config.Useless{{"client-tls.cert", "client-tls.mode is off"}, {"client-tls.ca", "client-tls.mode is off"}}},
 		{"proxy-protocol: {from: 10.0.0.0/8}", []config.Useless{{"proxy-protocol.from", "proxy-protocol.mode is off"}}},
 		{"audit: {stdout: true, keep: 1, max-age: 1h}", []config.Useless{{"audit.keep", "audit.file is not set"}, {"audit.max-age", "audit.file is not set"}}},
+		{"auth: cert", []config.Useless{{"auth", "client-tls.mode is off: nobody has a certificate"}}},
+		{"auth-rules: [{method: cert}]", []config.Useless{{"auth-rules", "client-tls.mode is off: nobody has a certificate"}}},
+		{"auth: cert\nclient-tls: {mode: require, cert: a, key: b}", []config.Useless{{"auth", "client-tls.ca is not set: nobody has a certificate"}}},
+		{"auth: cert\nclient-tls: {mode: require, cert: a, key: b, ca: c}", nil},
+		{"pool: session", []config.Useless{{"pool", "auth lets nobody in but by passthrough"}}},
+		{"pool: session\nauth-rules: [{method: trust}]", nil},
 		{"reconcile: {database: orders}", []config.Useless{{"reconcile.database", "manifest is not set"}}},
 	} {
 		got, err := sources{file: "upstream: host=db\n" + c.file}.load(t)

@@ -131,7 +131,7 @@ var requirements = []struct {
 		"must be set: by --upstream, PGSCOPE_UPSTREAM, the file that PGSCOPE_UPSTREAM_FILE names, or upstream in the file of --config",
 	},
 	{
-		"admin-dsn", func(c *Config) bool { return c.needsAdmin() && c.AdminDSN.Empty() },
+		"admin-dsn", func(c *Config) bool { return c.letsIn(AuthVerify) != "" && c.AdminDSN.Empty() },
 		"must be set where auth, or a rule of auth-rules, is verify",
 	},
 	{
@@ -167,6 +167,8 @@ type Useless struct{ Setting, Because string }
 
 // Useless returns the settings that somebody may rely on and that have no effect, as another says something else.
 func (c *Config) Useless() (list []Useless) {
+	byCert := c.letsIn(AuthCert)
+	pools := c.letsIn(AuthVerify, AuthCert, AuthPeer, AuthTrust) != ""
 	for _, u := range []struct {
 		setting string
 		said    bool
@@ -174,6 +176,9 @@ func (c *Config) Useless() (list []Useless) {
 	}{
 		{"client-tls.cert", c.ClientTLS.Mode == TLSOff && c.ClientTLS.Cert != "", "client-tls.mode is off"},
 		{"client-tls.ca", c.ClientTLS.Mode == TLSOff && c.ClientTLS.CA != "", "client-tls.mode is off"},
+		{byCert, byCert != "" && c.ClientTLS.Mode == TLSOff, "client-tls.mode is off: nobody has a certificate"},
+		{byCert, byCert != "" && c.ClientTLS.Mode != TLSOff && c.ClientTLS.CA == "", "client-tls.ca is not set: nobody has a certificate"},
+		{"pool", c.Pool != PoolOff && !pools, "auth lets nobody in but by passthrough"},
 		{"proxy-protocol.from", c.ProxyProtocol.Mode == ProxyProtocolOff && len(c.ProxyProtocol.From) > 0, "proxy-protocol.mode is off"},
 		{"audit.keep", c.Audit.File == "" && c.Audit.Keep > 0, "audit.file is not set"},
 		{"audit.max-age", c.Audit.File == "" && c.Audit.MaxAge > 0, "audit.file is not set"},

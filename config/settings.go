@@ -296,8 +296,8 @@ var settings = []setting[Config]{
 	{
 		key: "client-tls.key", arg: "FILE",
 		example: "client-tls: {mode: allow, cert: /etc/pgscope/server.crt, key: /etc/pgscope/server.key}",
-		doc: "File with the private key of client-tls.cert, in PEM. Must be set unless client-tls.mode is off. SIGHUP reads it " +
-			"again.",
+		doc: "File with the private key of client-tls.cert, in PEM: of RSA (but not an RSASSA-PSS key), ECDSA or Ed25519, and not encrypted. " +
+			"Must be set unless client-tls.mode is off. SIGHUP reads it again.",
 		set: into(func(c *Config) *string { return &c.ClientTLS.Key }, parsePath),
 	},
 	{

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/pgscope/pgscope-proxy/config"
@@ -17,8 +18,12 @@ func clientTLS(o config.ClientTLS) (proxy.TLSMode, *tls.Config, error) {
 		return proxy.TLSOff, nil, nil
 	}
 	pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
-	if err != nil {
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file):
 		return "", nil, fmt.Errorf("client-tls.cert, client-tls.key: %w", err)
+	case err != nil:
+		return "", nil, fmt.Errorf("client-tls.cert, client-tls.key: %w (keys are of RSA, not RSASSA-PSS, of ECDSA or Ed25519, and not encrypted)", err)
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	if o.CA != "" {
