@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,20 +26,25 @@ var saidBeforeLeaving = map[string][]pgproto3.FrontendMessage{
 }
 
 // TestHalfClosedBehindTerminate: a client that says Terminate behind its questions, and closes its end of the connection, gets
-// all answers, as from a server. All that it says comes at once, with TLS's close_notify too.
+// all answers, as from a server. All that it says comes at once, its login too or not, and with TLS its close_notify.
 func TestHalfClosedBehindTerminate(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Options{TLS: true, HBA: []string{"local all all trust", "host all all 127.0.0.1/32 trust"}})
 	c.CreateDatabase(t, "orders")
-	talk := func(t *testing.T, d *dialogue, said []pgproto3.FrontendMessage) []string {
+	talk := func(t *testing.T, d *dialogue, said []pgproto3.FrontendMessage, withLogin bool) []string {
 		t.Helper()
-		d.begin("orders", "postgres")
 		all := encode(t, append(said[:len(said):len(said)], &pgproto3.Terminate{})...)
+		if withLogin {
+			all = append(encode(t, startup(pgproto3.ProtocolVersion30, "database", "orders", "user", "postgres")), all...)
+		} else {
+			d.begin("orders", "postgres")
+		}
 		var err error
 		if secure, ok := d.conn.(*tls.Conn); ok {
 			socket := secure.NetConn().(*corked) //nolint:errcheck // it was dialled so
+			err = secure.Handshake()
 			socket.cork()
 			d.write(all)
-			err = errors.Join(secure.CloseWrite(), socket.uncork())
+			err = errors.Join(err, secure.CloseWrite(), socket.uncork())
 		} else {
 			d.write(all)
 			err = d.tcp().CloseWrite()
@@ -47,6 +53,7 @@ func TestHalfClosedBehindTerminate(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.toTheEnd()
+		d.forgetBeginning()
 		return d.take()
 	}
 	for driver, goroutines := range drivers {
@@ -61,12 +68,14 @@ func TestHalfClosedBehindTerminate(t *testing.T) {
 			},
 		} {
 			for name, said := range saidBeforeLeaving {
-				t.Run(driver+", "+leg+", "+name, func(t *testing.T) {
-					want := talk(t, direct(c).dial(t), said)
-					if diff := cmp.Diff(want, talk(t, dial(t), said)); diff != "" {
-						t.Errorf("heard (-direct +through the proxy):\n%s", diff)
-					}
-				})
+				for when, withLogin := range map[string]bool{"in a session": false, "with its login": true} {
+					t.Run(strings.Join([]string{driver, leg, name, when}, ", "), func(t *testing.T) {
+						want := talk(t, direct(c).dial(t), said, withLogin)
+						if diff := cmp.Diff(want, talk(t, dial(t), said, withLogin)); diff != "" {
+							t.Errorf("heard (-direct +through the proxy):\n%s", diff)
+						}
+					})
+				}
 			}
 		}
 	}
