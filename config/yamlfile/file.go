@@ -166,13 +166,20 @@ func (f *File) errorf(at *token.Position, format string, args ...any) {
 	f.errors = append(f.errors, e)
 }
 
-// Err returns all mistakes found so far in the order of the file, joined, each an [*Error] and once; nil if there are none.
+// maxErrors is how many mistakes are told. A file that a program wrote has one in each of its lines.
+const maxErrors = 100
+
+// Err returns the mistakes found so far in the order of the file, joined, each an [*Error] and once; nil if there are none.
+// Of more than 100 the last says how many more there are.
 func (f *File) Err() error {
 	sorted := slices.Clone(f.errors)
 	slices.SortStableFunc(sorted, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Message, b.Message))
 	})
 	sorted = slices.CompactFunc(sorted, func(a, b *Error) bool { return *a == *b })
+	if more := len(sorted) - maxErrors; more > 0 {
+		sorted = append(sorted[:maxErrors], &Error{File: f.name, Message: fmt.Sprintf("%d more mistakes", more)})
+	}
 	joined := make([]error, len(sorted))
 	for i, e := range sorted {
 		joined[i] = e

@@ -83,6 +83,20 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestManyMistakes: a reload logs what is wrong in one record, which shall not be of megabytes.
+func TestManyMistakes(t *testing.T) {
+	f := yamlfile.Parse("f", []byte("list: ["+strings.Repeat("[],", 5000)+"]"))
+	f.Root().Mapping(map[string]func(yamlfile.Value){"list": func(v yamlfile.Value) {
+		for _, item := range v.List() {
+			item.Errorf("wrong")
+		}
+	}})
+	lines := strings.Split(f.Err().Error(), "\n")
+	if len(lines) != 101 || lines[100] != "f: 4900 more mistakes" {
+		t.Errorf("%d lines, the last %s", len(lines), lines[len(lines)-1])
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"text: a\nlist: [1, {a: b}]\nentries:\n  ? a\n  : b\n", "&a [*a]", "text: |\n x\n", "--- a\n...\n", "<<: {a: b}", "%YAML 1.2\n---\n"} {
 		f.Add([]byte(s))
