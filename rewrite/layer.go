@@ -43,11 +43,8 @@ func (l *layer) write(e edit) (string, error) {
 
 // writer returns the writer of a byte of the text.
 func (l *layer) writer(at int) writer {
-	i := len(l.writers) - 1
-	for i > 0 && l.writers[i].at > at {
-		i--
-	}
-	return l.writers[i]
+	behind, _ := slices.BinarySearchFunc(l.writers, at+1, func(w writer, at int) int { return w.at - at })
+	return l.writers[max(behind-1, 0)]
 }
 
 // run says that from a byte of a layer's text on, it goes on like the outer text from another byte on.
