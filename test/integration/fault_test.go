@@ -229,8 +229,8 @@ var states = []struct {
 	{held, func(d *dialogue) { d.say(&query{String: "COMMENT ON ROLE r IS 'held'"}) }},
 }
 
-// copied are the processes that have got a line of a COPY FROM.
-const copied = `SELECT pid FROM pg_stat_progress_copy WHERE datname = 'orders' AND command = 'COPY FROM' AND tuples_processed = 1`
+// copied are the processes that have got a line of a COPY FROM, of four bytes. From PostgreSQL 16 on rows are counted later.
+const copied = `SELECT pid FROM pg_stat_progress_copy WHERE datname = 'orders' AND command = 'COPY FROM' AND bytes_processed = 4`
 
 // held is the state in which the server does not answer, as another session has locked the comments of roles: neither to
 // the statement, nor to the proxy's question about it.
